@@ -1,0 +1,59 @@
+# make demo and make test each work on a fresh machine with Python 3.11 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON_313 ?= $(shell command -v python3.13 || ls $$HOME/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1)
+BIN := .venv/bin
+DEVICE := .venv-device
+DEVICE_TESTS := pytest pytest-timeout hypothesis
+
+.PHONY: setup demo test test-host test-device check format clean
+
+setup: .venv/ready
+
+demo: .venv/ready  ## train, export, run and compare on drawn faces
+	$(BIN)/python -m demo
+
+test: test-host test-device
+
+test-host: .venv/ready
+	$(BIN)/python -m pytest -q
+
+test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(if $(PYTHON_313),$(DEVICE)/python-3.13/ready)
+	$(DEVICE)/litert/bin/python -m pytest -q tests/device
+	$(DEVICE)/tflite-runtime/bin/python -m pytest -q tests/device
+	$(if $(PYTHON_313),$(DEVICE)/python-3.13/bin/python -m pytest -q tests/device,@echo "SKIPPED: no Python 3.13 here, its device tests were not run")
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv $(DEVICE) artifacts/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/ready: pyproject.toml constraints/host.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints/host.txt -e '.[litert,onnx,train,export,bench,dev]'
+	touch $@
+
+# The device's environments: no training library in any of them.
+$(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
+	$(PYTHON) -m venv $(DEVICE)/litert
+	$(DEVICE)/litert/bin/python -m pip install -q -c constraints/litert.txt -e '.[litert,onnx]' $(DEVICE_TESTS) scikit-image
+	touch $@
+
+$(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
+	$(PYTHON) -m venv $(DEVICE)/tflite-runtime
+	$(DEVICE)/tflite-runtime/bin/python -m pip install -q -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' $(DEVICE_TESTS) scikit-image
+	touch $@
+
+$(DEVICE)/python-3.13/ready: pyproject.toml constraints/litert.txt
+	$(PYTHON_313) -m venv $(DEVICE)/python-3.13
+	$(DEVICE)/python-3.13/bin/python -m pip install -q -c constraints/litert.txt -e '.[litert]' $(DEVICE_TESTS) scikit-image
+	touch $@
