@@ -1,0 +1,272 @@
+"""Three inference libraries behind one call: uint8 pixels in, float32 logits out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.container import ModelFile
+from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.quantization import Quantization, dequantize, quantize
+from edge_runtime.quiet import quiet_stderr
+
+logger = logging.getLogger(__name__)
+
+Images = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a model says about its input or output.
+
+    Attributes:
+        shape: Sizes; the first is the batch, 0 where it is free.
+        dtype: numpy dtype.
+        quantization: Scale and zero point; false for a float tensor.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    quantization: Quantization
+
+
+class Backend(Protocol):
+    """A loaded model.
+
+    Attributes:
+        name: The library's distribution name.
+        version: Its version.
+        input: The model's input tensor.
+        output: The model's output tensor.
+    """
+
+    name: str
+    version: str
+    input: TensorInfo
+    output: TensorInfo
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+
+
+class TfliteBackend:
+    """A TFLite model in ai-edge-litert or tflite-runtime, one image at a time."""
+
+    def __init__(self, model: bytes, name: str, interpreter: Any) -> None:
+        """Takes an interpreter whose tensors are allocated.
+
+        Args:
+            model: The flatbuffer, kept alive as long as the interpreter reads it.
+            name: The library's distribution name.
+            interpreter: Its ``Interpreter``.
+        """
+        self.name, self.version = name, _version(name)
+        self._model = model
+        self._interpreter = interpreter
+        inputs, outputs = (
+            interpreter.get_input_details(),
+            interpreter.get_output_details(),
+        )
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                "expected a model with one input and one output,"
+                f" got {len(inputs)} and {len(outputs)}"
+            )
+        self.input, self.output = _tflite_info(inputs[0]), _tflite_info(outputs[0])
+        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self._table = pixel_table(self.input)
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+        rows = [self._one(image) for image in images]
+        answers = np.stack(rows) if rows else np.empty((0, self.output.shape[1]))
+        if self.output.quantization:
+            return dequantize(answers, self.output.quantization)
+        return answers.astype(np.float32, copy=False)
+
+    def _one(self, image: Images) -> npt.NDArray[Any]:
+        self._interpreter.set_tensor(self._in, self._table[image][np.newaxis])
+        self._interpreter.invoke()
+        answer: npt.NDArray[Any] = self._interpreter.get_tensor(self._out)[0]
+        return answer
+
+
+class OnnxBackend:
+    """An ONNX model in ONNX Runtime, whole batches at a time where it allows them."""
+
+    name = "onnxruntime"
+
+    def __init__(self, session: Any) -> None:
+        """Takes an open ``InferenceSession``."""
+        self.version = _version(self.name)
+        self._session = session
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                "expected a model with one input and one output,"
+                f" got {len(inputs)} and {len(outputs)}"
+            )
+        self.input, self.output = _onnx_info(inputs[0]), _onnx_info(outputs[0])
+        self._input_name = inputs[0].name
+        self._table = pixel_table(self.input)
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+        values = self._table[images]
+        if self.input.shape[0] == 1:
+            parts = [self._run(value[np.newaxis]) for value in values]
+            return np.concatenate(parts) if parts else self._run(values)
+        return self._run(values)
+
+    def _run(self, values: npt.NDArray[Any]) -> Logits:
+        answer = self._session.run(None, {self._input_name: values})[0]
+        return np.asarray(answer, dtype=np.float32)
+
+
+def pixel_table(tensor: TensorInfo) -> npt.NDArray[Any]:
+    """Returns what each pixel value 0..255 is in a model's input: 256 entries.
+
+    One table serves float, int8 and uint8 inputs with any scale and zero point, and
+    looking up is faster than computing.
+
+    Raises:
+        ModelError: The input is of a type images cannot be put into.
+    """
+    pixels = np.arange(256)
+    if tensor.quantization:
+        return quantize(pixels, tensor.quantization, tensor.dtype)
+    if tensor.dtype in (np.float32, np.float16, np.uint8):
+        return pixels.astype(tensor.dtype)
+    raise ModelError(f"expected an image input, got one of type {tensor.dtype}")
+
+
+def _tflite_info(details: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = details["quantization"]
+    return TensorInfo(
+        tuple(int(size) for size in details["shape"]),
+        np.dtype(details["dtype"]),
+        Quantization(float(scale), int(zero_point)),
+    )
+
+
+def _onnx_info(value: Any) -> TensorInfo:
+    dtypes = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+    if value.type not in dtypes:
+        raise ModelError(f"expected a float input and output, got {value.type}")
+    shape = tuple(size if isinstance(size, int) else 0 for size in value.shape)
+    return TensorInfo(shape, np.dtype(dtypes[value.type]), Quantization(0.0, 0))
+
+
+def _open_litert(file: ModelFile, threads: int) -> Backend:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _open_tflite(file, "ai-edge-litert", Interpreter, threads)
+
+
+def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
+    _refuse_numpy_2()
+    from tflite_runtime.interpreter import Interpreter
+
+    return _open_tflite(file, "tflite-runtime", Interpreter, threads)
+
+
+def _refuse_numpy_2() -> None:
+    # It imports with NumPy 2 and then fails inside Interpreter(), naming nothing.
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise MissingDependencyError(
+            f"tflite-runtime needs NumPy 1, got {np.__version__}:"
+            " run  pip install 'numpy<2'  or use ai-edge-litert"
+        )
+
+
+def _open_tflite(
+    file: ModelFile, name: str, interpreter_class: Callable[..., Any], threads: int
+) -> Backend:
+    try:
+        with quiet_stderr():
+            # XNNPACK fixes its thread count here; it cannot be set afterwards.
+            interpreter = interpreter_class(
+                model_content=file.model, num_threads=threads
+            )
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, SystemError) as error:
+        raise ModelError(f"{file.name}: {name} cannot load it: {error}") from error
+    return TfliteBackend(file.model, name, interpreter)
+
+
+def _open_onnx(file: ModelFile, threads: int) -> Backend:
+    # The wheel reports usage to its maker on some systems; a camera must not.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    with quiet_stderr():
+        import onnxruntime
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            file.model, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base but Exception
+        raise ModelError(f"{file.name}: onnxruntime cannot load it: {error}") from error
+    return OnnxBackend(session)
+
+
+BACKENDS: dict[str, Callable[[ModelFile, int], Backend]] = {
+    "ai-edge-litert": _open_litert,
+    "tflite-runtime": _open_tflite_runtime,
+    "onnxruntime": _open_onnx,
+}
+OF_KIND = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+EXTRAS = {
+    "ai-edge-litert": "litert",
+    "tflite-runtime": "tflite-runtime",
+    "onnxruntime": "onnx",
+}
+
+
+def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Backend:
+    """Returns a loaded model, in the named library or the first one installed.
+
+    Args:
+        file: The model file, as ``read_model_file`` returned it.
+        name: ``"auto"``, ``"ai-edge-litert"``, ``"tflite-runtime"`` or
+            ``"onnxruntime"``.
+        threads: CPU threads, fixed for the life of the backend.
+
+    Raises:
+        MissingDependencyError: No library for this kind of file is installed.
+        ModelError: The library does not run this kind of file, or cannot load it.
+    """
+    possible = OF_KIND[file.kind]
+    if name != "auto" and name not in possible:
+        raise ModelError(
+            f"{file.name} runs in {' or '.join(possible)}, got backend {name!r}"
+        )
+    tried = possible if name == "auto" else (name,)
+    for candidate in tried:
+        try:
+            return BACKENDS[candidate](file, threads)
+        except ImportError as error:
+            logger.debug("%s: %s", candidate, error)
+    extras = " or ".join(f"'fer-edge[{EXTRAS[one]}]'" for one in tried)
+    raise MissingDependencyError(
+        f"{file.name} needs {' or '.join(tried)}, which is not installed:"
+        f" run  pip install {extras}"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,297 @@
+"""The metadata document inside a model file: appended, read back, checked.
+
+A ``.tflite`` file carries it as a zip archive behind the flatbuffer (readable with any
+zip tool, ignored by every interpreter), an ``.onnx`` file as a ``metadata_props``
+entry behind the rest of the protobuf message. Either way the file is
+
+    model bytes | metadata
+
+and nothing else: the metadata is rebuilt from what was read and must be the same to
+the byte, so no change to it goes unnoticed. Needs neither a TFLite nor an ONNX
+library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_runtime.errors import MetadataError, ModelError
+
+Kind = Literal["tflite", "onnx"]
+Document = dict[str, Any]
+
+MEMBER = "fer_edge.json"
+PROPERTY = "fer_edge"
+LARGEST_MODEL_BYTES = 512 * 2**20
+LARGEST_METADATA_BYTES = 2 * 2**20
+_TFLITE_MAGIC = slice(4, 8)
+_ONNX_METADATA_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited
+# StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
+_ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file taken apart.
+
+    Attributes:
+        name: File name, for messages.
+        kind: ``"tflite"`` or ``"onnx"``.
+        model: The model's own bytes, without the metadata.
+        document: The metadata, with its checks passed; None where there is none.
+        size: Size of the whole file in bytes.
+    """
+
+    name: str
+    kind: Kind
+    model: bytes
+    document: Document | None
+    size: int
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Returns a model file taken apart, its hashes checked.
+
+    Raises:
+        ModelError: Not there, not a ``.tflite`` or ``.onnx`` file, too large, cut off,
+            or altered since it was exported.
+        MetadataError: The metadata is damaged or hostile.
+    """
+    data = _read(path)
+    kind = _kind(path, data)
+    split = _split_zip if kind == "tflite" else _split_protobuf
+    text, length = split(data, path.name)
+    if text is None:
+        return ModelFile(path.name, kind, data, None, len(data))
+    model = data[: len(data) - length]
+    document = parse_document(text)
+    if attach(model, document, kind) != data:
+        raise MetadataError(f"{path.name}: its metadata was altered after the export")
+    if document.get("sha256") != hashlib.sha256(model).hexdigest():
+        raise ModelError(
+            f"{path.name}: the model was altered after the export (its sha256 does not"
+            " match): export or copy it again"
+        )
+    return ModelFile(path.name, kind, model, document, len(data))
+
+
+def attach(model: bytes, document: Document, kind: Kind) -> bytes:
+    """Returns the bytes of a model file: the model with its metadata behind it.
+
+    Args:
+        model: A TFLite flatbuffer or an ONNX ModelProto, without metadata of ours.
+        document: JSON-ready; ``sha256`` and ``digest`` in it are set here.
+        kind: ``"tflite"`` or ``"onnx"``.
+    """
+    text = format_document({**document, "sha256": hashlib.sha256(model).hexdigest()})
+    if kind == "tflite":
+        return model + _zip_tail(len(model), text)
+    return model + _protobuf_entry(text)
+
+
+def format_document(document: Document) -> bytes:
+    """Returns a document as canonical JSON (ASCII) with its own ``digest`` inside."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    digest = hashlib.sha256(_canonical(content)).hexdigest()
+    return _canonical({**content, "digest": digest})
+
+
+def parse_document(text: bytes) -> Document:
+    """Returns the document that ``format_document`` wrote.
+
+    Raises:
+        MetadataError: It is too large, no JSON object, or its digest does not match.
+    """
+    if len(text) > LARGEST_METADATA_BYTES:
+        raise MetadataError(
+            f"expected at most {LARGEST_METADATA_BYTES} bytes of metadata,"
+            f" got {len(text)}"
+        )
+    try:
+        document = json.loads(text.decode("ascii"))
+        unchanged = isinstance(document, dict) and format_document(document) == text
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(f"the metadata is no readable JSON: {error}") from error
+    if not unchanged:
+        raise MetadataError("the metadata was altered after the export")
+    checked: Document = document
+    return checked
+
+
+def _canonical(document: Document) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_MODEL_BYTES:
+            raise ModelError(
+                f"expected a model of at most {LARGEST_MODEL_BYTES} bytes, got {size}"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"expected a .tflite or .onnx model file, got {str(path)!r}:"
+            f" {error.strerror}"
+        ) from error
+
+
+def _kind(path: Path, data: bytes) -> Kind:
+    suffix = path.suffix.lower()
+    if suffix == ".tflite":
+        if data[_TFLITE_MAGIC] == b"TFL3":
+            return "tflite"
+        raise ModelError(f"{path.name} is no TFLite model, or it is damaged")
+    if suffix == ".onnx":
+        # ModelProto begins with ir_version (field 1, varint) in every known writer.
+        if data[:1] == b"\x08":
+            return "onnx"
+        raise ModelError(f"{path.name} is no ONNX model, or it is damaged")
+    raise ModelError(
+        f"expected a .tflite or .onnx model file, got {path.name!r}"
+        + ("; export it first: python -m export" if suffix == ".keras" else "")
+    )
+
+
+def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
+    """Returns the document's text and the archive's length, or (None, 0)."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            info = archive.NameToInfo.get(MEMBER)
+            if info is None:
+                return _no_document(data, name)
+            stored = info.compress_type == zipfile.ZIP_STORED
+            if not stored or info.file_size > LARGEST_METADATA_BYTES:
+                raise MetadataError(f"{name}: its metadata is not as we write it")
+            text = archive.read(info)
+    except MetadataError:
+        raise
+    except zipfile.BadZipFile:
+        return _no_document(data, name)
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise MetadataError(f"{name}: its metadata is damaged: {error}") from error
+    return text, len(_zip_tail(0, text))
+
+
+def _no_document(data: bytes, name: str) -> tuple[None, int]:
+    # A cut or bit-flipped document must not pass for a file that never had one: one
+    # flipped byte leaves its name or its hashes readable.
+    named = MEMBER.encode() in data or _ENTRY_BEGIN in data
+    if named or all(key in data for key in (b'"digest":"', b'"sha256":"')):
+        raise MetadataError(
+            f"{name}: its metadata is cut off or damaged: copy the file again"
+        )
+    return None, 0
+
+
+def _zip_tail(offset: int, text: bytes) -> bytes:
+    """Returns a zip archive with the one member, to stand at an offset in a file."""
+    buffer = io.BytesIO()
+    info = zipfile.ZipInfo(MEMBER, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system = 3  # the same bytes wherever they are written
+    info.external_attr = 0o644 << 16
+    with zipfile.ZipFile(_Shifted(buffer, offset), "w") as archive:  # type: ignore[call-overload]
+        archive.writestr(info, text)
+    return buffer.getvalue()
+
+
+class _Shifted:
+    """A file that claims to begin at an offset, so that a zip's offsets are true."""
+
+    def __init__(self, file: io.BytesIO, offset: int) -> None:
+        self._file, self._offset = file, offset
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell() + self._offset
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        shifted = position - self._offset if whence == 0 else position
+        return self._file.seek(shifted, whence) + self._offset
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
+    """Returns the document's text and its entry's length, or (None, 0).
+
+    Walks the top-level fields of the message only: the graph is one of them.
+    """
+    position = 0
+    try:
+        while position < len(data):
+            start = position
+            tag, position = _varint(data, position)
+            content, position = _field(data, position, tag & 7)
+            if tag == _ONNX_METADATA_TAG:
+                text = _our_value(data[content:position])
+                if text is not None:
+                    return text, len(data) - start
+    except (IndexError, ValueError) as error:
+        raise ModelError(
+            f"{name} is cut off or damaged: copy the file again ({error})"
+        ) from error
+    return _no_document(data, name)
+
+
+def _field(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
+    """Returns where a field's content begins and where it ends."""
+    if wire_type == 0:
+        return position, _varint(data, position)[1]
+    if wire_type in (1, 5):
+        end = position + (8 if wire_type == 1 else 4)
+        begin = position
+    elif wire_type == 2:
+        length, begin = _varint(data, position)
+        end = begin + length
+    else:
+        raise ValueError(f"wire type {wire_type}")
+    if end > len(data):
+        raise ValueError("a field reaches beyond the end")
+    return begin, end
+
+
+def _our_value(entry: bytes) -> bytes | None:
+    """Returns the value of a key-value entry if the key is ours."""
+    if not entry.startswith(_ENTRY_BEGIN):
+        return None
+    length, begin = _varint(entry, len(_ENTRY_BEGIN))
+    return entry[begin : begin + length]
+
+
+def _protobuf_entry(text: bytes) -> bytes:
+    entry = _ENTRY_BEGIN + _to_varint(len(text)) + text
+    return _to_varint(_ONNX_METADATA_TAG) + _to_varint(len(entry)) + entry
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is too long")
+
+
+def _to_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

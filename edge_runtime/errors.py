@@ -1,0 +1,110 @@
+"""Every error a user can cause or must hear about, in one tree.
+
+FerEdgeError
+├── ModelError               the model file is missing, damaged or unusable
+│   ├── MetadataError        its metadata is absent, hostile or from the future
+│   └── GoldenVectorError    it runs, but not as it did when it was exported
+├── SourceError              a camera, video, image or stream cannot be read
+├── DatasetError             an image set cannot be read or makes no sense
+├── RunError                 a training run folder is missing or unusable
+├── MissingDependencyError   an optional library is not installed
+├── OutputError              a result cannot be written
+├── GateError                a quality gate failed (exit code 3)
+└── MeasurementError         a measurement is not valid (exit code 4)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import ClassVar
+
+INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, what shells expect
+
+
+class FerEdgeError(Exception):
+    """Base of all expected errors; the message is one line that says what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ModelError(FerEdgeError):
+    """The model file is missing, damaged or not a classifier we can run."""
+
+
+class MetadataError(ModelError):
+    """The metadata in a model file is absent, malformed, hostile or too new."""
+
+
+class GoldenVectorError(ModelError):
+    """The model answers its golden vectors differently than when it was exported."""
+
+
+class SourceError(FerEdgeError):
+    """A camera, video, image or folder cannot be read."""
+
+
+class DatasetError(FerEdgeError):
+    """An image set cannot be read or does not hold what training needs."""
+
+
+class RunError(FerEdgeError):
+    """A training run folder is missing, incomplete or of another configuration."""
+
+
+class MissingDependencyError(FerEdgeError):
+    """An optional library is not installed; the message gives the pip command."""
+
+
+class OutputError(FerEdgeError):
+    """A result cannot be written, or would overwrite an older one."""
+
+
+class GateError(FerEdgeError):
+    """A quality gate failed: the work was done, the result is not good enough."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class MeasurementError(FerEdgeError):
+    """A measurement was taken under conditions that make it worthless."""
+
+    exit_code: ClassVar[int] = 4
+
+
+def missing(library: str, extra: str) -> MissingDependencyError:
+    """Returns the error for an optional library, with the command that installs it.
+
+    Args:
+        library: The name of the package that could not be imported.
+        extra: The extra of the ``fer-edge`` distribution that contains it.
+    """
+    return MissingDependencyError(
+        f"{library} is not installed: run  pip install 'fer-edge[{extra}]'"
+        f"  (in a checkout:  pip install -e '.[{extra}]')"
+    )
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code, reporting expected errors in one line.
+
+    A ``FerEdgeError`` becomes one line on stderr and its own exit code; Ctrl-C
+    becomes 130; a closed pipe (``... | head``) ends quietly. Anything else is a bug
+    and keeps its traceback.
+    """
+    try:
+        return command()
+    except FerEdgeError as error:
+        logging.getLogger(__name__).debug("details", exc_info=True)
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+    except BrokenPipeError:
+        # Python flushes stdout at exit and would raise again: point it nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

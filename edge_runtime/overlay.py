@@ -1,0 +1,127 @@
+"""Boxes, labels and bars drawn onto a frame, readable on any background."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edge_runtime.faces import Box
+from edge_runtime.pipeline import FaceResult
+from edge_runtime.preprocess import Image
+
+Colour = tuple[int, int, int]
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+# Okabe and Ito's colours, told apart by colour-blind people too; BGR, by label number.
+PALETTE: tuple[Colour, ...] = (
+    (0, 94, 213),
+    (115, 158, 0),
+    (167, 121, 204),
+    (66, 228, 240),
+    (233, 180, 86),
+    (200, 130, 40),
+    (0, 159, 230),
+)
+REFERENCE_PX = 480  # shorter side at which the sizes below hold
+TEXT_SCALE = 0.55
+MOST_BARS = 3
+
+
+def draw(frame: Image, results: Sequence[FaceResult], *, text: str = "") -> Image:
+    """Returns a new frame, uint8 (H, W, 3) BGR, with every face's answer on it.
+
+    Args:
+        frame: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; not changed.
+        results: Faces in this frame.
+        text: One line for the upper left corner, such as the frame rate.
+    """
+    canvas = _as_bgr(frame)
+    unit = max(0.5, min(canvas.shape[:2]) / REFERENCE_PX)
+    for result in reversed(results):  # the largest face on top
+        _draw_face(canvas, result, unit)
+    if text:
+        at = (round(10 * unit), round(24 * unit))
+        _put_text(canvas, text, at, TEXT_SCALE * unit)
+    return canvas
+
+
+def _as_bgr(frame: Image) -> Image:
+    if frame.ndim == 3:
+        return frame.copy()
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+
+
+def _draw_face(canvas: Image, result: FaceResult, unit: float) -> None:
+    names = list(result.probabilities)
+    colour = PALETTE[names.index(result.label) % len(PALETTE)]
+    _draw_box(canvas, result.box_xywh, colour, unit)
+    top = sorted(result.probabilities.items(), key=lambda item: -item[1])[:MOST_BARS]
+    # Small faces get the answer alone: bars would hide their neighbours.
+    small = result.box_xywh[2] < 70 * unit
+    rows = [(label, p, PALETTE[names.index(label) % len(PALETTE)]) for label, p in top]
+    _draw_panel(canvas, result.box_xywh, rows[: 1 if small else MOST_BARS], unit)
+
+
+def _draw_box(canvas: Image, box: Box, colour: Colour, unit: float) -> None:
+    x, y, width, height = box
+    ends = (x, y), (x + width - 1, y + height - 1)
+    thick = max(1, round(2 * unit))
+    cv2.rectangle(canvas, *ends, BLACK, thick + 2, cv2.LINE_AA)
+    cv2.rectangle(canvas, *ends, colour, thick, cv2.LINE_AA)
+
+
+def _draw_panel(
+    canvas: Image, box: Box, rows: Sequence[tuple[str, float, Colour]], unit: float
+) -> None:
+    """Draws one line a class on a darkened panel: a bar with its text on it."""
+    line, pad = round(21 * unit), round(5 * unit)
+    scale = 0.82 * TEXT_SCALE * unit
+    texts = [f"{_ascii(label)} {round(100 * p)} %" for label, p, _ in rows]
+    widest = max(cv2.getTextSize(text, FONT, scale, 1)[0][0] for text in texts)
+    width = max(box[2], widest + 4 * pad)
+    x, y = _panel_corner(canvas, box, (width, line * len(rows)))
+    _darken(canvas, (x, y, width, line * len(rows)))
+    for row, (text, (_, p, colour)) in enumerate(zip(texts, rows, strict=True)):
+        top = y + row * line
+        end = (x + max(1, round(p * width)) - 1, top + line - 2)
+        cv2.rectangle(canvas, (x, top + 1), end, colour, cv2.FILLED)
+        _put_text(canvas, text, (x + pad, top + round(0.74 * line)), scale)
+
+
+def _panel_corner(canvas: Image, box: Box, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Returns where a panel goes: below the box, else above it, else inside."""
+    x, y, _, height = box
+    width, tall = size_wh
+    canvas_height, canvas_width = canvas.shape[:2]
+    if y + height + tall <= canvas_height:
+        top = y + height
+    elif y - tall >= 0:
+        top = y - tall
+    else:
+        top = canvas_height - tall
+    return max(0, min(x, canvas_width - width)), max(0, top)
+
+
+def _darken(canvas: Image, box: Box) -> None:
+    x, y, width, height = box
+    part = canvas[y : y + height, x : x + width]
+    part[:] = part // 3
+
+
+def _put_text(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:
+    thick = max(1, round(1.4 * scale))
+    outline = thick + max(2, round(3 * scale))
+    cv2.putText(canvas, _ascii(text), at, FONT, scale, BLACK, outline, cv2.LINE_AA)
+    cv2.putText(canvas, _ascii(text), at, FONT, scale, WHITE, thick, cv2.LINE_AA)
+
+
+def _ascii(text: str) -> str:
+    """Returns text that OpenCV's font has: accents dropped, other letters as ``?``."""
+    plain = unicodedata.normalize("NFKD", text)
+    bare = "".join(one for one in plain if not unicodedata.combining(one))
+    return bare.encode("ascii", "replace").decode("ascii")

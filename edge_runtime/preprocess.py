@@ -1,0 +1,148 @@
+"""Pixels into the form a model takes: the only preprocessing in this project.
+
+Training, calibration, benchmarks and the camera all call this module, so what the
+network saw in training is what it sees on the device. Only operations are used whose
+results are the same bytes on x86 and on arm64: ``INTER_AREA``,
+``INTER_LINEAR_EXACT`` and ``COLOR_BGR2GRAY`` are, ``INTER_LINEAR``, ``INTER_CUBIC``
+and CLAHE are not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Colour = Literal["grey", "rgb"]
+Image = npt.NDArray[np.uint8]
+
+CHANNELS: dict[Colour, int] = {"grey": 1, "rgb": 3}
+
+
+def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
+    """Returns the image as a model takes it: uint8, square, in the model's colour.
+
+    The whole image is kept and stretched to a square; crop first (``square_crop``)
+    where the aspect ratio matters.
+
+    Args:
+        image: uint8 (H, W) grey, (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA,
+            values 0..255.
+        size_px: Side of the square result in pixels.
+        colour: ``"grey"`` for one channel, ``"rgb"`` for three in RGB order.
+
+    Returns:
+        uint8 (size_px, size_px, 1) or (size_px, size_px, 3) in RGB order, 0..255.
+
+    Raises:
+        ValueError: The array is not a uint8 image of one of these shapes.
+    """
+    if image.dtype != np.uint8:
+        raise ValueError(f"expected uint8 pixels 0..255, got dtype {image.dtype}")
+    if image.size == 0 or image.ndim not in (2, 3):
+        raise ValueError(
+            f"expected an image (H, W) or (H, W, 1|3|4), got shape {image.shape}"
+        )
+    resized = resize(_in_colour(image, colour), size_px)
+    return resized.reshape(size_px, size_px, CHANNELS[colour])
+
+
+def _in_colour(image: Image, colour: Colour) -> Image:
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    conversions = {
+        (3, "grey"): cv2.COLOR_BGR2GRAY,
+        (4, "grey"): cv2.COLOR_BGRA2GRAY,
+        (1, "rgb"): cv2.COLOR_GRAY2RGB,
+        (3, "rgb"): cv2.COLOR_BGR2RGB,
+        (4, "rgb"): cv2.COLOR_BGRA2RGB,
+    }
+    if channels == 1 and colour == "grey":
+        return image.reshape(image.shape[:2])
+    if (channels, colour) not in conversions:
+        raise ValueError(
+            f"expected 1, 3 or 4 channels, got {channels} (shape {image.shape})"
+        )
+    code = conversions[channels, colour]
+    return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
+
+
+def resize(image: Image, size_px: int) -> Image:
+    """Returns the image stretched to a square of ``size_px``, the same on every CPU.
+
+    An axis that shrinks is averaged over its area (no aliasing), an axis that grows
+    is interpolated linearly in exact integer arithmetic.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C), 0..255.
+        size_px: Side of the result in pixels.
+
+    Returns:
+        uint8 (size_px, size_px) or (size_px, size_px, C), 0..255.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == (size_px, size_px):
+        return image
+    # One axis may shrink while the other grows: shrink first, each with its method.
+    shrunk_wh = (min(width, size_px), min(height, size_px))
+    if shrunk_wh != (width, height):
+        image = np.asarray(
+            cv2.resize(image, shrunk_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+    if shrunk_wh != (size_px, size_px):
+        image = np.asarray(
+            cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_LINEAR_EXACT),
+            dtype=np.uint8,
+        )
+    return image
+
+
+def square_box(
+    box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int], margin_frac: float
+) -> tuple[int, int, int, int]:
+    """Returns the square around a box that lies inside the frame.
+
+    The square keeps the box's centre and takes its longer side plus the margin. At
+    the frame's edge it is moved inwards, and it is made smaller only where the frame
+    itself is: the crop is always square, so faces are never stretched.
+
+    Args:
+        box_xywh: Left, top, width and height in pixels; may reach out of the frame.
+        frame_wh: Width and height of the frame in pixels.
+        margin_frac: Added on each side, as a fraction of the longer side; negative
+            values crop tighter.
+
+    Returns:
+        Left, top, side, side in pixels, inside the frame, side >= 1.
+
+    Raises:
+        ValueError: The frame or the box has no area.
+    """
+    x, y, width, height = box_xywh
+    frame_width, frame_height = frame_wh
+    if min(frame_width, frame_height, width, height) < 1:
+        raise ValueError(f"expected positive sizes, got {box_xywh} in {frame_wh}")
+    wanted = round(max(width, height) * (1 + 2 * margin_frac))
+    side = max(1, min(wanted, frame_width, frame_height))
+    left = min(max(0, (2 * x + width - side) // 2), frame_width - side)
+    top = min(max(0, (2 * y + height - side) // 2), frame_height - side)
+    return left, top, side, side
+
+
+def square_crop(
+    frame: Image, box_xywh: tuple[int, int, int, int], *, margin_frac: float
+) -> Image:
+    """Returns the square around a box, cut from the frame (a view, not a copy).
+
+    Args:
+        frame: uint8 (H, W) grey or (H, W, 3) BGR, 0..255.
+        box_xywh: Left, top, width and height in pixels.
+        margin_frac: See ``square_box``.
+
+    Returns:
+        uint8 (side, side) or (side, side, 3) in the frame's channel order.
+    """
+    frame_wh = (frame.shape[1], frame.shape[0])
+    left, top, side, _ = square_box(box_xywh, frame_wh, margin_frac)
+    return frame[top : top + side, left : left + side]

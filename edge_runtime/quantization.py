@@ -1,0 +1,72 @@
+"""Between real numbers and the integers of a quantized tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization of a whole tensor: real = scale * (integer - zero_point).
+
+    Read from the model file, never written down in code.
+
+    Attributes:
+        scale: Step between neighbouring integers; 0 means not quantized.
+        zero_point: The integer that stands for 0.0.
+    """
+
+    scale: float
+    zero_point: int
+
+    def __bool__(self) -> bool:
+        """True where the tensor is quantized."""
+        return self.scale > 0
+
+
+def quantize(
+    values: npt.NDArray[Any], quantization: Quantization, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Returns the integers nearest to real values, limited to the dtype's range.
+
+    Args:
+        values: Real numbers of any shape.
+        quantization: The tensor's scale and zero point.
+        dtype: The tensor's integer dtype (int8, uint8 or int16).
+    """
+    limits = np.iinfo(dtype)
+    scaled = np.rint(values / quantization.scale + quantization.zero_point)
+    return np.clip(scaled, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(
+    integers: npt.NDArray[Any], quantization: Quantization
+) -> npt.NDArray[np.float32]:
+    """Returns the real values (float32) that a quantized tensor's integers stand for.
+
+    Args:
+        integers: int8, uint8 or int16 of any shape.
+        quantization: The tensor's scale and zero point.
+    """
+    # Widen first: int8 - zero_point wraps around.
+    wide = integers.astype(np.int64) - quantization.zero_point
+    return (quantization.scale * wide).astype(np.float32)
+
+
+def softmax(
+    logits: npt.NDArray[Any], temperature: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Returns probabilities, float32 of the logits' shape; the last axis sums to 1.
+
+    Args:
+        logits: Real numbers, (..., classes).
+        temperature: Divides the logits; above 1 makes answers less sure.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return np.asarray(shares, dtype=np.float32)

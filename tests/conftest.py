@@ -1,0 +1,36 @@
+"""What all tests share: where the data is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Real data beside the checkout; a test that needs it skips where it is absent."""
+    return ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(data_folder: Path) -> Path:
+    return data_folder / "tiny.int8.tflite"
+
+
+@pytest.fixture(scope="session")
+def tiny_float_path(data_folder: Path) -> Path:
+    return data_folder / "tiny.float32.tflite"
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_path(data_folder: Path) -> Path:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not in this environment")
+    return data_folder / "tiny.float32.onnx"

@@ -1,0 +1,201 @@
+"""Detectors find a real face, and their boxes are squares inside the frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime import faces
+from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.faces import (
+    Face,
+    FaceDetector,
+    HaarDetector,
+    WholeImage,
+    YuNetDetector,
+    clip_box,
+    open_detector,
+    standard_box,
+    to_faces,
+)
+
+MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
+
+needs_haar = pytest.mark.skipif(
+    not hasattr(cv2, "CascadeClassifier"), reason="this OpenCV has no cascades"
+)
+
+
+def yunet_file() -> Path:
+    found = sorted(MODELS.glob("face_detection_yunet_*.onnx"))
+    if not found:
+        pytest.skip("YuNet's file is not beside the repository (../shared/models)")
+    return found[0]
+
+
+@pytest.fixture(params=["haar", "yunet"])
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
+    if request.param == "yunet":
+        return YuNetDetector(yunet_file())
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip("this OpenCV has no cascades")
+    return HaarDetector()
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    data = pytest.importorskip("skimage.data", reason="scikit-image has the photo")
+    return np.ascontiguousarray(data.astronaut()[..., ::-1])
+
+
+def overlap(a: faces.Box, b: faces.Box) -> float:
+    """Returns intersection over union."""
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    tall = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    both = max(0, wide) * max(0, tall)
+    return both / (a[2] * a[3] + b[2] * b[3] - both)
+
+
+@pytest.mark.parametrize("size_px", [512, 300, 1024])
+def test_face_is_found_where_it_is(
+    detector: FaceDetector, astronaut: np.ndarray, size_px: int
+) -> None:
+    photo = cv2.resize(astronaut, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    found = detector.detect(photo)
+    expected = tuple(round(v * size_px / 512) for v in (175, 66, 100, 100))
+    assert overlap(found[0].box_xywh, expected) > 0.6
+    assert found[0].box_xywh[2] == found[0].box_xywh[3]
+    assert 0 < found[0].score <= 1
+
+
+def test_grey_frame_gives_the_same_face(
+    detector: FaceDetector, astronaut: np.ndarray
+) -> None:
+    grey = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
+    both = detector.detect(astronaut)[0], detector.detect(grey)[0]
+    assert overlap(both[0].box_xywh, both[1].box_xywh) > 0.8
+
+
+def test_larger_face_comes_first(detector: FaceDetector, astronaut: np.ndarray) -> None:
+    small = cv2.resize(astronaut, (400, 400), interpolation=cv2.INTER_AREA)
+    frame = np.zeros((512, 912, 3), np.uint8)
+    frame[:400, :400], frame[:, 400:] = small, astronaut
+    wide: FaceDetector = HaarDetector(width_px=912)
+    if detector.name == "yunet":
+        wide = YuNetDetector(yunet_file(), width_px=912)
+    boxes = [face.box_xywh for face in wide.detect(frame)]
+    assert len(boxes) >= 2
+    assert boxes[0][0] > 400
+    areas = [box[2] * box[3] for box in boxes]
+    assert areas == sorted(areas, reverse=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 3), (2, 3000, 3), (3000, 2, 3)])
+def test_odd_frames_have_no_face(
+    detector: FaceDetector, shape: tuple[int, ...]
+) -> None:
+    assert detector.detect(np.zeros(shape, np.uint8)) == []
+
+
+def test_frames_of_changing_size_are_taken(
+    detector: FaceDetector, astronaut: np.ndarray
+) -> None:
+    for frame in (astronaut, astronaut[:300], astronaut[:, :400], astronaut):
+        assert detector.detect(np.ascontiguousarray(frame))
+
+
+def test_both_detectors_frame_a_face_alike(astronaut: np.ndarray) -> None:
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip("this OpenCV has no cascades")
+    haar = HaarDetector().detect(astronaut)[0].box_xywh
+    yunet = YuNetDetector(yunet_file()).detect(astronaut)[0].box_xywh
+    assert overlap(haar, yunet) > 0.6
+
+
+def test_whole_image_is_one_face() -> None:
+    assert WholeImage().detect(np.zeros((5, 9), np.uint8)) == [
+        Face((0, 0, 9, 5), whole=True)
+    ]
+
+
+def test_missing_cascades_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    with pytest.raises(MissingDependencyError, match="opencv-python-headless<5"):
+        open_detector("haar")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no network" * 50])
+def test_file_that_is_no_yunet_is_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    path = tmp_path / "face.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match="expected a YuNet file"):
+        open_detector("yunet", path)
+    assert capfd.readouterr().err == ""
+
+
+def test_another_network_is_no_yunet(tiny_onnx_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected a YuNet file"):
+        YuNetDetector(tiny_onnx_path)
+
+
+def test_yunet_without_its_file_is_an_error() -> None:
+    with pytest.raises(ModelError, match="--detector-model"):
+        open_detector("yunet")
+
+
+@needs_haar
+def test_default_is_yunet_only_with_its_file() -> None:
+    assert open_detector().name == "haar"
+    assert open_detector("auto", yunet_file()).name == "yunet"
+    assert open_detector("haar", yunet_file()).name == "haar"
+
+
+numbers = st.floats(-5000, 5000)
+sizes = st.floats(0, 5000)
+raw_boxes = st.tuples(numbers, numbers, sizes, sizes)
+frame_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
+
+
+@given(raw_boxes, frame_sizes)
+def test_clipped_box_lies_inside_the_frame(
+    raw: faces.RawBox, frame_wh: tuple[int, int]
+) -> None:
+    box = clip_box(raw, frame_wh)
+    if box is not None:
+        x, y, width, height = box
+        assert min(x, y) >= 0
+        assert min(width, height) >= 1
+        assert x + width <= frame_wh[0]
+        assert y + height <= frame_wh[1]
+
+
+@given(raw_boxes, st.floats(0.5, 2))
+def test_standard_box_is_a_square_around_the_same_centre(
+    raw: faces.RawBox, scale: float
+) -> None:
+    x, y, width, height = standard_box(raw, scale=scale)
+    assert width == height == pytest.approx(max(raw[2:]) * scale)
+    assert x + width / 2 == pytest.approx(raw[0] + raw[2] / 2, abs=1e-6)
+    assert y + height / 2 == pytest.approx(raw[1] + raw[3] / 2, abs=1e-6)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 100), st.floats(0.1, 1))
+def test_box_of_a_smaller_frame_is_scaled_back(
+    x: int, y: int, side: int, shrink: float
+) -> None:
+    raw = (x * shrink, y * shrink, side * shrink, side * shrink)
+    found = to_faces([(raw, 0.5)], frame_wh=(600, 600), shrink=shrink, scale=1.0)
+    assert found == [Face((x, y, side, side), 0.5)]
+
+
+def test_boxes_that_are_no_numbers_are_dropped() -> None:
+    bad = [((float("nan"), 0.0, 5.0, 5.0), 0.9), ((0.0, 0.0, float("inf"), 5.0), 0.9)]
+    assert to_faces(bad, frame_wh=(9, 9), shrink=1.0, scale=1.0) == []

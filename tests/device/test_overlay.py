@@ -1,0 +1,59 @@
+"""What is drawn is visible, stays inside, and leaves the frame as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.faces import Box
+from edge_runtime.overlay import draw
+from edge_runtime.pipeline import FaceResult
+
+
+def result(box: Box, label: str = "happy") -> FaceResult:
+    return FaceResult(box, 0.9, label, 0.8, {label: 0.8, "sad": 0.2})
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_drawing_is_visible_on_any_background(value: int) -> None:
+    frame = np.full((240, 320, 3), value, np.uint8)
+    drawn = draw(frame, [result((100, 60, 90, 90))], text="25.0 fps")
+    assert (frame == value).all()
+    far = np.abs(drawn.astype(int) - value).max(axis=2) > 60
+    assert far[60, 100:190].mean() > 0.9  # the box's upper edge
+    assert far[:30, :120].any()  # the text
+
+
+def test_grey_frame_becomes_colour_and_keeps_its_size() -> None:
+    drawn = draw(np.zeros((50, 70), np.uint8), [result((5, 5, 20, 20))])
+    assert drawn.shape == (50, 70, 3)
+    assert drawn.dtype == np.uint8
+
+
+def test_nothing_found_changes_nothing() -> None:
+    frame = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
+    assert (draw(frame, []) == frame).all()
+
+
+def test_label_outside_ascii_is_drawn() -> None:
+    frame = np.zeros((240, 320, 3), np.uint8)
+    accented = draw(frame, [result((9, 9, 90, 90), "fröhlich")])
+    plain = draw(frame, [result((9, 9, 90, 90), "frohlich")])
+    assert (accented == plain).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(
+        st.integers(0, 299),
+        st.integers(0, 299),
+        st.integers(1, 300),
+        st.integers(1, 300),
+    ),
+)
+def test_any_box_in_any_frame_can_be_drawn(shape: tuple[int, int], box: Box) -> None:
+    drawn = draw(np.zeros(shape, np.uint8), [result(box)], text="1 fps")
+    assert drawn.shape == (*shape, 3)

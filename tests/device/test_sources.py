@@ -1,0 +1,214 @@
+"""Frames come from files and cameras, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.errors import SourceError
+from edge_runtime.sources import FALLBACK_FPS, CaptureSource, open_source, usable
+
+
+def write_video(path: Path, frames: int, *, fps: float = 10.0) -> Path:
+    """Writes a 64x48 video whose frames grow brighter by 10 a frame."""
+    codec = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
+    writer = cv2.VideoWriter(str(path), codec, fps, (64, 48))
+    for value in range(frames):
+        writer.write(np.full((48, 64, 3), value * 10, np.uint8))
+    writer.release()
+    return path
+
+
+def write_picture(path: Path, value: int = 100) -> Path:
+    cv2.imwrite(str(path), np.full((20, 30, 3), value, np.uint8))
+    return path
+
+
+class Camera:
+    """A camera that gives what it is told to, then nothing."""
+
+    def __init__(self, *images: object) -> None:
+        self.images = list(images)
+        self.released = False
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, object]:
+        return (True, self.images.pop(0)) if self.images else (False, None)
+
+    def grab(self) -> bool:
+        return self.read()[0]
+
+    def release(self) -> None:
+        self.released = True
+
+
+GOOD = np.zeros((4, 6, 3), np.uint8)
+
+
+def test_video_gives_all_frames_in_order_with_their_time(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", 7)
+    with open_source(str(path)) as source:
+        frames = list(source)
+    assert (source.kind, source.fps, source.frame_count) == ("video", 10.0, 7)
+    assert [frame.index for frame in frames] == list(range(7))
+    assert frames[3].timestamp_s == pytest.approx(0.3)
+    assert frames[3].image.shape == (48, 64, 3)
+    assert frames[3].name == "clip.mp4"
+    means = [frame.image.mean() for frame in frames]
+    assert means == sorted(means)
+
+
+def test_every_keeps_the_frames_own_numbers(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.avi", 8)
+    with open_source(str(path), every=3) as source:
+        frames = list(source)
+    assert [frame.index for frame in frames] == [0, 3, 6]
+    assert source.frame_count == 3
+    assert source.fps == pytest.approx(10 / 3)
+    assert frames[2].image.mean() == pytest.approx(60, abs=4)
+
+
+def test_folder_is_read_in_the_order_of_names_and_not_below(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "c.bmp", "._a.jpg"):
+        write_picture(tmp_path / name.lstrip("._"))
+    (tmp_path / "._b.jpg").write_bytes(b"a Mac's own")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "below").mkdir()
+    write_picture(tmp_path / "below" / "d.png")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == ["a.jpg", "b.png", "c.bmp"]
+
+
+def test_unreadable_picture_in_a_folder_is_counted_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes(b"")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.index for frame in source] == [0]
+    assert source.skipped == 2
+    assert "b.png" in caplog.text
+
+
+def test_grey_picture_is_given_as_bgr(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((9, 9), 7, np.uint8))
+    with open_source(str(tmp_path / "grey.png")) as source:
+        assert next(iter(source)).image.shape == (9, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("text.mp4", b"hello\n" * 100, "cannot read"),
+        ("empty.mp4", b"", "cannot read"),
+        ("unknown.xyz", b"\0" * 100, "cannot read"),
+        ("text.png", b"hello", "decoded"),
+        ("empty.jpg", b"", "decoded"),
+    ],
+)
+def test_unreadable_file_is_an_error_without_chatter(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    part: str,
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with (
+        pytest.raises(SourceError, match=part),
+        open_source(str(tmp_path / name)) as source,
+    ):
+        list(source)
+    assert capfd.readouterr().err == ""
+
+
+def test_cut_video_and_video_without_a_frame_are_errors(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "clip.mp4", 5).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    write_video(tmp_path / "none.avi", 0)
+    for name in ("cut.mp4", "none.avi"):
+        with pytest.raises(SourceError), open_source(str(tmp_path / name)):
+            pass
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no/such.mp4", "x" * 5000, "rtsp://camera/stream"], ids=len
+)
+def test_what_does_not_exist_is_an_error(text: str) -> None:
+    with pytest.raises(SourceError, match="expected"), open_source(text):
+        pass
+
+
+def test_empty_folder_and_folder_of_broken_pictures_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="got none"), open_source(str(tmp_path)):
+        pass
+    (tmp_path / "a.png").write_bytes(b"broken")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    with (
+        pytest.raises(SourceError, match="decoded"),
+        open_source(str(tmp_path)) as source,
+    ):
+        list(source)
+
+
+@pytest.mark.parametrize("text", ["97", "/dev/video97"])
+def test_absent_camera_is_told_fast_and_without_chatter(
+    text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(SourceError, match="/dev/video97"), open_source(text):
+        pass
+    assert time.monotonic() - started < 2
+    assert capfd.readouterr().err == ""
+
+
+def test_device_that_is_no_camera_is_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SourceError, match="/dev/null"), open_source("/dev/null"):
+        pass
+    assert capfd.readouterr().err == ""
+
+
+def test_camera_that_misses_frames_goes_on() -> None:
+    empty = np.zeros((0, 6, 3), np.uint8)
+    other_shape = np.zeros((8, 2, 3), np.uint8)
+    camera = Camera(GOOD, None, empty, GOOD.astype(np.float32), other_shape)
+    source = CaptureSource(camera, "0", "camera")  # type: ignore[arg-type]
+    frames = iter(source)
+    assert [next(frames).image.shape for _ in range(2)] == [(4, 6, 3), (8, 2, 3)]
+    assert source.skipped == 3
+    assert source.fps == FALLBACK_FPS
+    with pytest.raises(SourceError, match="stopped giving frames"):
+        next(frames)
+
+
+def test_camera_without_a_frame_is_released() -> None:
+    camera = Camera()
+    with pytest.raises(SourceError, match="gives no frame"):
+        CaptureSource(camera, "0", "camera")  # type: ignore[arg-type]
+    assert camera.released
+
+
+@pytest.mark.parametrize(
+    ("image", "shape"),
+    [
+        (GOOD, (4, 6, 3)),
+        (GOOD[..., 0], (4, 6)),
+        (GOOD[..., :1], (4, 6)),
+        (GOOD[..., :2], None),
+        (GOOD[:0], None),
+        (GOOD.astype(np.uint16), None),
+        (None, None),
+    ],
+)
+def test_only_images_are_usable(image: object, shape: tuple[int, ...] | None) -> None:
+    found = usable(image)
+    assert (None if found is None else found.shape) == shape
