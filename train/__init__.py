@@ -1,0 +1,1 @@
+"""From an image set to a run folder: ``python -m train``."""

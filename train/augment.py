@@ -1,0 +1,195 @@
+"""Random changes to training images: geometry, light, erasing, and a cheap camera.
+
+Works on uint8 batches with numpy and cv2, outside the model and outside the exported
+graph. One ``Augmentation`` says how strong each change is; zero switches it off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly training images are changed.
+
+    Attributes:
+        flip: Mirror half of the images left to right.
+        rotation_deg: Rotation drawn from -x to +x degrees.
+        shift_frac: Shift drawn from -x to +x of the side, in both directions.
+        zoom_frac: Scale drawn from 1-x to 1+x.
+        shear_frac: Horizontal shear drawn from -x to +x.
+        brightness_frac: Added to the pixels: -x to +x of 255.
+        contrast_frac: Pixels scaled around their mean by 1-x to 1+x.
+        erase_probability: Share of images of which a rectangle of 2 to 20 % of the
+            area is replaced by noise (Zhong et al., "Random erasing", 2017).
+        camera_probability: Share of images that pass a cheap camera: two of blur,
+            loss of resolution, sensor noise and JPEG.
+    """
+
+    flip: bool = True
+    rotation_deg: float = 15.0
+    shift_frac: float = 0.1
+    zoom_frac: float = 0.15
+    shear_frac: float = 0.1
+    brightness_frac: float = 0.2
+    contrast_frac: float = 0.3
+    erase_probability: float = 0.5
+    camera_probability: float = 0.2
+
+
+NO_AUGMENTATION = Augmentation(
+    flip=False,
+    rotation_deg=0,
+    shift_frac=0,
+    zoom_frac=0,
+    shear_frac=0,
+    brightness_frac=0,
+    contrast_frac=0,
+    erase_probability=0,
+    camera_probability=0,
+)
+# The origin project's: rotation 20 degrees, shift .2, shear .2 degrees (next to
+# nothing, but that is what it was), zoom .2, mirror, nearest fill.
+NOTEBOOK_AUGMENTATION = Augmentation(
+    rotation_deg=20,
+    shift_frac=0.2,
+    zoom_frac=0.2,
+    shear_frac=math.radians(0.2),
+    brightness_frac=0,
+    contrast_frac=0,
+    erase_probability=0,
+    camera_probability=0,
+)
+
+
+def augment(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+    """Returns randomly changed copies of the images.
+
+    Args:
+        images: uint8 (N, H, W, C), 0..255; not modified.
+        strength: How strong each change is.
+        rng: Source of all randomness; the same state gives the same pixels.
+
+    Returns:
+        uint8 (N, H, W, C), 0..255.
+    """
+    changed = _warp(images, strength, rng)
+    changed = _light(changed, strength, rng)
+    for index in np.flatnonzero(rng.random(len(changed)) < strength.camera_probability):
+        changed[index] = through_camera(changed[index], rng)
+    for index in np.flatnonzero(rng.random(len(changed)) < strength.erase_probability):
+        _erase(changed[index], rng)
+    return changed
+
+
+def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+    """Returns the images rotated, scaled, sheared, shifted and mirrored at once."""
+    count, height, width, _ = images.shape
+    angle = np.radians(strength.rotation_deg) * rng.uniform(-1, 1, count)
+    zoom = 1 + strength.zoom_frac * rng.uniform(-1, 1, count)
+    shear = strength.shear_frac * rng.uniform(-1, 1, count)
+    shift = strength.shift_frac * rng.uniform(-1, 1, (count, 2)) * (width, height)
+    mirror = np.where(strength.flip & (rng.random(count) < 0.5), -1.0, 1.0)
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    matrices = np.empty((count, 2, 3))
+    matrices[:, 0, 0] = cos * mirror
+    matrices[:, 0, 1] = shear * cos - sin
+    matrices[:, 1, 0] = sin * mirror
+    matrices[:, 1, 1] = shear * sin + cos
+    # Turn about the centre of the image, not about its corner.
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrices[:, :, 2] = centre - matrices[:, :, :2] @ centre + shift
+    warped = np.empty_like(images)
+    for index, matrix in enumerate(matrices):
+        warped[index] = cv2.warpAffine(
+            images[index],
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).reshape(images.shape[1:])
+    return warped
+
+
+def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+    """Returns the images with brightness and contrast changed, one value per image."""
+    if not strength.brightness_frac and not strength.contrast_frac:
+        return images
+    shape = (len(images), 1, 1, 1)
+    gain = 1 + strength.contrast_frac * rng.uniform(-1, 1, shape).astype(np.float32)
+    offset = 255 * strength.brightness_frac * rng.uniform(-1, 1, shape)
+    mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+    lit = (images - mean) * gain + mean + offset.astype(np.float32)
+    return np.asarray(np.clip(np.rint(lit), 0, 255), dtype=np.uint8)
+
+
+def through_camera(image: Images, rng: np.random.Generator) -> Images:
+    """Returns the image as a cheap camera might have delivered it.
+
+    Two of: blur, loss of resolution (to between half and five sixths), sensor noise
+    and JPEG.
+
+    Args:
+        image: uint8 (H, W, C), 0..255.
+        rng: Source of all randomness.
+
+    Returns:
+        uint8 (H, W, C), 0..255.
+    """
+    shape = image.shape
+    for effect in rng.permutation(4)[:2]:
+        image = (_blur, _lose_resolution, _add_noise, _compress)[effect](image, rng)
+        image = image.reshape(shape)
+    return image
+
+
+def _blur(image: Images, rng: np.random.Generator) -> Images:
+    return np.asarray(
+        cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2)), dtype=np.uint8
+    )
+
+
+def _lose_resolution(image: Images, rng: np.random.Generator) -> Images:
+    height, width = image.shape[:2]
+    scale = rng.uniform(0.5, 0.83)
+    small = cv2.resize(
+        image, (int(width * scale), int(height * scale)), interpolation=cv2.INTER_AREA
+    )
+    return np.asarray(
+        cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR),
+        dtype=np.uint8,
+    )
+
+
+def _add_noise(image: Images, rng: np.random.Generator) -> Images:
+    noise = rng.normal(0, rng.uniform(2, 10), image.shape)
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+def _compress(image: Images, rng: np.random.Generator) -> Images:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
+    _, encoded = cv2.imencode(".jpg", image, quality)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    return np.asarray(decoded, dtype=np.uint8)
+
+
+def _erase(image: Images, rng: np.random.Generator) -> None:
+    """Replaces a rectangle of the image by noise, in place."""
+    height, width, channels = image.shape
+    area = rng.uniform(0.02, 0.2) * height * width
+    ratio = math.exp(rng.uniform(math.log(0.3), math.log(1 / 0.3)))
+    erased_h = min(height, max(1, round(math.sqrt(area * ratio))))
+    erased_w = min(width, max(1, round(math.sqrt(area / ratio))))
+    top = rng.integers(0, height - erased_h + 1)
+    left = rng.integers(0, width - erased_w + 1)
+    shape = (erased_h, erased_w, channels)
+    noise = rng.integers(0, 256, shape, dtype=np.uint8)
+    image[top : top + erased_h, left : left + erased_w] = noise

@@ -1,0 +1,119 @@
+"""Every knob of a training run, in one place, saved beside what it produced."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from edge_runtime.errors import RunError
+from edge_runtime.preprocess import Colour
+from train.augment import NO_AUGMENTATION, NOTEBOOK_AUGMENTATION, Augmentation
+
+Precision = Literal["float32", "bfloat16", "float16"]
+ClassWeights = Literal["none", "sqrt", "balanced"]
+Optimizer = Literal["sgd", "adam"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a run does; two runs with equal configuration and data are the same run.
+
+    Attributes:
+        data: Path of the image set as it was given, or ``"drawn"``.
+        arch: One of ``train.architectures.ARCHITECTURES``.
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
+        learning_rate: Peak learning rate, reached after the warm-up; then a cosine
+            down to zero (SGD), or constant (Adam).
+        warmup_epochs: Epochs of linear rise from zero (SGD).
+        weight_decay: Decoupled decay per step, times the learning rate; not on
+            BatchNorm and biases. Ten times the figure of frameworks in which it
+            passes through the momentum.
+        label_smoothing: Share of the target spread evenly over all classes, [0, 1).
+        ema_epochs: Horizon in epochs of the moving average of the weights, which is
+            what is validated and kept; 0 keeps the weights themselves.
+        class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
+            (its root, a compromise).
+        precision: Arithmetic of the training steps. The model is validated and saved
+            in float32 whatever this is.
+        size_px: Side of the input in pixels; None takes it from the images.
+        colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
+        validation_from: See ``train.dataset.load``.
+        validation_frac: See ``train.dataset.load``.
+        calibration_images: Number of training images recorded for quantization.
+        crop_margin_frac: Margin around a detected face that makes a camera's crop
+            look like these images, as a fraction of the box; see
+            ``edge_runtime.preprocess.square_box``.
+        augmentation: How strongly training images are changed.
+        seed: Decides initial weights, order, changes, split and calibration choice.
+    """
+
+    data: str = "drawn"
+    arch: str = "fer_resnet"
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    warmup_epochs: float = 2.0
+    weight_decay: float = 2e-3
+    label_smoothing: float = 0.1
+    ema_epochs: float = 2.0
+    class_weights: ClassWeights = "none"
+    precision: Precision = "float32"
+    size_px: int | None = None
+    colour: Colour | None = None
+    validation_from: str = "auto"
+    validation_frac: float = 0.1
+    calibration_images: int = 420
+    crop_margin_frac: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Returns the configuration that ``to_dict`` described.
+
+        Raises:
+            RunError: A key is unknown, as when a newer version wrote it.
+        """
+        try:
+            augmentation = Augmentation(**values.get("augmentation", {}))
+            return cls(**{**values, "augmentation": augmentation})
+        except TypeError as error:
+            raise RunError(f"config.json is not of this version: {error}") from error
+
+
+RECIPES = {
+    "standard": TrainConfig(),
+    "long": TrainConfig(epochs=60, warmup_epochs=3.0),
+    # For minutes on two cores: more steps from the same images, nothing averaged.
+    "demo": TrainConfig(
+        epochs=5,
+        batch_size=64,
+        learning_rate=0.05,
+        warmup_epochs=0.5,
+        ema_epochs=0.0,
+        label_smoothing=0.05,
+        augmentation=dataclasses.replace(
+            NO_AUGMENTATION, flip=True, shift_frac=0.06, zoom_frac=0.05
+        ),
+    ),
+    "notebook": TrainConfig(
+        arch="notebook_cnn",
+        epochs=60,
+        optimizer="adam",
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        ema_epochs=0.0,
+        augmentation=NOTEBOOK_AUGMENTATION,
+    ),
+}

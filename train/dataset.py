@@ -1,0 +1,454 @@
+"""Reads labelled images: a folder per class, a zip of one, or ``fer2013.csv``.
+
+Needs numpy and cv2 only, so that the benchmarks read the same images on the board.
+Two steps: ``scan`` lists the images without decoding them, ``load`` decodes them,
+splits them and drops training images that would give the evaluation away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import DatasetError
+from edge_runtime.preprocess import CHANNELS, Colour, to_model_input
+from train import drawn_faces
+from train.image_files import Entry, decode, open_source
+from train.progress import progress_bar, progress_counter
+
+logger = logging.getLogger(__name__)
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+DRAWN = "drawn"  # the built-in set, wherever a path is expected
+DRAWN_COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}
+SHOWN_UNREADABLE = 10
+LARGEST_AUTO_SIZE_PX = 224
+FALLBACK_SIZE_PX = 96
+DRAWN_SIZE_PX = 48
+PROBED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, in the form a model takes.
+
+    Attributes:
+        images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255.
+        labels: int64 (N,), indices into ``Dataset.labels``.
+        names: N names, the path inside the source or the row of the CSV.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Split:
+        """Returns the images at these positions, in this order."""
+        names = tuple(self.names[i] for i in indices)
+        return Split(self.images[indices], self.labels[indices], names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled image set, read and split.
+
+    Attributes:
+        name: File or folder name of the source.
+        labels: Class names in label order (sorted by name).
+        size_px: Side of the square images in pixels.
+        colour: ``"grey"`` or ``"rgb"``.
+        train: Images to learn from, without copies of evaluation images.
+        validation: Images that decide (checkpoint, temperature, thresholds).
+        test: Images that only measure; empty where the source has none.
+        dropped: Names of training images dropped as copies of evaluation images.
+        unreadable: Names of files that could not be decoded.
+        validation_from: Where the validation split comes from: ``"source"``,
+            ``"train"`` (a seeded stratified part of it) or ``"test"``.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    size_px: int
+    colour: Colour
+    train: Split
+    validation: Split
+    test: Split
+    dropped: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    validation_from: str = "source"
+    fingerprint: str = field(default="")
+
+    def split(self, name: str) -> Split:
+        """Returns a split by its name: train, validation or test."""
+        if name not in SPLITS:
+            raise DatasetError(f"expected a split of {SPLITS}, got {name!r}")
+        split: Split = getattr(self, name)
+        return split
+
+    def summary(self) -> str:
+        """Returns a table of images per class and split, with what was dropped."""
+        return _summary(self)
+
+
+def pixel_hash(image: npt.NDArray[np.uint8]) -> str:
+    """Returns a hash of an image's shape and pixels (32 hexadecimal digits).
+
+    Args:
+        image: uint8 of any shape.
+    """
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()
+
+
+def load(
+    path: Path | str,
+    *,
+    size_px: int | None = None,
+    colour: Colour | None = None,
+    validation_from: str = "auto",
+    validation_frac: float = 0.1,
+    seed: int = 0,
+    labels: Sequence[str] | None = None,
+) -> Dataset:
+    """Returns the labelled images at a path, decoded, split and without leaks.
+
+    Args:
+        path: A folder, a ``.zip`` of one, a CSV with the columns of fer2013.csv, or
+            ``"drawn"`` for the built-in drawn faces.
+        size_px: Side of the square images; None takes the images' own size when they
+            are all square, equal and at most 224, else 96.
+        colour: ``"grey"`` or ``"rgb"``; None looks at the images.
+        validation_from: ``"auto"`` takes the source's own validation split, else a
+            part of the training images; ``"train"`` always takes that part;
+            ``"test"`` uses the split named test to validate (there is no test then).
+        validation_frac: Share of each class of the training images that validates
+            when the source has no validation split, in (0, 0.5].
+        seed: Decides which training images validate.
+        labels: Expected class names in order; None sorts the names found.
+
+    Raises:
+        DatasetError: Nothing there, no images, one class, an empty class, or an
+            unknown layout; the message says what was found.
+    """
+    if not 0 < validation_frac <= 0.5:
+        raise DatasetError(
+            f"expected a validation share in (0, 0.5], got {validation_frac}"
+        )
+    if str(path) == DRAWN:
+        return _drawn(size_px or DRAWN_SIZE_PX)
+    with open_source(Path(path)) as source:
+        entries = source.entries
+        names = _label_order(entries, labels, source.name)
+        if size_px is None or colour is None:
+            found_size, found_colour = _probe(entries)
+            size_px, colour = size_px or found_size, colour or found_colour
+        splits, unreadable = _decode_all(entries, names, size_px, colour)
+        source_name = source.name
+    origin = "source"
+    if validation_from == "test":
+        splits, origin = _validate_on_test(splits, source_name)
+    elif validation_from == "train" or not len(splits[VALIDATION]):
+        splits, origin = _carve_validation(splits, validation_frac, seed), "train"
+    splits, dropped = _drop_leaks(splits)
+    _require_every_class(splits, names, source_name)
+    return Dataset(
+        name=source_name,
+        labels=names,
+        size_px=size_px,
+        colour=colour,
+        train=splits[TRAIN],
+        validation=splits[VALIDATION],
+        test=splits[TEST],
+        dropped=dropped,
+        unreadable=unreadable,
+        validation_from=origin,
+        fingerprint=_fingerprint(splits, names),
+    )
+
+
+def load_split(
+    path: Path | str,
+    *,
+    split: str | None,
+    size_px: int,
+    colour: Colour,
+    labels: Sequence[str],
+) -> Split:
+    """Returns the images of one split as a finished model takes them.
+
+    Only that split is decoded, so measuring on a board needs no memory for the
+    training images. A source without splits (class folders only) is taken whole.
+
+    Args:
+        path: As for ``load``.
+        split: ``"train"``, ``"validation"`` or ``"test"``; None takes test, else
+            validation, else everything.
+        size_px: Side of the square images, from the model.
+        colour: ``"grey"`` or ``"rgb"``, from the model.
+        labels: The model's class names in order; the source must hold no others.
+
+    Raises:
+        DatasetError: As for ``load``, or the source has no such split.
+    """
+    if str(path) == DRAWN:
+        return _drawn_split(split or TEST, size_px)
+    with open_source(Path(path)) as source:
+        names = _label_order(source.entries, labels, source.name)
+        present = {entry.split for entry in source.entries}
+        wanted = split or next((s for s in (TEST, VALIDATION) if s in present), TRAIN)
+        chosen = [entry for entry in source.entries if entry.split == wanted]
+        if not chosen:
+            raise DatasetError(
+                f"{source.name} has no {wanted} split, got {sorted(present)}"
+            )
+        splits, unreadable = _decode_all(chosen, names, size_px, colour)
+    if unreadable:
+        logger.warning("%s", _unreadable_line(unreadable))
+    if not len(splits[wanted]):
+        raise DatasetError(f"{source.name}: no readable image in split {wanted}")
+    return splits[wanted]
+
+
+def stratified_indices(
+    labels: npt.NDArray[np.int64], share: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Returns sorted positions of a seeded share of every class, at least one each.
+
+    Args:
+        labels: int64 (N,) class indices.
+        share: Fraction of each class to take, in (0, 1).
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        positions = np.flatnonzero(labels == label)
+        count = max(1, round(share * len(positions)))
+        chosen.append(rng.permutation(positions)[:count])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def balanced_indices(
+    labels: npt.NDArray[np.int64], count: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Returns sorted positions of about ``count`` items, as many of each class.
+
+    A class with too few items gives all it has; the others are not topped up.
+
+    Args:
+        labels: int64 (N,) class indices.
+        count: Wanted number in all, spread evenly over the classes.
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    per_class = max(1, count // max(1, len(classes)))
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:per_class]
+        for label in classes
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def _drawn(size_px: int) -> Dataset:
+    """Returns the built-in set; its splits come from different seeds."""
+    splits = {name: _drawn_split(name, size_px) for name in SPLITS}
+    splits, dropped = _drop_leaks(splits)
+    return Dataset(
+        name="drawn faces",
+        labels=drawn_faces.LABELS,
+        size_px=size_px,
+        colour="grey",
+        train=splits[TRAIN],
+        validation=splits[VALIDATION],
+        test=splits[TEST],
+        dropped=dropped,
+        fingerprint=_fingerprint(splits, drawn_faces.LABELS),
+    )
+
+
+def _drawn_split(name: str, size_px: int) -> Split:
+    count, seed = DRAWN_COUNTS[name], SPLITS.index(name)
+    with progress_counter(count, f"drawing {name} faces", unit="face") as step:
+        images, labels = drawn_faces.drawn_faces(
+            count, seed, size_px=size_px, progress=lambda _: step(1)
+        )
+    names = tuple(f"{name} {index}" for index in range(count))
+    return Split(images[..., np.newaxis], labels, names)
+
+
+def _label_order(
+    entries: Sequence[Entry], labels: Sequence[str] | None, name: str
+) -> tuple[str, ...]:
+    found = sorted({entry.label for entry in entries})
+    if labels is not None:
+        unknown = sorted(set(found) - set(labels))
+        if unknown:
+            raise DatasetError(
+                f"{name}: expected only the classes {list(labels)},"
+                f" got also {unknown[:10]}"
+            )
+        return tuple(labels)
+    if len(found) < 2:
+        raise DatasetError(
+            f"{name}: expected at least two classes (one folder each), got {found}"
+        )
+    return tuple(found)
+
+
+def _probe(entries: Sequence[Entry]) -> tuple[int, Colour]:
+    step = max(1, len(entries) // PROBED_IMAGES)
+    images = [image for e in entries[::step] if (image := decode(e)) is not None]
+    shapes = {image.shape[:2] for image in images}
+    height, width = next(iter(shapes)) if len(shapes) == 1 else (0, 1)
+    own_size = height == width and height <= LARGEST_AUTO_SIZE_PX
+    size_px = height if own_size else FALLBACK_SIZE_PX
+    grey = all(_is_grey(image) for image in images)
+    return size_px, "grey" if grey else "rgb"
+
+
+def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
+    if image.ndim == 2:
+        return True
+    blue, green, red = image[..., 0], image[..., 1], image[..., 2]
+    return bool(np.array_equal(blue, green) and np.array_equal(green, red))
+
+
+def _decode_all(
+    entries: Sequence[Entry], labels: tuple[str, ...], size_px: int, colour: Colour
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Returns every split's images, and the names of files that are no images."""
+    index = {label: i for i, label in enumerate(labels)}
+    shape = (size_px, size_px, CHANNELS[colour])
+    counts = Counter(entry.split for entry in entries)
+    images = {s: np.empty((counts[s], *shape), np.uint8) for s in SPLITS}
+    classes: dict[str, list[int]] = {s: [] for s in SPLITS}
+    names: dict[str, list[str]] = {s: [] for s in SPLITS}
+    unreadable = []
+    for entry in progress_bar(entries, "reading images", unit="image"):
+        image = decode(entry)
+        if image is None:
+            unreadable.append(entry.name)
+            continue
+        row = len(names[entry.split])
+        images[entry.split][row] = to_model_input(image, size_px, colour)
+        classes[entry.split].append(index[entry.label])
+        names[entry.split].append(entry.name)
+    splits = {
+        s: Split(
+            images[s][: len(names[s])],
+            np.array(classes[s], dtype=np.int64),
+            tuple(names[s]),
+        )
+        for s in SPLITS
+    }
+    return splits, tuple(unreadable)
+
+
+def _validate_on_test(
+    splits: dict[str, Split], name: str
+) -> tuple[dict[str, Split], str]:
+    if not len(splits[TEST]):
+        raise DatasetError(f"{name} has no test split to validate on")
+    merged = _concatenate([splits[VALIDATION], splits[TEST]])
+    empty = splits[TEST].take(np.empty(0, np.int64))
+    return {**splits, VALIDATION: merged, TEST: empty}, "test"
+
+
+def _carve_validation(
+    splits: dict[str, Split], share: float, seed: int
+) -> dict[str, Split]:
+    train = splits[TRAIN]
+    if not len(train):
+        return splits
+    chosen = stratified_indices(train.labels, share, seed)
+    rest = np.setdiff1d(np.arange(len(train)), chosen)
+    # A validation split the source brought is kept: it was asked to be replaced,
+    # not to be learned from.
+    return {**splits, TRAIN: train.take(rest), VALIDATION: train.take(chosen)}
+
+
+def _drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, ...]]:
+    evaluation = (*splits[VALIDATION].images, *splits[TEST].images)
+    seen = {pixel_hash(image) for image in evaluation}
+    train = splits[TRAIN]
+    leaks = np.array([pixel_hash(image) in seen for image in train.images], dtype=bool)
+    dropped = tuple(train.names[i] for i in np.flatnonzero(leaks))
+    return {**splits, TRAIN: train.take(np.flatnonzero(~leaks))}, dropped
+
+
+def _require_every_class(
+    splits: dict[str, Split], labels: tuple[str, ...], name: str
+) -> None:
+    for split in (TRAIN, VALIDATION):
+        counts = np.bincount(splits[split].labels, minlength=len(labels))
+        empty = [
+            label for label, count in zip(labels, counts, strict=True) if not count
+        ]
+        if empty:
+            raise DatasetError(
+                f"{name}: expected images of every class in the {split} split,"
+                f" got none of {empty[:10]}"
+            )
+
+
+def _concatenate(splits: Iterable[Split]) -> Split:
+    parts = list(splits)
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        tuple(name for part in parts for name in part.names),
+    )
+
+
+def _fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
+    """Returns a hash of what is in which split under which label, in any order."""
+    lines = sorted(
+        f"{split} {labels[label]} {pixel_hash(image)}"
+        for split, content in splits.items()
+        for image, label in zip(content.images, content.labels, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _unreadable_line(unreadable: Sequence[str]) -> str:
+    shown = ", ".join(unreadable[:SHOWN_UNREADABLE])
+    more = len(unreadable) - SHOWN_UNREADABLE
+    rest = f" and {more} more" if more > 0 else ""
+    return f"skipped {len(unreadable)} files that are no readable images: {shown}{rest}"
+
+
+def _summary(data: Dataset) -> str:
+    width = max(len(label) for label in (*data.labels, "all"))
+    rows = [f"{data.name}: {data.size_px}x{data.size_px} {data.colour}"]
+    rows.append(f"  {'class':<{width}}" + "".join(f"{s:>12}" for s in SPLITS))
+    for index, label in enumerate(data.labels):
+        counts = [int(np.sum(data.split(s).labels == index)) for s in SPLITS]
+        rows.append(f"  {label:<{width}}" + "".join(f"{c:>12,}" for c in counts))
+    totals = "".join(f"{len(data.split(s)):>12,}" for s in SPLITS)
+    rows.append(f"  {'all':<{width}}{totals}")
+    if data.validation_from == "train":
+        rows.append("validation: a seeded, stratified part of the training images")
+    if data.validation_from == "test":
+        rows.append("validation: the split named test (nothing is left to test on)")
+    if data.dropped:
+        rows.append(
+            f"dropped {len(data.dropped)} training images whose pixels"
+            " occur in an evaluation split"
+        )
+    if data.unreadable:
+        rows.append(_unreadable_line(data.unreadable))
+    return "\n".join(rows)

@@ -1,0 +1,155 @@
+"""The folder a training run leaves: what is in it and how it is read back.
+
+runs/<name>/
+    model.keras             the best model so far, float32, raw pixels in, logits out
+    architecture.json       its layers
+    config.json             the configuration, and the data's fingerprint
+    history.csv             one row an epoch
+    metrics.json            accuracy, F1, recall, confusion matrix, versions
+    calibration.json        the training images chosen for quantization
+    curves.png, confusion_matrix.png
+    checkpoint/             what --resume needs; may be deleted afterwards
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import OutputError, RunError
+from edge_runtime.files import write_text
+
+RUNS = Path("runs")
+RUN_SCHEMA = "fer-edge/run/1"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run.
+
+    Attributes:
+        path: The folder; need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its folder's."""
+        return self.path.resolve().name
+
+    @property
+    def model(self) -> Path:
+        """The best model so far, a ``.keras`` file."""
+        return self.path / "model.keras"
+
+    @property
+    def config(self) -> Path:
+        """The configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The result on the validation and test images, JSON."""
+        return self.path / "metrics.json"
+
+    @property
+    def calibration(self) -> Path:
+        """The choice of training images for quantization, JSON."""
+        return self.path / "calibration.json"
+
+    @property
+    def ranges(self) -> Path:
+        """Measured activation ranges (written by the first export), JSON."""
+        return self.path / "calibration_ranges.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder with the state to resume from."""
+        return self.path / "checkpoint"
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """Returns the contents of one of the run's JSON files.
+
+        Raises:
+            RunError: The file is missing or no JSON object.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.path} is no complete run: {path.name} is missing or damaged"
+                f" ({error})"
+            ) from error
+        if not isinstance(document, dict):
+            raise RunError(f"{path}: expected a JSON object")
+        return document
+
+    def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
+        """Writes one of the run's JSON files, complete or not at all."""
+        write_text(path, json.dumps(document, indent=1) + "\n")
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes ``history.csv``: one row an epoch, columns as in the first row."""
+        text = StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "history.csv", text.getvalue())
+
+
+def new_run(name: str | None, stem: str, *, force: bool) -> RunFolder:
+    """Returns the folder for a new run, without making it.
+
+    Args:
+        name: Wanted name, or a path; None takes the first free ``<stem>-<number>``.
+        stem: Start of an automatic name.
+        force: Allow a name that is taken.
+
+    Raises:
+        OutputError: The name is taken and ``force`` is False.
+    """
+    if name is None:
+        number = 1
+        while (RUNS / f"{stem}-{number}").exists():
+            number += 1
+        return RunFolder(RUNS / f"{stem}-{number}")
+    path = _path_of(name)
+    if path.exists() and not force:
+        raise OutputError(
+            f"{path} exists: continue it with --resume {name}, choose another"
+            " --name, or start over with --force"
+        )
+    return RunFolder(path)
+
+
+def find_run(name: str | None) -> RunFolder:
+    """Returns an existing run: by name, by path, or the one written to last.
+
+    Raises:
+        RunError: There is none.
+    """
+    if name is not None:
+        run = RunFolder(_path_of(name))
+        if not run.config.exists():
+            raise RunError(f"expected a run folder, got {name!r}: no config.json there")
+        return run
+    configs = sorted(RUNS.glob("*/config.json"), key=_last_written)
+    if not configs:
+        raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
+    return RunFolder(configs[-1].parent)
+
+
+def _last_written(config: Path) -> float:
+    model = config.parent / "model.keras"
+    return (model if model.exists() else config).stat().st_mtime
+
+
+def _path_of(name: str) -> Path:
+    path = Path(name)
+    return path if len(path.parts) > 1 or path.is_absolute() else RUNS / name
