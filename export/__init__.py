@@ -1,0 +1,1 @@
+"""From a run folder to model files for the device: ``python -m export``."""

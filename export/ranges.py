@@ -1,0 +1,78 @@
+"""Activation ranges: what calibration leaves, and all that quantization needs.
+
+Measured once with images, kept as a few kB of JSON beside the model, so that the same
+int8 files can be made again, byte for byte, where there are no images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import RunError
+from edge_runtime.files import write_text
+
+Ranges = dict[str, tuple[float, float]]
+
+PIXEL_RANGE = (0.0, 255.0)
+SCHEMA = "fer-edge/ranges/1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The record of one calibration.
+
+    Attributes:
+        model_sha256: Hash of the ``.keras`` file that was measured.
+        images: Where the images came from, how many, their seed and a hash of their
+            pixels: JSON-ready.
+        tflite: Ranges by tensor name of the TFLite graph.
+        onnx: Ranges by tensor name of the ONNX graph.
+        accuracy: Figures of the exported files by their model bytes' sha256,
+            JSON-ready; filled in once they were measured.
+    """
+
+    model_sha256: str
+    images: dict[str, Any]
+    tflite: Ranges
+    onnx: Ranges
+    accuracy: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes the record as JSON."""
+        document = {"schema": SCHEMA, **self.__dict__}
+        write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, model: Path) -> Calibration | None:
+        """Returns the record beside a model, or None where there is none for it.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if not path.exists():
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document.pop("schema") != SCHEMA:
+                raise ValueError(f"expected schema {SCHEMA}")
+            record = cls(**document)
+            ranges = [
+                {name: (float(low), float(high)) for name, (low, high) in one.items()}
+                for one in (record.tflite, record.onnx)
+            ]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error}; delete it") from error
+        if record.model_sha256 != sha256_of(model):
+            return None  # of an earlier state of this model
+        return cls(
+            record.model_sha256, record.images, ranges[0], ranges[1], record.accuracy
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,155 @@
+"""Keras to TFLite: float32, and full int8 from recorded activation ranges."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import ModelError, missing
+from edge_runtime.quiet import quiet_stderr
+from export.ranges import PIXEL_RANGE, Ranges
+
+
+def to_tflite(model: keras.Model) -> bytes:
+    """Returns the float32 TFLite flatbuffer of a model, batch size 1.
+
+    Args:
+        model: Takes (N, S, S, C) pixels, gives logits.
+
+    Raises:
+        MissingDependencyError: TensorFlow is not installed.
+        ModelError: The converter does not support one of its layers.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise missing("tensorflow", "export") from error
+    # A free batch size keeps XNNPACK from taking the graph in older runtimes.
+    shape = (1, *model.inputs[0].shape[1:])
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="pixels")]
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint(
+            "serve",
+            lambda pixels: model(pixels, training=False),
+            input_signature=signature,
+        )
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        # No optimizations: DEFAULT alone would already make the weights int8.
+        # No SELECT_TF_OPS either: the device could not run them.
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # the converter raises many kinds
+            reason = str(error).strip().splitlines()[:1]
+            raise ModelError(f"TFLite cannot express this model: {reason}") from error
+
+
+def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Ranges:
+    """Returns the range of every activation tensor over the images.
+
+    The input's range is not measured but pinned to [0, 255]: then the int8 input has
+    scale 1 and zero point -128, and quantizing a pixel loses nothing.
+
+    Args:
+        model: A float32 TFLite flatbuffer with batch size 1.
+        images: uint8 (N, S, S, C), raw pixels.
+    """
+    quantizer = _quantizer(model)
+    signature, input_name = _signature(model)
+    # A list: the quantizer goes through it twice.
+    samples = [{input_name: image[np.newaxis].astype(np.float32)} for image in images]
+    with quiet():
+        result = quantizer.calibrate({signature: samples}, num_threads=1)
+    ranges = {
+        name: (float(np.min(value["min"])), float(np.max(value["max"])))
+        for name, value in result.items()
+    }
+    ranges[_input_tensor(model)] = PIXEL_RANGE
+    return ranges
+
+
+def quantize(model: bytes, ranges: Ranges) -> bytes:
+    """Returns the full int8 flatbuffer: weights per channel, activations per tensor.
+
+    Args:
+        model: A float32 TFLite flatbuffer.
+        ranges: Activation ranges by tensor name, from ``measure_ranges``.
+
+    Raises:
+        ModelError: The ranges belong to another model.
+    """
+    result = {
+        name: {"min": _scalar(low), "max": _scalar(high)}
+        for name, (low, high) in ranges.items()
+    }
+    if _input_tensor(model) not in result:
+        raise ModelError(
+            "the recorded activation ranges belong to another model: measure them"
+            " again with --calibration-data"
+        )
+    try:
+        with quiet():
+            done = _quantizer(model).quantize(
+                result, enable_progress_bar=False, enable_progress_report=False
+            )
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"int8 quantization failed: {error}") from error
+    return bytes(done.quantized_model)
+
+
+def _quantizer(model: bytes) -> Any:
+    try:
+        from ai_edge_quantizer import quantizer, recipe
+    except ImportError as error:
+        raise missing("ai-edge-quantizer", "export") from error
+    return quantizer.Quantizer(model, recipe.static_wi8_ai8())
+
+
+def _interpreter(model: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet():
+        return Interpreter(model_content=model)
+
+
+def _signature(model: bytes) -> tuple[str, str]:
+    signatures = _interpreter(model).get_signature_list()
+    name = next(iter(signatures))
+    return name, signatures[name]["inputs"][0]
+
+
+def _input_tensor(model: bytes) -> str:
+    return str(_interpreter(model).get_input_details()[0]["name"])
+
+
+def _scalar(value: float) -> npt.NDArray[np.float32]:
+    return np.full((1, 1, 1, 1), value, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps converters from filling the terminal with progress of their own."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            quiet_stderr(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
