@@ -39,21 +39,21 @@ clean:
 .venv/ready: pyproject.toml constraints/host.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints/host.txt -e '.[litert,onnx,train,export,bench,dev]'
+	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,train,export,bench,dev]'
 	touch $@
 
 # The device's environments: no training library in any of them.
 $(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
 	$(PYTHON) -m venv $(DEVICE)/litert
-	$(DEVICE)/litert/bin/python -m pip install -q -c constraints/litert.txt -e '.[litert,onnx]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx]' $(DEVICE_TESTS) scikit-image
 	touch $@
 
 $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
 	$(PYTHON) -m venv $(DEVICE)/tflite-runtime
-	$(DEVICE)/tflite-runtime/bin/python -m pip install -q -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/tflite-runtime/bin/python -m pip install -qq -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' $(DEVICE_TESTS) scikit-image
 	touch $@
 
 $(DEVICE)/python-3.13/ready: pyproject.toml constraints/litert.txt
 	$(PYTHON_313) -m venv $(DEVICE)/python-3.13
-	$(DEVICE)/python-3.13/bin/python -m pip install -q -c constraints/litert.txt -e '.[litert]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/python-3.13/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert]' $(DEVICE_TESTS) scikit-image
 	touch $@

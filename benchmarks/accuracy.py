@@ -27,8 +27,8 @@ from benchmarks.paired import (
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import GateError, MeasurementError
 from train import metrics
-from train.dataset import TEST, TRAIN, VALIDATION, Split
 from train.progress import progress_counter
+from train.splits import TEST, TRAIN, VALIDATION, Split
 
 SCHEMA = "fer-edge/accuracy/1"
 BATCH = 64

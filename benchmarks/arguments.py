@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.turns import LEAST_RUNS
 from edge_runtime.backends import BACKENDS
-from train.dataset import SPLITS
+from train.splits import SPLITS
 
 DESCRIPTION = "Measures model files the way a device runs them."
 EXAMPLES = """\

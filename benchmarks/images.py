@@ -10,17 +10,9 @@ from pathlib import Path
 from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
 from edge_runtime.preprocess import Colour
-from train.dataset import (
-    DRAWN,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Split,
-    load_split,
-    pixel_hash,
-    stratified_indices,
-)
+from train.dataset import DRAWN, load_split
 from train.image_files import open_source
+from train.splits import TEST, TRAIN, VALIDATION, Split, pixel_hash, stratified_indices
 
 DRAWN_NAME = "drawn faces"  # as in train.dataset.Dataset.name
 SAMPLE_SEED = 0

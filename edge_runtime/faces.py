@@ -13,7 +13,8 @@ crop and the vertical offset of its centre, medians:
 
 Enlarged to 96 or 144 px instead, or with other borders, the side moves by up to 0.06
 (YuNet) and 0.03 (Haar), and YuNet's offset lies between -0.016 and +0.022, on both
-sides of zero: no shift is applied. On the same images YuNet's longer side is 1.06 Haar's.
+sides of zero: no shift is applied. On the same images YuNet's longer side is 1.06
+times Haar's.
 """
 
 from __future__ import annotations

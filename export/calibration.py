@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError, RunError
-from train.dataset import Dataset, balanced_indices, pixel_hash
+from train.dataset import Dataset
 from train.run_folder import RunFolder
+from train.splits import balanced_indices, pixel_hash
 
 FEW_IMAGES = 100
 

@@ -32,7 +32,8 @@ from export.package import (
 from export.ranges import Calibration, sha256_of
 from export.subject import Subject, find_subject, load_data
 from train import dataset
-from train.dataset import Dataset, Split
+from train.dataset import Dataset
+from train.splits import Split
 
 Say = Callable[[str], None]
 

@@ -17,7 +17,7 @@ from edge_runtime.container import Kind, ModelFile, attach
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import GoldenVectors, ModelSpec, golden_patterns
 from train import metrics
-from train.dataset import Split
+from train.splits import Split
 
 # Between libraries, kernels round differently: measured on these networks, int8 logits
 # differ by up to a few steps on the golden patterns. A swapped colour order or a wrong

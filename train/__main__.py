@@ -101,7 +101,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: dict[str, Any]) -> int:
     run, config = _continued(options) if "resume" in options else _new(options)
     data = _load(config)
-    _check_same_data(run, data)
+    if "resume" in options:
+        _check_same_data(run, data)
+    else:
+        run.clear()  # of an earlier run, where --force allowed one
     print(data.summary(), flush=True)
     start_keras(options.get("threads"))
     outcome = _fit(config, data, run)
@@ -141,8 +144,6 @@ def _load(config: TrainConfig) -> Dataset:
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> None:
-    if not run.config.exists():
-        return
     before = run.read_json(run.config).get("data_fingerprint")
     if before != data.fingerprint:
         raise RunError(

@@ -7,10 +7,9 @@ splits them and drops training images that would give the evaluation away.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +21,20 @@ from edge_runtime.preprocess import CHANNELS, Colour, to_model_input
 from train import drawn_faces
 from train.image_files import Entry, decode, open_source
 from train.progress import progress_bar, progress_counter
+from train.splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    carve_validation,
+    drop_leaks,
+    fingerprint,
+    validate_on_test,
+)
 
 logger = logging.getLogger(__name__)
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLITS = (TRAIN, VALIDATION, TEST)
 DRAWN = "drawn"  # the built-in set, wherever a path is expected
 DRAWN_COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}
 SHOWN_UNREADABLE = 10
@@ -34,30 +42,6 @@ LARGEST_AUTO_SIZE_PX = 224
 FALLBACK_SIZE_PX = 96
 DRAWN_SIZE_PX = 48
 PROBED_IMAGES = 64
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of one split, in the form a model takes.
-
-    Attributes:
-        images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255.
-        labels: int64 (N,), indices into ``Dataset.labels``.
-        names: N names, the path inside the source or the row of the CSV.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """Returns the number of images."""
-        return len(self.labels)
-
-    def take(self, indices: npt.NDArray[np.int64]) -> Split:
-        """Returns the images at these positions, in this order."""
-        names = tuple(self.names[i] for i in indices)
-        return Split(self.images[indices], self.labels[indices], names)
 
 
 @dataclass(frozen=True)
@@ -100,17 +84,6 @@ class Dataset:
     def summary(self) -> str:
         """Returns a table of images per class and split, with what was dropped."""
         return _summary(self)
-
-
-def pixel_hash(image: npt.NDArray[np.uint8]) -> str:
-    """Returns a hash of an image's shape and pixels (32 hexadecimal digits).
-
-    Args:
-        image: uint8 of any shape.
-    """
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()
 
 
 def load(
@@ -159,10 +132,10 @@ def load(
         source_name = source.name
     origin = "source"
     if validation_from == "test":
-        splits, origin = _validate_on_test(splits, source_name)
+        splits, origin = validate_on_test(splits, source_name)
     elif validation_from == "train" or not len(splits[VALIDATION]):
-        splits, origin = _carve_validation(splits, validation_frac, seed), "train"
-    splits, dropped = _drop_leaks(splits)
+        splits, origin = carve_validation(splits, validation_frac, seed), "train"
+    splits, dropped = drop_leaks(splits)
     _require_every_class(splits, names, source_name)
     return Dataset(
         name=source_name,
@@ -175,7 +148,7 @@ def load(
         dropped=dropped,
         unreadable=unreadable,
         validation_from=origin,
-        fingerprint=_fingerprint(splits, names),
+        fingerprint=fingerprint(splits, names),
     )
 
 
@@ -222,51 +195,10 @@ def load_split(
     return splits[wanted]
 
 
-def stratified_indices(
-    labels: npt.NDArray[np.int64], share: float, seed: int
-) -> npt.NDArray[np.int64]:
-    """Returns sorted positions of a seeded share of every class, at least one each.
-
-    Args:
-        labels: int64 (N,) class indices.
-        share: Fraction of each class to take, in (0, 1).
-        seed: Decides which.
-    """
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
-        count = max(1, round(share * len(positions)))
-        chosen.append(rng.permutation(positions)[:count])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
-
-
-def balanced_indices(
-    labels: npt.NDArray[np.int64], count: int, seed: int
-) -> npt.NDArray[np.int64]:
-    """Returns sorted positions of about ``count`` items, as many of each class.
-
-    A class with too few items gives all it has; the others are not topped up.
-
-    Args:
-        labels: int64 (N,) class indices.
-        count: Wanted number in all, spread evenly over the classes.
-        seed: Decides which.
-    """
-    rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    per_class = max(1, count // max(1, len(classes)))
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:per_class]
-        for label in classes
-    ]
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
-
-
 def _drawn(size_px: int) -> Dataset:
     """Returns the built-in set; its splits come from different seeds."""
     splits = {name: _drawn_split(name, size_px) for name in SPLITS}
-    splits, dropped = _drop_leaks(splits)
+    splits, dropped = drop_leaks(splits)
     return Dataset(
         name="drawn faces",
         labels=drawn_faces.LABELS,
@@ -276,7 +208,7 @@ def _drawn(size_px: int) -> Dataset:
         validation=splits[VALIDATION],
         test=splits[TEST],
         dropped=dropped,
-        fingerprint=_fingerprint(splits, drawn_faces.LABELS),
+        fingerprint=fingerprint(splits, drawn_faces.LABELS),
     )
 
 
@@ -358,38 +290,6 @@ def _decode_all(
     return splits, tuple(unreadable)
 
 
-def _validate_on_test(
-    splits: dict[str, Split], name: str
-) -> tuple[dict[str, Split], str]:
-    if not len(splits[TEST]):
-        raise DatasetError(f"{name} has no test split to validate on")
-    merged = _concatenate([splits[VALIDATION], splits[TEST]])
-    empty = splits[TEST].take(np.empty(0, np.int64))
-    return {**splits, VALIDATION: merged, TEST: empty}, "test"
-
-
-def _carve_validation(
-    splits: dict[str, Split], share: float, seed: int
-) -> dict[str, Split]:
-    train = splits[TRAIN]
-    if not len(train):
-        return splits
-    chosen = stratified_indices(train.labels, share, seed)
-    rest = np.setdiff1d(np.arange(len(train)), chosen)
-    # A validation split the source brought is kept: it was asked to be replaced,
-    # not to be learned from.
-    return {**splits, TRAIN: train.take(rest), VALIDATION: train.take(chosen)}
-
-
-def _drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, ...]]:
-    evaluation = (*splits[VALIDATION].images, *splits[TEST].images)
-    seen = {pixel_hash(image) for image in evaluation}
-    train = splits[TRAIN]
-    leaks = np.array([pixel_hash(image) in seen for image in train.images], dtype=bool)
-    dropped = tuple(train.names[i] for i in np.flatnonzero(leaks))
-    return {**splits, TRAIN: train.take(np.flatnonzero(~leaks))}, dropped
-
-
 def _require_every_class(
     splits: dict[str, Split], labels: tuple[str, ...], name: str
 ) -> None:
@@ -403,25 +303,6 @@ def _require_every_class(
                 f"{name}: expected images of every class in the {split} split,"
                 f" got none of {empty[:10]}"
             )
-
-
-def _concatenate(splits: Iterable[Split]) -> Split:
-    parts = list(splits)
-    return Split(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        tuple(name for part in parts for name in part.names),
-    )
-
-
-def _fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
-    """Returns a hash of what is in which split under which label, in any order."""
-    lines = sorted(
-        f"{split} {labels[label]} {pixel_hash(image)}"
-        for split, content in splits.items()
-        for image, label in zip(content.images, content.labels, strict=True)
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _unreadable_line(unreadable: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from train.augment import Augmentation, augment
 from train.config import ClassWeights
-from train.dataset import Split
+from train.splits import Split
 
 
 class TrainingFeed(keras.utils.PyDataset):

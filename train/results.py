@@ -17,9 +17,10 @@ from train import metrics
 from train.architectures import count_macs
 from train.checkpoint import Progress
 from train.config import TrainConfig
-from train.dataset import Dataset, Split, balanced_indices, pixel_hash
+from train.dataset import Dataset
 from train.plots import plot_confusion_matrices, plot_curves
 from train.run_folder import RUN_SCHEMA, RunFolder
+from train.splits import Split, balanced_indices, pixel_hash
 
 EVALUATION_BATCH = 512
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -26,6 +27,17 @@ from edge_runtime.files import write_text
 
 RUNS = Path("runs")
 RUN_SCHEMA = "fer-edge/run/1"
+LEFT_BY_A_RUN = (
+    "model.keras",
+    "architecture.json",
+    "config.json",
+    "history.csv",
+    "metrics.json",
+    "calibration.json",
+    "calibration_ranges.json",
+    "curves.png",
+    "confusion_matrix.png",
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,12 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder with the state to resume from."""
         return self.path / "checkpoint"
+
+    def clear(self) -> None:
+        """Removes what an earlier run of this name left; other files are kept."""
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        for name in LEFT_BY_A_RUN:
+            (self.path / name).unlink(missing_ok=True)
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """Returns the contents of one of the run's JSON files.

@@ -1,0 +1,156 @@
+"""Splits of a labelled image set: seeded, stratified, no leaks between them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import DatasetError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, in the form a model takes.
+
+    Attributes:
+        images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255.
+        labels: int64 (N,), indices into ``Dataset.labels``.
+        names: N names, the path inside the source or the row of the CSV.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Split:
+        """Returns the images at these positions, in this order."""
+        names = tuple(self.names[i] for i in indices)
+        return Split(self.images[indices], self.labels[indices], names)
+
+
+def pixel_hash(image: npt.NDArray[np.uint8]) -> str:
+    """Returns a hash of an image's shape and pixels (32 hexadecimal digits).
+
+    Args:
+        image: uint8 of any shape.
+    """
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()
+
+
+def stratified_indices(
+    labels: npt.NDArray[np.int64], share: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Returns sorted positions of a seeded share of every class, at least one each.
+
+    Args:
+        labels: int64 (N,) class indices.
+        share: Fraction of each class to take, in (0, 1).
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        positions = np.flatnonzero(labels == label)
+        count = max(1, round(share * len(positions)))
+        chosen.append(rng.permutation(positions)[:count])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def balanced_indices(
+    labels: npt.NDArray[np.int64], count: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Returns sorted positions of about ``count`` items, as many of each class.
+
+    A class with too few items gives all it has; the others are not topped up.
+
+    Args:
+        labels: int64 (N,) class indices.
+        count: Wanted number in all, spread evenly over the classes.
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    per_class = max(1, count // max(1, len(classes)))
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:per_class]
+        for label in classes
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def validate_on_test(
+    splits: dict[str, Split], name: str
+) -> tuple[dict[str, Split], str]:
+    """Returns the splits with the one named test as validation, and ``"test"``.
+
+    Raises:
+        DatasetError: There is no test split.
+    """
+    if not len(splits[TEST]):
+        raise DatasetError(f"{name} has no test split to validate on")
+    merged = _concatenate([splits[VALIDATION], splits[TEST]])
+    empty = splits[TEST].take(np.empty(0, np.int64))
+    return {**splits, VALIDATION: merged, TEST: empty}, "test"
+
+
+def carve_validation(
+    splits: dict[str, Split], share: float, seed: int
+) -> dict[str, Split]:
+    """Returns the splits with a seeded share of each class validating.
+
+    A validation split the source brought is left out: the user asked to replace it,
+    not to learn from it.
+    """
+    train = splits[TRAIN]
+    if not len(train):
+        return splits
+    chosen = stratified_indices(train.labels, share, seed)
+    rest = np.setdiff1d(np.arange(len(train)), chosen)
+    return {**splits, TRAIN: train.take(rest), VALIDATION: train.take(chosen)}
+
+
+def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Returns the splits without training images that are evaluation images.
+
+    Returns:
+        The splits, and the names of the training images dropped: those whose pixels
+        occur in the validation or test split.
+    """
+    evaluation = (*splits[VALIDATION].images, *splits[TEST].images)
+    seen = {pixel_hash(image) for image in evaluation}
+    train = splits[TRAIN]
+    leaks = np.array([pixel_hash(image) in seen for image in train.images], dtype=bool)
+    dropped = tuple(train.names[i] for i in np.flatnonzero(leaks))
+    return {**splits, TRAIN: train.take(np.flatnonzero(~leaks))}, dropped
+
+
+def _concatenate(splits: Iterable[Split]) -> Split:
+    parts = list(splits)
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        tuple(name for part in parts for name in part.names),
+    )
+
+
+def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
+    """Returns a hash of what is in which split under which label, in any order."""
+    lines = sorted(
+        f"{split} {labels[label]} {pixel_hash(image)}"
+        for split, content in splits.items()
+        for image, label in zip(content.images, content.labels, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
