@@ -19,7 +19,7 @@ from train.config import (
 )
 from train.dataset import Dataset
 from train.quiet_start import start_keras
-from train.run_folder import RunFolder, find_run, new_run
+from train.run_folder import RunFolder, find_run, model_path, new_run
 
 if TYPE_CHECKING:
     from train.fit import Outcome
@@ -60,6 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
     learning = parser.add_argument_group("learning (defaults: the recipe's)")
     add = learning.add_argument
     add("--arch", help="fer_resnet, notebook_cnn or mini_xception")
+    add(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="begin with the weights of another run or .keras file where they fit"
+        " (other classes are no obstacle)",
+    )
     add("--epochs", type=_positive, metavar="N", help="passes over the images")
     add("--batch-size", type=_positive, metavar="N", help="images per step")
     add("--learning-rate", type=float, metavar="X", help="peak learning rate")
@@ -117,6 +124,8 @@ def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig]:
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
     config = dataclasses.replace(recipe, **given)
+    if config.start_from:
+        model_path(config.start_from)  # say now that it is missing, not after reading
     stem = f"{Path(config.data).resolve().stem}-{config.arch}"
     force = options.get("force", False)
     return new_run(options.get("name"), stem, force=force), config

@@ -24,6 +24,8 @@ class TrainConfig:
     Attributes:
         data: Path of the image set as it was given, or ``"drawn"``.
         arch: One of ``train.architectures.ARCHITECTURES``.
+        start_from: Run or ``.keras`` file whose weights the run begins with, where the
+            layers have the same shape; ``""`` begins with random ones.
         epochs: Passes over the training images.
         batch_size: Images per step.
         optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
@@ -54,6 +56,7 @@ class TrainConfig:
 
     data: str = "drawn"
     arch: str = "fer_resnet"
+    start_from: str = ""
     epochs: int = 30
     batch_size: int = 128
     optimizer: Optimizer = "sgd"

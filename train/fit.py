@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edge_runtime.errors import FerEdgeError
+from edge_runtime.errors import FerEdgeError, RunError
 from edge_runtime.files import replacing, write_text
 from edge_runtime.preprocess import CHANNELS
 from train import checkpoint, metrics
@@ -25,7 +25,7 @@ from train.results import (
     record_calibration,
     write_results,
 )
-from train.run_folder import RunFolder
+from train.run_folder import RunFolder, model_path
 
 POLICIES = {
     "float32": "float32",
@@ -74,6 +74,9 @@ def fit(
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     progress = checkpoint.load_progress(run.checkpoint)
+    if config.start_from and not progress.epoch:
+        copied = start_from(model, config.start_from)
+        print(f"begins with the weights of {config.start_from}: {copied} layers")
     feed = TrainingFeed(
         data.train,
         config.batch_size,
@@ -94,6 +97,35 @@ def fit(
     if progress.best_epoch:
         write_results(config, data, run, progress)
     return Outcome(progress, finished)
+
+
+def start_from(model: keras.Model, source: str) -> int:
+    """Copies the weights of every layer that has the same place and shapes.
+
+    Args:
+        model: The network to begin with; its other layers keep their weights.
+        source: A run's name or path, or a ``.keras`` file.
+
+    Returns:
+        The number of layers copied.
+
+    Raises:
+        FerEdgeError: Nothing there, or no layer fits.
+    """
+    path = model_path(source)
+    try:
+        given = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"cannot start from {path}: {error}") from error
+    copied = 0
+    for ours, theirs in zip(model.layers, given.layers, strict=False):
+        shapes = [weight.shape for weight in ours.weights]
+        if shapes and shapes == [weight.shape for weight in theirs.weights]:
+            ours.set_weights(theirs.get_weights())
+            copied += 1
+    if not copied:
+        raise RunError(f"cannot start from {path}: no layer of {model.name} fits")
+    return copied
 
 
 def _fit_interruptibly(

@@ -163,6 +163,18 @@ def find_run(name: str | None) -> RunFolder:
     return RunFolder(configs[-1].parent)
 
 
+def model_path(source: str) -> Path:
+    """Returns the model file of a run's name or path, or of a ``.keras`` path.
+
+    Raises:
+        RunError: There is no such file.
+    """
+    path = Path(source) if source.endswith(".keras") else find_run(source).model
+    if not path.is_file():
+        raise RunError(f"expected a run or a .keras file, got {source!r}: no {path}")
+    return path
+
+
 def _last_written(config: Path) -> float:
     model = config.parent / "model.keras"
     return (model if model.exists() else config).stat().st_mtime
