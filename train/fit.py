@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
-from edge_runtime.errors import FerEdgeError, RunError
-from edge_runtime.files import replacing, write_text
+from edge_runtime.errors import RunError
+from edge_runtime.files import write_text
 from edge_runtime.preprocess import CHANNELS
-from train import checkpoint, metrics
+from train import checkpoint
 from train.architectures import build_model
 from train.checkpoint import Progress
 from train.config import TrainConfig
 from train.dataset import Dataset
+from train.epoch_end import EpochEnd
 from train.feed import TrainingFeed
 from train.results import (
-    matrix_of,
-    predict_logits,
     record_calibration,
     write_results,
 )
@@ -92,7 +88,7 @@ def fit(
     run.write_json(run.config, record)
     write_text(run.path / "architecture.json", kept.to_json(indent=1))
     record_calibration(run, data, config)
-    epochs = _EpochEnd(config, data, run, progress=progress, kept=kept)
+    epochs = EpochEnd(config, data, run, progress=progress, kept=kept)
     finished = _fit_interruptibly(model, feed, config, progress, epochs)
     if progress.best_epoch:
         write_results(config, data, run, progress)
@@ -133,7 +129,7 @@ def _fit_interruptibly(
     feed: TrainingFeed,
     config: TrainConfig,
     progress: Progress,
-    epochs: _EpochEnd,
+    epochs: EpochEnd,
 ) -> bool:
     try:
         model.fit(
@@ -197,122 +193,3 @@ def devices() -> list[str]:
     """Returns the names of the devices Keras trains on, such as ``["gpu:0"]``."""
     found: list[str] = keras.distribution.list_devices("gpu")
     return found or ["cpu"]
-
-
-class _EpochEnd(keras.callbacks.Callback):
-    """After every epoch: validate, keep the best, write the checkpoint, say so."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        data: Dataset,
-        run: RunFolder,
-        *,
-        progress: Progress,
-        kept: keras.Model,
-    ) -> None:
-        super().__init__()
-        self._config, self._data, self._run = config, data, run
-        self._progress = progress
-        self._kept = kept
-        self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
-        self._bar: Any = None
-        self._started = self._epoch_started = 0.0
-        self._first_epoch = progress.epoch
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self._swap:
-            self._swap.set_model(self.model)
-        self._started = time.perf_counter()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch_started = time.perf_counter()
-        self._bar = _step_bar(self.params["steps"], f"epoch {epoch + 1}")
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.update()
-            self._bar.set_postfix(loss=f"{(logs or {})['loss']:.3f}", refresh=False)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.close()
-        logs = logs or {}
-        if not np.isfinite(logs["loss"]):
-            raise FerEdgeError(
-                f"the loss is {logs['loss']} in epoch {epoch + 1}:"
-                f" start again with a lower --learning-rate"
-                f" than {self._config.learning_rate}"
-            )
-        self._copy_weights()
-        split = self._data.validation
-        logits = predict_logits(self._kept, split)
-        matrix = matrix_of(split, logits, len(self._data.labels))
-        row = {
-            "epoch": epoch + 1,
-            "loss": round(float(logs["loss"]), 5),
-            "accuracy": round(float(logs["accuracy"]), 5),
-            "val_loss": round(
-                metrics.negative_log_likelihood(logits, split.labels, 1.0), 5
-            ),
-            "val_accuracy": round(metrics.accuracy(matrix), 5),
-            "val_macro_f1": round(metrics.macro_f1(matrix), 5),
-            "learning_rate": round(float(self.model.optimizer.learning_rate), 7),
-            "seconds": round(time.perf_counter() - self._epoch_started, 1),
-        }
-        self._keep(epoch + 1, row)
-
-    def _copy_weights(self) -> None:
-        """Copies the averaged weights (or the weights) into the float32 twin."""
-        if self._swap:
-            self._swap.on_test_begin()
-        self._kept.set_weights(self.model.get_weights())
-        if self._swap:
-            self._swap.on_test_end()
-
-    def _keep(self, epoch: int, row: dict[str, float]) -> None:
-        progress = self._progress
-        progress.epoch = epoch
-        progress.history.append(row)
-        if row["val_accuracy"] > progress.best_accuracy:
-            progress.best_accuracy, progress.best_epoch = row["val_accuracy"], epoch
-            with replacing(self._run.model) as temporary:
-                self._kept.save(temporary)
-        checkpoint.save(self._run.checkpoint, self.model, progress)
-        self._run.write_history(progress.history)
-        print(self._line(epoch, row), flush=True)
-
-    def _line(self, epoch: int, row: dict[str, float]) -> str:
-        done = epoch - self._first_epoch
-        each = (time.perf_counter() - self._started) / done
-        left = each * (self._config.epochs - epoch)
-        best = "  best so far" if self._progress.best_epoch == epoch else ""
-        return (
-            f"epoch {epoch:>3}/{self._config.epochs}"
-            f"  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}"
-            f"  validation {row['val_accuracy']:.2%}"
-            f"  {row['seconds']:.0f} s, {_duration(left)} left{best}"
-        )
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-def _step_bar(steps: int, description: str) -> Any:
-    if not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-
-    return tqdm(total=steps, desc=description, unit="step", leave=False)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return (
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    )
