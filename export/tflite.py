@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edge_runtime.errors import ModelError, missing
 from edge_runtime.quiet import quiet_stderr
 from export.ranges import PIXEL_RANGE, Ranges
+from train.progress import progress_bar
 
 
 def to_tflite(model: keras.Model) -> bytes:
@@ -56,27 +57,46 @@ def to_tflite(model: keras.Model) -> bytes:
 
 
 def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Ranges:
-    """Returns the range of every activation tensor over the images.
+    """Returns the smallest and largest value of every activation over the images.
 
     The input's range is not measured but pinned to [0, 255]: then the int8 input has
-    scale 1 and zero point -128, and quantizing a pixel loses nothing.
+    scale 1 and zero point -128, and quantizing a pixel loses nothing. The quantizer's
+    own calibration averages the ranges of single images instead, which cuts off the
+    strongest activations (docs/experiments.md has the comparison).
 
     Args:
         model: A float32 TFLite flatbuffer with batch size 1.
         images: uint8 (N, S, S, C), raw pixels.
     """
-    quantizer = _quantizer(model)
-    signature, input_name = _signature(model)
-    # A list: the quantizer goes through it twice.
-    samples = [{input_name: image[np.newaxis].astype(np.float32)} for image in images]
-    with quiet():
-        result = quantizer.calibrate({signature: samples}, num_threads=1)
-    ranges = {
-        name: (float(np.min(value["min"])), float(np.max(value["max"])))
-        for name, value in result.items()
-    }
-    ranges[_input_tensor(model)] = PIXEL_RANGE
+    interpreter = _interpreter(model, keep_all=True)
+    pixels = interpreter.get_input_details()[0]
+    activations = _activations(interpreter)
+    lows = {name: np.inf for name in activations}
+    highs = {name: -np.inf for name in activations}
+    for image in progress_bar(images, "measuring ranges", unit="image"):
+        interpreter.set_tensor(pixels["index"], image[np.newaxis].astype(np.float32))
+        interpreter.invoke()
+        for name, index in activations.items():
+            values = interpreter.get_tensor(index)
+            lows[name] = min(lows[name], float(values.min()))
+            highs[name] = max(highs[name], float(values.max()))
+    ranges = {name: (lows[name], highs[name]) for name in activations}
+    ranges[pixels["name"]] = PIXEL_RANGE
     return ranges
+
+
+def _activations(interpreter: Any) -> dict[str, int]:
+    """Returns the indices of all operators' float outputs and the input, by name."""
+    tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
+    indices = [interpreter.get_input_details()[0]["index"]]
+    for operator in interpreter._get_ops_details():
+        if operator["op_name"] != "DELEGATE":
+            indices += [int(index) for index in operator["outputs"]]
+    return {
+        str(tensors[index]["name"]): index
+        for index in indices
+        if tensors[index]["dtype"] == np.float32
+    }
 
 
 def quantize(model: bytes, ranges: Ranges) -> bytes:
@@ -116,17 +136,15 @@ def _quantizer(model: bytes) -> Any:
     return quantizer.Quantizer(model, recipe.static_wi8_ai8())
 
 
-def _interpreter(model: bytes) -> Any:
+def _interpreter(model: bytes, *, keep_all: bool = False) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet():
-        return Interpreter(model_content=model)
-
-
-def _signature(model: bytes) -> tuple[str, str]:
-    signatures = _interpreter(model).get_signature_list()
-    name = next(iter(signatures))
-    return name, signatures[name]["inputs"][0]
+        interpreter = Interpreter(
+            model_content=model, experimental_preserve_all_tensors=keep_all
+        )
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _input_tensor(model: bytes) -> str:
