@@ -18,6 +18,7 @@ from train.dataset import Dataset
 from train.epoch_end import EpochEnd
 from train.feed import TrainingFeed
 from train.results import (
+    backend_name,
     record_calibration,
     write_results,
 )
@@ -191,5 +192,7 @@ def _on_accelerator() -> bool:
 
 def devices() -> list[str]:
     """Returns the names of the devices Keras trains on, such as ``["gpu:0"]``."""
-    found: list[str] = keras.distribution.list_devices("gpu")
-    return found or ["cpu"]
+    if backend_name() == "torch":  # has no keras.distribution
+        return [str(keras.ops.zeros(()).device)]
+    found: list[str] = keras.distribution.list_devices()
+    return found
