@@ -6,19 +6,29 @@ import argparse
 import importlib.util
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import accuracy, latency, report, tables
+from benchmarks.accuracy_table import accuracy_table, time_line
 from benchmarks.arguments import build_parser
+from benchmarks.gate import check_gate, with_gate
 from benchmarks.images import load_images
-from benchmarks.models import Document, check_writable, open_models, write_json
+from benchmarks.models import (
+    Document,
+    check_writable,
+    open_models,
+    read_document,
+    write_json,
+)
 from benchmarks.turns import Protocol
 from edge_runtime.errors import FerEdgeError, exit_code_of, missing
 from edge_runtime.files import write_text
-from train.plots import plot_confusion_matrices
+from train.plots import plot_confusion_matrices, plot_matrix_differences
+from train.splits import Split
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _accuracy(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
     check_writable([options.json, options.picture, options.report], force=options.force)
     _check_accuracy_options(options)
     models = open_models(
@@ -36,16 +47,23 @@ def _accuracy(options: argparse.Namespace) -> int:
         backend=options.backend,
         labels=options.labels,
     )
+    opened = time.perf_counter()
     images = load_images(options.data, models, split=options.split, limit=options.limit)
+    reading_s = time.perf_counter() - opened
     document = accuracy.measure_accuracy(
         options.models, models, images, threads=options.threads
     )
     if options.max_drop is not None:
-        document = accuracy.with_gate(document, options.max_drop)
-    print(tables.accuracy_table(document))
-    _write_accuracy(options, document)
-    print("\n" + _next_after_accuracy(options))
-    accuracy.check_gate(document)
+        document = with_gate(document, options.max_drop)
+    print(accuracy_table(document))
+    _write_pictures(options, document, images.form_for(models[0]))
+    document = accuracy.with_seconds(document, started, reading_s)
+    if options.json:
+        write_json(options.json, document)
+    _say_written([options.json, options.picture, options.report])
+    print("\n" + time_line(document["seconds"]))
+    print(_next_after_accuracy(options))
+    check_gate(document)
     return 0
 
 
@@ -55,23 +73,27 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
             "--max-drop compares with the first model: expected two models or more,"
             " got one"
         )
-    drawing = options.picture or options.report
-    if drawing and importlib.util.find_spec("matplotlib") is None:
+    if options.with_pictures and not options.report:
+        raise FerEdgeError(
+            "--with-pictures puts images into the page: add --report FILE.html"
+        )
+    if options.picture and importlib.util.find_spec("matplotlib") is None:
         raise missing("matplotlib", "bench")
 
 
-def _write_accuracy(options: argparse.Namespace, document: Document) -> None:
-    if options.json:
-        write_json(options.json, document)
+def _write_pictures(
+    options: argparse.Namespace, document: Document, images: Split
+) -> None:
     if options.picture:
         matrices = {
             model["name"]: np.array(model["confusion_matrix"], np.int64)
             for model in document["models"]
         }
-        plot_confusion_matrices(matrices, document["labels"], options.picture)
+        plot = plot_matrix_differences if len(matrices) > 1 else plot_confusion_matrices
+        plot(matrices, document["labels"], options.picture)
     if options.report:
-        write_text(options.report, report.render(document))
-    _say_written([options.json, options.picture, options.report])
+        pixels = images.images if options.with_pictures else None
+        write_text(options.report, report.render(document, pixels=pixels))
 
 
 def _latency(options: argparse.Namespace) -> int:
@@ -94,12 +116,10 @@ def _latency(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     check_writable([options.output], force=options.force)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise missing("matplotlib", "bench")
-    document = report.read_document(options.accuracy, accuracy.SCHEMA)
+    document = read_document(options.accuracy, accuracy.SCHEMA)
     timed = None
     if options.latency:
-        timed = report.read_document(options.latency, latency.SCHEMA)
+        timed = read_document(options.latency, latency.SCHEMA)
     write_text(options.output, report.render(document, timed))
     _say_written([options.output])
     return 0

@@ -7,25 +7,20 @@ their intervals.
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.calibration import reliability
+from benchmarks.comparison import Answers, by_label, compare
 from benchmarks.images import Images, fingerprint
 from benchmarks.machine import machine_card
 from benchmarks.models import Document, model_record, now, unique_names
-from benchmarks.paired import (
-    RESAMPLES,
-    SEED,
-    bootstrap_difference,
-    count_flips,
-    mcnemar_p,
-)
 from edge_runtime import Classifier, ModelSpec
-from edge_runtime.errors import GateError, MeasurementError
+from edge_runtime.errors import MeasurementError
 from train import metrics
 from train.progress import progress_counter
 from train.splits import TEST, TRAIN, VALIDATION, Split
@@ -53,32 +48,49 @@ def measure_accuracy(
         MeasurementError: A model answered with NaN or infinity.
     """
     names = unique_names(paths)
-    answers = _answer(classifiers, images)
+    logits, inference_s = _answer(classifiers, images)
+    reference = images.form_for(classifiers[0])
     models = [
         model_record(path, name, classifier, threads)
-        | figures(logits, images.form_for(classifier), classifier.spec)
-        for path, name, classifier, logits in zip(
-            paths, names, classifiers, answers, strict=True
+        | figures(one, images.form_for(classifier), classifier.spec)
+        for path, name, classifier, one in zip(
+            paths, names, classifiers, logits, strict=True
         )
-    ]
-    y_true = images.form_for(classifiers[0]).labels
-    labels = classifiers[0].spec.labels
-    first, *others = (np.asarray(a.argmax(axis=1), np.int64) for a in answers)
-    comparisons = [
-        {"reference": names[0], "model": name, **compare(y_true, first, other, labels)}
-        for name, other in zip(names[1:], others, strict=True)
     ]
     return {
         "schema": SCHEMA,
         "created": now(),
         "data": _data_record(images, classifiers)
-        | {"count": len(y_true), "fingerprint": models[0]["data_fingerprint"]},
-        "labels": list(labels),
+        | {
+            "count": len(reference),
+            "fingerprint": models[0]["data_fingerprint"],
+        },
+        "labels": list(classifiers[0].spec.labels),
         "models": models,
-        "comparisons": comparisons,
+        "comparisons": _comparisons(names, classifiers, logits, reference),
         "gate": None,
+        "seconds": {"inference": inference_s},
         "machine": machine_card(),
     }
+
+
+def with_seconds(document: Document, started: float, reading_s: float) -> Document:
+    """Returns the document with where the command's time went, up to now.
+
+    Args:
+        document: As ``measure_accuracy`` returned it.
+        started: ``time.perf_counter()`` when the command began, after the imports.
+        reading_s: Seconds that finding and decoding the images took.
+    """
+    total = time.perf_counter() - started
+    inference = document["seconds"]["inference"]
+    seconds = {
+        "total": total,
+        "reading_images": reading_s,
+        "inference": inference,
+        "other": total - reading_s - inference,
+    }
+    return {**document, "seconds": seconds}
 
 
 def figures(
@@ -102,101 +114,55 @@ def figures(
         "accuracy": metrics.accuracy(matrix),
         "accuracy_95": list(metrics.wilson_interval(right, len(y_true))),
         "macro_f1": metrics.macro_f1(matrix),
-        "recall": _by_label(labels, metrics.recall_by_class(matrix)),
+        "recall": by_label(labels, metrics.recall_by_class(matrix)),
         "expected_calibration_error": metrics.expected_calibration_error(
             logits, y_true, spec.temperature
         ),
+        "reliability": reliability(logits, y_true, spec.temperature),
         "confusion_matrix": matrix.tolist(),
     }
 
 
-def compare(
-    y_true: npt.NDArray[np.int64],
-    first: npt.NDArray[np.int64],
-    second: npt.NDArray[np.int64],
-    labels: Sequence[str],
-) -> Document:
-    """Returns how the second model's answers differ from the first's, JSON-ready.
-
-    Args:
-        y_true: int64 (N,) class indices.
-        first: int64 (N,), answers of the reference.
-        second: int64 (N,), answers of the other.
-        labels: Class names in order.
-    """
-    flips = count_flips(y_true, first, second)
-    recalls = [
-        metrics.recall_by_class(metrics.confusion_matrix(y_true, y, len(labels)))
-        for y in (first, second)
+def _comparisons(
+    names: Sequence[str],
+    classifiers: Sequence[Classifier],
+    logits: Sequence[npt.NDArray[np.float32]],
+    images: Split,
+) -> list[Document]:
+    first, *others = (
+        Answers.of(one, classifier.spec.temperature)
+        for one, classifier in zip(logits, classifiers, strict=True)
+    )
+    labels = classifiers[0].spec.labels
+    return [
+        {"reference": names[0], "model": name}
+        | compare(images.labels, first, other, labels=labels, names=images.names)
+        for name, other in zip(names[1:], others, strict=True)
     ]
-    return {
-        "agreement": flips.agreement,
-        "accuracy_difference_points": 100 * flips.accuracy_difference,
-        "accuracy_difference_points_95": [
-            100 * bound for bound in bootstrap_difference(flips)
-        ],
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
-        "mcnemar_p": mcnemar_p(flips.right_to_wrong, flips.wrong_to_right),
-        "flips": {
-            "right_to_wrong": flips.right_to_wrong,
-            "wrong_to_right": flips.wrong_to_right,
-            "wrong_to_other_wrong": flips.wrong_to_other_wrong,
-        },
-        "recall_difference_points": _by_label(labels, 100 * (recalls[1] - recalls[0])),
-    }
-
-
-def check_gate(document: Document) -> None:
-    """Refuses a model that may have lost more accuracy than its gate allows.
-
-    Raises:
-        GateError: The upper 95 % bound of a drop exceeds the allowed points.
-    """
-    if document["gate"] is None:
-        return
-    allowed = document["gate"]["max_drop_points"]
-    for comparison in document["comparisons"]:
-        drop, bound = drop_points(comparison)
-        if bound > allowed:
-            raise GateError(
-                f"{comparison['model']} loses {drop:.2f} points of accuracy against"
-                f" {comparison['reference']}, at 95 % up to {bound:.2f}:"
-                f" allowed are {allowed:.2f}"
-            )
-
-
-def drop_points(comparison: Document) -> tuple[float, float]:
-    """Returns the accuracy lost in points and its upper 95 % bound (+0.0, not -0.0)."""
-    drop = -comparison["accuracy_difference_points"]
-    return drop + 0.0, -comparison["accuracy_difference_points_95"][0] + 0.0
-
-
-def with_gate(document: Document, max_drop_points: float) -> Document:
-    """Returns the document with a gate on the accuracy drop, and whether it holds."""
-    bounds = [drop_points(comparison)[1] for comparison in document["comparisons"]]
-    passed = all(bound <= max_drop_points for bound in bounds)
-    gate = {"max_drop_points": max_drop_points, "passed": passed}
-    return {**document, "gate": gate}
 
 
 def _answer(
     classifiers: Sequence[Classifier], images: Images
-) -> list[npt.NDArray[np.float32]]:
-    """Returns the logits float32 (N, classes) of every model for every image."""
+) -> tuple[list[npt.NDArray[np.float32]], float]:
+    """Returns every model's logits float32 (N, classes), and the seconds in them."""
     total = sum(len(images.form_for(classifier)) for classifier in classifiers)
+    logits, seconds = [], 0.0
     with progress_counter(total, "classifying", unit="image") as step:
-        return [
-            _logits(classifier, images.form_for(classifier).images, step)
-            for classifier in classifiers
-        ]
+        for classifier in classifiers:
+            found, taken = _logits(classifier, images.form_for(classifier).images, step)
+            logits.append(found)
+            seconds += taken
+    return logits, seconds
 
 
 def _logits(
     classifier: Classifier, pixels: npt.NDArray[np.uint8], step: Callable[[int], None]
-) -> npt.NDArray[np.float32]:
-    parts = []
+) -> tuple[npt.NDArray[np.float32], float]:
+    parts, seconds = [], 0.0
     for start in range(0, len(pixels), BATCH):
+        before = time.perf_counter()
         parts.append(classifier.logits(pixels[start : start + BATCH]))
+        seconds += time.perf_counter() - before
         step(len(parts[-1]))
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
@@ -204,7 +170,7 @@ def _logits(
             f"{classifier.file.name} answered with NaN or infinity:"
             " its accuracy means nothing; export it again"
         )
-    return logits
+    return logits, seconds
 
 
 def _data_record(images: Images, classifiers: Sequence[Classifier]) -> Document:
@@ -226,13 +192,3 @@ def _may_have_chosen(spec: ModelSpec, images: Images) -> bool:
         return False
     deciding = TEST if data.get("validation_from") == TEST else VALIDATION
     return images.split == deciding
-
-
-def _by_label(
-    labels: Sequence[str], values: npt.NDArray[np.float64]
-) -> dict[str, float | None]:
-    """Returns values by class name, None for a class without images (JSON: null)."""
-    return {
-        label: None if math.isnan(value) else float(value)
-        for label, value in zip(labels, values, strict=True)
-    }

@@ -75,11 +75,17 @@ def _add_accuracy(
         "--max-drop",
         type=_points,
         metavar="P",
-        help="fail (exit code 3) when a model may have lost more than P points of"
-        " accuracy against the first one, by the 95 %% interval",
+        help="fail (exit code 3) when any model may have lost more than P points of"
+        " accuracy against the first one, by the bound of the 95 %% interval",
     )
     add("--picture", type=Path, metavar="FILE", help="confusion matrices as a PNG")
     add("--report", type=Path, metavar="FILE", help="everything as one HTML page")
+    add(
+        "--with-pictures",
+        action="store_true",
+        help="put the images that got another answer into the report: they may be"
+        " people's photographs, so mind who gets to see it",
+    )
 
 
 def _add_latency(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -146,8 +152,11 @@ def _positive(text: str) -> int:
 
 def _points(text: str) -> float:
     value = float(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"expected 0 to 100 points, got {text}")
+    if not 0 < value <= 100:
+        # No image set can show that nothing at all was lost.
+        raise argparse.ArgumentTypeError(
+            f"expected more than 0 and at most 100 points, got {text}"
+        )
     return value
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import Classifier
-from edge_runtime.errors import OutputError
+from edge_runtime.errors import FerEdgeError, OutputError
 from edge_runtime.files import write_text
 
 Document = dict[str, Any]
@@ -93,6 +93,26 @@ def check_writable(paths: Sequence[Path | None], *, force: bool) -> None:
 def write_json(path: Path, document: Document) -> None:
     """Writes a document as JSON for people and programs; NaN is refused."""
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def read_document(path: Path, schema: str) -> Document:
+    """Returns a result that was written as JSON.
+
+    Raises:
+        FerEdgeError: It cannot be read or is of another schema.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FerEdgeError(
+            f"expected a result of the schema {schema}, cannot read {str(path)!r}:"
+            f" {error}"
+        ) from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != schema:
+        raise FerEdgeError(f"{path.name}: expected the schema {schema}, got {found!r}")
+    checked: Document = document
+    return checked
 
 
 def now() -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[np.int64]
+from train import metrics
 
-RESAMPLES = 2000
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+RESAMPLES = 10_000
 SEED = 0
+BISECTIONS = 60  # to the last bit of a float64
 
 
 @dataclass(frozen=True)
@@ -75,24 +80,131 @@ def mcnemar_p(right_to_wrong: int, wrong_to_right: int) -> float:
     return min(1.0, 2 * tail / (1 << flips))
 
 
-def bootstrap_difference(
-    flips: Flips, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> tuple[float, float]:
-    """Returns the 95 % interval of the accuracy difference, second minus first.
+def flips_by_class(
+    y_true: Labels, first: Labels, second: Labels, classes: int
+) -> tuple[Labels, Labels, Labels]:
+    """Returns how many images of each class worsened, improved, and there are.
 
-    Paired percentile bootstrap: images are drawn anew with both their answers. Only
+    Args:
+        y_true: int64 (N,) class indices in 0..classes-1.
+        first: int64 (N,), answers of the reference.
+        second: int64 (N,), answers of the other.
+        classes: Number of classes.
+
+    Returns:
+        Three int64 (classes,): right to wrong, wrong to right, images.
+    """
+    was_right, is_right = first == y_true, second == y_true
+    worse, better = y_true[was_right & ~is_right], y_true[~was_right & is_right]
+    counts = [np.bincount(one, minlength=classes) for one in (worse, better, y_true)]
+    return counts[0], counts[1], counts[2]
+
+
+def bootstrap_intervals(
+    worse: npt.ArrayLike,
+    better: npt.ArrayLike,
+    count: npt.ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Floats:
+    """Returns 95 % intervals of the share right, second minus first, by the bootstrap.
+
+    Paired percentile bootstrap (Efron and Tibshirani, "An introduction to the
+    bootstrap", 1993, chapter 13): images are drawn anew with both their answers. Only
     how many improve, worsen or stay decides a resample's difference, so drawing N
     images is one draw from a multinomial distribution over these three.
 
     Args:
-        flips: What changed.
+        worse: Images that went from right to wrong; an integer or (K,), a group each.
+        better: Images that went from wrong to right, likewise.
+        count: Images in all, likewise.
         resamples: Number of draws.
         seed: Decides them.
+
+    Returns:
+        float64 (K, 2), low and high in [-1, 1]; NaN for a group without images.
+        [0, 0] for a group in which nothing flipped, however small: see
+        ``score_intervals``.
     """
-    worse, better = flips.right_to_wrong, flips.wrong_to_right
-    counts = np.array([worse, better, flips.count - worse - better])
+    w, b, n = (np.atleast_1d(np.asarray(v, np.int64)) for v in (worse, better, count))
+    shares = np.stack([w, b, n - w - b], axis=-1) / np.maximum(1, n)[:, None]
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(flips.count, counts / flips.count, size=resamples)
-    differences = (drawn[:, 1] - drawn[:, 0]) / flips.count
-    low, high = np.percentile(differences, [2.5, 97.5])
-    return float(low), float(high)
+    drawn = rng.multinomial(n, shares, size=(resamples, len(n)))
+    differences = (drawn[..., 1] - drawn[..., 0]) / np.maximum(1, n)
+    bounds = np.percentile(differences, [2.5, 97.5], axis=0).T
+    return np.where(n[:, None] > 0, bounds, np.nan)
+
+
+def score_intervals(
+    worse: npt.ArrayLike, better: npt.ArrayLike, count: npt.ArrayLike
+) -> Floats:
+    """Returns 95 % score intervals of the share right, second minus first.
+
+    Tango, "Equivalence test and confidence interval for the difference in proportions
+    for the paired-sample design" (Statistics in Medicine, 1998): all differences that
+    the score test does not reject. It holds for few flips and for none, where it is
+    +-z^2 / (N + z^2): an image set that is too small to show anything says so.
+
+    Args:
+        worse: Images that went from right to wrong; an integer or (K,), a group each.
+        better: Images that went from wrong to right, likewise.
+        count: Images in all, likewise.
+
+    Returns:
+        float64 (K, 2), low and high in [-1, 1]; NaN for a group without images.
+    """
+    w, b, n = (np.atleast_1d(np.asarray(v, np.float64)) for v in (worse, better, count))
+    bounds = np.stack([-_score_bound(b, w, n), _score_bound(w, b, n)], axis=-1)
+    return np.where(n[:, None] > 0, bounds, np.nan)
+
+
+def outer(first: Floats, second: Floats) -> Floats:
+    """Returns the intervals that hold both: the lower low and the higher high.
+
+    Args:
+        first: float64 (K, 2).
+        second: float64 (K, 2).
+    """
+    low = np.minimum(first[:, 0], second[:, 0])
+    return np.stack([low, np.maximum(first[:, 1], second[:, 1])], axis=-1)
+
+
+def images_needed(points: float) -> int:
+    """Returns the fewest images that can show a drop below so many points.
+
+    With fewer the score interval is too wide even when not one answer changed.
+
+    Args:
+        points: Percentage points, above 0.
+    """
+    share = points / 100
+    return math.ceil(metrics.Z_95**2 * (1 - share) / share)
+
+
+def _score_bound(worse: Floats, better: Floats, count: Floats) -> Floats:
+    """Returns the upper bound, by bisection from the estimate to 1."""
+    low = (better - worse) / np.maximum(1, count)
+    high = np.ones_like(low)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        inside = _not_rejected(middle, worse, better, count)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return low
+
+
+def _not_rejected(
+    difference: Floats, worse: Floats, better: Floats, count: Floats
+) -> npt.NDArray[np.bool_]:
+    """Returns whether the score test allows differences above the estimate.
+
+    ``q`` is the likeliest share of worsened images if the difference were true.
+    """
+    rest = difference * (1 - difference)
+    b = (2 * count - better + worse) * difference - better - worse
+    root = np.sqrt(np.maximum(0, b * b + 8 * count * worse * rest))
+    q = (root - b) / (4 * np.maximum(1, count))
+    variance = count * np.maximum(0, 2 * q + rest)
+    # Not divided: at a difference of 1 both sides are 0.
+    beyond = count * difference - (better - worse)
+    return np.asarray(beyond <= metrics.Z_95 * np.sqrt(variance))

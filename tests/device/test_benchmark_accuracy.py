@@ -4,17 +4,15 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from benchmarks import accuracy, tables
+from benchmarks import accuracy, comparison
 from benchmarks.__main__ import main
+from benchmarks.accuracy_table import accuracy_table
 from benchmarks.images import load_images
 from benchmarks.models import unique_names
-from benchmarks.paired import Flips, bootstrap_difference, count_flips, mcnemar_p
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.container import attach, read_model_file
-from edge_runtime.errors import DatasetError, GateError, MeasurementError, ModelError
+from edge_runtime.errors import DatasetError, MeasurementError, ModelError
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 PER_CLASS = 5
@@ -54,78 +52,6 @@ def one_error_line(capsys):
     return lines[0]
 
 
-# --- paired statistics -----------------------------------------------------------
-
-
-def test_flips_are_counted_by_kind():
-    y_true = np.array([0, 0, 0, 0, 1, 1])
-    first = np.array([0, 0, 1, 1, 1, 2])
-    second = np.array([0, 1, 0, 2, 1, 2])
-    flips = count_flips(y_true, first, second)
-    assert flips == Flips(
-        right_to_wrong=1, wrong_to_right=1, wrong_to_other_wrong=1, count=6
-    )
-    assert flips.agreement == pytest.approx(3 / 6)
-    assert flips.accuracy_difference == 0
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=80))
-def test_flips_explain_the_accuracy_difference(rows):
-    y_true, first, second = np.array(rows).T
-    flips = count_flips(y_true, first, second)
-    gained = np.mean(second == y_true) - np.mean(first == y_true)
-    assert flips.accuracy_difference == pytest.approx(gained)
-    assert flips.agreement == pytest.approx(np.mean(first == second))
-
-
-@pytest.mark.parametrize(
-    ("worse", "better", "p"),
-    [
-        pytest.param(0, 0, 1.0, id="nothing changed"),
-        pytest.param(3, 3, 1.0, id="as many each way"),
-        pytest.param(1, 5, 14 / 64, id="1 against 5"),
-        pytest.param(0, 10, 2 / 1024, id="0 against 10"),
-        pytest.param(2, 8, 2 * (1 + 10 + 45) / 1024, id="2 against 8"),
-    ],
-)
-def test_mcnemar_p_is_the_binomial_worked_out_by_hand(worse, better, p):
-    assert mcnemar_p(worse, better) == pytest.approx(p)
-    assert mcnemar_p(better, worse) == pytest.approx(p)
-
-
-def test_mcnemar_p_survives_counts_beyond_floating_point():
-    assert mcnemar_p(20_000, 20_000) == 1.0
-    assert 0 <= mcnemar_p(100, 20_000) < 1e-300
-
-
-def test_bootstrap_interval_matches_the_normal_one_for_many_images():
-    flips = Flips(300, 200, 50, 10_000)
-    low, high = bootstrap_difference(flips)
-    # Var of the mean of -1, 0, +1 with these shares; the normal 95 % interval.
-    spread = 1.96 * np.sqrt((0.05 - 0.01**2) / 10_000)
-    # 2,000 resamples know a 2.5 % quantile to about 0.06 standard errors.
-    assert (low, high) == pytest.approx((-0.01 - spread, -0.01 + spread), abs=5e-4)
-
-
-def test_bootstrap_interval_covers_the_true_difference():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        worse, better, same = rng.multinomial(1000, [0.06, 0.04, 0.90])
-        low, high = bootstrap_difference(Flips(worse, better, 0, worse + better + same))
-        covered += low <= -0.02 <= high
-    assert covered >= 180  # 190 expected; below 180 has a chance of 1 in 1,000
-
-
-def test_bootstrap_is_the_same_every_time():
-    flips = Flips(30, 20, 5, 1000)
-    assert bootstrap_difference(flips) == bootstrap_difference(flips)
-
-
-def test_without_flips_the_interval_is_zero():
-    assert bootstrap_difference(Flips(0, 0, 9, 100)) == (0.0, 0.0)
-
-
 # --- documents -------------------------------------------------------------------
 
 
@@ -149,45 +75,6 @@ def test_recall_of_a_class_without_images_is_null():
         labels=np.array([0]), images=np.zeros((1, 8, 8, 1), np.uint8)
     )
     assert accuracy.figures(logits, images, spec)["recall"] == {"a": 1.0, "b": None}
-
-
-def test_comparison_of_known_answers():
-    y_true = np.array([0, 0, 1, 1])
-    result = accuracy.compare(
-        y_true, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("a", "b")
-    )
-    assert result["agreement"] == 0.75
-    assert result["accuracy_difference_points"] == -25
-    assert result["recall_difference_points"] == {"a": -50, "b": 0}
-    assert result["flips"]["right_to_wrong"] == 1
-    assert result["mcnemar_p"] == 1.0
-
-
-def gate_document(difference, low):
-    comparison = {
-        "reference": "float",
-        "model": "int8",
-        "accuracy_difference_points": difference,
-        "accuracy_difference_points_95": [low, 0.5],
-    }
-    return {"comparisons": [comparison], "gate": None}
-
-
-def test_gate_passes_when_the_bound_is_within():
-    document = accuracy.with_gate(gate_document(-0.2, -0.8), 1.0)
-    assert document["gate"] == {"max_drop_points": 1.0, "passed": True}
-    accuracy.check_gate(document)
-
-
-def test_gate_fails_on_the_bound_though_the_drop_is_within():
-    document = accuracy.with_gate(gate_document(-0.2, -1.2), 1.0)
-    assert document["gate"]["passed"] is False
-    with pytest.raises(GateError, match=r"0\.20 points.*up to 1\.20.*1\.00"):
-        accuracy.check_gate(document)
-
-
-def test_without_a_gate_nothing_is_refused():
-    accuracy.check_gate(gate_document(-50, -60))
 
 
 def test_nan_answers_are_no_measurement(data, tiny_model_path):
@@ -244,7 +131,7 @@ def test_source_without_splits_is_taken_whole_and_says_so(data, tiny_model_path)
     document = accuracy.measure_accuracy([tiny_model_path], [classifier], images)
     assert document["data"]["whole_source"] is True
     assert document["data"]["may_include_training_images"] is True
-    assert "may have learned from" in tables.accuracy_table(document)
+    assert "may have learned from" in accuracy_table(document)
 
 
 def test_training_split_is_marked(data):
@@ -273,7 +160,7 @@ def test_images_that_chose_the_model_are_announced(
     images = load_images(str(data), [classifier], split=split)
     document = accuracy.measure_accuracy([path], [classifier], images)
     assert document["data"]["may_have_chosen_a_model"] is said
-    assert ("chose the checkpoint" in tables.accuracy_table(document)) is said
+    assert ("chose the checkpoint" in accuracy_table(document)) is said
 
 
 def test_limit_keeps_every_class_and_is_repeatable(data):
@@ -341,21 +228,77 @@ def test_two_matrices_stand_side_by_side(data, tiny_model_path, tmp_path, capsys
     assert rows[0].count("angry") == 2
 
 
-def test_same_model_twice_passes_the_strictest_gate(data, tiny_model_path):
+def test_too_few_images_pass_no_gate_though_nothing_flipped(
+    data, tiny_model_path, capsys
+):
     model = str(tiny_model_path)
-    argv = ["accuracy", model, model, "--data", str(data), "--max-drop", "0"]
-    assert main(argv) == 0
+    argv = ["accuracy", model, model, "--data", str(data), "--max-drop"]
+    assert main([*argv, "1"]) == 3
+    assert "35 images cannot show that" in one_error_line(capsys)
+    assert main([*argv, "10"]) == 0  # z^2 / (35 + z^2) is 9.89 points
 
 
 def test_command_fails_the_gate_with_3_and_keeps_the_result(
-    data, tiny_model_path, tmp_path, capsys, monkeypatch
+    data, tiny_model_path, tmp_path, capsys
 ):
-    monkeypatch.setattr(accuracy, "bootstrap_difference", lambda flips: (-0.02, 0.0))
     out = tmp_path / "out.json"
     argv = ["accuracy", str(tiny_model_path), str(tiny_model_path), "--data", str(data)]
-    assert main([*argv, "--max-drop", "1", "--json", str(out)]) == 3
-    assert json.loads(out.read_text())["gate"]["passed"] is False
-    assert "up to 2.00" in one_error_line(capsys)
+    assert main([*argv, "--max-drop", "9.8", "--json", str(out)]) == 3
+    gate = json.loads(out.read_text())["gate"]
+    assert gate["passed"] is False
+    assert gate["models"][0]["drop_points_upper"] == pytest.approx(9.89, abs=0.005)
+    assert "up to 9.90" in one_error_line(capsys)
+
+
+def test_gate_of_zero_points_is_refused(data, tiny_model_path, capsys):
+    model = str(tiny_model_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["accuracy", model, model, "--data", str(data), "--max-drop", "0"])
+    assert stopped.value.code == 2
+    assert "more than 0" in capsys.readouterr().err
+
+
+def test_pictures_need_a_report(data, tiny_model_path, capsys):
+    argv = ["accuracy", str(tiny_model_path), "--data", str(data), "--with-pictures"]
+    assert main(argv) == 2
+    assert "--report" in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "pictures"),
+    [
+        pytest.param([], False, id="without the flag"),
+        pytest.param(["--with-pictures"], True, id="with the flag"),
+    ],
+)
+def test_pictures_of_the_data_are_in_the_report_only_on_request(
+    flags, pictures, data, tiny_float_path, tiny_model_path, tmp_path, monkeypatch
+):
+    guesses = iter([np.zeros(35, np.int64), np.ones(35, np.int64)])
+    monkeypatch.setattr(
+        accuracy.Answers,
+        "of",
+        lambda *_: comparison.Answers(next(guesses), np.full(35, 0.5)),
+    )
+    page, out = tmp_path / "page.html", tmp_path / "out.json"
+    models = [str(tiny_float_path), str(tiny_model_path)]
+    argv = ["accuracy", *models, "--data", str(data), "--json", str(out)]
+    assert main([*argv, "--report", str(page), *flags]) == 0
+    assert json.loads(out.read_text())["comparisons"][0]["flipped_images"]
+    assert ("data:image" in page.read_text()) is pictures
+    assert ("photographs of people" in page.read_text()) is pictures
+    assert "data:image" not in out.read_text()
+
+
+def test_time_is_accounted_for(data, tiny_model_path, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    argv = ["accuracy", str(tiny_model_path), "--data", str(data), "--json", str(out)]
+    assert main(argv) == 0
+    seconds = json.loads(out.read_text())["seconds"]
+    assert all(value >= 0 for value in seconds.values())
+    parts = seconds["reading_images"] + seconds["inference"] + seconds["other"]
+    assert parts == pytest.approx(seconds["total"])
+    assert "s inference" in capsys.readouterr().out
 
 
 def test_missing_model_is_one_line(data, capsys):
@@ -399,9 +342,25 @@ def test_older_result_is_kept_unless_forced(data, tiny_model_path, tmp_path, cap
     assert json.loads(out.read_text())["schema"] == accuracy.SCHEMA
 
 
+def picture_of(models, data, out):
+    argv = ["accuracy", *map(str, models), "--data", str(data), "--picture", str(out)]
+    assert main(argv) == 0
+    return cv2.imread(str(out))
+
+
 def test_picture_is_a_png(data, tiny_model_path, tmp_path):
     pytest.importorskip("matplotlib")
-    out = tmp_path / "matrices.png"
-    argv = ["accuracy", str(tiny_model_path), "--data", str(data)]
-    assert main([*argv, "--picture", str(out)]) == 0
-    assert cv2.imread(str(out)) is not None
+    assert picture_of([tiny_model_path], data, tmp_path / "a.png") is not None
+
+
+def test_picture_of_two_models_has_a_third_panel_and_of_three_a_second_row(
+    data, tiny_model_path, tmp_path
+):
+    pytest.importorskip("matplotlib")
+    one, two, three = (
+        picture_of([tiny_model_path] * count, data, tmp_path / f"{count}.png").shape
+        for count in (1, 2, 3)
+    )
+    assert two[1] / one[1] == pytest.approx(3, abs=0.3)
+    assert three[1] / two[1] == pytest.approx(1, abs=0.1)
+    assert three[0] / two[0] == pytest.approx(2, abs=0.3)
