@@ -42,17 +42,32 @@ class Prediction:
 class Classifier:
     """A loaded model file.
 
+    Attributes:
+        file: The model file taken apart.
+        spec: What it says about itself.
+        backend: The library that runs it.
+        golden_difference: Largest difference of a logit from the golden vectors', as
+            replayed when it was loaded; None for a file without.
+
     Example:
         >>> classifier = Classifier.load("fer.int8.tflite", num_threads=2)
         >>> classifier.predict(cv2.imread("face.png")).label
         'happy'
     """
 
-    def __init__(self, file: ModelFile, spec: ModelSpec, backend: Backend) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        spec: ModelSpec,
+        backend: Backend,
+        *,
+        golden_difference: float | None = None,
+    ) -> None:
         """Takes a file that has been read and opened; use ``load``."""
         self.file = file
         self.spec = spec
         self.backend = backend
+        self.golden_difference = golden_difference
 
     @classmethod
     def load(
@@ -62,6 +77,7 @@ class Classifier:
         num_threads: int = 1,
         backend: str = "auto",
         labels: Sequence[str] | None = None,
+        public_key: Path | str | None = None,
     ) -> Classifier:
         """Returns a classifier whose file is what its exporter wrote.
 
@@ -74,21 +90,50 @@ class Classifier:
             backend: Inference library, see ``edge_runtime.backends.open_backend``.
             labels: Class names in order, for a model without metadata; it must take
                 raw pixels 0..255 in channels-last order.
+            public_key: PEM file; refuse a model that its owner did not sign, before
+                anything in it is looked at (``edge_runtime.signature``).
 
         Raises:
             ModelError: The file is missing, damaged, altered or no such classifier.
+            SignatureError: It is not signed by the owner of ``public_key``.
             GoldenVectorError: It does not answer as it did when it was exported.
             MissingDependencyError: No library that runs it is installed.
         """
-        file = read_model_file(Path(path) if path is not None else released_model())
+        file = read_model_file(
+            Path(path) if path is not None else released_model(),
+            public_key=Path(public_key) if public_key is not None else None,
+        )
+        return cls.from_file(
+            file, num_threads=num_threads, backend=backend, labels=labels
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        file: ModelFile,
+        *,
+        num_threads: int = 1,
+        backend: str = "auto",
+        labels: Sequence[str] | None = None,
+    ) -> Classifier:
+        """Returns a classifier of a file that was read before.
+
+        Args:
+            file: As ``read_model_file`` returned it.
+            num_threads: As for ``load``.
+            backend: The same.
+            labels: The same.
+
+        Raises:
+            ModelError: As ``load``.
+        """
         # First what the file says: libraries may crash on a file that was cut.
         spec = _own_spec(file, labels)
         opened = open_backend(file, backend, threads=num_threads)
         spec = spec or _assumed_spec(file.name, opened, labels or ())
         _check_tensors(spec, opened, file.name)
-        if spec.golden:
-            _replay(spec.golden, opened, file.name)
-        return cls(file, spec, opened)
+        difference = _replay(spec.golden, opened, file.name) if spec.golden else None
+        return cls(file, spec, opened, golden_difference=difference)
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Returns the network's own answers, float32 (N, classes).
@@ -196,8 +241,8 @@ def _check_tensors(spec: ModelSpec, backend: Backend, name: str) -> None:
         )
 
 
-def _replay(golden: GoldenVectors, backend: Backend, name: str) -> None:
-    """Compares the answers to the golden vectors with those of the export."""
+def _replay(golden: GoldenVectors, backend: Backend, name: str) -> float:
+    """Returns how far a logit is from the golden vectors', if that is near enough."""
     difference = float(np.abs(backend.logits(golden.inputs) - golden.logits).max())
     same = (backend.name, backend.version) == (golden.runtime, golden.version)
     allowed = golden.tolerance if same else golden.tolerance_elsewhere
@@ -209,3 +254,4 @@ def _replay(golden: GoldenVectors, backend: Backend, name: str) -> None:
             f" {backend.version} here, {golden.runtime} {golden.version} then);"
             " reinstall that version or export the model again"
         )
+    return difference

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_runtime import signature
 from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.protobuf import content_of, read_varint, to_varint
 
 Kind = Literal["tflite", "onnx"]
 Document = dict[str, Any]
@@ -55,15 +57,24 @@ class ModelFile:
     size: int
 
 
-def read_model_file(path: Path) -> ModelFile:
+def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
     """Returns a model file taken apart, its hashes checked.
+
+    Args:
+        path: A ``.tflite`` or ``.onnx`` file.
+        public_key: PEM file; the model must be signed with its private key. Checked on
+            the very bytes that are used, before anything in them is looked at.
 
     Raises:
         ModelError: Not there, not a ``.tflite`` or ``.onnx`` file, too large, cut off,
             or altered since it was exported.
         MetadataError: The metadata is damaged or hostile.
+        SignatureError: It is not signed by that key.
+        MissingDependencyError: A key is given and ``cryptography`` is not installed.
     """
     data = _read(path)
+    if public_key is not None:
+        signature.verify(data, signature.read_signature(path), public_key)
     kind = _kind(path, data)
     split = _split_zip if kind == "tflite" else _split_protobuf
     text, length = split(data, path.name)
@@ -232,8 +243,8 @@ def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
     try:
         while position < len(data):
             start = position
-            tag, position = _varint(data, position)
-            content, position = _field(data, position, tag & 7)
+            tag, position = read_varint(data, position)
+            content, position = content_of(data, position, tag & 7)
             if tag == _ONNX_METADATA_TAG:
                 text = _our_value(data[content:position])
                 if text is not None:
@@ -245,53 +256,14 @@ def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
     return _no_document(data, name)
 
 
-def _field(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
-    """Returns where a field's content begins and where it ends."""
-    if wire_type == 0:
-        return position, _varint(data, position)[1]
-    if wire_type in (1, 5):
-        end = position + (8 if wire_type == 1 else 4)
-        begin = position
-    elif wire_type == 2:
-        length, begin = _varint(data, position)
-        end = begin + length
-    else:
-        raise ValueError(f"wire type {wire_type}")
-    if end > len(data):
-        raise ValueError("a field reaches beyond the end")
-    return begin, end
-
-
 def _our_value(entry: bytes) -> bytes | None:
     """Returns the value of a key-value entry if the key is ours."""
     if not entry.startswith(_ENTRY_BEGIN):
         return None
-    length, begin = _varint(entry, len(_ENTRY_BEGIN))
+    length, begin = read_varint(entry, len(_ENTRY_BEGIN))
     return entry[begin : begin + length]
 
 
 def _protobuf_entry(text: bytes) -> bytes:
-    entry = _ENTRY_BEGIN + _to_varint(len(text)) + text
-    return _to_varint(_ONNX_METADATA_TAG) + _to_varint(len(entry)) + entry
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is too long")
-
-
-def _to_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    entry = _ENTRY_BEGIN + to_varint(len(text)) + text
+    return to_varint(_ONNX_METADATA_TAG) + to_varint(len(entry)) + entry

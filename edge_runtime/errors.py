@@ -3,7 +3,8 @@
 FerEdgeError
 ├── ModelError               the model file is missing, damaged or unusable
 │   ├── MetadataError        its metadata is absent, hostile or from the future
-│   └── GoldenVectorError    it runs, but not as it did when it was exported
+│   ├── GoldenVectorError    it runs, but not as it did when it was exported
+│   └── SignatureError       its signature is missing, wrong, or by somebody else
 ├── SourceError              a camera, video, image or stream cannot be read
 ├── DatasetError             an image set cannot be read or makes no sense
 ├── RunError                 a training run folder is missing or unusable
@@ -40,6 +41,10 @@ class MetadataError(ModelError):
 
 class GoldenVectorError(ModelError):
     """The model answers its golden vectors differently than when it was exported."""
+
+
+class SignatureError(ModelError):
+    """A signature was asked for and is missing, wrong, or by another key."""
 
 
 class SourceError(FerEdgeError):

@@ -1,0 +1,69 @@
+"""What the commands' arguments have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.backends import BACKENDS
+
+EXAMPLES = """\
+examples:
+  python -m edge_runtime run                             first camera, released model
+  python -m edge_runtime run fer.int8.tflite --source clip.mp4 --output out.mp4
+  python -m edge_runtime run --source face.jpg --faces none
+  python -m edge_runtime run --detector-model yunet.onnx --json | jq .faces[].label
+  python -m edge_runtime check fer.int8.tflite
+
+exit codes: 0 done, 2 something given is wrong (one line on stderr), 3 check found that
+a file is not what it says it is, 130 Ctrl-C
+"""
+
+
+def command(
+    commands: Any, name: str, call: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Adds a command that takes a model, and returns its parser.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+        name: As it is typed.
+        call: Runs it and returns the exit code.
+        text: What it does, for the help.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(call=call)
+    add = parser.add_argument
+    add("model", nargs="?", type=Path, help=".tflite or .onnx (default: the released)")
+    add(
+        "--labels",
+        type=lambda text: tuple(one.strip() for one in text.split(",")),
+        metavar="A,B,C",
+        help="class names in order, for a model without metadata",
+    )
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="(auto)")
+    add(
+        "--require-signature",
+        type=Path,
+        metavar="PUBKEY",
+        help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
+    )
+    add("--threads", type=positive, default=1, metavar="N", help="CPU threads (1)")
+    return parser
+
+
+def positive(text: str) -> int:
+    """Returns a whole number of 1 or more that was typed."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return value

@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM, answered when the work in hand is complete."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE
+
+
+@dataclass
+class Stop:
+    """Whether a run was asked to end, and by which signal."""
+
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 after Ctrl-C."""
+        return INTERRUPTED_EXIT_CODE if self.signal == signal.SIGINT else 0
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Yields what Ctrl-C and SIGTERM set, so that a run ends with its video complete.
+
+    A second Ctrl-C ends at once.
+    """
+    stop = Stop()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.signal = number
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {one: signal.getsignal(one) for one in numbers}
+    for one in numbers:
+        signal.signal(one, ask)
+    try:
+        yield stop
+    finally:
+        for one in numbers:
+            signal.signal(one, before[one])

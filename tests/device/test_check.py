@@ -1,0 +1,228 @@
+"""``check``: what it says of healthy files, and that it notices the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_runtime import backends
+from edge_runtime.__main__ import main
+from edge_runtime.container import attach, read_model_file
+from edge_runtime.inventory import read_graph, take_inventory
+from edge_runtime.promises import FORMATS, format_in_name, judge
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+HEALTHY = ["int8.tflite", "float32.tflite", "int8.onnx", "float32.onnx"]
+
+Rewrite = Callable[..., Path]
+
+
+def needs_library(path: Path) -> None:
+    if path.suffix == ".onnx":
+        pytest.importorskip("onnxruntime", reason="runs .onnx files")
+
+
+def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def rules(document: dict[str, Any]) -> set[str]:
+    return {one["rule"] for one in document["verdict"]["violations"]}
+
+
+@pytest.fixture
+def rewrite(tmp_path: Path) -> Rewrite:
+    """Writes a tiny model with other metadata, or with none, under another name."""
+
+    def write(source: str, name: str | None = None, **changes: Any) -> Path:
+        file = read_model_file(DATA / source)
+        path = tmp_path / (name or source)
+        if changes.get("document", file.document) is None:
+            path.write_bytes(file.model)
+        else:
+            document = {**(file.document or {}), **changes}
+            path.write_bytes(attach(file.model, document, file.kind))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_file_is_what_it_says(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = DATA / f"tiny.{name}"
+    needs_library(path)
+    assert main(["check", str(path), "--json"]) == 0
+    document = document_of(capsys)
+    assert document["verdict"]["passed"] is True
+    assert document["verdict"]["judged_by"] == "metadata"
+    assert document["golden"]["error"] is None
+    assert document["macs"]["int8_share"] == (1.0 if "int8" in name else 0.0)
+    per_channel = document["weights"]["int8_per_channel_share"]
+    assert per_channel == (1.0 if "int8" in name else None)
+    assert document["unfolded_batchnorm"] == document["custom_operators"] == []
+    assert (
+        sum(one["macs"] for one in document["operators"]) == document["macs"]["total"]
+    )
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_file_breaks_the_promises_of_every_other_format(name: str) -> None:
+    file = read_model_file(DATA / f"tiny.{name}")
+    inventory = take_inventory(read_graph(file))
+    kept = {one for one in FORMATS if not judge(inventory, one)}
+    # Graphs do not tell which file format they are of; the name does.
+    own = name.split(".")[0]
+    assert {one.split("-", 1)[1] for one in kept} == {own}
+
+
+def test_table_has_operators_layers_and_verdict(
+    tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(tiny_model_path)]) == 0
+    out = capsys.readouterr().out
+    assert "100.0 % in int8" in out
+    assert "CONV_2D" in out
+    assert "largest layers" in out
+    assert "verdict: is tflite-int8, as its metadata says" in out
+
+
+def test_float_file_called_int8_in_its_metadata_is_code_3(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewrite("tiny.float32.tflite", "a.tflite", format="tflite-int8")
+    assert main(["check", str(path)]) == 3
+    out, err = capsys.readouterr()
+    assert "verdict: is NOT tflite-int8" in out
+    assert "expected all MACs in int8" in out
+    assert err.startswith("error: a.tflite is not what it says it is (compute")
+
+
+def test_file_name_that_contradicts_the_metadata_is_code_3(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewrite("tiny.float32.tflite", "tiny.int8.tflite")
+    assert main(["check", str(path), "--json"]) == 3
+    assert rules(document_of(capsys)) == {"name"}
+
+
+def test_expect_decides_over_name_and_metadata(
+    tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["check", str(tiny_model_path), "--json", "--expect"]
+    assert main([*arguments, "tflite-int8"]) == 0
+    assert document_of(capsys)["verdict"]["judged_by"] == "--expect"
+    assert main([*arguments, "tflite-float32"]) == 3
+    assert {"compute", "weights", "name"} <= rules(document_of(capsys))
+
+
+def test_unknown_format_in_the_metadata_is_code_3(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "check",
+                str(rewrite("tiny.int8.tflite", "a.tflite", format="best")),
+                "--json",
+            ]
+        )
+        == 3
+    )
+    assert rules(document_of(capsys)) == {"format"}
+
+
+def test_file_without_metadata_is_judged_by_its_name(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewrite("tiny.float32.tflite", "mine.int8.tflite", document=None)
+    assert main(["check", str(path), "--json"]) == 3
+    document = document_of(capsys)
+    assert document["verdict"]["judged_by"] == "file name"
+    assert {"compute", "weights"} <= rules(document)
+
+
+def test_file_that_claims_nothing_is_described(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewrite("tiny.int8.tflite", "mine.tflite", document=None)
+    assert main(["check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "nothing promised" in out
+    assert "100.0 % in int8" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"labels": ["cat", "dog"], "golden": None}, "output-shape"),
+        ({"input": {"size_px": 24, "colour": "grey"}, "golden": None}, "input-shape"),
+    ],
+    ids=["labels", "size"],
+)
+def test_metadata_that_contradict_the_tensors_are_code_3(
+    rewrite: Rewrite,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    rule: str,
+) -> None:
+    assert main(["check", str(rewrite("tiny.int8.tflite", **changes)), "--json"]) == 3
+    assert rules(document_of(capsys)) == {rule}
+
+
+def test_other_answers_than_at_the_export_are_code_3(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = (read_model_file(DATA / "tiny.int8.tflite").document or {})["golden"]
+    wrong = [[value + 100 for value in row] for row in golden["logits"]]
+    path = rewrite("tiny.int8.tflite", golden={**golden, "logits": wrong})
+    assert main(["check", str(path), "--json"]) == 3
+    assert rules(document_of(capsys)) == {"golden-vectors"}
+
+
+def test_missing_library_is_code_2_after_the_report(
+    tiny_model_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(*_: object) -> backends.Backend:
+        raise ImportError
+
+    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(backends.BACKENDS, absent))
+    assert main(["check", str(tiny_model_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "but it could not be run here" in out
+    assert "pip install" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x1c\0\0\0TFL3\xff\xff"])
+def test_unreadable_file_is_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(content)
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("fer.int8.tflite", "tflite-int8"),
+        ("FER.INT8.TFLITE", "tflite-int8"),
+        ("a.b.dynamic-range.tflite", "tflite-dynamic-range"),
+        ("a.int16x8.tflite", "tflite-int16x8"),
+        ("a.int8.onnx", "onnx-int8"),
+        ("a.int16x8.onnx", None),
+        ("int8.tflite", None),
+        ("a_int8.tflite", None),
+    ],
+)
+def test_format_in_a_name(name: str, format: str | None) -> None:
+    assert format_in_name(name) == format
