@@ -51,6 +51,7 @@ $(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
 $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
 	$(PYTHON) -m venv $(DEVICE)/tflite-runtime
 	$(DEVICE)/tflite-runtime/bin/python -m pip install -qq -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/tflite-runtime/bin/python -c "import tflite_runtime"  # has wheels up to Python 3.11 only
 	touch $@
 
 $(DEVICE)/python-3.13/ready: pyproject.toml constraints/litert.txt

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge_runtime.errors import OutputError, exit_code_of
 from train.drawn_faces import LABELS, draw_scene, interpolate, sample_parameters
 
 OUT = Path("artifacts/demo")
@@ -67,6 +68,8 @@ def write_clip(path: Path) -> None:
         for label in ("neutral", *LABELS)
     ]
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, FRAME_WH)
+    if not video.isOpened():
+        raise OutputError(f"cannot write {path}: this OpenCV has no MJPG encoder")
     try:
         for index in range((len(faces) - 1) * FRAMES_PER_EXPRESSION):
             number, step = divmod(index, FRAMES_PER_EXPRESSION)
@@ -80,4 +83,4 @@ def write_clip(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.turns import LEAST_RUNS
+from edge_runtime import flags
 from edge_runtime.backends import BACKENDS
 from train.splits import SPLITS
 
@@ -69,8 +70,8 @@ def _add_accuracy(
     add = parser.add_argument
     add("--data", required=True, metavar="PATH", help="labelled images, or: drawn")
     add("--split", choices=SPLITS, help="default: test, else validation, else all")
-    add("--limit", type=_positive, metavar="N", help="a seeded sample of about N")
-    add("--threads", type=_positive, default=1, metavar="N", help="CPU threads (1)")
+    add("--limit", type=flags.positive, metavar="N", help="a seeded sample of about N")
+    add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
     add(
         "--max-drop",
         type=_points,
@@ -143,13 +144,6 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value
-
-
 def _points(text: str) -> float:
     value = float(text)
     if not 0 < value <= 100:
@@ -170,4 +164,4 @@ def _runs(text: str) -> int:
 
 
 def _thread_counts(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+    return tuple(dict.fromkeys(flags.threads(part) for part in text.split(",")))

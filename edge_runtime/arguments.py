@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import flags
 from edge_runtime.backends import BACKENDS
 
 EXAMPLES = """\
@@ -57,13 +58,5 @@ def command(
         metavar="PUBKEY",
         help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
     )
-    add("--threads", type=positive, default=1, metavar="N", help="CPU threads (1)")
+    add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
     return parser
-
-
-def positive(text: str) -> int:
-    """Returns a whole number of 1 or more that was typed."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return value

@@ -94,7 +94,10 @@ class TfliteBackend:
 
     def _one(self, image: Images) -> npt.NDArray[Any]:
         self._interpreter.set_tensor(self._in, self._table[image][np.newaxis])
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self.name} cannot run the model: {error}") from error
         answer: npt.NDArray[Any] = self._interpreter.get_tensor(self._out)[0]
         return answer
 
@@ -127,7 +130,10 @@ class OnnxBackend:
         return self._run(values)
 
     def _run(self, values: npt.NDArray[Any]) -> Logits:
-        answer = self._session.run(None, {self._input_name: values})[0]
+        try:
+            answer = self._session.run(None, {self._input_name: values})[0]
+        except Exception as error:  # its exceptions share no base but Exception
+            raise ModelError(f"onnxruntime cannot run the model: {error}") from error
         return np.asarray(answer, dtype=np.float32)
 
 

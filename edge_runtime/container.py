@@ -82,13 +82,13 @@ def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
         return ModelFile(path.name, kind, data, None, len(data))
     model = data[: len(data) - length]
     document = parse_document(text)
-    if attach(model, document, kind) != data:
-        raise MetadataError(f"{path.name}: its metadata was altered after the export")
-    if document.get("sha256") != hashlib.sha256(model).hexdigest():
+    if document.get("sha256") not in (None, hashlib.sha256(model).hexdigest()):
         raise ModelError(
             f"{path.name}: the model was altered after the export (its sha256 does not"
             " match): export or copy it again"
         )
+    if attach(model, document, kind) != data:
+        raise MetadataError(f"{path.name}: its metadata was altered after the export")
     return ModelFile(path.name, kind, model, document, len(data))
 
 

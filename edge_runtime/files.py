@@ -10,46 +10,66 @@ from pathlib import Path
 
 from edge_runtime.errors import OutputError
 
+TEMPORARY = ".partly-written-"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that takes its place when all went well.
 
-    The suffix is kept (libraries choose the format by it). On an error the temporary
-    file is removed and an older file at ``path`` is untouched.
+    All suffixes are kept (libraries choose the format by them). On an error in the
+    body the temporary file is removed, an older file at ``path`` is untouched, and the
+    error goes on as it is.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or ``path`` not be replaced.
     """
+    temporary = _temporary_beside(path)
+    try:
+        yield temporary
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files that a killed process left in a folder."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        left.unlink(missing_ok=True)
+
+
+def _temporary_beside(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent
+            suffix="-" + path.name, prefix=TEMPORARY, dir=path.parent
         )
         os.close(handle)
         # mkstemp makes files for the owner alone; give what open() would have given.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # noqa: PTH101
+        Path(name).chmod(0o666 & ~umask)
     except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+    return Path(name)
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {str(path)!r}: {error.strerror or error}")
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file (UTF-8), complete or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a binary file, complete or not at all."""
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:  # the disk is full
+            raise _cannot_write(path, error) from error

@@ -14,7 +14,7 @@ def quiet_stderr() -> Iterator[None]:
 
     Python's own exceptions are not affected. Set FER_EDGE_VERBOSE=1 to see everything.
     """
-    if os.environ.get("FER_EDGE_VERBOSE"):
+    if os.environ.get("FER_EDGE_VERBOSE") or sys.stderr is None:
         yield
         return
     sys.stderr.flush()

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import faces, outputs, overlay, pipeline
-from edge_runtime.arguments import command, positive
+from edge_runtime import faces, flags, outputs, overlay, pipeline
+from edge_runtime.arguments import command
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import SourceError
 from edge_runtime.pipeline import FrameResult
@@ -31,8 +31,14 @@ def add_run(commands: Any) -> None:
         metavar="SOURCE",
         help="camera number, /dev/video path, video, picture or folder (default: 0)",
     )
-    add("--every", type=positive, default=1, metavar="N", help="take each n-th frame")
-    add("--max-frames", type=positive, metavar="N", help="stop after N frames")
+    add(
+        "--every",
+        type=flags.positive,
+        default=1,
+        metavar="N",
+        help="take each n-th frame",
+    )
+    add("--max-frames", type=flags.positive, metavar="N", help="stop after N frames")
     group = parser.add_argument_group("faces")
     add = group.add_argument
     add(
@@ -50,7 +56,7 @@ def add_run(commands: Any) -> None:
     )
     add(
         "--detect-width",
-        type=positive,
+        type=flags.positive,
         default=faces.DETECT_WIDTH_PX,
         metavar="PX",
         help=f"detect on frames this wide (default: {faces.DETECT_WIDTH_PX})",
@@ -144,8 +150,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _loop(
     report: Report, answers: Iterator[tuple[Frame, FrameResult]], stop: Stop
-) -> SourceError | None:
-    """Takes answers until the end; returns the error of a source that broke.
+) -> SourceError | BrokenPipeError | None:
+    """Takes answers until the end; returns the error of a source or pipe that broke.
 
     Returned, not raised: what was recorded until then is kept.
     """
@@ -153,7 +159,7 @@ def _loop(
         for frame, result in answers:
             if not report.take(frame, result) or stop.signal is not None:
                 break
-    except SourceError as error:
+    except (SourceError, BrokenPipeError) as error:  # "| head" ends the reading
         return error
     return None
 

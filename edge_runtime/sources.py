@@ -94,7 +94,8 @@ def open_source(text: str, *, every: int = 1) -> Iterator[Source]:
 
 
 def _open(text: str, every: int) -> Source:
-    if text.isdecimal() or text.startswith("/dev/"):
+    # Not everything under /dev is a camera: clips often lie in /dev/shm.
+    if text.isdecimal() or text.startswith("/dev/video"):
         return CaptureSource(_open_camera(text), text, "camera", every)
     path = _existing(text)
     if path.is_dir():

@@ -19,6 +19,7 @@ from edge_runtime.preprocess import CHANNELS, Colour
 
 SCHEMA = 1
 LARGEST_SIZE_PX = 1024
+CROP_MARGINS = (-0.4, 2.0)
 MOST_LABELS = 10_000
 LONGEST_LABEL = 100
 LARGEST_GOLDEN_BYTES = 4 * 2**20
@@ -125,7 +126,7 @@ class ModelSpec:
             labels=labels,
             size_px=size_px,
             colour="grey" if colour == "grey" else "rgb",
-            crop_margin_frac=_number(document, "crop_margin_frac", -0.4, 2.0),
+            crop_margin_frac=_number(document, "crop_margin_frac", *CROP_MARGINS),
             temperature=_number(document, "temperature", 0.01, 100.0),
             format=_get(document, "format", str)[:LONGEST_LABEL],
             architecture=_get(document, "architecture", str)[:LONGEST_LABEL],

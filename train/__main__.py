@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime import flags
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError, exit_code_of
 from train import dataset
 from train.config import (
+    ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,
     PRECISIONS,
     RECIPES,
@@ -19,7 +21,7 @@ from train.config import (
 )
 from train.dataset import Dataset
 from train.quiet_start import start_keras
-from train.run_folder import RunFolder, find_run, model_path, new_run
+from train.run_folder import RunFolder, check_free, find_run, make_run, model_path
 
 if TYPE_CHECKING:
     from train.fit import Outcome
@@ -59,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="start over in an existing --name")
     learning = parser.add_argument_group("learning (defaults: the recipe's)")
     add = learning.add_argument
-    add("--arch", help="fer_resnet, notebook_cnn or mini_xception")
+    add("--arch", choices=ARCHITECTURE_NAMES, help="the network")
     add(
         "--from",
         dest="start_from",
@@ -67,17 +69,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="begin with the weights of another run or .keras file where they fit"
         " (other classes are no obstacle)",
     )
-    add("--epochs", type=_positive, metavar="N", help="passes over the images")
-    add("--batch-size", type=_positive, metavar="N", help="images per step")
+    add("--epochs", type=flags.positive, metavar="N", help="passes over the images")
+    add("--batch-size", type=flags.positive, metavar="N", help="images per step")
     add("--learning-rate", type=float, metavar="X", help="peak learning rate")
     add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
     add("--label-smoothing", type=float, metavar="X", help="share in [0, 1)")
     add("--class-weights", choices=CLASS_WEIGHTS, help="for rare classes")
     add("--precision", choices=PRECISIONS, help="of the training steps")
-    add("--seed", type=int, metavar="N", help="decides everything random")
+    add("--seed", type=flags.seed, metavar="N", help="decides everything random")
     images = parser.add_argument_group("images")
     add = images.add_argument
-    add("--size", type=_positive, dest="size_px", metavar="PX", help="input side")
+    add("--size", type=flags.positive, dest="size_px", metavar="PX", help="input side")
     add("--colour", choices=("grey", "rgb"), help="default: what the images are")
     add(
         "--validation",
@@ -95,7 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="margin around a detected face, as a fraction of its box, at which a"
         " camera's crops look like these images",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--threads", type=flags.threads, metavar="N", help="CPU threads"
+    )
     return parser
 
 
@@ -106,39 +110,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
-    run, config = _continued(options) if "resume" in options else _new(options)
-    data = _load(config)
     if "resume" in options:
-        _check_same_data(run, data)
+        run, config, data = _continued(options)
     else:
-        run.clear()  # of an earlier run, where --force allowed one
+        run, config, data = _new(options)
     print(data.summary(), flush=True)
-    start_keras(options.get("threads"))
-    outcome = _fit(config, data, run)
+    try:
+        start_keras(options.get("threads"))
+        outcome = _fit(config, data, run, resume="resume" in options)
+    finally:
+        run.remove_if_empty()
     _say_what_next(run, outcome)
     return 0 if outcome.finished else INTERRUPTED_EXIT_CODE
 
 
-def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig]:
+def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+    """Returns a new run's folder, configuration and images; errors leave no folder."""
     recipe = RECIPES[options.get("recipe", "standard")]
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
     config = dataclasses.replace(recipe, **given)
+    name = options.get("name")
+    check_free(name, force=options.get("force", False))
     if config.start_from:
         model_path(config.start_from)  # say now that it is missing, not after reading
+    data = _load(config)
     stem = f"{Path(config.data).resolve().stem}-{config.arch}"
-    force = options.get("force", False)
-    return new_run(options.get("name"), stem, force=force), config
+    return make_run(name, stem), config, data
 
 
-def _continued(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig]:
-    refused = sorted(set(options) - RESUME_FLAGS)
+def _continued(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+    refused = set(options) - RESUME_FLAGS
     if refused:
-        flags = ", ".join("--" + name.replace("_", "-") for name in refused)
-        raise RunError(f"--resume continues a run as it was begun: leave out {flags}")
+        given = [
+            action.option_strings[0]
+            for action in build_parser()._actions
+            if action.dest in refused
+        ]
+        raise RunError(
+            f"--resume continues a run as it was begun: leave out {', '.join(given)}"
+        )
     run = find_run(options["resume"] or options.get("name"))
     config = TrainConfig.from_dict(run.read_json(run.config)["config"])
-    return run, dataclasses.replace(config, data=options.get("data", config.data))
+    config = dataclasses.replace(config, data=options.get("data", config.data))
+    data = _load(config)
+    _check_same_data(run, data)
+    return run, config, data
 
 
 def _load(config: TrainConfig) -> Dataset:
@@ -161,7 +178,9 @@ def _check_same_data(run: RunFolder, data: Dataset) -> None:
         )
 
 
-def _fit(config: TrainConfig, data: Dataset, run: RunFolder) -> Outcome:
+def _fit(
+    config: TrainConfig, data: Dataset, run: RunFolder, *, resume: bool
+) -> Outcome:
     # Keras takes seconds to import, and the errors above need none of it.
     from train import fit
     from train.results import backend_name
@@ -169,16 +188,17 @@ def _fit(config: TrainConfig, data: Dataset, run: RunFolder) -> Outcome:
     record = {"config": config.to_dict(), "data_fingerprint": data.fingerprint}
     print(f"run {run.path}: {config.arch}, {config.epochs} epochs, {config.precision}")
     print(f"training on {', '.join(fit.devices())} ({backend_name()})")
-    return fit.fit(config, data, run, record=record)
+    return fit.fit(config, data, run, record=record, resume=resume)
 
 
 def _say_what_next(run: RunFolder, outcome: Outcome) -> None:
     progress = outcome.progress
+    if not progress.best_epoch:
+        print("\ninterrupted in the first epoch: there is no model yet")
+        return
     if not outcome.finished:
         print(f"\ninterrupted after {progress.epoch} epochs; the best is kept")
         print(f"continue:   python -m train --resume {run.path}")
-    if not progress.best_epoch:
-        return
     document = run.read_json(run.metrics)
     for split in ("validation", "test"):
         if split in document:
@@ -193,13 +213,6 @@ def _say_what_next(run: RunFolder, outcome: Outcome) -> None:
     print(f"model       {run.model}  (best epoch {progress.best_epoch})")
     print(f"pictures    {run.path}/curves.png, {run.path}/confusion_matrix.png")
     print(f"next:       python -m export {run.path} --int8")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value
 
 
 if __name__ == "__main__":

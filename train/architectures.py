@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from edge_runtime.errors import FerEdgeError
+from train.config import SMALLEST_SIZE_PX
 
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types for it
 
@@ -37,8 +38,10 @@ def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> kera
     """
     if arch not in ARCHITECTURES:
         raise FerEdgeError(f"expected --arch of {sorted(ARCHITECTURES)}, got {arch!r}")
-    if size_px < 16:
-        raise FerEdgeError(f"expected images of at least 16 pixels, got {size_px}")
+    if size_px < SMALLEST_SIZE_PX:
+        raise FerEdgeError(
+            f"expected images of at least {SMALLEST_SIZE_PX} pixels, got {size_px}"
+        )
     inputs = keras.Input((size_px, size_px, channels), name="pixels")
     features = ARCHITECTURES[arch](layers.Rescaling(1 / 255)(inputs))
     # float32 whatever the precision policy: bfloat16 logits have three digits.
@@ -47,7 +50,7 @@ def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> kera
 
 
 def fer_resnet(x: Tensor) -> Tensor:
-    """Returns the features of a small residual net: 1.31 M parameters, 58.5 MMACs.
+    """Returns the features of a small residual net: 1.32 M parameters, 58.5 MMACs.
 
     Dense 3x3 convolutions with BatchNorm and ReLU, widths 24 to 192, global average
     pooling; the figures hold for 48x48 grey input and seven classes. After He et al.,

@@ -6,14 +6,17 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from edge_runtime.errors import RunError
+from edge_runtime.errors import FerEdgeError, RunError
 from edge_runtime.preprocess import Colour
+from edge_runtime.spec import CROP_MARGINS, LARGEST_SIZE_PX
 from train.augment import NO_AUGMENTATION, NOTEBOOK_AUGMENTATION, Augmentation
 
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Optimizer = Literal["sgd", "adam"]
+SMALLEST_SIZE_PX = 16
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ARCHITECTURE_NAMES = ("fer_resnet", "notebook_cnn", "mini_xception")
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
 
@@ -76,6 +79,22 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises FerEdgeError if a value makes no sense: now, not after training."""
+        low, high = CROP_MARGINS
+        smallest, largest = SMALLEST_SIZE_PX, LARGEST_SIZE_PX
+        size = smallest if self.size_px is None else self.size_px
+        rate, decay = self.learning_rate, self.weight_decay
+        smoothing, share = self.label_smoothing, self.validation_frac
+        margin = self.crop_margin_frac
+        _require("a known --arch", self.arch in ARCHITECTURE_NAMES, self.arch)
+        _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)
+        _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
+        _require("--label-smoothing in [0, 1)", 0 <= smoothing < 1, smoothing)
+        _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
+        _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
+        _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as JSON-ready values."""
         return dataclasses.asdict(self)
@@ -92,6 +111,12 @@ class TrainConfig:
             return cls(**{**values, "augmentation": augmentation})
         except TypeError as error:
             raise RunError(f"config.json is not of this version: {error}") from error
+
+
+def _require(expected: str, holds: bool, got: object) -> None:
+    # Comparisons with NaN are false, so NaN is refused too.
+    if not holds:
+        raise FerEdgeError(f"expected {expected}, got {got!r}")
 
 
 RECIPES = {

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import DatasetError
+from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.preprocess import CHANNELS, Colour, to_model_input
+from edge_runtime.spec import check_labels
 from train import drawn_faces
-from train.image_files import Entry, decode, open_source
+from train.image_files import Entry, Source, decode, open_source
 from train.progress import progress_bar, progress_counter
 from train.splits import (
     SPLITS,
@@ -58,6 +59,7 @@ class Dataset:
         test: Images that only measure; empty where the source has none.
         dropped: Names of training images dropped as copies of evaluation images.
         unreadable: Names of files that could not be decoded.
+        passed_over: Number of pictures that lie in no class folder.
         validation_from: Where the validation split comes from: ``"source"``,
             ``"train"`` (a seeded stratified part of it) or ``"test"``.
     """
@@ -71,6 +73,7 @@ class Dataset:
     test: Split
     dropped: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    passed_over: int = 0
     validation_from: str = "source"
     fingerprint: str = field(default="")
 
@@ -124,12 +127,13 @@ def load(
         return _drawn(size_px or DRAWN_SIZE_PX)
     with open_source(Path(path)) as source:
         entries = source.entries
-        names = _label_order(entries, labels, source.name)
+        names = _label_order(source, labels)
         if size_px is None or colour is None:
             found_size, found_colour = _probe(entries)
             size_px, colour = size_px or found_size, colour or found_colour
+        _require_memory(len(entries), size_px, colour)
         splits, unreadable = _decode_all(entries, names, size_px, colour)
-        source_name = source.name
+        source_name, passed_over = source.name, source.passed_over
     origin = "source"
     if validation_from == "test":
         splits, origin = validate_on_test(splits, source_name)
@@ -147,6 +151,7 @@ def load(
         test=splits[TEST],
         dropped=dropped,
         unreadable=unreadable,
+        passed_over=passed_over,
         validation_from=origin,
         fingerprint=fingerprint(splits, names),
     )
@@ -179,7 +184,7 @@ def load_split(
     if str(path) == DRAWN:
         return _drawn_split(split or TEST, size_px)
     with open_source(Path(path)) as source:
-        names = _label_order(source.entries, labels, source.name)
+        names = _label_order(source, labels)
         present = {entry.split for entry in source.entries}
         wanted = split or next((s for s in (TEST, VALIDATION) if s in present), TRAIN)
         chosen = [entry for entry in source.entries if entry.split == wanted]
@@ -222,23 +227,52 @@ def _drawn_split(name: str, size_px: int) -> Split:
     return Split(images[..., np.newaxis], labels, names)
 
 
-def _label_order(
-    entries: Sequence[Entry], labels: Sequence[str] | None, name: str
-) -> tuple[str, ...]:
-    found = sorted({entry.label for entry in entries})
+def _label_order(source: Source, labels: Sequence[str] | None) -> tuple[str, ...]:
+    found = sorted({entry.label for entry in source.entries})
+    missing = sorted(set(source.empty_classes) - set(found))
     if labels is not None:
         unknown = sorted(set(found) - set(labels))
         if unknown:
             raise DatasetError(
-                f"{name}: expected only the classes {list(labels)},"
+                f"{source.name}: expected only the classes {list(labels)},"
                 f" got also {unknown[:10]}"
             )
         return tuple(labels)
+    if missing:
+        raise DatasetError(
+            f"{source.name}: expected images in every class folder, got none in"
+            f" {missing[:10]}: fill or remove them"
+        )
     if len(found) < 2:
         raise DatasetError(
-            f"{name}: expected at least two classes (one folder each), got {found}"
+            f"{source.name}: expected at least two classes (one folder each),"
+            f" got {found}"
         )
-    return tuple(found)
+    try:
+        return check_labels(found)  # now, not at the export after hours of training
+    except MetadataError as error:
+        raise DatasetError(f"{source.name}: {error}; rename the folder") from error
+
+
+def _require_memory(count: int, size_px: int, colour: Colour) -> None:
+    """Raises DatasetError if the images would not fit into memory."""
+    needed = 2 * count * size_px**2 * CHANNELS[colour]  # they are copied once
+    free = _free_memory()
+    if free is not None and needed > free:
+        raise DatasetError(
+            f"{count:,} images of {size_px} pixels need {needed / 2**30:.1f} GiB of"
+            f" memory, {free / 2**30:.1f} are free: choose a smaller --size"
+        )
+
+
+def _free_memory() -> int | None:
+    """Returns the bytes of memory that can be had, or None where nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration, IndexError):
+        return None
+    return int(kib) * 1024
 
 
 def _probe(entries: Sequence[Entry]) -> tuple[int, Colour]:
@@ -329,6 +363,10 @@ def _summary(data: Dataset) -> str:
         rows.append(
             f"dropped {len(data.dropped)} training images whose pixels"
             " occur in an evaluation split"
+        )
+    if data.passed_over:
+        rows.append(
+            f"passed over {data.passed_over} pictures that are in no class folder"
         )
     if data.unreadable:
         rows.append(_unreadable_line(data.unreadable))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from edge_runtime.errors import FerEdgeError
-from edge_runtime.files import replacing
 from train import checkpoint, metrics
 from train.checkpoint import Progress
 from train.config import TrainConfig
@@ -33,7 +33,7 @@ class EpochEnd(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._config, self._data, self._run = config, data, run
-        self._progress = progress
+        self.progress = progress
         self._kept = kept
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
@@ -49,7 +49,19 @@ class EpochEnd(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the bar of the epoch's steps."""
         self._epoch_started = time.perf_counter()
+        self._seed_dropout(epoch)
         self._bar = _step_bar(self.params["steps"], f"epoch {epoch + 1}")
+
+    def _seed_dropout(self, epoch: int) -> None:
+        """Sets every random layer's state from the seed and the epoch.
+
+        Keras's weight files leave it out: a resumed run would repeat the masks of the
+        first epoch, and not be the run it continues.
+        """
+        for index, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                generator.state.assign([self._config.seed, epoch << 8 | index & 0xFF])
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -63,19 +75,20 @@ class EpochEnd(keras.callbacks.Callback):
         """Validates on the whole validation split and saves everything.
 
         Raises:
-            FerEdgeError: The loss is no longer finite.
+            FerEdgeError: The loss or an answer is no longer finite.
         """
         self.close()
         logs = logs or {}
-        if not np.isfinite(logs["loss"]):
-            raise FerEdgeError(
-                f"the loss is {logs['loss']} in epoch {epoch + 1}:"
-                f" start again with a lower --learning-rate"
-                f" than {self._config.learning_rate}"
-            )
         self._copy_weights()
         split = self._data.validation
         logits = predict_logits(self._kept, split)
+        # The loss alone would not do: answers can be NaN while it is finite.
+        if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
+            raise FerEdgeError(
+                f"training diverged in epoch {epoch + 1} (loss {logs['loss']:.4g}):"
+                f" start again with a lower --learning-rate"
+                f" than {self._config.learning_rate}"
+            )
         matrix = matrix_of(split, logits, len(self._data.labels))
         row = {
             "epoch": epoch + 1,
@@ -100,22 +113,28 @@ class EpochEnd(keras.callbacks.Callback):
             self._swap.on_test_end()
 
     def _keep(self, epoch: int, row: dict[str, float]) -> None:
-        progress = self._progress
-        progress.epoch = epoch
-        progress.history.append(row)
-        if row["val_accuracy"] > progress.best_accuracy:
-            progress.best_accuracy, progress.best_epoch = row["val_accuracy"], epoch
-            with replacing(self._run.model) as temporary:
-                self._kept.save(temporary)
-        checkpoint.save(self._run.checkpoint, self.model, progress)
-        self._run.write_history(progress.history)
+        """Saves the epoch; what it says and returns is what is on the disk."""
+        progress = replace(
+            self.progress, epoch=epoch, history=(*self.progress.history, row)
+        )
+        best = row["val_accuracy"] > progress.best_accuracy
+        if best:
+            progress = replace(
+                progress, best_epoch=epoch, best_accuracy=row["val_accuracy"]
+            )
+        folder = self._run.checkpoint
+        kept = self._kept if best else None
+        self.progress = checkpoint.save(folder, self.model, progress, best=kept)
+        if best:
+            checkpoint.publish_best(folder, self._run.model, self.progress)
+        self._run.write_history(self.progress.history)
         print(self._line(epoch, row), flush=True)
 
     def _line(self, epoch: int, row: dict[str, float]) -> str:
         done = epoch - self._first_epoch
         each = (time.perf_counter() - self._started) / done
         left = each * (self._config.epochs - epoch)
-        best = "  best so far" if self._progress.best_epoch == epoch else ""
+        best = "  best so far" if self.progress.best_epoch == epoch else ""
         return (
             f"epoch {epoch:>3}/{self._config.epochs}"
             f"  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}"
@@ -131,7 +150,7 @@ class EpochEnd(keras.callbacks.Callback):
 
 
 def _step_bar(steps: int, description: str) -> Any:
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return None
     from tqdm import tqdm
 

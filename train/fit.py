@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from edge_runtime.errors import RunError
-from edge_runtime.files import write_text
+from edge_runtime.files import remove_leftovers, write_text
 from edge_runtime.preprocess import CHANNELS
 from train import checkpoint
 from train.architectures import build_model
@@ -45,7 +47,12 @@ class Outcome:
 
 
 def fit(
-    config: TrainConfig, data: Dataset, run: RunFolder, *, record: dict[str, Any]
+    config: TrainConfig,
+    data: Dataset,
+    run: RunFolder,
+    *,
+    record: dict[str, Any],
+    resume: bool = False,
 ) -> Outcome:
     """Trains, or continues, a run; every epoch leaves it complete and resumable.
 
@@ -54,6 +61,7 @@ def fit(
         data: The images; the same ones as before when the run is continued.
         run: Where everything is written.
         record: Contents of ``config.json``.
+        resume: Continue from the run's checkpoint; otherwise it starts over.
 
     Returns:
         How far it came. Ctrl-C is not an error: the run folder then holds the best
@@ -70,9 +78,9 @@ def fit(
         model = build_model(config.arch, classes=len(data.labels), **size)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    progress = checkpoint.load_progress(run.checkpoint)
+    progress = checkpoint.load_progress(run.checkpoint) if resume else Progress()
     if config.start_from and not progress.epoch:
-        copied = start_from(model, config.start_from)
+        copied = start_from(model, config.start_from, data.labels)
         print(f"begins with the weights of {config.start_from}: {copied} layers")
     feed = TrainingFeed(
         data.train,
@@ -85,23 +93,31 @@ def fit(
         first_epoch=progress.epoch,
     )
     _compile(model, config, feed.steps_per_epoch)
-    checkpoint.restore(run.checkpoint, model, progress)
+    remove_leftovers(run.path)
+    remove_leftovers(run.checkpoint)
+    if resume:
+        checkpoint.restore(run.checkpoint, model, progress)
+        checkpoint.publish_best(run.checkpoint, run.model, progress)
+    else:
+        run.clear()  # of an earlier run: only now is it certain that this one can be
     run.write_json(run.config, record)
     write_text(run.path / "architecture.json", kept.to_json(indent=1))
     record_calibration(run, data, config)
     epochs = EpochEnd(config, data, run, progress=progress, kept=kept)
-    finished = _fit_interruptibly(model, feed, config, progress, epochs)
-    if progress.best_epoch:
-        write_results(config, data, run, progress)
-    return Outcome(progress, finished)
+    finished = _fit_interruptibly(model, feed, config, progress.epoch, epochs)
+    if epochs.progress.best_epoch:
+        write_results(config, data, run, epochs.progress)
+    return Outcome(epochs.progress, finished)
 
 
-def start_from(model: keras.Model, source: str) -> int:
+def start_from(model: keras.Model, source: str, labels: Sequence[str]) -> int:
     """Copies the weights of every layer that has the same place and shapes.
 
     Args:
         model: The network to begin with; its other layers keep their weights.
         source: A run's name or path, or a ``.keras`` file.
+        labels: Our class names; the last layer is copied only from a run whose
+            classes are the same in the same order.
 
     Returns:
         The number of layers copied.
@@ -112,11 +128,14 @@ def start_from(model: keras.Model, source: str) -> int:
     path = model_path(source)
     try:
         given = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(f"cannot start from {path}: {error}") from error
+    same_labels = _labels_beside(path) == list(labels)
     copied = 0
     for ours, theirs in zip(model.layers, given.layers, strict=False):
         shapes = [weight.shape for weight in ours.weights]
+        if ours is model.layers[-1] and not same_labels:
+            continue
         if shapes and shapes == [weight.shape for weight in theirs.weights]:
             ours.set_weights(theirs.get_weights())
             copied += 1
@@ -125,18 +144,26 @@ def start_from(model: keras.Model, source: str) -> int:
     return copied
 
 
+def _labels_beside(model: Path) -> list[str] | None:
+    run = RunFolder(model.parent)
+    if not run.metrics.is_file():
+        return None
+    labels = run.read_json(run.metrics).get("labels")
+    return labels if isinstance(labels, list) else None
+
+
 def _fit_interruptibly(
     model: keras.Model,
     feed: TrainingFeed,
     config: TrainConfig,
-    progress: Progress,
+    first_epoch: int,
     epochs: EpochEnd,
 ) -> bool:
     try:
         model.fit(
             feed,
             epochs=config.epochs,
-            initial_epoch=progress.epoch,
+            initial_epoch=first_epoch,
             steps_per_epoch=feed.steps_per_epoch,
             shuffle=False,
             verbose=0,

@@ -31,6 +31,11 @@ SPLIT_NAMES = {
     "validation": "validation",
     "publictest": "validation",
     "dev": "validation",
+    "eval": "validation",
+    "validation_set": "validation",
+    "train_set": "train",
+    "training_set": "train",
+    "test_set": "test",
     "test": "test",
     "testing": "test",
     "privatetest": "test",
@@ -63,10 +68,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """A listed image set; entries can be read while it is open."""
+    """A listed image set; entries can be read while it is open.
+
+    Attributes:
+        name: File or folder name.
+        entries: The labelled images, in an order that depends on their names only.
+        passed_over: Number of pictures that lie in no class folder.
+        empty_classes: Folders beside the class folders in which no picture is.
+    """
 
     name: str
     entries: list[Entry]
+    passed_over: int = 0
+    empty_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _File:
+    """A picture file in a folder or zip: its path inside, and how to read it."""
+
+    path: str
+    read: Callable[[], bytes]
 
 
 @contextmanager
@@ -81,16 +103,16 @@ def open_source(path: Path) -> Iterator[Source]:
             holds no image in a class folder.
     """
     if path.is_dir():
-        yield Source(path.name or str(path), _required(_folder_entries(path), path))
+        yield _required(_folder_source(path), path)
     elif not path.exists():
         raise DatasetError(
             f"expected an image folder, zip or CSV, got {str(path)!r}: no such path"
         )
     elif path.suffix.lower() == ".csv":
-        yield Source(path.name, _required(_csv_entries(path), path))
+        yield _required(Source(path.name, _csv_entries(path)), path)
     elif path.suffix.lower() == ".zip":
         with _open_zip(path) as archive:
-            yield Source(path.name, _required(_zip_entries(archive), path))
+            yield _required(_zip_source(archive, path.name), path)
     else:
         raise DatasetError(f"expected an image folder, .zip or .csv, got {path.name!r}")
 
@@ -116,31 +138,56 @@ def decode(entry: Entry) -> npt.NDArray[np.uint8] | None:
     return None if image is None else np.asarray(image, dtype=np.uint8)
 
 
-def _required(entries: list[Entry], path: Path) -> list[Entry]:
-    if entries:
-        return entries
+def _required(source: Source, path: Path) -> Source:
+    if source.entries:
+        return source
     raise DatasetError(
         f"expected images in class folders (<class>/<image> or <split>/<class>/<image>)"
         f" in {str(path)!r}, got none"
     )
 
 
-def _folder_entries(root: Path) -> list[Entry]:
-    files = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _folder_source(root: Path) -> Source:
+    files, folders = [], []
+    visited: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith("."))
         base = Path(folder)
-        files += [base / name for name in sorted(names) if _is_image(name)]
-    paths = [path.relative_to(root).as_posix() for path in files]
-    readers = [path.read_bytes for path in files]
-    return _labelled(paths, readers)
+        status = base.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            below.clear()  # a link back: it would never end
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders.append(_inside(base, root))
+        files += [
+            _File(_inside(base / name, root), _file_reader(base / name))
+            for name in names
+            if _is_image(name)
+        ]
+    return _labelled(root.resolve().name, files, folders)
 
 
-def _zip_entries(archive: zipfile.ZipFile) -> list[Entry]:
-    infos = sorted(archive.infolist(), key=lambda info: info.filename)
-    infos = [info for info in infos if _is_image(info.filename)]
-    readers = [_zip_reader(archive, info) for info in infos]
-    return _labelled([info.filename for info in infos], readers)
+def _inside(path: Path, root: Path) -> str:
+    text = path.relative_to(root).as_posix()
+    # Names that are not UTF-8 could be neither printed nor recorded.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _file_reader(path: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        # A named pipe would wait for ever.
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE_BYTES:
+            raise ValueError(f"{path.name} is no picture file of a usable size")
+        return path.read_bytes()
+
+    return read
+
+
+def _zip_source(archive: zipfile.ZipFile, name: str) -> Source:
+    infos = [info for info in archive.infolist() if _is_image(info.filename)]
+    files = [_File(info.filename, _zip_reader(archive, info)) for info in infos]
+    folders = [info.filename for info in archive.infolist() if info.is_dir()]
+    return _labelled(name, files, folders)
 
 
 def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
@@ -161,20 +208,49 @@ def _is_image(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def _labelled(paths: list[str], readers: list[Callable[[], bytes]]) -> list[Entry]:
-    """Returns entries with class and split taken from the last folders of each path.
+def _labelled(name: str, files: list[_File], folders: list[str]) -> Source:
+    """Returns the source with class and split taken from the folders of each path.
 
-    Images that lie in no class folder (at the top, or right in a split's folder) are
-    passed over.
+    The last folder is the class. The split is the nearest folder above it with a
+    split's name. A folder that has a split's name itself is a class only where no
+    other folder serves as a split (a class may be called "train").
     """
-    entries = []
-    for path, read in zip(paths, readers, strict=True):
-        folders = PurePosixPath(path).parts[:-1]
-        if not folders or folders[-1].lower() in SPLIT_NAMES:
-            continue
-        parent = folders[-2].lower() if len(folders) > 1 else ""
-        entries.append(Entry(path, SPLIT_NAMES.get(parent, "train"), folders[-1], read))
-    return entries
+    # By parts, not by text: "happy" and "happy-2" sort alike in folders and zips, and
+    # a resumed run must find the same image at the same place.
+    files = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
+    has_splits = any(_split_above(PurePosixPath(file.path).parts) for file in files)
+    entries, class_folders = [], set()
+    for file in files:
+        parts = PurePosixPath(file.path).parts
+        loose = len(parts) < 2 or (has_splits and parts[-2].lower() in SPLIT_NAMES)
+        if not loose:
+            split = _split_above(parts) or "train"
+            entries.append(Entry(file.path, split, parts[-2], file.read))
+            class_folders.add(parts[:-1])
+    beside = {folder[:-1] for folder in class_folders}
+    every = {PurePosixPath(folder).parts for folder in folders}
+    empty = [
+        folder[-1]
+        for folder in sorted(every)
+        if folder and folder[:-1] in beside and _is_empty(folder, every, files)
+    ]
+    return Source(name, entries, len(files) - len(entries), tuple(empty))
+
+
+def _split_above(parts: tuple[str, ...]) -> str:
+    """Returns the split that a path's folders name, without the class folder."""
+    names = (SPLIT_NAMES.get(part.lower(), "") for part in reversed(parts[:-2]))
+    return next((name for name in names if name), "")
+
+
+def _is_empty(
+    folder: tuple[str, ...], every: set[tuple[str, ...]], files: list[_File]
+) -> bool:
+    hidden = folder[-1].startswith((".", "__MACOSX"))
+    depth = len(folder)
+    has_folder = any(one[:depth] == folder for one in every if len(one) > depth)
+    has_file = any(PurePosixPath(file.path).parts[:depth] == folder for file in files)
+    return not (hidden or has_folder or has_file)
 
 
 @contextmanager
@@ -193,12 +269,13 @@ def _csv_entries(path: Path) -> list[Entry]:
     # A row's pixels are 8 kB of text and 2.3 kB of bytes: keep the bytes only.
     entries = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        # Spreadsheets write a byte order mark: "utf-8-sig" takes it or leaves it.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             _check_columns(rows.fieldnames, path.name)
-            for number, row in enumerate(rows):
+            for number, row in enumerate(rows, start=1):
                 entries.append(_csv_entry(number, row, path.name))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path.name} is no readable CSV: {error}") from error
     return entries
 
@@ -218,7 +295,7 @@ def _csv_entry(number: int, row: dict[str, str | None], name: str) -> Entry:
     known = emotion.strip() in [str(n) for n in range(len(FER2013_LABELS))]
     if not known or split is None:
         raise DatasetError(
-            f"{name} row {number + 1}: expected emotion 0..6 and Usage Training,"
+            f"{name} row {number}: expected emotion 0..6 and Usage Training,"
             f" PublicTest or PrivateTest, got {emotion[:20]!r} and {usage[:20]!r}"
         )
     pixels = _csv_pixels(row["pixels"] or "")

@@ -22,7 +22,7 @@ def progress_bar(
         description: Shown before the bar.
         unit: What one item is called.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return items
     try:
         from tqdm import tqdm
@@ -43,7 +43,7 @@ def progress_counter(
         description: Shown before the bar.
         unit: What one step is called.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     try:

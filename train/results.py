@@ -22,7 +22,7 @@ from train.plots import plot_confusion_matrices, plot_curves
 from train.run_folder import RUN_SCHEMA, RunFolder
 from train.splits import Split, balanced_indices, pixel_hash
 
-EVALUATION_BATCH = 512
+EVALUATION_PIXELS = 512 * 48 * 48
 
 
 def backend_name() -> str:
@@ -33,7 +33,10 @@ def backend_name() -> str:
 
 def predict_logits(model: keras.Model, split: Split) -> npt.NDArray[np.float32]:
     """Returns the model's logits for every image, float32 (N, classes), no softmax."""
-    logits = model.predict(split.images, batch_size=EVALUATION_BATCH, verbose=0)
+    # As many pixels at a time whatever the images' size.
+    side = split.images.shape[1]
+    batch = max(1, EVALUATION_PIXELS // side**2)
+    logits = model.predict(split.images, batch_size=batch, verbose=0)
     return np.asarray(logits, dtype=np.float32)
 
 

@@ -13,9 +13,10 @@ runs/<name>/
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -87,9 +88,16 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes what an earlier run of this name left; other files are kept."""
-        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        for pattern in ("progress.json", "epoch-*.weights.h5", "best-*.keras"):
+            for old in self.checkpoint.glob(pattern):
+                old.unlink()
         for name in LEFT_BY_A_RUN:
             (self.path / name).unlink(missing_ok=True)
+
+    def remove_if_empty(self) -> None:
+        """Removes the folder if nothing was written into it."""
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """Returns the contents of one of the run's JSON files.
@@ -121,29 +129,53 @@ class RunFolder:
         write_text(self.path / "history.csv", text.getvalue())
 
 
-def new_run(name: str | None, stem: str, *, force: bool) -> RunFolder:
-    """Returns the folder for a new run, without making it.
+def check_free(name: str | None, *, force: bool) -> None:
+    """Raises OutputError unless a new run may have this name.
 
     Args:
-        name: Wanted name, or a path; None takes the first free ``<stem>-<number>``.
-        stem: Start of an automatic name.
-        force: Allow a name that is taken.
-
-    Raises:
-        OutputError: The name is taken and ``force`` is False.
+        name: Wanted name, or a path; None is always free.
+        force: Allow the name of an earlier run, which is then started over.
     """
     if name is None:
-        number = 1
-        while (RUNS / f"{stem}-{number}").exists():
-            number += 1
-        return RunFolder(RUNS / f"{stem}-{number}")
+        return
+    if name.strip() in ("", ".", ".."):
+        raise OutputError(f"expected a --name for the run folder, got {name!r}")
     path = _path_of(name)
-    if path.exists() and not force:
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not force:
         raise OutputError(
             f"{path} exists: continue it with --resume {name}, choose another"
             " --name, or start over with --force"
         )
-    return RunFolder(path)
+    run = RunFolder(path)
+    if not run.config.is_file() or "data_fingerprint" not in run.read_json(run.config):
+        raise OutputError(f"{path} is no run folder: --force does not touch it")
+
+
+def make_run(name: str | None, stem: str) -> RunFolder:
+    """Returns the folder of a new run, made now so that no other run takes it.
+
+    Args:
+        name: A name that ``check_free`` allowed; None takes the first free
+            ``<stem>-<number>``.
+        stem: Start of an automatic name.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    try:
+        if name is not None:
+            _path_of(name).mkdir(parents=True, exist_ok=True)
+            return RunFolder(_path_of(name))
+        RUNS.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            with contextlib.suppress(FileExistsError):
+                (RUNS / f"{stem}-{number}").mkdir()
+                return RunFolder(RUNS / f"{stem}-{number}")
+    except OSError as error:
+        raise OutputError(f"cannot make a run folder: {error}") from error
+    raise AssertionError("count() has no end")
 
 
 def find_run(name: str | None) -> RunFolder:
@@ -176,8 +208,8 @@ def model_path(source: str) -> Path:
 
 
 def _last_written(config: Path) -> float:
-    model = config.parent / "model.keras"
-    return (model if model.exists() else config).stat().st_mtime
+    files = (config, config.parent / "history.csv", config.parent / "metrics.json")
+    return max(file.stat().st_mtime for file in files if file.exists())
 
 
 def _path_of(name: str) -> Path:

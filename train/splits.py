@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,9 +100,8 @@ def validate_on_test(
     """
     if not len(splits[TEST]):
         raise DatasetError(f"{name} has no test split to validate on")
-    merged = _concatenate([splits[VALIDATION], splits[TEST]])
     empty = splits[TEST].take(np.empty(0, np.int64))
-    return {**splits, VALIDATION: merged, TEST: empty}, "test"
+    return {**splits, VALIDATION: splits[TEST], TEST: empty}, "test"
 
 
 def carve_validation(
@@ -133,17 +131,10 @@ def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, .
     seen = {pixel_hash(image) for image in evaluation}
     train = splits[TRAIN]
     leaks = np.array([pixel_hash(image) in seen for image in train.images], dtype=bool)
+    if not leaks.any():
+        return splits, ()
     dropped = tuple(train.names[i] for i in np.flatnonzero(leaks))
     return {**splits, TRAIN: train.take(np.flatnonzero(~leaks))}, dropped
-
-
-def _concatenate(splits: Iterable[Split]) -> Split:
-    parts = list(splits)
-    return Split(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        tuple(name for part in parts for name in part.names),
-    )
 
 
 def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:

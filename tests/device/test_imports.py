@@ -1,0 +1,77 @@
+"""What runs on the device loads no training library and no other package of ours."""
+
+import importlib.util
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+FORBIDDEN = (
+    "tensorflow",
+    "keras",
+    "onnx",
+    "tf2onnx",
+    "ai_edge_quantizer",
+    "matplotlib",
+    "train",
+    "export",
+    "benchmarks",
+)
+MODULES = sorted(
+    f"edge_runtime.{module.name}"
+    for module in pkgutil.walk_packages(edge_runtime.__path__)
+)
+BLOCK = f"import sys\nfor name in {FORBIDDEN!r}:\n    sys.modules[name] = None\n"
+
+
+def run_python(code, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_every_module_imports_where_training_libraries_do_not_exist():
+    imports = "".join(f"import {name}\n" for name in MODULES if "__main__" not in name)
+    done = run_python(BLOCK + imports + "import edge_runtime.__main__\nprint('done')")
+    assert done.stdout == "done\n", done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_the_block_stops_a_planted_import(tmp_path, name):
+    """Otherwise the test above could not fail."""
+    package = tmp_path / "edge_runtime"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"def f():\n    import {name}\n\nf()\n")
+    done = run_python(BLOCK + "import edge_runtime", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_importing_the_package_loads_no_inference_library():
+    code = (
+        "import sys, edge_runtime\n"
+        "print([n for n in ('ai_edge_litert', 'tflite_runtime', 'onnxruntime')"
+        " if n in sys.modules])"
+    )
+    assert run_python(code).stdout.strip() == "[]"
+
+
+def test_reading_images_needs_no_training_library():
+    """``train.dataset`` also serves the benchmarks on the board."""
+    forbidden = [name for name in FORBIDDEN if name != "train"]
+    code = f"import sys\nfor name in {forbidden!r}:\n    sys.modules[name] = None\n"
+    done = run_python(code + "import train.dataset, train.metrics\nprint('done')")
+    assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "keras", "tf2onnx"])
+def test_device_environment_has_no_training_library(name):
+    if ".venv-device" not in Path(sys.prefix).parts:
+        pytest.skip("this is not a device environment: training libraries may be here")
+    assert importlib.util.find_spec(name) is None
