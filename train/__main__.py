@@ -183,9 +183,13 @@ def _fit(
 ) -> Outcome:
     # Keras takes seconds to import, and the errors above need none of it.
     from train import fit
-    from train.results import backend_name
+    from train.results import backend_name, git_revision
 
-    record = {"config": config.to_dict(), "data_fingerprint": data.fingerprint}
+    record = {
+        "config": config.to_dict(),
+        "data_fingerprint": data.fingerprint,
+        "git_revision": git_revision(),  # of the code that is running, not of later
+    }
     print(f"run {run.path}: {config.arch}, {config.epochs} epochs, {config.precision}")
     print(f"training on {', '.join(fit.devices())} ({backend_name()})")
     return fit.fit(config, data, run, record=record, resume=resume)

@@ -97,7 +97,7 @@ def write_results(
         "temperature": round(temperature, 4),
         "data": data_record(data),
         "versions": versions(),
-        "git_revision": git_revision(),
+        "git_revision": run.read_json(run.config).get("git_revision", ""),
         **figures,
     }
     run.write_json(run.metrics, document)

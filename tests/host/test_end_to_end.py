@@ -1,0 +1,125 @@
+"""The whole way through the command lines: train, export, run, compare."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ("dots", "lines", "waves")
+FRAMES = 6
+
+
+def picture(label, rng, size):
+    """A noisy pattern that tells the classes apart."""
+    y, x = np.indices((size, size)) + rng.integers(0, 8, (2, 1, 1))
+    pattern = {
+        "dots": (x % 4 < 2) & (y % 4 < 2),
+        "lines": x % 4 < 2,
+        "waves": (x + y) % 8 < 4,
+    }[label]
+    noisy = 150 * pattern + rng.integers(0, 100, (size, size))
+    return noisy.astype(np.uint8)
+
+
+def write_images(root):
+    rng = np.random.default_rng(3)
+    for split, count in (("train", 40), ("val", 25), ("test", 25)):
+        for label in CLASSES:
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                cv2.imwrite(str(folder / f"{i}.png"), picture(label, rng, 16))
+
+
+def write_clip(path):
+    rng = np.random.default_rng(4)
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), fourcc, 10, (64, 64))
+    for number in range(FRAMES):
+        grey = picture(CLASSES[number % 3], rng, 64)
+        writer.write(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    writer.release()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """The folder in which the four commands ran, and what they printed."""
+    folder = tmp_path_factory.mktemp("work")
+    write_images(folder / "images")
+    write_clip(folder / "clip.avi")
+    outputs = {}
+
+    def command(name, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (name, done.stdout[-2000:], done.stderr[-2000:])
+        outputs[name] = done.stdout
+
+    training = ["--data", "images", "--name", "small", "--epochs", "2"]
+    training += ["--recipe", "demo", "--batch-size", "24"]
+    command("train", "train", *training)
+    command("export", "export", "small", "--int8", "--json", "export.json")
+    models = [f"artifacts/small/small.{one}.tflite" for one in ("float32", "int8")]
+    running = ["--source", "clip.avi", "--faces", "none", "--json"]
+    command("run", "edge_runtime", "run", models[1], *running)
+    measured = ["--data", "images", "--json", "accuracy.json"]
+    command("accuracy", "benchmarks", "accuracy", *models, *measured)
+    return SimpleNamespace(folder=folder, outputs=outputs)
+
+
+def read(work, name):
+    return json.loads((work.folder / name).read_text())
+
+
+def test_training_leaves_a_run_and_names_the_next_command(work):
+    assert (work.folder / "runs" / "small" / "model.keras").exists()
+    assert "python -m export runs/small --int8" in work.outputs["train"]
+
+
+def test_export_leaves_four_files_in_artifacts(work):
+    names = {path.name for path in (work.folder / "artifacts" / "small").iterdir()}
+    assert names >= {
+        f"small.{kind}.{suffix}"
+        for kind in ("float32", "int8")
+        for suffix in ("tflite", "onnx")
+    }
+
+
+def test_export_agrees_with_the_keras_model(work):
+    for one in read(work, "export.json")["files"]:
+        least = 0.9 if "int8" in one["format"] else 0.999
+        assert one["figures"]["agreement"] >= least
+
+
+def test_every_frame_of_the_clip_is_answered(work):
+    frames = [json.loads(line) for line in work.outputs["run"].splitlines()]
+    assert [frame["frame"] for frame in frames] == list(range(FRAMES))
+    for frame in frames:
+        (face,) = frame["faces"]
+        assert face["label"] in CLASSES
+        assert len(face["probabilities"]) == 3
+
+
+def test_benchmark_measures_both_files_on_the_test_split(work):
+    document = read(work, "accuracy.json")
+    text = json.dumps(document)
+    assert "small.int8.tflite" in text
+    assert "small.float32.tflite" in text
+    assert '"count": 75' in text
+
+
+def test_nothing_lands_outside_the_working_folder(work):
+    assert not (ROOT / "runs" / "small").exists()
+    assert not (ROOT / "artifacts" / "small").exists()
