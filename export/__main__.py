@@ -8,26 +8,34 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_runtime.errors import OutputError, exit_code_of
+from edge_runtime.errors import GateError, OutputError, exit_code_of
 from edge_runtime.files import write_bytes, write_text
+from edge_runtime.signature import sign, signature_path
 from train.quiet_start import start_keras
 
 if TYPE_CHECKING:
     from export.exporter import Export
 
 ARTIFACTS = Path("artifacts")
-SCHEMA = "fer-edge/export/1"
 EXAMPLES = """\
 examples:
   python -m export --int8                     the newest run
   python -m export runs/fer-1 --int8
+  python -m export --formats all              every format, in one table
+  python -m export --int8 --io uint8          pixels go in as they are
+  python -m export --int8 --audit             does the choice of images matter?
+  python -m export --int8 --debug-layers      which layer does int8 hurt?
+  python -m export --int8 --max-drop 0.5      keep layers in float until it holds
+  python -m export --int8 --sign private.pem  for  edge_runtime run --require-signature
   python -m export my.keras --int8 --labels cat,dog --calibration-data photos/
 
 Every file explains itself: labels, input, temperature, origin and golden vectors are
 inside. The int8 files are calibrated on training images; the measured ranges are kept
 in the run folder, so the same files can be made again without any image.
+
+exit codes: 0 done, 2 an error of use, 3 no exception holds the bound of --max-drop
 """
 
 
@@ -43,6 +51,19 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("model", nargs="?", metavar="RUN", help="run or .keras file (newest run)")
     add("--int8", action="store_true", help="also full int8 TFLite and int8 QDQ ONNX")
+    add(
+        "--formats",
+        metavar="A,B,...",
+        help="these formats, or all: float32, float16, dynamic-range, int8, int16x8"
+        " (diagnostic), onnx-float32, onnx-int8",
+    )
+    add(
+        "--io",
+        choices=("int8", "uint8", "float32"),
+        default="int8",
+        help="input and output of the int8 TFLite file (int8); float32 for old"
+        " programs, quantized inside",
+    )
     add("--out", type=Path, metavar="DIR", help="folder (default: artifacts/<run>)")
     add(
         "--calibration-data",
@@ -51,42 +72,144 @@ def build_parser() -> argparse.ArgumentParser:
         " (raw pixels; folder per class, zip or CSV)",
     )
     add("--labels", metavar="A,B,...", help="class names, for a bare .keras file")
-    add("--json", type=Path, metavar="FILE", help="write the parity table as JSON")
+    add(
+        "--pixels",
+        choices=("raw", "unit", "signed"),
+        default="raw",
+        help="what a bare .keras file was trained on: pixels 0..255, or scaled by its"
+        " own layers (raw), 0..1 (unit), -1..1 (signed)",
+    )
+    add_studies(parser.add_argument_group("questions about the int8 file"))
+    add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    add(
+        "--sign",
+        type=Path,
+        metavar="KEY",
+        help="sign every file with this ed25519 private key (PEM; made by"
+        "  python -m edge_runtime keygen): the signature is written beside it",
+    )
     add("--force", action="store_true", help="replace files that differ")
     return parser
 
 
+def add_studies(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that look into the int8 model."""
+    add = group.add_argument
+    add("--audit", action="store_true", help="accuracy over five calibration seeds")
+    add(
+        "--debug-layers",
+        action="store_true",
+        help="rank the layers by the error that int8 adds: table and picture",
+    )
+    add(
+        "--max-drop",
+        type=_points,
+        metavar="POINTS",
+        help="keep the worst layers in float, until the TFLite accuracy on validation"
+        " images is at most this much below float; exit code 3 when none holds",
+    )
+    add(
+        "--float-layers",
+        type=int,
+        default=8,
+        metavar="N",
+        help="most layers kept in float for --max-drop (8)",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 2 the user's error."""
+    """Returns the exit code: 0 done, 2 the user's error, 3 a bound is not held."""
     options = build_parser().parse_args(argv)
     return exit_code_of(lambda: _export(options))
 
 
 def _export(options: argparse.Namespace) -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters take no other
+    if options.sign:
+        sign(b"", options.sign)  # a wrong key is told now, not after minutes
     start_keras()
-    from export import exporter
+    from export import exporter, formats
+    from export.wishes import Wishes
 
+    studies = options.audit or options.debug_layers or options.max_drop is not None
+    int8 = options.int8 or (studies and options.formats is None)
     labels = options.labels.split(",") if options.labels else None
+    wishes = Wishes(
+        formats=formats.choose_formats(options.formats, int8=int8),
+        io=options.io,
+        pixels=options.pixels,
+        audit=options.audit,
+        debug_layers=options.debug_layers,
+        max_drop=options.max_drop,
+        float_layers=options.float_layers,
+    )
     done = exporter.export(
         options.model,
-        int8=options.int8,
+        int8=int8,
         labels=labels,
         calibration_data=options.calibration_data,
         say=lambda text: print(text, flush=True),
+        wishes=wishes,
     )
+    return _deliver(done, options)
+
+
+def _deliver(done: Export, options: argparse.Namespace) -> int:
+    """Writes and prints what was made, or what stands against it."""
+    from export import tables
+
     folder = options.out or ARTIFACTS / done.name
-    paths = _write(done, folder, force=options.force)
-    print(_table(done, paths))
+    paths = [folder / f"{done.name}{item.draft.suffix}" for item in done.items]
+    found = done.studies
+    if found.passed:
+        signatures = _signatures(done, options.sign)
+        _write(done, paths, force=options.force)
+        for path, signature in zip(paths, signatures, strict=False):
+            write_bytes(signature_path(path), signature)
+    print(tables.files_table(done, paths))
+    print(tables.audit_lines(done), end="\n" if done.audit else "")
+    if found.layers:
+        print(tables.layers_table(found.layers))
+        _picture(done, folder)
+    if found.steps:
+        print(tables.steps_table(found))
     if options.json:
-        write_text(options.json, json.dumps(_document(done, paths), indent=1) + "\n")
+        document = tables.to_document(done, paths)
+        write_text(options.json, json.dumps(document, indent=1) + "\n")
+    if not found.passed:
+        best = min(step.drop_points for step in found.steps or [])
+        raise GateError(
+            f"int8 stays {best:.2f} points below float with up to"
+            f" {options.float_layers} layers in float, allowed are"
+            f" {found.max_drop:g}: nothing was written; allow more with --float-layers"
+            " or --max-drop, or look at --debug-layers"
+        )
     _say_what_next(done, paths)
     return 0
 
 
-def _write(done: Export, folder: Path, *, force: bool) -> list[Path]:
+def _signatures(done: Export, key: Path | None) -> list[bytes]:
+    """Returns the signature of every file, before any is written; none without key."""
+    return [sign(item.content, key) for item in done.items] if key else []
+
+
+def _picture(done: Export, folder: Path) -> None:
+    from export.layer_plot import plot_layers
+
+    path = folder / f"{done.name}.layers.png"
+    plot_layers(done.studies.layers or [], path, title=f"{done.name}: int8 by layer")
+    print(f"picture: {path}")
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected points in 0..100, got {text}")
+    return value
+
+
+def _write(done: Export, paths: Sequence[Path], *, force: bool) -> None:
     """Writes all files, or none if one would replace a different one."""
-    paths = [folder / f"{done.name}{item.draft.suffix}" for item in done.items]
     differing = [
         str(path)
         for path, item in zip(paths, done.items, strict=True)
@@ -99,60 +222,14 @@ def _write(done: Export, folder: Path, *, force: bool) -> list[Path]:
         )
     for path, item in zip(paths, done.items, strict=True):
         write_bytes(path, item.content)
-    return paths
-
-
-def _table(done: Export, paths: Sequence[Path]) -> str:
-    width = max(len(path.name) for path in paths)
-    rows = [f"{'file':<{width}}  {'MB':>5}  {'accuracy':>8}  {'agrees':>7}  input"]
-    reference = done.reference
-    if reference:
-        rows.append(
-            f"{'Keras model (float32)':<{width}}  {'':>5}"
-            f"  {reference['accuracy']:>8.2%}"
-        )
-    for path, item in zip(paths, done.items, strict=True):
-        figures = item.figures
-        answers = (
-            f"{figures['accuracy']:>8.2%}  {figures['agreement']:>7.2%}"
-            if figures
-            else f"{'?':>8}  {'?':>7}"
-        )
-        size = len(item.content) / 1e6
-        rows.append(f"{path.name:<{width}}  {size:>5.2f}  {answers}  {item.input}")
-    if reference:
-        low, high = reference["accuracy_95"]
-        rows.append(
-            f"{done.images}: {reference['count']:,} images; 95 % interval of the Keras"
-            f" model's accuracy {low:.2%} to {high:.2%}"
-        )
-    else:
-        rows.append("accuracy: unknown, the validation images are not here")
-    return "\n".join(rows)
-
-
-def _document(done: Export, paths: Sequence[Path]) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "run": done.name,
-        "images": done.images,
-        "keras": done.reference,
-        "files": [
-            {
-                "file": path.name,
-                "format": item.draft.format,
-                "bytes": len(item.content),
-                "model_sha256": item.draft.sha256,
-                "figures": item.figures,
-            }
-            for path, item in zip(paths, done.items, strict=True)
-        ],
-    }
 
 
 def _say_what_next(done: Export, paths: Sequence[Path]) -> None:
     print(f"wrote {len(paths)} files to {paths[0].parent}/")
-    best = next((path for path in paths if ".int8.tflite" in path.name), paths[0])
+    wanted = (".mixed.tflite", ".int8.tflite", ".int8-io")
+    best = next(
+        (path for end in wanted for path in paths if end in path.name), paths[0]
+    )
     print(f"next:  python -m edge_runtime run {best} --source 0")
     if best is not paths[0]:
         print(

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import ModelError
+from edge_runtime.inventory import take_inventory
+from edge_runtime.onnx_graph import read_onnx
+from edge_runtime.promises import FORMATS, judge
 from edge_runtime.quiet import quiet_stderr
+from edge_runtime.tflite_graph import read_tflite
 
 INTEGERS = {"int8", "int32", "uint8"}
+# It costs time, not truth: a model may well normalize where nothing can fold.
+TOLERATED = ("unfolded-batchnorm",)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,47 @@ def check_int8(contents: Contents) -> None:
             f"expected int8 throughout, got tensors {contents.tensors},"
             f" input {contents.input}, output {contents.output}"
         )
+
+
+def check_tflite(model: bytes, format: str, io: str) -> Contents:
+    """Returns the inventory of a TFLite model that is what it is called.
+
+    Args:
+        model: The flatbuffer.
+        format: Such as ``"tflite-int8"``.
+        io: Type of the ends of an int8 model.
+
+    Raises:
+        ModelError: It is not.
+    """
+    found = tflite_contents(model)
+    if format == "tflite-float32":
+        check_float(found)
+    elif format == "tflite-int8" and io == "int8":
+        check_int8(found)
+    elif format == "tflite-int8" and not found.input.startswith(io):
+        raise ModelError(f"expected an {io} input, got {found.input}")
+    if format in FORMATS:
+        wrong = judge(take_inventory(read_tflite(model)), format)
+        serious = [one for one in wrong if one.rule not in TOLERATED]
+        if serious:
+            raise ModelError(
+                f"the {format} file is not what it is called: {serious[0].rule},"
+                f" expected {serious[0].expected}, got {serious[0].found}"
+            )
+    return found
+
+
+def int8_share(draft_kind: str, model: bytes) -> float:
+    """Returns the share of multiply-accumulates that run in int8, 0..1.
+
+    Args:
+        draft_kind: ``"tflite"`` or ``"onnx"``.
+        model: The model's bytes.
+    """
+    read = read_tflite if draft_kind == "tflite" else read_onnx
+    inventory = take_inventory(read(model))
+    return inventory.share(one for one in inventory.layers if one.dtype == "int8")
 
 
 def check_onnx(model: bytes, *, quantized: bool) -> None:

@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import DatasetError
-from export import contents, onnx_model, tflite
-from export.calibration import (
-    FEW_IMAGES,
-    Representative,
-    chosen_by_run,
-    chosen_from,
-    refuse_leaks,
-)
-from export.keras_model import fold_rescaling
+from export import contents, onnx_model, studies, tflite
+from export.audit import audit
+from export.calibrate import Material, calibrate, gather
+from export.formats import choose_formats, make_draft, needs_ranges
+from export.keras_model import fold_rescaling, scales_pixels
+from export.latency import median_ms
+from export.origin import accuracy_record, origin_of
 from export.package import (
     Draft,
     compare,
     file_bytes,
+    largest_difference,
     logits_of,
     require_agreement,
+    require_same_function,
     with_golden,
 )
-from export.ranges import Calibration, sha256_of
-from export.subject import Subject, find_subject, load_data
-from train import dataset
-from train.dataset import Dataset
+from export.ranges import Calibration
+from export.studies import Studies
+from export.subject import find_subject, load_data
+from export.wishes import Wishes
 from train.splits import Split
 
 Say = Callable[[str], None]
-
-DEFAULT_COUNT, DEFAULT_SEED = 420, 1
-CONVERTERS = ("tensorflow", "tensorflow-cpu", "ai-edge-quantizer", "tf2onnx", "onnx")
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,16 @@ class Item:
         content: The finished file's bytes.
         figures: Accuracy and agreement on the validation images; None if unknown.
         input: The input tensor, in words.
+        latency_ms: Median time of one image on one thread of this machine.
+        int8_share: Share of multiply-accumulates that run in int8, 0..1.
     """
 
     draft: Draft
     content: bytes
     figures: dict[str, Any] | None
     input: str
+    latency_ms: float = 0.0
+    int8_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Export:
         reference: The Keras model's figures on the same images; None if unknown.
         images: Which images were measured, in words.
         data: What to give ``--data`` to measure again.
+        audit: The calibration audit, JSON-ready; None without calibrated files.
+        studies: What was asked about the int8 model.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Export:
     reference: dict[str, Any] | None
     images: str
     data: str
+    audit: dict[str, Any] | None = None
+    studies: Studies = field(default_factory=Studies)
 
 
 def export(
@@ -84,6 +87,7 @@ def export(
     labels: Sequence[str] | None,
     calibration_data: str | None,
     say: Say,
+    wishes: Wishes | None = None,
 ) -> Export:
     """Returns the exported files, checked but not yet written.
 
@@ -94,85 +98,45 @@ def export(
         calibration_data: Images to measure activation ranges on, instead of the run's
             own choice.
         say: Called with a line about each step.
+        wishes: What else to do.
 
     Raises:
         FerEdgeError: Anything missing, or a file is not what it must be.
     """
-    subject = find_subject(name, labels)
+    wishes = wishes or Wishes()
+    formats = wishes.formats or choose_formats(None, int8=int8)
+    subject = find_subject(name, labels, wishes.pixels)
     say(f"{subject.name}: {subject.spec.architecture}, {subject.path}")
+    if subject.run is None and not scales_pixels(subject.model):
+        say(
+            "warning: it has no layer that scales pixels, and is taken to want 0..255;"
+            " if it was trained on others, say so with --pixels"
+        )
     data = load_data(subject)
     folded = fold_rescaling(subject.model)
     say("converting to TFLite and ONNX")
-    floats = [
-        Draft("tflite-float32", tflite.to_tflite(folded)),
-        Draft("onnx-float32", onnx_model.to_onnx(folded)),
-    ]
-    drafts, record = floats, None
-    if int8:
-        record = _calibrate(subject, data, floats, calibration_data, say)
-        drafts = [
+    floats = tflite.to_tflite(folded), onnx_model.to_onnx(folded)
+    material, record = Material(subject, data), None
+    if needs_ranges(formats) or wishes.studies:
+        material = gather(subject, data, calibration_data)
+        record = calibrate(material, floats, say)
+    drafts = [make_draft(one, floats, record, wishes.io) for one in formats]
+    found, report = Studies(), None
+    if record:
+        split = material.evaluation
+        report = audit(
             floats[0],
-            Draft("tflite-int8", tflite.quantize(floats[0].model, record.tflite)),
-            floats[1],
-            Draft("onnx-int8", onnx_model.quantize(floats[1].model, record.onnx)),
-        ]
+            record.tflite,
+            material.representative,
+            material.compared,
+            None if split is None else split.images,
+        )
+    if record and wishes.studies:
+        found = studies.study(material, floats[0], record, wishes, say)
+        drafts += found.drafts
     inputs = [_check(draft) for draft in drafts]
-    return _package(subject, drafts, inputs, data, record, say)
-
-
-def _calibrate(
-    subject: Subject,
-    data: Dataset | None,
-    floats: Sequence[Draft],
-    calibration_data: str | None,
-    say: Say,
-) -> Calibration:
-    """Returns recorded activation ranges, or measures and records them."""
-    run = subject.run
-    if run and not calibration_data:
-        recorded = Calibration.load(run.ranges, subject.path)
-        if recorded:
-            say(f"activation ranges: recorded in {run.ranges}")
-            return recorded
-    images = _representative(subject, data, calibration_data)
-    count = len(images.images)
-    say(f"measuring activation ranges on {count} images of {images.record['source']}")
-    if count < FEW_IMAGES:
-        say(f"warning: {count} calibration images are few, 200 to 500 are good")
-    record = Calibration(
-        model_sha256=sha256_of(subject.path),
-        images=images.record,
-        tflite=tflite.measure_ranges(floats[0].model, images.images),
-        onnx=onnx_model.measure_ranges(floats[1].model, images.images),
-        accuracy={},
-    )
-    if run and not calibration_data:
-        record.save(run.ranges)
-    return record
-
-
-def _representative(
-    subject: Subject, data: Dataset | None, calibration_data: str | None
-) -> Representative:
-    spec = subject.spec
-    if calibration_data:
-        own = dataset.load(
-            calibration_data,
-            size_px=spec.size_px,
-            colour=spec.colour,
-            labels=spec.labels,
-        )
-        chosen = chosen_from(own, DEFAULT_COUNT, DEFAULT_SEED)
-        refuse_leaks(chosen, data or own)
-        return chosen
-    if data is None or subject.run is None:
-        raise DatasetError(
-            f"int8 needs training images of {subject.name} once, and they are not"
-            " here: name them with --calibration-data PATH"
-        )
-    chosen = chosen_by_run(subject.run, data)
-    refuse_leaks(chosen, data)
-    return chosen
+    done = _package(material, drafts, inputs, record, say)
+    return replace(done, audit=report, studies=found)
 
 
 def _check(draft: Draft) -> str:
@@ -180,75 +144,91 @@ def _check(draft: Draft) -> str:
     if draft.kind == "onnx":
         contents.check_onnx(draft.model, quantized=draft.quantized)
         return "float32, pixels 0..255"
-    inventory = contents.tflite_contents(draft.model)
-    (contents.check_int8 if draft.quantized else contents.check_float)(inventory)
+    inventory = contents.check_tflite(draft.model, draft.format, draft.io)
     return f"{inventory.input}, pixels 0..255"
 
 
 def _package(
-    subject: Subject,
+    material: Material,
     drafts: Sequence[Draft],
     inputs: Sequence[str],
-    data: Dataset | None,
     record: Calibration | None,
     say: Say,
 ) -> Export:
-    spec = replace(subject.spec, origin=_origin(subject, record))
-    classes = len(spec.labels)
+    subject = material.subject
+    spec = replace(subject.spec, origin=origin_of(subject, record))
     specs = [with_golden(spec, draft) for draft in drafts]
-    known = dict(record.accuracy) if record else {}
-    split = data.validation if data else None
-    if split is not None and "keras" not in known:
-        say(f"comparing on {len(split):,} validation images")
+    for draft, one in zip(drafts, specs, strict=True):
+        if one.golden and not draft.quantized:
+            expected = keras_logits(subject.model, one.golden.inputs)
+            require_same_function(draft, one.golden, expected)
+    known = _figures(material, drafts, specs, record, say)
     reference = known.get("keras")
-    answers: npt.NDArray[np.float32] | None = None
-    if split is not None:
-        answers = _keras_logits(subject.model, split)
-        reference = known["keras"] = compare(split, answers, answers, classes)
-    items = []
-    for draft, one, words in zip(drafts, specs, inputs, strict=True):
-        figures = known.get(draft.sha256)
-        if split is not None and answers is not None:
-            given = logits_of(file_bytes(one, draft), draft, split.images)
-            figures = known[draft.sha256] = compare(split, answers, given, classes)
-            require_agreement(draft, figures)
-        accuracy = _accuracy(subject, reference, figures)
-        content = file_bytes(replace(one, accuracy=accuracy), draft)
-        items.append(Item(draft, content, figures, words))
-    if record and subject.run and known != record.accuracy:
-        replace(record, accuracy=known).save(subject.run.ranges)
+    say("timing one image, one thread")
+    latencies = median_ms(drafts, spec.input_shape)
+    items = [
+        Item(
+            draft,
+            file_bytes(
+                replace(
+                    one,
+                    accuracy=accuracy_record(
+                        subject, reference, known.get(draft.sha256)
+                    ),
+                ),
+                draft,
+            ),
+            known.get(draft.sha256),
+            words,
+            latency,
+            round(contents.int8_share(draft.kind, draft.model), 5),
+        )
+        for draft, one, words, latency in zip(
+            drafts, specs, inputs, latencies, strict=True
+        )
+    ]
     source = subject.config.data if subject.config else "PATH"
     return Export(subject.name, items, reference, "validation split", source)
 
 
-def _keras_logits(model: keras.Model, split: Split) -> npt.NDArray[np.float32]:
-    logits = model.predict(split.images, batch_size=512, verbose=0)
-    return np.asarray(logits, dtype=np.float32)
-
-
-def _origin(subject: Subject, record: Calibration | None) -> dict[str, Any]:
-    """Returns the origin written into the files: no time and no path is in it."""
-    versions = {}
-    for name in CONVERTERS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    calibration = record.images if record else None
-    return {**subject.spec.origin, "calibration": calibration, "converters": versions}
-
-
-def _accuracy(
-    subject: Subject,
-    reference: dict[str, Any] | None,
-    figures: dict[str, Any] | None,
+def _figures(
+    material: Material,
+    drafts: Sequence[Draft],
+    specs: Sequence[Any],
+    record: Calibration | None,
+    say: Say,
 ) -> dict[str, Any]:
-    if reference is None or figures is None:
-        return {}
-    name = subject.spec.origin.get("data", {}).get("name", "")
-    return {
-        "data": name,
-        "split": "validation",
-        "keras": reference,
-        "this_file": figures,
-    }
+    """Returns the figures of Keras model and files by sha256, known or measured."""
+    subject = material.subject
+    known = dict(record.accuracy) if record else {}
+    if material.data is None:
+        return known
+    split: Split = material.data.validation
+    say(f"comparing on {len(split):,} validation images")
+    classes = len(subject.spec.labels)
+    answers = keras_logits(subject.model, split.images)
+    known["keras"] = compare(split, answers, answers, classes)
+    for draft, spec in zip(drafts, specs, strict=True):
+        given = logits_of(file_bytes(spec, draft), draft, split.images)
+        known[draft.sha256] = {
+            **compare(split, answers, given, classes),
+            "largest_logit_difference": largest_difference(answers, given),
+        }
+        require_agreement(draft, known[draft.sha256])
+    run = subject.run
+    if record and run and material.own is None and known != record.accuracy:
+        replace(record, accuracy=known).save(run.ranges)
+    return known
+
+
+def keras_logits(
+    model: keras.Model, images: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """Returns the Keras model's logits, float32 (N, classes).
+
+    Args:
+        model: Raw pixels in, logits out.
+        images: uint8 (N, S, S, C).
+    """
+    logits = model.predict(images, batch_size=512, verbose=0)
+    return np.asarray(logits, dtype=np.float32)

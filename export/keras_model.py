@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import layers
 
 from edge_runtime.errors import ModelError
+from edge_runtime.quantization import softmax
+from edge_runtime.spec import LARGEST_SIZE_PX
+
+SOFTMAX_TOLERANCE = 1e-4
 
 
 def load_classifier(path: Path) -> keras.Model:
@@ -32,45 +38,91 @@ def load_classifier(path: Path) -> keras.Model:
             f" (Lambda or custom layers): {reason[0][:200] if reason else error!r}"
         ) from error
     check_classifier(model, path.name)
-    return with_logits(model)
+    return checked_logits(as_graph(model), path.name)
 
 
 def check_classifier(model: keras.Model, name: str) -> None:
     """Raises ModelError unless the model maps one square image to class scores."""
-    if not isinstance(model, keras.Model) or len(model.inputs) != 1:
-        raise ModelError(f"{name}: expected a model with one image input")
+    if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1:
+        count = len(getattr(model, "inputs", None) or ())
+        raise ModelError(f"{name}: expected a model with one image input, got {count}")
     shape = tuple(model.inputs[0].shape)
     square = len(shape) == 4 and shape[1] == shape[2] and shape[1] is not None
-    if not square or shape[3] not in (1, 3):
+    if not square or shape[3] not in (1, 3) or shape[1] > LARGEST_SIZE_PX:
         raise ModelError(
-            f"{name}: expected a square grey or RGB input (None, S, S, 1 or 3),"
-            f" got {shape}"
+            f"{name}: expected a square grey or RGB input (None, S, S, 1 or 3) of at"
+            f" most {LARGEST_SIZE_PX} pixels, got {shape}"
         )
     outputs = [tuple(output.shape) for output in model.outputs]
     if len(outputs) != 1 or len(outputs[0]) != 2 or (outputs[0][1] or 0) < 2:
         raise ModelError(
-            f"{name}: expected one output (None, classes >= 2), got {outputs}"
+            f"{name}: expected one output (None, classes >= 2), got {outputs}:"
+            f" {_reason(outputs)}"
         )
+
+
+def as_graph(model: keras.Model) -> keras.Model:
+    """Returns a model as a graph from one tensor to one tensor.
+
+    Sequential models, and those saved with lists or dictionaries of one input or
+    output, are built anew from the same layers; others are returned as they are.
+    """
+    ends = (
+        getattr(model, "_inputs_struct", None),
+        getattr(model, "_outputs_struct", None),
+    )
+    if all(isinstance(end, keras.KerasTensor) for end in ends):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
+def checked_logits(model: keras.Model, name: str) -> keras.Model:
+    """Returns the model without its final softmax, compared with what it was.
+
+    Raises:
+        ModelError: It ends in probabilities that cannot be undone, or in sigmoids.
+    """
+    stripped = with_logits(model)
+    images = _patterns(model)
+    scores = np.asarray(model(images, training=False), dtype=np.float64)
+    if stripped is model:
+        _refuse_probabilities(model, scores, name)
+        return model
+    logits = np.asarray(stripped(images, training=False), dtype=np.float64)
+    difference = float(np.abs(softmax(logits) - scores).max())
+    if not difference <= SOFTMAX_TOLERANCE:  # written so that NaN fails
+        raise ModelError(
+            f"{name}: taking off its softmax changed its answers by {difference:.2g}:"
+            " save it with a last Dense layer without activation"
+        )
+    return stripped
 
 
 def with_logits(model: keras.Model) -> keras.Model:
     """Returns the model without a final softmax: the quantized file keeps the logits.
 
     An int8 softmax has steps of 1/256, which makes ties; the runtime applies it in
-    floating point instead.
+    floating point instead. A model inside the model is looked into.
     """
-    last = model.layers[-1]
-    if isinstance(last, layers.Softmax):
-        return keras.Model(model.inputs, last.input, name=model.name)
+    history = model.outputs[0]._keras_history
+    last = history.operation
+    sources = last._inbound_nodes[history.node_index].input_tensors
+    if isinstance(last, keras.Model):
+        inner = with_logits(as_graph(last))
+        if len(last.inputs) != 1 or inner.outputs[0] is last.outputs[0]:
+            return model
+        return keras.Model(model.inputs[0], inner(sources[0]), name=model.name)
+    if type(last).__name__ == "Softmax":  # the layer, or keras.ops.softmax
+        return keras.Model(model.inputs[0], sources[0], name=model.name)
     if getattr(last, "activation", None) is not keras.activations.softmax:
         return model
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    copy.layers[-1].activation = keras.activations.linear
-    # The graph was traced with the softmax: trace it again.
-    return keras.models.clone_model(
-        copy, call_function=lambda layer, *args, **kwargs: layer(*args, **kwargs)
-    )
+    if isinstance(last, layers.Activation):
+        return keras.Model(model.inputs[0], sources[0], name=model.name)
+    config = {**last.get_config(), "activation": "linear"}
+    linear = type(last).from_config(config)
+    model = keras.Model(model.inputs[0], linear(sources[0]), name=model.name)
+    linear.set_weights(last.get_weights())
+    return model
 
 
 def fold_rescaling(model: keras.Model) -> keras.Model:
@@ -84,7 +136,9 @@ def fold_rescaling(model: keras.Model) -> keras.Model:
     if len(rescalings) != 1:
         return model
     rescaling = rescalings[0]
-    users = [node.operation for node in rescaling._outbound_nodes]
+    # One layer may have several nodes: a Sequential is traced more than once.
+    nodes = rescaling._outbound_nodes
+    users = list({id(node.operation): node.operation for node in nodes}.values())
     plain = rescaling.input is model.inputs[0] and _zero(rescaling.offset)
     if not plain or not all(type(user) is layers.Conv2D for user in users):
         return model
@@ -102,3 +156,76 @@ def fold_rescaling(model: keras.Model) -> keras.Model:
 
 def _zero(offset: Any) -> bool:
     return isinstance(offset, int | float) and offset == 0
+
+
+def scaled(model: keras.Model, scale: float, offset: float) -> keras.Model:
+    """Returns a model that takes raw pixels 0..255, for one that takes scaled ones.
+
+    Args:
+        model: Takes (N, S, S, C) values ``scale * pixel + offset``.
+        scale: Such as 1/255.
+        offset: Such as -1.
+
+    Raises:
+        ModelError: The model scales pixels itself.
+    """
+    if scales_pixels(model):
+        raise ModelError(f"{model.name} scales pixels itself: leave out --pixels")
+    rescaling = layers.Rescaling(scale, offset, name="scale_pixels")
+    values: list[Any] = []
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        given = args[0]
+        if isinstance(given, keras.KerasTensor) and _is_input(given):
+            if not values:
+                values.append(rescaling(given))
+            args = (values[0], *args[1:])
+        return layer(*args, **kwargs)
+
+    copy = keras.models.clone_model(model, call_function=call)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def scales_pixels(model: keras.Model) -> bool:
+    """Returns whether a model, or one inside it, has a layer that scales pixels."""
+    return any(
+        isinstance(layer, layers.Rescaling | layers.Normalization)
+        or (isinstance(layer, keras.Model) and scales_pixels(layer))
+        for layer in model.layers
+    )
+
+
+def _is_input(tensor: Any) -> bool:
+    return isinstance(tensor._keras_history.operation, layers.InputLayer)
+
+
+def _reason(outputs: list[tuple[int | None, ...]]) -> str:
+    if len(outputs) > 1:
+        return "a classifier has one output"
+    if len(outputs[0]) != 2:
+        return "this is a map or a sequence, not one answer for an image"
+    return "one number is a regression, or a yes or no: train it with two classes"
+
+
+def _patterns(model: keras.Model) -> npt.NDArray[np.float32]:
+    """Returns four noise images, float32 (4, S, S, C), raw pixels 0..255."""
+    shape = (4, *model.inputs[0].shape[1:])
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, shape).astype(np.float32)
+
+
+def _refuse_probabilities(
+    model: keras.Model, scores: npt.NDArray[np.float64], name: str
+) -> None:
+    last = model.outputs[0]._keras_history.operation
+    if getattr(last, "activation", None) is keras.activations.sigmoid:
+        raise ModelError(
+            f"{name} ends in sigmoids (several labels for one image): expected a"
+            " classifier, which gives each image one label"
+        )
+    if scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < 1e-3:
+        raise ModelError(
+            f"{name} ends in probabilities that no final softmax layer made: expected"
+            " logits, save it without what follows its last Dense layer"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
 from export.ranges import PIXEL_RANGE, Ranges
-from export.tflite import quiet
+from export.silence import quiet
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
 
@@ -151,6 +152,9 @@ def _canonical(model: Any) -> bytes:
     Converters number names by what was converted before and iterate over sets.
     """
     graph = model.graph
+    nodes = [copy.deepcopy(node) for node in _in_order(graph)]
+    del graph.node[:]
+    graph.node.extend(nodes)
     names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
     for node in graph.node:
         for name in (*node.input, *node.output):
@@ -166,14 +170,38 @@ def _canonical(model: Any) -> bytes:
         tensor.name = name
         tensor.doc_string = ""
     ordered = sorted(tensors.values(), key=lambda tensor: int(tensor.name[1:]))
-    copies = [tensor.SerializeToString() for tensor in ordered]
+    tensors_in_order = [copy.deepcopy(tensor) for tensor in ordered]
     del graph.initializer[:]
-    for copy in copies:
-        graph.initializer.add().ParseFromString(copy)
+    graph.initializer.extend(tensors_in_order)
     for value in (graph.input[0], graph.output[0]):
         value.name = names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     del graph.value_info[:]
     del model.metadata_props[:]
+    # tf2onnx writes down how many functions this process had traced before.
+    graph.doc_string = ""
     graph.name, model.producer_version = "fer_edge", ""
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Returns the nodes depth first from the output, each after those it reads.
+
+    Of two branches, converters put now one and now the other first.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    done: set[str] = set()
+    waiting = [graph.output[0].name]
+    while waiting:
+        name = waiting[-1]
+        node = made_by.get(name)
+        before = [one for one in node.input if one not in done] if node else []
+        if before:
+            waiting.append(before[0])
+            continue
+        waiting.pop()
+        done.add(name)
+        if node and not any(node is one for one in ordered):
+            ordered.append(node)
+    return ordered

@@ -18,7 +18,9 @@ from edge_runtime.files import write_text
 Ranges = dict[str, tuple[float, float]]
 
 PIXEL_RANGE = (0.0, 255.0)
-SCHEMA = "fer-edge/ranges/1"
+SCHEMA = "fer-edge/ranges/2"
+# In the first one, the names of ONNX tensors did not always mean the same tensors.
+UNUSABLE_SCHEMA = "fer-edge/ranges/1"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path, model: Path) -> Calibration | None:
-        """Returns the record beside a model, or None where there is none for it.
+        """Returns the record beside a model, or None where none for it can be used.
 
         Raises:
             RunError: The file is damaged.
@@ -57,7 +59,8 @@ class Calibration:
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            if document.pop("schema") != SCHEMA:
+            schema = document.pop("schema")
+            if schema not in (SCHEMA, UNUSABLE_SCHEMA):
                 raise ValueError(f"expected schema {SCHEMA}")
             record = cls(**document)
             ranges = [
@@ -66,8 +69,8 @@ class Calibration:
             ]
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} is damaged: {error}; delete it") from error
-        if record.model_sha256 != sha256_of(model):
-            return None  # of an earlier state of this model
+        if record.model_sha256 != sha256_of(model) or schema == UNUSABLE_SCHEMA:
+            return None  # of an earlier state of this model, or of this program
         return cls(
             record.model_sha256, record.images, ranges[0], ranges[1], record.accuracy
         )

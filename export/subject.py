@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
 from edge_runtime.preprocess import Colour
 from edge_runtime.spec import ModelSpec, check_labels
-from export.keras_model import load_classifier
+from export.keras_model import load_classifier, scaled
 from train import dataset
 from train.config import TrainConfig
 from train.dataset import Dataset
 from train.run_folder import RUNS, RunFolder, find_run
 
+Pixels = Literal["raw", "unit", "signed"]
+SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
 RELEASED = Path(__file__).parent.parent / "train" / "released"
 
 
@@ -42,13 +44,17 @@ class Subject:
     config: TrainConfig | None
 
 
-def find_subject(name: str | None, labels: Sequence[str] | None) -> Subject:
+def find_subject(
+    name: str | None, labels: Sequence[str] | None, pixels: Pixels = "raw"
+) -> Subject:
     """Returns what to export.
 
     Args:
         name: A run's name or path, a ``.keras`` file, or None for the newest run, or
             the released model where there is no run.
         labels: Class names in order, needed for a bare ``.keras`` file.
+        pixels: How a bare ``.keras`` file takes pixels: ``"raw"`` (0..255, or scaled
+            by its own layers), ``"unit"`` (0..1) or ``"signed"`` (-1..1).
 
     Raises:
         FerEdgeError: Nothing there, or not usable.
@@ -57,7 +63,9 @@ def find_subject(name: str | None, labels: Sequence[str] | None) -> Subject:
         path = Path(name)
         if (path.parent / "config.json").exists() and path.name == "model.keras":
             return _from_run(RunFolder(path.parent))
-        return _from_file(path, labels)
+        return _from_file(path, labels, pixels)
+    if pixels != "raw":
+        raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
     if labels:
         raise FerEdgeError("a run knows its labels: leave out --labels")
     if name is None and not list(RUNS.glob("*/config.json")):
@@ -93,6 +101,11 @@ def load_data(subject: Subject) -> Dataset | None:
 
 def _from_run(run: RunFolder) -> Subject:
     config = TrainConfig.from_dict(run.read_json(run.config)["config"])
+    if not run.metrics.exists():
+        raise RunError(
+            f"{run.path} is not finished: continue it with"
+            f"  python -m train --resume {run.path}"
+        )
     metrics = run.read_json(run.metrics)
     model = load_classifier(run.model)
     origin: dict[str, Any] = {
@@ -112,8 +125,10 @@ def _from_run(run: RunFolder) -> Subject:
     return Subject(str(metrics["run"]), model, run.model, spec, run, config)
 
 
-def _from_file(path: Path, labels: Sequence[str] | None) -> Subject:
+def _from_file(path: Path, labels: Sequence[str] | None, pixels: Pixels) -> Subject:
     model = load_classifier(path)
+    if pixels != "raw":
+        model = scaled(model, *SCALINGS[pixels])
     classes = model.outputs[0].shape[1]
     if labels is None:
         raise ModelError(

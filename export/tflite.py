@@ -1,13 +1,8 @@
-"""Keras to TFLite: float32, and full int8 from recorded activation ranges."""
+"""Keras to TFLite: the float32 flatbuffer, and the ranges of its activations."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -15,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
-from edge_runtime.quiet import quiet_stderr
 from export.ranges import PIXEL_RANGE, Ranges
+from export.recipes import quantize as quantize  # both steps of int8 in one place
+from export.silence import quiet
 from train.progress import progress_bar
 
 
@@ -99,43 +95,6 @@ def _activations(interpreter: Any) -> dict[str, int]:
     }
 
 
-def quantize(model: bytes, ranges: Ranges) -> bytes:
-    """Returns the full int8 flatbuffer: weights per channel, activations per tensor.
-
-    Args:
-        model: A float32 TFLite flatbuffer.
-        ranges: Activation ranges by tensor name, from ``measure_ranges``.
-
-    Raises:
-        ModelError: The ranges belong to another model.
-    """
-    result = {
-        name: {"min": _scalar(low), "max": _scalar(high)}
-        for name, (low, high) in ranges.items()
-    }
-    if _input_tensor(model) not in result:
-        raise ModelError(
-            "the recorded activation ranges belong to another model: measure them"
-            " again with --calibration-data"
-        )
-    try:
-        with quiet():
-            done = _quantizer(model).quantize(
-                result, enable_progress_bar=False, enable_progress_report=False
-            )
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"int8 quantization failed: {error}") from error
-    return bytes(done.quantized_model)
-
-
-def _quantizer(model: bytes) -> Any:
-    try:
-        from ai_edge_quantizer import quantizer, recipe
-    except ImportError as error:
-        raise missing("ai-edge-quantizer", "export") from error
-    return quantizer.Quantizer(model, recipe.static_wi8_ai8())
-
-
 def _interpreter(model: bytes, *, keep_all: bool = False) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -145,29 +104,3 @@ def _interpreter(model: bytes, *, keep_all: bool = False) -> Any:
         )
         interpreter.allocate_tensors()
     return interpreter
-
-
-def _input_tensor(model: bytes) -> str:
-    return str(_interpreter(model).get_input_details()[0]["name"])
-
-
-def _scalar(value: float) -> npt.NDArray[np.float32]:
-    return np.full((1, 1, 1, 1), value, dtype=np.float32)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps converters from filling the terminal with progress of their own."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            quiet_stderr(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -1,0 +1,126 @@
+"""Activation ranges for a subject: recorded ones, or measured and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_runtime.errors import DatasetError, RunError
+from export import onnx_model, tflite
+from export.calibration import (
+    Representative,
+    chosen_by_run,
+    chosen_from,
+    refuse_leaks,
+    refuse_unusable,
+    warnings_about,
+)
+from export.ranges import Calibration, sha256_of
+from export.subject import Subject
+from train import dataset
+from train.dataset import Dataset
+from train.splits import Split
+
+Say = Callable[[str], None]
+
+DEFAULT_COUNT, DEFAULT_SEED = 420, 1
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is to be exported, and the images that are at hand.
+
+    Attributes:
+        subject: The trained model.
+        data: The images it was trained on; None where they are not here.
+        own: The images of ``--calibration-data``; None without.
+        representative: The images to calibrate with; None where there are none.
+        compared: With how many evaluation images those were compared.
+    """
+
+    subject: Subject
+    data: Dataset | None
+    own: Dataset | None = None
+    representative: Representative | None = None
+    compared: int = 0
+
+    @property
+    def evaluation(self) -> Split | None:
+        """Validation images of the run, else of the user's own images; or None."""
+        source = self.data or self.own
+        return source.validation if source is not None else None
+
+
+def gather(
+    subject: Subject, data: Dataset | None, calibration_data: str | None
+) -> Material:
+    """Returns the images to calibrate with, checked, as far as they are here.
+
+    Args:
+        subject: The trained model.
+        data: The images it was trained on, or None.
+        calibration_data: A user's own images, or None.
+
+    Raises:
+        DatasetError: They are no raw pixels, or are evaluation images.
+    """
+    spec = subject.spec
+    if calibration_data:
+        own = dataset.load(
+            calibration_data,
+            size_px=spec.size_px,
+            colour=spec.colour,
+            labels=spec.labels,
+        )
+        chosen = chosen_from(own, DEFAULT_COUNT, DEFAULT_SEED)
+        refuse_unusable(chosen)
+        compared = refuse_leaks(chosen, own, *([data] if data else []))
+        return Material(subject, data, own, chosen, compared)
+    if data is None or subject.run is None:
+        return Material(subject, data)
+    chosen = chosen_by_run(subject.run, data)
+    return Material(subject, data, None, chosen, refuse_leaks(chosen, data))
+
+
+def calibrate(material: Material, floats: tuple[bytes, bytes], say: Say) -> Calibration:
+    """Returns recorded activation ranges, or measures and records them.
+
+    Args:
+        material: Model and images.
+        floats: The float32 TFLite and ONNX models.
+        say: Called with a line about each step.
+
+    Raises:
+        DatasetError: There are neither ranges nor images.
+        RunError: The recorded ranges come from other images than the run's.
+    """
+    subject, images = material.subject, material.representative
+    run = subject.run if material.own is None else None
+    recorded = Calibration.load(run.ranges, subject.path) if run else None
+    if run and recorded:
+        say(f"activation ranges: recorded in {run.ranges}")
+        if images and recorded.images.get("sha256") != images.record["sha256"]:
+            raise RunError(
+                f"{run.ranges} was measured on other images than the run chose:"
+                " delete it, and export again"
+            )
+        return recorded
+    if images is None:
+        raise DatasetError(
+            f"int8 needs training images of {subject.name} once, and they are not"
+            " here: name them with --calibration-data PATH"
+        )
+    count = len(images.images)
+    say(f"measuring activation ranges on {count} images of {images.record['source']}")
+    for warning in warnings_about(images):
+        say(f"warning: {warning}")
+    record = Calibration(
+        model_sha256=sha256_of(subject.path),
+        images=images.record,
+        tflite=tflite.measure_ranges(floats[0], images.images),
+        onnx=onnx_model.measure_ranges(floats[1], images.images),
+        accuracy={},
+    )
+    if run:
+        record.save(run.ranges)
+    return record

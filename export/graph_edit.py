@@ -1,0 +1,126 @@
+"""Edits of a TFLite flatbuffer: outputs inside it, and one layer rounded as in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+QUANTIZE_CODE, DEQUANTIZE_CODE = 114, 6  # BuiltinOperator in the TFLite schema
+INT8 = 9  # TensorType
+
+
+class Flatbuffer:
+    """A TFLite model taken apart, which can be changed and put together again.
+
+    Attributes:
+        model: The object API's ``ModelT``.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        """Takes a flatbuffer; the bytes themselves are never changed."""
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        self.model = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+        for buffer in self.model.buffers:
+            # As lists of integers they would take seconds to write back.
+            if buffer.data is not None:
+                buffer.data = np.frombuffer(buffer.data, np.uint8)
+
+    @property
+    def graph(self) -> Any:
+        """The main graph, a ``SubGraphT``."""
+        return self.model.subgraphs[0]
+
+    def to_bytes(self) -> bytes:
+        """Returns the flatbuffer."""
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+    def names(self) -> list[str]:
+        """Returns the full names of the tensors, in order."""
+        return [tensor.name.decode() for tensor in self.graph.tensors]
+
+    def constant(self, index: int) -> npt.NDArray[np.uint8] | None:
+        """Returns the bytes of a constant tensor, or None for an activation."""
+        data = self.model.buffers[self.graph.tensors[index].buffer].data
+        return None if data is None or not len(data) else np.asarray(data)
+
+    def set_outputs(self, indices: Sequence[int]) -> None:
+        """Makes these tensors the graph's outputs."""
+        self.graph.outputs = list(indices)
+        self.model.signatureDefs = None  # they name the former outputs
+
+    def set_constant(self, index: int, values: npt.NDArray[np.float32]) -> None:
+        """Gives a constant tensor other values, float32 of its shape."""
+        data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
+        self.graph.tensors[index].buffer = self._new_buffer(data)
+
+    def round_tensor(self, index: int, scale: float, zero_point: int) -> int:
+        """Rounds an activation to int8 and back before anything reads it.
+
+        Returns:
+            The index of the rounded tensor, float32.
+        """
+        tensors = self.graph.tensors
+        source = tensors[index]
+        rounded, back = len(tensors), len(tensors) + 1
+        tensors.append(self._new_tensor(source, b"int8", INT8))
+        tensors[rounded].quantization = _quantization(scale, zero_point)
+        tensors.append(self._new_tensor(source, b"float", source.type))
+        for operator in self.graph.operators:
+            operator.inputs = [back if i == index else i for i in operator.inputs]
+        self.graph.outputs = [back if i == index else i for i in self.graph.outputs]
+        maker = next(
+            place
+            for place, operator in enumerate(self.graph.operators)
+            if index in operator.outputs
+        )
+        self.graph.operators[maker + 1 : maker + 1] = [
+            self._new_operator(QUANTIZE_CODE, index, rounded),
+            self._new_operator(DEQUANTIZE_CODE, rounded, back),
+        ]
+        self.model.signatureDefs = None
+        return back
+
+    def _new_buffer(self, data: npt.NDArray[np.uint8] | None) -> int:
+        from ai_edge_litert.schema_py_generated import BufferT
+
+        buffer = BufferT()
+        buffer.data = data
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
+
+    def _new_tensor(self, like: Any, suffix: bytes, kind: int) -> Any:
+        from ai_edge_litert.schema_py_generated import TensorT
+
+        tensor = TensorT()
+        tensor.shape, tensor.type = list(like.shape), kind
+        tensor.name = like.name + b"/" + suffix
+        tensor.buffer = self._new_buffer(None)
+        tensor.hasRank = like.hasRank
+        return tensor
+
+    def _new_operator(self, code: int, source: int, target: int) -> Any:
+        from ai_edge_litert.schema_py_generated import OperatorCodeT, OperatorT
+
+        entry = OperatorCodeT()
+        entry.builtinCode = entry.deprecatedBuiltinCode = code
+        entry.version = 1
+        self.model.operatorCodes.append(entry)
+        operator = OperatorT()
+        operator.opcodeIndex = len(self.model.operatorCodes) - 1
+        operator.inputs, operator.outputs = [source], [target]
+        return operator
+
+
+def _quantization(scale: float, zero_point: int) -> Any:
+    from ai_edge_litert.schema_py_generated import QuantizationParametersT
+
+    quantization = QuantizationParametersT()
+    quantization.scale = np.array([scale], np.float32)
+    quantization.zeroPoint = np.array([zero_point], np.int64)
+    return quantization
