@@ -21,32 +21,30 @@ class Promise:
 
     Attributes:
         compute: What convolutions and matrix products compute in.
-        weights: The data type of their weights.
+        weights: The data types their weights may have.
         ends: Data types that input and output may have.
         integers: True where everything else is integer arithmetic, too.
     """
 
     compute: frozenset[str]
-    weights: str
+    weights: frozenset[str]
     ends: frozenset[str]
     integers: bool = False
 
 
-_FLOAT = frozenset({"float32"})
+_FLOAT, _INT8 = frozenset({"float32"}), frozenset({"int8"})
 FORMATS = {
-    "tflite-float32": Promise(_FLOAT, "float32", _FLOAT),
-    "tflite-float16": Promise(_FLOAT, "float16", _FLOAT),
-    "tflite-dynamic-range": Promise(_FLOAT | {"hybrid"}, "int8", _FLOAT),
-    "tflite-int8": Promise(
-        frozenset({"int8"}), "int8", _FLOAT | {"int8", "uint8"}, integers=True
-    ),
+    "tflite-float32": Promise(_FLOAT, _FLOAT, _FLOAT),
+    "tflite-float16": Promise(_FLOAT, frozenset({"float16"}), _FLOAT),
+    "tflite-dynamic-range": Promise(_FLOAT | {"hybrid"}, _INT8, _FLOAT),
+    "tflite-int8": Promise(_INT8, _INT8, _FLOAT | {"int8", "uint8"}, integers=True),
     "tflite-int16x8": Promise(
-        frozenset({"int16x8"}), "int8", _FLOAT | {"int16"}, integers=True
+        frozenset({"int16x8"}), _INT8, _FLOAT | {"int16"}, integers=True
     ),
-    "onnx-float32": Promise(_FLOAT, "float32", _FLOAT),
-    "onnx-int8": Promise(
-        frozenset({"int8"}), "int8", _FLOAT | {"int8", "uint8"}, integers=True
-    ),
+    # int8 but for the layers that --max-drop or --float-layers kept in float.
+    "tflite-mixed": Promise(_FLOAT | _INT8, _FLOAT | _INT8, _FLOAT | {"int8", "uint8"}),
+    "onnx-float32": Promise(_FLOAT, _FLOAT, _FLOAT),
+    "onnx-int8": Promise(_INT8, _INT8, _FLOAT | {"int8", "uint8"}, integers=True),
 }
 
 
@@ -164,14 +162,14 @@ def _compute(found: Inventory, promise: Promise) -> Iterator[Violation]:
 
 def _weights(found: Inventory, promise: Promise, format: str) -> Iterator[Violation]:
     layers = found.weighted
-    other = [one for one in layers if _dtype(one) != promise.weights]
+    other = [one for one in layers if _dtype(one) not in promise.weights]
     if format == "tflite-dynamic-range" and len(other) < len(layers):
         other = [one for one in other if _elements(one) >= SMALL_WEIGHTS]
     if other:
         kinds = ", ".join(sorted({_dtype(one) for one in other}))
         yield Violation(
             "weights",
-            f"{promise.weights} weights",
+            f"{' or '.join(sorted(promise.weights))} weights",
             f"{kinds} weights in {len(other)} of {len(layers)} layers: {_named(other)}",
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
+from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.container import read_model_file
 from edge_runtime.tflite_graph import read_tflite
 from train.quiet_start import start_keras
@@ -179,6 +180,7 @@ def test_mixed_file_says_what_it_is_and_answers_as_float(planted, tmp_path):
     run_export(planted, tmp_path, "--int8", "--max-drop", "0.5")
     mixed = tmp_path / "planted.mixed.tflite"
     assert read_model_file(mixed).document["format"] == "tflite-mixed"
+    assert edge_runtime_main(["check", str(mixed)]) == 0
     exact = Classifier.load(tmp_path / "planted.float32.tflite").logits(planted.images)
     found = Classifier.load(mixed).logits(planted.images)
     assert snr_db(exact, found) > 25
