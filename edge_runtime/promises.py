@@ -24,12 +24,14 @@ class Promise:
         weights: The data types their weights may have.
         ends: Data types that input and output may have.
         integers: True where everything else is integer arithmetic, too.
+        needs: What some of them must compute in.
     """
 
     compute: frozenset[str]
     weights: frozenset[str]
     ends: frozenset[str]
     integers: bool = False
+    needs: frozenset[str] = frozenset()
 
 
 _FLOAT, _INT8 = frozenset({"float32"}), frozenset({"int8"})
@@ -157,6 +159,13 @@ def _compute(found: Inventory, promise: Promise) -> Iterator[Violation]:
             "compute",
             f"all MACs in {' or '.join(sorted(promise.compute))}",
             f"{100 * found.share(other):.1f} % of the MACs in {kinds}: {_named(other)}",
+        )
+    missing = promise.needs - {one.dtype for one in known}
+    if missing:
+        yield Violation(
+            "compute",
+            f"some MACs in each of {', '.join(sorted(promise.needs))}",
+            f"none in {', '.join(sorted(missing))}",
         )
 
 
