@@ -44,7 +44,12 @@ FORMATS = {
         frozenset({"int16x8"}), _INT8, _FLOAT | {"int16"}, integers=True
     ),
     # int8 but for the layers that --max-drop or --float-layers kept in float.
-    "tflite-mixed": Promise(_FLOAT | _INT8, _FLOAT | _INT8, _FLOAT | {"int8", "uint8"}),
+    "tflite-mixed": Promise(
+        _FLOAT | _INT8,
+        _FLOAT | _INT8,
+        _FLOAT | {"int8", "uint8"},
+        needs=_FLOAT | _INT8,
+    ),
     "onnx-float32": Promise(_FLOAT, _FLOAT, _FLOAT),
     "onnx-int8": Promise(_INT8, _INT8, _FLOAT | {"int8", "uint8"}, integers=True),
 }
