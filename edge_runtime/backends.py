@@ -178,6 +178,8 @@ def _open_litert(file: ModelFile, threads: int) -> Backend:
 
 
 def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
+    import tflite_runtime  # noqa: F401  # an ImportError first: it may not be there
+
     _refuse_numpy_2()
     from tflite_runtime.interpreter import Interpreter
 

@@ -17,6 +17,7 @@ from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.preprocess import Colour, Image, to_model_input
 from edge_runtime.quantization import softmax
 from edge_runtime.spec import GoldenVectors, ModelSpec, check_labels
+from edge_runtime.tflite_graph import read_tflite
 
 logger = logging.getLogger(__name__)
 
@@ -202,6 +203,8 @@ def released_model() -> Path:
 def _own_spec(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None:
     """Returns what a file's metadata say; None where it has none, but labels came."""
     if file.document is None:
+        if file.kind == "tflite":
+            read_tflite(file.model)  # libraries crash on a file that was cut off
         if labels is None:
             raise MetadataError(
                 f"{file.name} has no metadata: give its class names in order, as in"

@@ -65,9 +65,10 @@ def read_tflite(model: bytes) -> Graph:
     Raises:
         ModelError: It is cut off, damaged or hostile.
     """
-    root = Flatbuffer(model).root()
+    file = Flatbuffer(model)
+    root = file.root()
     codes = [_code(table) for table in root.tables(1)]
-    sizes = [_buffer_size(table) for table in root.tables(4)]
+    sizes = [_buffer_size(file, table) for table in root.tables(4)]
     tensors: list[Tensor] = []
     operators: list[Operator] = []
     ends: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
@@ -94,9 +95,15 @@ def _code(table: Table) -> _Code:
     return _Code(f"BUILTIN_{number}", False)
 
 
-def _buffer_size(table: Table) -> int:
-    # Large models keep their data behind the flatbuffer and give its size (field 2).
-    return len(table.array(0, "u1")) or table.number(2, "<Q")
+def _buffer_size(file: Flatbuffer, table: Table) -> int:
+    inline = len(table.array(0, "u1"))
+    if inline:
+        return inline
+    # Others keep their data behind the flatbuffer: its offset and size stand here.
+    offset, size = table.number(1, "<Q"), table.number(2, "<Q")
+    if offset > 1:  # 0 and 1 mean that there is none
+        file.check(offset, size)
+    return size
 
 
 def _tensor(table: Table, sizes: list[int]) -> Tensor:

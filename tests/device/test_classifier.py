@@ -3,12 +3,14 @@
 import dataclasses
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_runtime import Classifier, ModelSpec
+from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.backends import open_backend
 from edge_runtime.classifier import released_model
 from edge_runtime.container import attach, read_model_file
@@ -291,8 +293,6 @@ def test_without_an_inference_library_the_error_gives_the_pip_command(
         "for name in ('ai_edge_litert', 'ai_edge_litert.interpreter',"
         " 'tflite_runtime', 'tflite_runtime.interpreter', 'onnxruntime'):\n"
         "    sys.modules[name] = None\n"
-        "import numpy\n"
-        "numpy.__version__ = '1.26.4'  # so that tflite-runtime is not refused for it\n"
         "from edge_runtime import Classifier\n"
         "from edge_runtime.errors import MissingDependencyError\n"
         "try:\n"
@@ -306,9 +306,13 @@ def test_without_an_inference_library_the_error_gives_the_pip_command(
     assert done.stdout.strip().endswith(f"run  {command}"), done.stderr
 
 
-def test_tflite_runtime_is_refused_with_numpy_2_and_says_so(tiny_model_path):
+def test_tflite_runtime_is_refused_with_numpy_2_and_says_so(
+    tiny_model_path, monkeypatch
+):
     if int(np.__version__.split(".")[0]) < 2:
         pytest.skip("NumPy 1 is in this environment, where tflite-runtime works")
+    installed = types.ModuleType("tflite_runtime")
+    monkeypatch.setitem(sys.modules, "tflite_runtime", installed)
     with pytest.raises(Exception, match="pip install 'numpy<2'"):
         open_backend(read_model_file(tiny_model_path), "tflite-runtime")
 
@@ -342,3 +346,23 @@ def test_onnx_model_of_free_image_size_is_refused(tmp_path):
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="square image input"):
         Classifier.load(path, labels=["a", "b"])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("named", [True, False], ids=["labels", "no-labels"])
+def test_cut_off_file_without_metadata_is_called_damaged(
+    tiny_model_path, tmp_path, share, named
+):
+    model = read_model_file(tiny_model_path).model
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(model[: int(len(model) * share)])
+    with pytest.raises(ModelError, match="cut off"):
+        Classifier.load(path, labels=LABELS if named else None)
+
+
+def test_check_calls_a_cut_off_file_damaged(tiny_model_path, tmp_path, capsys):
+    model = read_model_file(tiny_model_path).model
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(model[: len(model) * 9 // 10])
+    assert edge_runtime_main(["check", str(path)]) == 2
+    assert "cut off" in capsys.readouterr().err
