@@ -1,6 +1,7 @@
 # make demo and make test each work on a fresh machine with Python 3.11 and make.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PYTHON_313 ?= $(shell command -v python3.13 || ls $$HOME/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1)
+# The first that runs: a version manager's stand-in may be on the PATH and fail.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+PYTHON_313 ?= $(shell for p in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 DEVICE := .venv-device
 DEVICE_TESTS := pytest pytest-timeout hypothesis

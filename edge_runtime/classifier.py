@@ -177,7 +177,16 @@ class Classifier:
         Args:
             image: uint8 (H, W) grey or (H, W, 3) BGR, any size, 0..255: resized as in
                 training. The whole image is taken as the face.
+
+        Raises:
+            ValueError: It is no such image; ``cv2.imread`` gives None for a file that
+                it cannot read.
         """
+        if not isinstance(image, np.ndarray):
+            raise ValueError(
+                "expected an image (uint8 array, as cv2.imread returns it),"
+                f" got {type(image).__name__}"
+            )
         probabilities = self.probabilities(self.prepare(image)[np.newaxis])[0]
         best = int(probabilities.argmax())
         return Prediction(

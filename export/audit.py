@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def describe(document: dict[str, Any]) -> list[str]:
         counts = images["class_counts"].values()
         lines = [
             f"calibration: {images['count']} training images of {images['source']},"
-            f" {min(counts)} to {max(counts)} of each class; none of them is among"
+            f" {_spread(counts)} of each class; none of them is among"
             f" {images['compared_with']:,} evaluation images"
         ]
     if tensors is None:
@@ -155,3 +156,8 @@ def _shares(counts: npt.NDArray[np.int64]) -> tuple[float, float]:
     first = max(1, int(np.searchsorted(below, tail, side="right")))
     last = min(CODES, int(np.searchsorted(below, 1 - tail)))
     return round(saturated, 7), round(max(0, last - first + 1) / CODES, 4)
+
+
+def _spread(counts: Collection[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"

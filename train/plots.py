@@ -49,8 +49,13 @@ def plot_curves(
     figure, (losses, accuracies) = _figure(2, (10, 4))
     epochs = [row["epoch"] for row in history]
     for axes, name in ((losses, "loss"), (accuracies, "accuracy")):
-        axes.plot(epochs, [row[name] for row in history], label="training")
-        axes.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
+        axes.plot(epochs, [row[name] for row in history], marker=".", label="training")
+        axes.plot(
+            epochs,
+            [row[f"val_{name}"] for row in history],
+            marker=".",
+            label="validation",
+        )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name)
