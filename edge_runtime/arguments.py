@@ -12,10 +12,10 @@ from edge_runtime.backends import BACKENDS
 
 EXAMPLES = """\
 examples:
-  python -m edge_runtime run                             first camera, released model
+  python -m edge_runtime run fer.int8.tflite             first camera
   python -m edge_runtime run fer.int8.tflite --source clip.mp4 --output out.mp4
-  python -m edge_runtime run --source face.jpg --faces none
-  python -m edge_runtime run --detector-model yunet.onnx --json | jq .faces[].label
+  python -m edge_runtime run fer.int8.tflite --source face.jpg --faces none
+  python -m edge_runtime run fer.int8.tflite --detector-model yunet.onnx --json
   python -m edge_runtime check fer.int8.tflite
 
 exit codes: 0 done, 2 something given is wrong (one line on stderr), 3 check found that
@@ -44,7 +44,12 @@ def command(
     )
     parser.set_defaults(call=call)
     add = parser.add_argument
-    add("model", nargs="?", type=Path, help=".tflite or .onnx (default: the released)")
+    add(
+        "model",
+        nargs="?",
+        type=Path,
+        help=".tflite or .onnx (default: the released one, where there is one)",
+    )
     add(
         "--labels",
         type=lambda text: tuple(one.strip() for one in text.split(",")),
