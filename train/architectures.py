@@ -89,7 +89,6 @@ def notebook_cnn(x: Tensor) -> Tensor:
         x = layers.Dropout(0.25)(x)
     x = layers.Flatten()(x)
     x = layers.Dense(128)(x)
-    x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
     return layers.Dropout(0.5)(x)
 
