@@ -2,105 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import flags
-from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError, exit_code_of
-from train import dataset
-from train.config import (
-    ARCHITECTURE_NAMES,
-    CLASS_WEIGHTS,
-    PRECISIONS,
-    RECIPES,
-    TrainConfig,
+from edge_runtime.errors import (
+    INTERRUPTED_EXIT_CODE,
+    DatasetError,
+    RunError,
+    exit_code_of,
 )
+from train import dataset
+from train.arguments import build_parser
+from train.config import TrainConfig
 from train.dataset import Dataset
 from train.quiet_start import start_keras
+from train.recipes import RECIPES
 from train.run_folder import RunFolder, check_free, find_run, make_run, model_path
 
 if TYPE_CHECKING:
     from train.fit import Outcome
 
-DESCRIPTION = "Learns a classifier from labelled images and leaves runs/<name>/."
-EXAMPLES = """\
-examples:
-  python -m train                                  the built-in drawn faces
-  python -m train --data photos/                   one folder per class
-  python -m train --data fer2013.zip --epochs 60 --precision bfloat16
-  python -m train --resume                         continue the newest run
-
-DATA is a folder, a zip of one (it is not unpacked) or fer2013.csv. Layouts:
-<class>/<image> or <split>/<class>/<image> with the splits train, val (or valid,
-validation) and test. Without a validation split, a tenth of the training images
-validates. Training images that occur in an evaluation split are dropped.
-"""
 # What a resumed run may be told anew: where the data is now, and nothing else.
 RESUME_FLAGS = {"data", "threads", "name", "resume", "force"}
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line; flags that were not given leave no attribute."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
-    add("--name", help="name of the run folder below runs/ (default: a new one)")
-    add("--recipe", choices=sorted(RECIPES), help="set of defaults (standard)")
-    add("--resume", nargs="?", const="", metavar="RUN", help="continue a run (newest)")
-    add("--force", action="store_true", help="start over in an existing --name")
-    learning = parser.add_argument_group("learning (defaults: the recipe's)")
-    add = learning.add_argument
-    add("--arch", choices=ARCHITECTURE_NAMES, help="the network")
-    add(
-        "--from",
-        dest="start_from",
-        metavar="RUN",
-        help="begin with the weights of another run or .keras file where they fit"
-        " (other classes are no obstacle)",
-    )
-    add("--epochs", type=flags.positive, metavar="N", help="passes over the images")
-    add("--batch-size", type=flags.positive, metavar="N", help="images per step")
-    add("--learning-rate", type=float, metavar="X", help="peak learning rate")
-    add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
-    add("--label-smoothing", type=float, metavar="X", help="share in [0, 1)")
-    add("--class-weights", choices=CLASS_WEIGHTS, help="for rare classes")
-    add("--precision", choices=PRECISIONS, help="of the training steps")
-    add("--seed", type=flags.seed, metavar="N", help="decides everything random")
-    images = parser.add_argument_group("images")
-    add = images.add_argument
-    add("--size", type=flags.positive, dest="size_px", metavar="PX", help="input side")
-    add("--colour", choices=("grey", "rgb"), help="default: what the images are")
-    add(
-        "--validation",
-        choices=("auto", "train", "test"),
-        dest="validation_from",
-        help="validate on the source's own split, on a part of the training images,"
-        " or on the split named test",
-    )
-    add("--validation-frac", type=float, metavar="X", help="that part's share (0.1)")
-    add(
-        "--crop-margin",
-        type=float,
-        dest="crop_margin_frac",
-        metavar="X",
-        help="margin around a detected face, as a fraction of its box, at which a"
-        " camera's crops look like these images",
-    )
-    parser.add_argument(
-        "--threads", type=flags.threads, metavar="N", help="CPU threads"
-    )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,19 +50,44 @@ def _train(options: dict[str, Any]) -> int:
     return 0 if outcome.finished else INTERRUPTED_EXIT_CODE
 
 
-def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
-    """Returns a new run's folder, configuration and images; errors leave no folder."""
-    recipe = RECIPES[options.get("recipe", "standard")]
+def config_of(options: dict[str, Any]) -> TrainConfig:
+    """Returns the recipe's configuration with the values that were given.
+
+    Args:
+        options: The command line; what was not given is not in it.
+    """
+    recipe = RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
-    config = dataclasses.replace(recipe, **given)
+    if "teachers" in given:
+        given["teachers"] = tuple(given["teachers"])
+    if "flip" in options:
+        given["augmentation"] = dataclasses.replace(
+            recipe.augmentation, flip=options["flip"]
+        )
+    return dataclasses.replace(recipe, **given)
+
+
+def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+    """Returns a new run's folder, configuration and images; errors leave no folder."""
+    config = config_of(options)
     name = options.get("name")
     check_free(name, force=options.get("force", False))
-    if config.start_from:
-        model_path(config.start_from)  # say now that it is missing, not after reading
+    _check_sources(config)
     data = _load(config)
     stem = f"{Path(config.data).resolve().stem}-{config.arch}"
     return make_run(name, stem), config, data
+
+
+def _check_sources(config: TrainConfig) -> None:
+    """Says now what else is missing, not after the images were read."""
+    for source in (config.start_from, *config.teachers):
+        if source:
+            model_path(source)
+    if config.soft_labels and not Path(config.soft_labels).is_file():
+        raise DatasetError(
+            f"expected a CSV of votes, got {config.soft_labels!r}: no such file"
+        )
 
 
 def _continued(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:

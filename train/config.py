@@ -9,14 +9,22 @@ from typing import Any, Literal, get_args
 from edge_runtime.errors import FerEdgeError, RunError
 from edge_runtime.preprocess import Colour
 from edge_runtime.spec import CROP_MARGINS, LARGEST_SIZE_PX
-from train.augment import NO_AUGMENTATION, NOTEBOOK_AUGMENTATION, Augmentation
+from train.augment import Augmentation
 
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Optimizer = Literal["sgd", "adam"]
 SMALLEST_SIZE_PX = 16
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-ARCHITECTURE_NAMES = ("fer_resnet", "notebook_cnn", "mini_xception")
+ARCHITECTURE_NAMES = (
+    "fer_resnet",
+    "fer_plain",
+    "fer_wide",
+    "fer_lowres",
+    "fer_small",
+    "notebook_cnn",
+    "mini_xception",
+)
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
 
@@ -41,6 +49,15 @@ class TrainConfig:
         label_smoothing: Share of the target spread evenly over all classes, [0, 1).
         ema_epochs: Horizon in epochs of the moving average of the weights, which is
             what is validated and kept; 0 keeps the weights themselves.
+        teachers: Runs or ``.keras`` files whose answers the network learns beside the
+            labels; see ``train.distill``.
+        teacher_share: Their share of the target, [0, 1).
+        soft_labels: CSV of several raters' votes for the training images, or ``""``;
+            see ``train.soft_labels``.
+        soft_label_share: Their share of the target, [0, 1); with that of the teachers
+            below 1.
+        drop_category: Training images are left out if at least half of their votes
+            are for this category, such as "not a face"; ``""`` leaves out none.
         class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
             (its root, a compromise).
         precision: Arithmetic of the training steps. The model is validated and saved
@@ -68,6 +85,11 @@ class TrainConfig:
     weight_decay: float = 2e-3
     label_smoothing: float = 0.1
     ema_epochs: float = 2.0
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.3
+    soft_labels: str = ""
+    soft_label_share: float = 0.4
+    drop_category: str = ""
     class_weights: ClassWeights = "none"
     precision: Precision = "float32"
     size_px: int | None = None
@@ -94,6 +116,21 @@ class TrainConfig:
         _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
         _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        taught, voted = self.teacher_share, self.soft_label_share
+        both = taught * bool(self.teachers) + voted * bool(self.soft_labels)
+        alone = self.drop_category and not self.soft_labels
+        _require("--teacher-share in [0, 1)", 0 <= taught < 1, taught)
+        _require("--soft-label-share in [0, 1)", 0 <= voted < 1, voted)
+        _require("both shares to be below 1 together", both < 1, both)
+        _require("--soft-labels with --drop-category", not alone, self.soft_labels)
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """True where the labels alone do not say what the network is to answer."""
+        return bool(self.teachers or self.soft_labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as JSON-ready values."""
@@ -108,7 +145,8 @@ class TrainConfig:
         """
         try:
             augmentation = Augmentation(**values.get("augmentation", {}))
-            return cls(**{**values, "augmentation": augmentation})
+            teachers = tuple(values.get("teachers", ()))
+            return cls(**{**values, "augmentation": augmentation, "teachers": teachers})
         except TypeError as error:
             raise RunError(f"config.json is not of this version: {error}") from error
 
@@ -117,31 +155,3 @@ def _require(expected: str, holds: bool, got: object) -> None:
     # Comparisons with NaN are false, so NaN is refused too.
     if not holds:
         raise FerEdgeError(f"expected {expected}, got {got!r}")
-
-
-RECIPES = {
-    "standard": TrainConfig(),
-    "long": TrainConfig(epochs=60, warmup_epochs=3.0),
-    # For minutes on two cores: more steps from the same images, nothing averaged.
-    "demo": TrainConfig(
-        epochs=5,
-        batch_size=64,
-        learning_rate=0.05,
-        warmup_epochs=0.5,
-        ema_epochs=0.0,
-        label_smoothing=0.05,
-        augmentation=dataclasses.replace(
-            NO_AUGMENTATION, flip=True, shift_frac=0.06, zoom_frac=0.05
-        ),
-    ),
-    "notebook": TrainConfig(
-        arch="notebook_cnn",
-        epochs=60,
-        optimizer="adam",
-        learning_rate=1e-4,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        ema_epochs=0.0,
-        augmentation=NOTEBOOK_AUGMENTATION,
-    ),
-}

@@ -31,9 +31,8 @@ class TrainingFeed(keras.utils.PyDataset):
         split: Split,
         batch_size: int,
         *,
-        classes: int,
+        targets: npt.NDArray[np.float32],
         augmentation: Augmentation,
-        label_smoothing: float = 0.0,
         class_weights: ClassWeights = "none",
         seed: int,
         first_epoch: int = 0,
@@ -44,9 +43,8 @@ class TrainingFeed(keras.utils.PyDataset):
         Args:
             split: The training images.
             batch_size: Images per batch; reduced to the split's size if larger.
-            classes: Number of classes.
+            targets: What is to be answered on each image, float32 (N, classes).
             augmentation: How strongly images are changed.
-            label_smoothing: Share of each target spread over all classes, [0, 1).
             class_weights: ``"none"``, ``"sqrt"`` or ``"balanced"``.
             seed: Decides order and changes.
             first_epoch: Number of epochs already trained, for a resumed run.
@@ -56,8 +54,8 @@ class TrainingFeed(keras.utils.PyDataset):
         self._split = split
         self._batch_size = min(batch_size, len(split))
         self._augmentation = augmentation
-        self._targets = _targets(classes, label_smoothing)
-        self._weights = _class_weights(split.labels, classes, class_weights)
+        self._targets = targets
+        self._weights = _class_weights(split.labels, targets.shape[1], class_weights)
         self._seed = seed
         self._first_batch = first_epoch * self.steps_per_epoch
         self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
@@ -85,8 +83,8 @@ class TrainingFeed(keras.utils.PyDataset):
         chosen = self._order(epoch)[start : start + self._batch_size]
         rng = np.random.default_rng([self._seed, 1, batch])
         images = augment(self._split.images[chosen], self._augmentation, rng)
-        labels = self._split.labels[chosen]
-        return images, self._targets[labels], self._weights[labels]
+        weights = self._weights[self._split.labels[chosen]]
+        return images, self._targets[chosen], weights
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # Two threads may both compute it: the result is the same either way.
@@ -96,12 +94,6 @@ class TrainingFeed(keras.utils.PyDataset):
             cached = (epoch, rng.permutation(len(self._split)))
             self._order_of_epoch = cached
         return cached[1]
-
-
-def _targets(classes: int, label_smoothing: float) -> npt.NDArray[np.float32]:
-    """Returns the target distribution of each class, float32 (classes, classes)."""
-    hard = np.eye(classes, dtype=np.float32)
-    return hard * (1 - label_smoothing) + np.float32(label_smoothing / classes)
 
 
 def _class_weights(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ from train.architectures import build_model
 from train.checkpoint import Progress
 from train.config import TrainConfig
 from train.dataset import Dataset
+from train.distill import keep_targets, kept_targets, trained_on, training_targets
 from train.epoch_end import EpochEnd
 from train.feed import TrainingFeed
 from train.results import (
@@ -24,7 +24,7 @@ from train.results import (
     record_calibration,
     write_results,
 )
-from train.run_folder import RunFolder, model_path
+from train.run_folder import RunFolder, labels_beside, model_path
 
 POLICIES = {
     "float32": "float32",
@@ -71,23 +71,20 @@ def fit(
         FerEdgeError: The loss is no longer finite, or nothing can be continued.
     """
     keras.utils.set_random_seed(config.seed)
-    size = {"size_px": data.size_px, "channels": CHANNELS[data.colour]}
-    kept = build_model(config.arch, classes=len(data.labels), **size)
-    keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])
-    try:
-        model = build_model(config.arch, classes=len(data.labels), **size)
-    finally:
-        keras.mixed_precision.set_dtype_policy("float32")
-    progress = checkpoint.load_progress(run.checkpoint) if resume else Progress()
+    model, kept = _networks(config, data)
+    progress = _progress_of(run) if resume else Progress()
     if config.start_from and not progress.epoch:
         copied = start_from(model, config.start_from, data.labels)
         print(f"begins with the weights of {config.start_from}: {copied} layers")
+    targets = (
+        kept_targets(config, data, run) if resume else training_targets(config, data)
+    )
+    images, answers = trained_on(data, targets)
     feed = TrainingFeed(
-        data.train,
+        images,
         config.batch_size,
-        classes=len(data.labels),
+        targets=answers,
         augmentation=config.augmentation,
-        label_smoothing=config.label_smoothing,
         class_weights=config.class_weights,
         seed=config.seed,
         first_epoch=progress.epoch,
@@ -100,14 +97,42 @@ def fit(
         checkpoint.publish_best(run.checkpoint, run.model, progress)
     else:
         run.clear()  # of an earlier run: only now is it certain that this one can be
+        if config.has_soft_targets:
+            keep_targets(targets, run)
     run.write_json(run.config, record)
     write_text(run.path / "architecture.json", kept.to_json(indent=1))
     record_calibration(run, data, config)
     epochs = EpochEnd(config, data, run, progress=progress, kept=kept)
     finished = _fit_interruptibly(model, feed, config, progress.epoch, epochs)
     if epochs.progress.best_epoch:
-        write_results(config, data, run, epochs.progress)
+        left_out = len(data.train) - len(images)
+        write_results(config, data, run, epochs.progress, left_out=left_out)
     return Outcome(epochs.progress, finished)
+
+
+def _networks(config: TrainConfig, data: Dataset) -> tuple[keras.Model, keras.Model]:
+    """Returns the network to train, and its float32 twin, which is kept."""
+    shape: dict[str, int] = {
+        "size_px": data.size_px,
+        "channels": CHANNELS[data.colour],
+        "classes": len(data.labels),
+    }
+    kept = build_model(config.arch, **shape)
+    keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])
+    try:
+        return build_model(config.arch, **shape), kept
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+
+
+def _progress_of(run: RunFolder) -> Progress:
+    progress = checkpoint.load_progress(run.checkpoint)
+    if run.model.exists() and not progress.epoch:
+        raise RunError(
+            f"{run.path} has a model, but no checkpoint any more to continue it from:"
+            f" begin a new run with its weights, --from {run.path}"
+        )
+    return progress
 
 
 def start_from(model: keras.Model, source: str, labels: Sequence[str]) -> int:
@@ -130,7 +155,7 @@ def start_from(model: keras.Model, source: str, labels: Sequence[str]) -> int:
         given = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(f"cannot start from {path}: {error}") from error
-    same_labels = _labels_beside(path) == list(labels)
+    same_labels = labels_beside(path) == list(labels)
     copied = 0
     for ours, theirs in zip(model.layers, given.layers, strict=False):
         shapes = [weight.shape for weight in ours.weights]
@@ -142,14 +167,6 @@ def start_from(model: keras.Model, source: str, labels: Sequence[str]) -> int:
     if not copied:
         raise RunError(f"cannot start from {path}: no layer of {model.name} fits")
     return copied
-
-
-def _labels_beside(model: Path) -> list[str] | None:
-    run = RunFolder(model.parent)
-    if not run.metrics.is_file():
-        return None
-    labels = run.read_json(run.metrics).get("labels")
-    return labels if isinstance(labels, list) else None
 
 
 def _fit_interruptibly(

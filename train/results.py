@@ -69,9 +69,22 @@ def record_calibration(run: RunFolder, data: Dataset, config: TrainConfig) -> No
 
 
 def write_results(
-    config: TrainConfig, data: Dataset, run: RunFolder, progress: Progress
+    config: TrainConfig,
+    data: Dataset,
+    run: RunFolder,
+    progress: Progress,
+    *,
+    left_out: int = 0,
 ) -> None:
-    """Measures the kept model and writes ``metrics.json`` and both pictures."""
+    """Measures the kept model and writes ``metrics.json`` and both pictures.
+
+    Args:
+        config: What the run did.
+        data: The images.
+        run: Where the best model is, and the results go.
+        progress: How far the run came.
+        left_out: Number of training images that it was not trained on.
+    """
     model = keras.models.load_model(run.model, safe_mode=True)
     splits = {
         name: data.split(name)
@@ -95,7 +108,7 @@ def write_results(
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "temperature": round(temperature, 4),
-        "data": data_record(data),
+        "data": {**data_record(data), "left_out": left_out},
         "versions": versions(),
         "git_revision": run.read_json(run.config).get("git_revision", ""),
         **figures,

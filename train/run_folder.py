@@ -88,7 +88,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes what an earlier run of this name left; other files are kept."""
-        for pattern in ("progress.json", "epoch-*.weights.h5", "best-*.keras"):
+        for pattern in (
+            "progress.json",
+            "targets.npy",
+            "epoch-*.weights.h5",
+            "best-*.keras",
+        ):
             for old in self.checkpoint.glob(pattern):
                 old.unlink()
         for name in LEFT_BY_A_RUN:
@@ -205,6 +210,15 @@ def model_path(source: str) -> Path:
     if not path.is_file():
         raise RunError(f"expected a run or a .keras file, got {source!r}: no {path}")
     return path
+
+
+def labels_beside(model: Path) -> list[str] | None:
+    """Returns the class names of the run a model file lies in, if it lies in one."""
+    run = RunFolder(model.parent)
+    if not run.metrics.is_file():
+        return None
+    labels = run.read_json(run.metrics).get("labels")
+    return labels if isinstance(labels, list) else None
 
 
 def _last_written(config: Path) -> float:

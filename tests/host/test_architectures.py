@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import FerEdgeError
+from train.config import ARCHITECTURE_NAMES
 from train.quiet_start import start_keras
 
 start_keras()
@@ -12,6 +13,8 @@ from keras import layers  # noqa: E402
 
 from train.architectures import ARCHITECTURES, build_model, count_macs  # noqa: E402
 
+# Shapes compared at equal cost: residual, plain, shallow and wide, small early.
+COMPARED = ("fer_resnet", "fer_plain", "fer_wide", "fer_lowres")
 FER = {"size_px": 48, "channels": 1, "classes": 7}
 
 
@@ -24,6 +27,10 @@ def networks():
     ("name", "parameters", "macs"),
     [
         ("fer_resnet", 1.32e6, 58.5e6),
+        ("fer_plain", 1.14e6, 58.2e6),
+        ("fer_wide", 1.11e6, 58.8e6),
+        ("fer_lowres", 0.847e6, 57.7e6),
+        ("fer_small", 0.240e6, 24.2e6),
         ("notebook_cnn", 3.66e6, 238e6),
     ],
 )
@@ -33,10 +40,20 @@ def test_size_is_what_the_documentation_states(networks, name, parameters, macs)
     assert count_macs(model) == pytest.approx(macs, rel=0.005)
 
 
-def test_default_network_fits_the_board(networks):
-    model = networks["fer_resnet"]
+@pytest.mark.parametrize("name", COMPARED)
+def test_compared_network_fits_the_board(networks, name):
+    model = networks[name]
     assert model.count_params() <= 1.5e6
     assert count_macs(model) <= 60e6
+
+
+def test_compared_networks_cost_the_same(networks):
+    macs = [count_macs(networks[name]) for name in COMPARED]
+    assert max(macs) / min(macs) < 1.03
+
+
+def test_small_network_fits_the_smallest_boards(networks):
+    assert count_macs(networks["fer_small"]) <= 25e6
 
 
 def test_macs_of_a_small_network_are_those_counted_by_hand():
@@ -81,8 +98,8 @@ def test_any_image_set_is_taken(name, size_px, channels, classes):
     assert model.output_shape == (None, classes)
 
 
-@pytest.mark.parametrize("name", ["fer_resnet"])
-def test_default_network_has_no_layer_that_quantizes_badly(networks, name):
+@pytest.mark.parametrize("name", [*COMPARED, "fer_small"])
+def test_network_has_no_layer_that_quantizes_badly(networks, name):
     plain = (
         layers.InputLayer,
         layers.Rescaling,
@@ -90,11 +107,16 @@ def test_default_network_has_no_layer_that_quantizes_badly(networks, name):
         layers.BatchNormalization,
         layers.ReLU,
         layers.Add,
+        layers.MaxPooling2D,
         layers.GlobalAveragePooling2D,
         layers.Dropout,
         layers.Dense,
     )
     assert all(type(layer) in plain for layer in networks[name].layers)
+
+
+def test_command_line_offers_every_network():
+    assert set(ARCHITECTURE_NAMES) == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", ["", "resnet50", "FER_RESNET"])

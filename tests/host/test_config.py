@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.errors import RunError
+from edge_runtime.errors import FerEdgeError, RunError
 from train.augment import Augmentation
-from train.config import RECIPES, TrainConfig
+from train.config import TrainConfig
+from train.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_survives_json(name):
-    written = json.loads(json.dumps(RECIPES[name].to_dict()))
-    assert TrainConfig.from_dict(written) == RECIPES[name]
+    config = RECIPES[name].config
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @given(
@@ -24,6 +25,7 @@ def test_recipe_survives_json(name):
         data=st.text(),
         epochs=st.integers(1, 1000),
         learning_rate=st.floats(0, 10, exclude_min=True),
+        teachers=st.lists(st.text(), max_size=3).map(tuple),
         size_px=st.none() | st.integers(16, 224),
         augmentation=st.builds(Augmentation, rotation_deg=st.floats(0, 90)),
         seed=st.integers(0, 2**32 - 1),
@@ -53,8 +55,35 @@ def test_configuration_cannot_be_changed_by_accident():
 
 
 def test_notebook_recipe_is_the_origin_projects():
-    recipe = RECIPES["notebook"]
+    recipe = RECIPES["notebook"].config
     assert (recipe.arch, recipe.optimizer) == ("notebook_cnn", "adam")
     assert recipe.learning_rate == 1e-4
     assert recipe.augmentation.rotation_deg == 20
     assert recipe.augmentation.flip
+
+
+def test_released_recipe_leaves_two_fifths_of_the_target_to_the_label():
+    recipe = RECIPES["released"].config
+    assert recipe.precision == "bfloat16"
+    assert 1 - recipe.teacher_share - recipe.soft_label_share == pytest.approx(0.4)
+
+
+def test_shares_add_up_only_where_they_are_used():
+    shares = {"teacher_share": 0.6, "soft_label_share": 0.6}
+    assert TrainConfig(teachers=("one",), **shares).teacher_share == 0.6
+    assert TrainConfig(soft_labels="votes.csv", **shares).soft_label_share == 0.6
+    with pytest.raises(FerEdgeError, match=r"below 1 together, got 1\.2"):
+        TrainConfig(teachers=("one",), soft_labels="votes.csv", **shares)
+
+
+@pytest.mark.parametrize("field", ["teacher_share", "soft_label_share"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_share_that_is_none_is_refused(field, value):
+    flag = f"--{field.replace('_', '-')} in"
+    with pytest.raises(FerEdgeError, match=flag):
+        TrainConfig(**{field: value})
+
+
+def test_category_to_drop_needs_votes():
+    with pytest.raises(FerEdgeError, match="--soft-labels with --drop-category"):
+        TrainConfig(drop_category="NF")

@@ -185,22 +185,24 @@ def test_bfloat16_trains_and_the_saved_model_is_float32(data, tmp_path):
 # --- ends that were not planned ----------------------------------------------------
 
 
-def start(data, run, *, epochs):
-    """Starts ``python -m train`` and returns it once epoch 1 is reported."""
-    command = [
-        sys.executable,
-        "-m",
-        "train",
-        *flags(data, run, epochs=epochs, arch="mini_xception"),
-    ]
-    process = subprocess.Popen(
-        command,
+def begin(data, run, *more, epochs):
+    """Starts ``python -m train`` as a user does."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "train"),
+            *flags(data, run, *more, epochs=epochs, arch="fer_wide"),
+        ],
         cwd=run.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start(data, run, *, epochs):
+    """Starts ``python -m train`` and returns it once epoch 1 is reported."""
+    process = begin(data, run, epochs=epochs)
     for line in process.stdout:
         if line.startswith("epoch   1/"):
             return process
@@ -229,6 +231,46 @@ def test_killed_run_resumes_and_loses_no_epoch(more_data, tmp_path):
     assert metrics["epochs"] == 4
     # The kept model is the best of all epochs, those before the kill included.
     assert metrics["validation"]["accuracy"] == pytest.approx(after["best_accuracy"])
+
+
+def votes_file(folder, data):
+    """Votes of ten raters for every training image; two images are called nothing."""
+    path = folder / "votes.csv"
+    lines = ["file,dots,lines,waves,nothing"]
+    for number, image in enumerate(sorted(data.glob("train/*/*.png"))):
+        own = CLASSES.index(image.parent.name)
+        votes = [7 if own == k else 1 for k in range(3)] + [1]
+        votes = [2, 1, 1, 6] if number in (5, 50) else votes
+        lines.append(f"{image.relative_to(data)},{','.join(map(str, votes))}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_run_killed_in_its_first_epoch_needs_teacher_and_votes_no_more(
+    more_data, finished, tmp_path
+):
+    run, teacher = tmp_path / "run", Path(shutil.copytree(finished, tmp_path / "big"))
+    votes = votes_file(tmp_path, more_data)
+    more = ["--teacher", str(teacher), "--soft-labels", str(votes)]
+    more += ["--drop-category", "nothing"]
+    process = begin(more_data, run, *more, epochs=2)
+    ready = run / "calibration.json"  # the last file before the first step
+    deadline = time.monotonic() + SECONDS
+    while not ready.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    out, _ = process.communicate(timeout=SECONDS)
+    assert ready.exists(), out
+    assert not (run / "model.keras").exists()
+    targets = np.load(run / "checkpoint" / "targets.npy")
+    shutil.rmtree(teacher)
+    votes.unlink()
+    assert main(["--resume", str(run)]) == 0
+    assert [row["epoch"] for row in history(run)] == ["1", "2"]
+    assert read(run, "metrics.json")["data"]["left_out"] == 2
+    kept = np.load(run / "checkpoint" / "targets.npy")
+    assert np.array_equal(kept, targets, equal_nan=True)
 
 
 def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
@@ -301,6 +343,38 @@ def test_resume_of_a_damaged_checkpoint_says_so(copied, capsys):
     (copied / "checkpoint" / "progress.json").write_text("{")
     assert main(["--resume", str(copied)]) == 2
     assert "progress.json" in one_error_line(capsys)
+
+
+def test_run_without_its_checkpoint_is_not_begun_anew(copied, capsys):
+    """It may be deleted, and a finished model must not be lost by --resume."""
+    model = (copied / "model.keras").read_bytes()
+    shutil.rmtree(copied / "checkpoint")
+    assert main(["--resume", str(copied)]) == 2
+    assert "no checkpoint any more" in one_error_line(capsys)
+    assert (copied / "model.keras").read_bytes() == model
+
+
+def test_foreign_teacher_is_refused_before_anything_is_written(
+    finished, data, tmp_path, capsys
+):
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    for split in ("train", "val"):
+        (other / split / "waves").rename(other / split / "zebras")
+    run = tmp_path / "run"
+    assert main(flags(other, run, "--teacher", str(finished))) == 2
+    assert "expected the classes dots, lines, zebras" in one_error_line(capsys)
+    assert not run.exists()
+
+
+def test_foreign_teacher_leaves_the_run_that_force_would_replace(
+    copied, data, tmp_path, capsys
+):
+    (tmp_path / "teacher.keras").write_bytes(b"no zip")
+    before = {path.name: path.stat().st_mtime_ns for path in copied.iterdir()}
+    foreign = ("--teacher", str(tmp_path / "teacher.keras"), "--force")
+    assert main(flags(data, copied, *foreign)) == 2
+    assert "cannot load the teacher" in one_error_line(capsys)
+    assert {p.name: p.stat().st_mtime_ns for p in copied.iterdir()} == before
 
 
 def test_existing_name_is_refused_without_force(copied, data, capsys):

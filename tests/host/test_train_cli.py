@@ -1,5 +1,6 @@
 """What a user can give wrongly: one line, exit code 2, and no run folder."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from train.__main__ import main
+from train.__main__ import config_of, main
+from train.arguments import build_parser
+from train.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,8 +132,22 @@ def test_bad_images_print_no_traceback(tmp_path, name):
         (["--resume"], "no run in runs/ yet"),
         (["--resume", "nothing"], "no config.json there"),
         (["--validation-frac", "0.9"], "--validation-frac"),
+        (["--teacher", "nobody"], "no config.json there"),
+        (["--teacher", "gone.keras"], "expected a run or a .keras file"),
+        (["--soft-labels", "gone.csv"], "gone.csv"),
+        (["--drop-category", "NF"], "--soft-labels"),
+        (["--teacher-share", "1"], "--teacher-share"),
     ],
-    ids=["no-run", "no-such-run", "share"],
+    ids=[
+        "no-run",
+        "no-such-run",
+        "share",
+        "no-teacher-run",
+        "no-teacher-file",
+        "no-votes",
+        "category-without-votes",
+        "teacher-share",
+    ],
 )
 def test_impossible_request_is_one_line(workplace, tmp_path, capsys, arguments, part):
     for label in ("cat", "dog"):
@@ -158,8 +175,40 @@ def test_value_out_of_range_is_named(capsys, flag, value):
     assert flag in capsys.readouterr().err
 
 
-def test_help_shows_examples(capsys):
+def config_from(*arguments):
+    return config_of(vars(build_parser().parse_args(arguments)))
+
+
+def test_flags_change_single_values_of_the_recipe():
+    config = config_from("--recipe", "quick", "--epochs", "3", "--teacher", "a")
+    expected = RECIPES["quick"].config
+    assert config == dataclasses.replace(expected, epochs=3, teachers=("a",))
+
+
+def test_several_teachers_are_taken():
+    assert config_from("--teacher", "a", "--teacher", "b").teachers == ("a", "b")
+
+
+def test_mirroring_alone_is_switched_off():
+    recipe = RECIPES["quick"].config
+    unmirrored = dataclasses.replace(recipe.augmentation, flip=False)
+    assert config_from("--recipe", "quick", "--no-flip").augmentation == unmirrored
+    assert config_from("--recipe", "quick").augmentation == recipe.augmentation
+
+
+def help_text(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0
-    assert "python -m train --resume" in capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+def test_help_shows_examples(capsys):
+    assert "python -m train --resume" in help_text(capsys)
+
+
+def test_help_says_what_each_recipe_is_for(capsys):
+    words = help_text(capsys).partition("recipes (")[2].split()
+    for name, recipe in RECIPES.items():
+        begin = [name, *recipe.purpose.split()]
+        assert begin in [words[i : i + len(begin)] for i in range(len(words))]

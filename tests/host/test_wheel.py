@@ -57,3 +57,20 @@ def test_wheel_contains_every_module_of_the_runtime(members):
 def test_wheel_has_the_command(members):
     (entries,) = [name for name in members if name.endswith("entry_points.txt")]
     assert entries.startswith("fer_edge-")
+
+
+def test_wheel_contains_the_released_models(members):
+    models = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "edge_runtime" / "models").glob("*.tflite")
+    }
+    if not models:
+        pytest.skip("this version has no released model yet")
+    assert models <= set(members)
+
+
+def test_wheel_has_the_files_of_the_web_page(members):
+    folder = ROOT / "edge_runtime" / "web" / "static"
+    files = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
+    assert "edge_runtime/web/static/index.html" in files
+    assert files <= set(members)

@@ -1,0 +1,54 @@
+"""What the networks are built of: layers that quantize without loss.
+
+Convolution, BatchNorm directly after it (it folds into the convolution), ReLU,
+addition. No activation but ReLU, no attention, no bias that BatchNorm has already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import layers
+
+Tensor = Any  # a symbolic Keras tensor; Keras ships no types for it
+
+
+def conv_bn_relu(x: Tensor, filters: int, kernel: int, *, stride: int = 1) -> Tensor:
+    """Returns convolution, BatchNorm and ReLU of (N, H, W, C), padded to its size."""
+    return layers.ReLU()(conv_bn(x, filters, kernel, stride=stride))
+
+
+def conv_bn(x: Tensor, filters: int, kernel: int, *, stride: int = 1) -> Tensor:
+    """Returns convolution and BatchNorm of (N, H, W, C), for use before an addition."""
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+    )(x)
+    return layers.BatchNormalization(momentum=0.9)(x)
+
+
+def separable_bn(x: Tensor, filters: int) -> Tensor:
+    """Returns depthwise 3x3, pointwise convolution and BatchNorm of (N, H, W, C)."""
+    x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization()(x)
+
+
+def residual(x: Tensor, filters: int, *, stride: int = 1) -> Tensor:
+    """Returns ReLU(x + two 3x3 convolutions of x), the block of He et al. (2015).
+
+    Args:
+        x: float32 (N, H, W, C).
+        filters: Channels of the result; where they or the size change, the shortcut
+            is a 1x1 convolution with BatchNorm.
+        stride: 2 halves height and width.
+    """
+    shortcut = x
+    if stride != 1 or x.shape[-1] != filters:
+        shortcut = conv_bn(x, filters, 1, stride=stride)
+    x = conv_bn_relu(x, filters, 3, stride=stride)
+    x = conv_bn(x, filters, 3)
+    return layers.ReLU()(layers.Add()([x, shortcut]))

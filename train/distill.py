@@ -1,0 +1,196 @@
+"""Targets that say more than one label: teachers' answers and raters' votes.
+
+After Hinton et al., "Distilling the knowledge in a neural network" (2015): the student
+learns from a mixture of the label, the mean answer of its teachers, and (Lopez-Paz et
+al., "Unifying distillation and privileged information", 2016) what raters who are not
+there at run time said. All of it is computed once before training and kept, so a run
+with teachers costs no more per epoch than one without.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from edge_runtime.errors import DatasetError, RunError
+from edge_runtime.files import replacing
+from train.config import TrainConfig
+from train.dataset import Dataset
+from train.results import predict_logits
+from train.run_folder import RunFolder, labels_beside, model_path
+from train.soft_labels import label_distribution, mostly_voted, read_votes
+from train.splits import Split
+
+TARGETS = "targets.npy"
+Targets = npt.NDArray[np.float32]
+
+
+def training_targets(config: TrainConfig, data: Dataset) -> Targets:
+    """Returns what the network is to answer on each training image.
+
+    ``(1 - t - s) * label + t * teachers + s * votes`` with the shares
+    ``config.teacher_share`` and ``config.soft_label_share``; the label is smoothed as
+    ``config.label_smoothing`` says. An image without votes leaves their share to its
+    label.
+
+    Args:
+        config: Names the teachers and the votes.
+        data: The images.
+
+    Returns:
+        float32 (N, classes). Rows sum to 1; rows of NaN are images that
+        ``config.drop_category`` leaves out.
+
+    Raises:
+        FerEdgeError: A teacher or the votes are missing, or of other images, inputs
+            or classes.
+    """
+    labels, classes = data.train.labels, len(data.labels)
+    shared: list[tuple[float, Targets]] = []
+    dropped = np.zeros(len(labels), dtype=bool)
+    if config.soft_labels:
+        votes = read_votes(config.soft_labels, data.train.names)
+        distribution = label_distribution(votes, labels, classes)
+        shared.append((config.soft_label_share, distribution))
+        if config.drop_category:
+            dropped = mostly_voted(votes, config.drop_category)
+    if config.teachers:
+        shared.append((config.teacher_share, teacher_answers(config, data)))
+    targets = mix(hard_targets(labels, classes, config.label_smoothing), shared)
+    targets[dropped] = np.nan
+    return targets
+
+
+def trained_on(data: Dataset, targets: Targets) -> tuple[Split, Targets]:
+    """Returns the training images that are not left out, and their targets.
+
+    Args:
+        data: The images.
+        targets: float32 (N, classes), a row of NaN for an image to leave out.
+
+    Raises:
+        DatasetError: A class would have no image left.
+    """
+    kept = np.flatnonzero(~np.isnan(targets).any(axis=1))
+    left = np.bincount(data.train.labels[kept], minlength=len(data.labels))
+    if not left.all():
+        raise DatasetError(
+            f"--drop-category leaves no training image of {data.labels[left.argmin()]}"
+        )
+    if len(kept) == len(data.train):
+        return data.train, targets
+    print(f"left out by the raters' votes: {len(data.train) - len(kept):,} images")
+    return data.train.take(kept), targets[kept]
+
+
+def kept_targets(config: TrainConfig, data: Dataset, run: RunFolder) -> Targets:
+    """Returns the targets a run began with, even where a teacher is gone since.
+
+    Raises:
+        RunError: They are missing or damaged.
+    """
+    if not config.has_soft_targets:
+        return training_targets(config, data)
+    path = run.checkpoint / TARGETS
+    try:
+        targets: Targets = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{run.path} cannot be continued: {error}") from error
+    if targets.shape != (len(data.train), len(data.labels)):
+        raise RunError(f"{run.path} cannot be continued: {path} is of other images")
+    return targets
+
+
+def keep_targets(targets: Targets, run: RunFolder) -> None:
+    """Writes the targets into the run's checkpoint, complete or not at all."""
+    run.checkpoint.mkdir(parents=True, exist_ok=True)
+    with replacing(run.checkpoint / TARGETS) as temporary, temporary.open("wb") as file:
+        np.save(file, targets, allow_pickle=False)
+
+
+def hard_targets(
+    labels: npt.NDArray[np.int64], classes: int, label_smoothing: float
+) -> Targets:
+    """Returns the labels as distributions, float32 (N, classes), smoothed."""
+    one_hot = np.eye(classes, dtype=np.float32)[labels]
+    return one_hot * (1 - label_smoothing) + np.float32(label_smoothing / classes)
+
+
+def mix(hard: Targets, shared: Sequence[tuple[float, Targets]]) -> Targets:
+    """Returns the labels mixed with other distributions.
+
+    Args:
+        hard: float32 (N, classes).
+        shared: Pairs of a share in [0, 1] and distributions float32 (N, classes);
+            a row of NaN leaves its share to the label. The shares add up to at most 1.
+    """
+    result = hard.astype(np.float64)
+    for share, distribution in shared:
+        known = ~np.isnan(distribution).any(axis=1)
+        result[known] += share * (distribution[known].astype(np.float64) - hard[known])
+    return result.astype(np.float32)
+
+
+def teacher_answers(config: TrainConfig, data: Dataset) -> Targets:
+    """Returns the teachers' mean answer on each training image, float32 (N, classes).
+
+    Each teacher's logits are averaged over the image and its mirror image, if the run
+    mirrors its images at all; then the probabilities over the teachers.
+
+    Args:
+        config: Names the teachers: runs or ``.keras`` files.
+        data: The images to answer on.
+
+    Raises:
+        RunError: A teacher is missing, or of another input or other classes.
+    """
+    models = [load_teacher(model_path(one), data) for one in config.teachers]
+    views = [data.train]
+    if config.augmentation.flip:
+        mirrored = data.train.images[:, :, ::-1]
+        views.append(dataclasses.replace(data.train, images=mirrored))
+    answers = np.zeros((len(data.train), len(data.labels)))
+    for teacher, model in zip(config.teachers, models, strict=True):
+        print(f"teacher {teacher}: answers on {len(data.train):,} training images")
+        logits = np.mean([predict_logits(model, view) for view in views], axis=0)
+        answers += softmax(logits, axis=1) / len(models)
+    return answers.astype(np.float32)
+
+
+def load_teacher(path: Path, data: Dataset) -> keras.Model:
+    """Returns a teacher that takes these images, knows these classes, answers logits.
+
+    Raises:
+        RunError: It does not, or it cannot be loaded.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its parsers raise
+        raise RunError(f"cannot load the teacher {path}: {error}") from error
+    takes, answers = model.input_shape, model.output_shape
+    wanted = (None, *data.train.images.shape[1:])
+    if takes != wanted:
+        raise RunError(f"teacher {path}: expected an input of {wanted}, got {takes}")
+    ours = list(data.labels)
+    labels = labels_beside(path) or ours
+    if answers != (None, len(ours)) or labels != ours:
+        raise RunError(
+            f"teacher {path}: expected the classes {', '.join(ours)} in this order,"
+            f" got {', '.join(labels) if labels != ours else f'{answers[-1]} classes'}"
+        )
+    if not _ends_in_logits(model):
+        raise RunError(f"teacher {path}: expected logits, got probabilities")
+    return model
+
+
+def _ends_in_logits(model: keras.Model) -> bool:
+    last = model.layers[-1]
+    linear = keras.activations.linear
+    softmax_layer = isinstance(last, keras.layers.Softmax)
+    return not softmax_layer and getattr(last, "activation", linear) is linear
