@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import FALLBACK_FPS, CaptureSource, open_source, usable
+from edge_runtime.sources import open_source, usable
+from edge_runtime.sources.arguments import add_source_arguments, open_source_for
 
 
 def write_video(path: Path, frames: int, *, fps: float = 10.0) -> Path:
@@ -26,26 +28,6 @@ def write_video(path: Path, frames: int, *, fps: float = 10.0) -> Path:
 def write_picture(path: Path, value: int = 100) -> Path:
     cv2.imwrite(str(path), np.full((20, 30, 3), value, np.uint8))
     return path
-
-
-class Camera:
-    """A camera that gives what it is told to, then nothing."""
-
-    def __init__(self, *images: object) -> None:
-        self.images = list(images)
-        self.released = False
-
-    def get(self, _: int) -> float:
-        return 0.0
-
-    def read(self) -> tuple[bool, object]:
-        return (True, self.images.pop(0)) if self.images else (False, None)
-
-    def grab(self) -> bool:
-        return self.read()[0]
-
-    def release(self) -> None:
-        self.released = True
 
 
 GOOD = np.zeros((4, 6, 3), np.uint8)
@@ -139,11 +121,68 @@ def test_cut_video_and_video_without_a_frame_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no/such.mp4", "x" * 5000, "rtsp://camera/stream"], ids=len
+    "text", ["", "no/such.mp4", "x" * 5000, "ftp://camera/stream", "no*.png"], ids=len
 )
 def test_what_does_not_exist_is_an_error(text: str) -> None:
     with pytest.raises(SourceError, match="expected"), open_source(text):
         pass
+
+
+def test_pattern_names_pictures_in_order_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("b/2.png", "b/1.jpg", "3.png"):
+        write_picture(tmp_path / name)
+    (tmp_path / "b" / "notes.txt").write_text("no picture")
+    with open_source(str(tmp_path / "**" / "[12]*")) as source:
+        assert [frame.name for frame in source] == ["1.jpg", "2.png"]
+    assert (source.live, source.dropped, source.reopened) == (False, 0, 0)
+
+
+def test_file_whose_name_looks_like_a_pattern_is_opened(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "face[1].png")
+    with open_source(str(path)) as source:
+        assert len(list(source)) == 1
+
+
+def test_frame_of_a_file_has_no_time_of_capture(tmp_path: Path) -> None:
+    with open_source(str(write_video(tmp_path / "clip.avi", 2))) as source:
+        assert [frame.captured_s for frame in source] == [0.0, 0.0]
+
+
+def parsed(*flags: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_source_arguments(parser)
+    return parser.parse_args(flags)
+
+
+def test_flags_reach_the_source(tmp_path: Path) -> None:
+    flags = ("--source", "fake:scene?clock=virtual", "--size", "64x48", "--fps", "10")
+    with open_source_for(parsed(*flags, "--every", "2")) as source:
+        frames = iter(source)
+        times = [next(frames).timestamp_s for _ in range(3)]
+        assert next(frames).image.shape == (48, 64, 3)
+    assert (source.fps, times) == (5.0, [0.0, 0.2, 0.4])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--size", "640"),
+        ("--size", "0x480"),
+        ("--fps", "0"),
+        ("--fps", "nan"),
+        ("--pixel-format", "h264"),
+        ("--stall-after", "0"),
+        ("--reopen-limit", "-1"),
+    ],
+    ids=" ".join,
+)
+def test_flag_out_of_range_is_refused(
+    flags: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(*flags)
+    assert flags[0] in capsys.readouterr().err
 
 
 def test_empty_folder_and_folder_of_broken_pictures_are_errors(tmp_path: Path) -> None:
@@ -175,26 +214,6 @@ def test_device_that_is_no_camera_is_an_error(
     with pytest.raises(SourceError, match="/dev/null"), open_source("/dev/null"):
         pass
     assert capfd.readouterr().err == ""
-
-
-def test_camera_that_misses_frames_goes_on() -> None:
-    empty = np.zeros((0, 6, 3), np.uint8)
-    other_shape = np.zeros((8, 2, 3), np.uint8)
-    camera = Camera(GOOD, None, empty, GOOD.astype(np.float32), other_shape)
-    source = CaptureSource(camera, "0", "camera")  # type: ignore[arg-type]
-    frames = iter(source)
-    assert [next(frames).image.shape for _ in range(2)] == [(4, 6, 3), (8, 2, 3)]
-    assert source.skipped == 3
-    assert source.fps == FALLBACK_FPS
-    with pytest.raises(SourceError, match="stopped giving frames"):
-        next(frames)
-
-
-def test_camera_without_a_frame_is_released() -> None:
-    camera = Camera()
-    with pytest.raises(SourceError, match="gives no frame"):
-        CaptureSource(camera, "0", "camera")  # type: ignore[arg-type]
-    assert camera.released
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""A source without a thread: every picture, in order, whoever takes how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edge_runtime.errors import SourceError
+from edge_runtime.preprocess import Image
+from edge_runtime.sources.clock import VirtualClock
+from edge_runtime.sources.frames import Frame, Kind
+from edge_runtime.sources.settings import CameraSettings
+from edge_runtime.sources.supervisor import OpenReader, Supervisor
+
+
+class SteppedSource:
+    """A camera on virtual time: watched over like a live one, the same every time."""
+
+    kind: Kind = "camera"
+    live = False
+    dropped = 0
+
+    def __init__(
+        self,
+        open_reader: OpenReader,
+        name: str,
+        *,
+        settings: CameraSettings | None = None,
+        every: int = 1,
+        frame_count: int | None = None,
+    ) -> None:
+        """Opens it and reads its first picture.
+
+        Args:
+            open_reader: Opens it; called again after each loss.
+            name: What messages and frames call it.
+            settings: How long faults are borne, in virtual time.
+            every: Take each n-th picture only.
+            frame_count: Frames it will yield, where that is known.
+
+        Raises:
+            SourceError: It cannot be opened, or gives no picture.
+        """
+        self.name, self.frame_count, self._every = name, frame_count, every
+        self._supervisor = Supervisor(open_reader, name, settings or CameraSettings())
+        self._pictures = self._supervisor.pictures(VirtualClock())
+        first = next(self._pictures, None)
+        if first is None:
+            raise SourceError(f"expected pictures from {name!r}, got none")
+        self._first: tuple[Image, float] = first
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of virtual time."""
+        return self._supervisor.fps / self._every
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that were missed or not usable."""
+        return self._supervisor.skipped
+
+    @property
+    def reopened(self) -> int:
+        """How often it came back after a freeze or a loss."""
+        return self._supervisor.recovery.reopened
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields all of its frames."""
+        started_s = self._first[1]
+        for index, (image, at_s) in enumerate(self._all()):
+            if index % self._every == 0:
+                yield Frame(image, index, round(at_s - started_s, 6), self.name)
+
+    def close(self) -> None:
+        """Closes it."""
+        self._pictures.close()
+
+    def _all(self) -> Iterator[tuple[Image, float]]:
+        yield self._first
+        yield from self._pictures
