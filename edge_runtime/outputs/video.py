@@ -1,61 +1,27 @@
-"""Where answers go: JSON lines, an annotated video or picture, a window, a summary."""
+"""Annotated frames as a video or a picture that appears when it is complete."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections import Counter
+import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from typing import Any, Protocol, TextIO
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from edge_runtime.errors import MissingDependencyError, OutputError
+from edge_runtime.errors import OutputError
 from edge_runtime.files import replacing
-from edge_runtime.pipeline import FrameResult
 from edge_runtime.preprocess import Image
 from edge_runtime.quiet import quiet_stderr
 from edge_runtime.sources import PICTURE_SUFFIXES, Source
 
-FRAME_SCHEMA = "fer-edge/frame/1"
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+SPARE_BYTES = 32 * 2**20  # left free on the disk for everybody else
+_FRAMES_PER_LOOK = 30
 _PROBE_WH = (64, 64)
-_QUIT_KEYS = {ord("q"), 27}  # q and Escape
-
-
-def frame_document(result: FrameResult) -> dict[str, Any]:
-    """Returns the answer for a frame as JSON-ready values, times in ms and s."""
-    faces = [
-        {
-            "box": list(face.box_xywh),
-            "score": round(face.score, 4),
-            "label": face.label,
-            "confidence": round(face.confidence, 6),
-            "probabilities": {k: round(p, 6) for k, p in face.probabilities.items()},
-        }
-        for face in result.faces
-    ]
-    return {
-        "schema": FRAME_SCHEMA,
-        "frame": result.index,
-        "time_s": round(result.timestamp_s, 4),
-        "source": result.name,
-        "faces": faces,
-        "latency_ms": {
-            "detect": round(result.detect_ms, 3),
-            "classify": round(result.classify_ms, 3),
-        },
-    }
-
-
-def write_json_line(result: FrameResult, stream: TextIO) -> None:
-    """Writes one frame's answer as one line, at once."""
-    print(json.dumps(frame_document(result)), file=stream, flush=True)
 
 
 class ImageWriter(Protocol):
@@ -145,20 +111,29 @@ class VideoFile:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
+        self._lock = threading.Lock()  # closing waits for a frame in another thread
 
     def write(self, image: Image) -> None:
-        """Takes one uint8 (H, W, 3) BGR frame."""
-        if self._writer is None:
-            self._size_wh = (image.shape[1], image.shape[0])
-            self._writer = _make_video(self._path, self._fps, self._size_wh)
-        # OpenCV drops frames of another size without a word.
-        self._writer.write(fitted(image, self._size_wh))
-        self.count += 1
+        """Takes one uint8 (H, W, 3) BGR frame.
+
+        Raises:
+            OutputError: The disk is nearly full, or OpenCV cannot write this video.
+        """
+        with self._lock:
+            if self._writer is None:
+                self._size_wh = (image.shape[1], image.shape[0])
+                self._writer = _make_video(self._path, self._fps, self._size_wh)
+            if self.count % _FRAMES_PER_LOOK == 0:
+                _check_space(self._path)  # OpenCV does not say that a disk is full
+            # OpenCV drops frames of another size without a word.
+            self._writer.write(fitted(image, self._size_wh))
+            self.count += 1
 
     def close(self) -> None:
         """Finishes the file."""
-        if self._writer is not None:
-            self._writer.release()
+        with self._lock:
+            if self._writer is not None:
+                self._writer.release()
 
 
 class PictureFile:
@@ -198,6 +173,18 @@ def _make_video(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWr
     return writer
 
 
+def _check_space(path: Path) -> None:
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path.parent)!r}: {error}") from error
+    if free < SPARE_BYTES:
+        raise OutputError(
+            f"expected {SPARE_BYTES >> 20} MiB free in {str(path.parent)!r}, got"
+            f" {free >> 20}: the video ends here; make room, or write elsewhere"
+        )
+
+
 def fitted(image: Image, size_wh: tuple[int, int]) -> Image:
     """Returns the image in a frame of the given size, scaled, centred on black.
 
@@ -215,99 +202,3 @@ def fitted(image: Image, size_wh: tuple[int, int]) -> Image:
     small = cv2.resize(image, (wide, tall), interpolation=cv2.INTER_AREA)
     canvas[top : top + tall, left : left + wide] = small
     return canvas
-
-
-class Window:
-    """A window on the screen; q, Escape or its close button end the run."""
-
-    def __init__(self, title: str) -> None:
-        """Opens it.
-
-        Raises:
-            MissingDependencyError: This OpenCV was built without windows.
-            OutputError: There is no screen.
-        """
-        _check_screen()
-        self._title = title
-        try:
-            with quiet_stderr():
-                cv2.namedWindow(title, cv2.WINDOW_NORMAL)
-        except cv2.error as error:
-            raise OutputError(
-                "no window can be opened: leave out --display, use --output FILE"
-            ) from error
-
-    def show(self, image: Image) -> bool:
-        """Shows uint8 (H, W, 3) BGR and returns whether to go on."""
-        cv2.imshow(self._title, image)
-        key = cv2.waitKey(1) & 0xFF
-        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-        return visible and key not in _QUIT_KEYS
-
-    def close(self) -> None:
-        """Closes it."""
-        cv2.destroyAllWindows()
-
-
-def _check_screen() -> None:
-    build = cv2.getBuildInformation().splitlines()
-    if any(line.split()[:2] == ["GUI:", "NONE"] for line in build):
-        raise MissingDependencyError(
-            "--display needs an OpenCV with windows, got the headless one: run"
-            "  pip uninstall opencv-python-headless; pip install 'opencv-python<5'"
-            "  or use --output FILE"
-        )
-    # Without a screen the Qt in OpenCV's wheel ends the whole process.
-    screens = ("DISPLAY", "WAYLAND_DISPLAY")
-    if sys.platform == "linux" and not any(os.environ.get(one) for one in screens):
-        raise OutputError(
-            "--display needs a screen, got neither DISPLAY nor WAYLAND_DISPLAY:"
-            " run it in a desktop session, or use --output FILE"
-        )
-
-
-class Summary:
-    """What a run saw, in numbers."""
-
-    def __init__(self) -> None:
-        """Starts at zero."""
-        self.frames = 0
-        self.labels: Counter[str] = Counter()
-        self._detect_ms: list[float] = []
-        self._classify_ms: list[float] = []
-
-    def add(self, result: FrameResult) -> None:
-        """Counts one frame."""
-        self.frames += 1
-        self.labels.update(face.label for face in result.faces)
-        self._detect_ms.append(result.detect_ms)
-        if result.faces:
-            self._classify_ms.append(result.classify_ms)
-
-    def table(self, seconds: float, skipped: int = 0) -> str:
-        """Returns a table for people.
-
-        Args:
-            seconds: Wall time of the run.
-            skipped: Frames that could not be read.
-        """
-        faces = self.labels.total()
-        rows = [
-            ("frames", f"{self.frames}" + f" ({skipped} unreadable)" * bool(skipped))
-        ]
-        rows += [("faces", str(faces))]
-        rows += [
-            (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
-            for label, count in self.labels.most_common()
-        ]
-        rows += [
-            ("detect", _median_text(self._detect_ms, "a frame")),
-            ("classify", _median_text(self._classify_ms, "a frame with faces")),
-            ("rate", f"{self.frames / seconds:.1f} frames/s" if seconds else "-"),
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _median_text(values_ms: list[float], per: str) -> str:
-    return f"{median(values_ms):.2f} ms {per} (median)" if values_ms else "-"

@@ -1,0 +1,237 @@
+"""Answers to an MQTT broker: availability, a state each second, every event.
+
+paho's thread talks to the broker; the loop only hands messages over. While there is no
+broker events wait, ``MOST_EVENTS`` of them, and the state does not: the next is newer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime.errors import OutputError, missing
+from edge_runtime.outputs.documents import event_document, utc_now
+from edge_runtime.outputs.mqtt_address import Broker
+from edge_runtime.outputs.mqtt_discovery import discovery_messages
+from edge_runtime.results import FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.status import Status
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+logger = logging.getLogger(__name__)
+
+STATE_SCHEMA = "fer-edge/mqtt-state/1"
+STATE_EVERY_S = 1.0
+MOST_EVENTS = 1000
+KEEPALIVE_S = 15
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1, 30
+FLUSH_S = 0.4
+
+
+@dataclass(frozen=True)
+class MqttOptions:
+    """How to talk to a broker.
+
+    Attributes:
+        broker: Where it is.
+        password: For its user; never shown.
+        ca_file: Certificates to trust instead of the system's.
+        discovery: Home Assistant's prefix; None for no discovery.
+    """
+
+    broker: Broker
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    discovery: str | None = "homeassistant"
+
+
+class MqttSink:
+    """Publishes answers."""
+
+    def __init__(self, client: Client, options: MqttOptions, status: Status) -> None:
+        """Takes a client that is not connected yet."""
+        self._client, self._options, self._status = client, options, status
+        self._broker = options.broker
+        self._next_state_s = 0.0
+        self._published = self._dropped = 0
+        self._unconfirmed: int | None = None  # number of the newest event
+        self._error: str | None = "not connected yet"
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+
+    def write(self, frame: Frame, result: FrameResult) -> bool:
+        """Takes one answer; publishes what happened, and the state when it is due."""
+        for event in result.events:
+            document = event_document(event, result.name, utc=utc_now())
+            self._publish_event(json.dumps(document))
+        now = time.monotonic()
+        if result.events or now >= self._next_state_s:
+            self._next_state_s = now + STATE_EVERY_S
+            self._publish_state(result)
+        return True
+
+    def counts(self) -> dict[str, Any]:
+        """Returns what was published and dropped, and what is wrong, JSON-ready."""
+        return {
+            "written": self._published,
+            "dropped_frames": 0,
+            "dropped_events": self._dropped,
+            "error": self._error,
+        }
+
+    def close(self) -> None:
+        """Says good-bye and ends within half a second, broker or not."""
+        if self._client.is_connected():
+            self._wait_for_events()
+            topic = self._broker.topic("availability")
+            self._client.publish(topic, "offline", retain=True).wait_for_publish(0.1)
+        self._client.disconnect()
+        # loop_stop() waits for a connection attempt in progress, which may take long.
+        ending = threading.Thread(target=self._client.loop_stop, daemon=True)
+        ending.start()
+        ending.join(0.1)
+
+    def _publish_event(self, document: str) -> None:
+        from paho.mqtt.client import MQTT_ERR_QUEUE_SIZE
+
+        topic = self._broker.topic("events")
+        info = self._client.publish(topic, document, qos=1)
+        if info.rc == MQTT_ERR_QUEUE_SIZE:
+            self._dropped += 1
+            return
+        self._published += 1
+        self._unconfirmed = info.mid
+
+    def _publish_state(self, result: FrameResult) -> None:
+        if self._client.is_connected():
+            fps = self._status.snapshot()["fps"]
+            document = json.dumps(state_document(result, fps))
+            self._client.publish(self._broker.topic("state"), document, retain=True)
+            self._published += 1
+
+    def _on_connect(
+        self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._tell(f"the broker refuses: {reason}")
+            return
+        if self._error is not None:
+            logger.info("--mqtt: connected to %s", self._broker.host)
+        self._error = None
+        topic = self._broker.topic("availability")
+        # Not with QoS 1: a queue full of events would refuse it.
+        client.publish(topic, "online", retain=True)
+        self._publish_discovery()
+
+    def _publish_discovery(self) -> None:
+        root = self._options.discovery
+        if root is None:
+            return
+        model = self._status.snapshot()["model"]
+        name = str(model.get("name") or model["architecture"])
+        labels = tuple(model["labels"])
+        messages = discovery_messages(self._broker, root, labels, name)
+        for topic, document in messages.items():
+            self._client.publish(topic, json.dumps(document), retain=True)
+
+    def _on_connect_fail(self, _client: Client, _data: Any) -> None:
+        self._tell(f"no connection to {self._broker.host}:{self._broker.port}")
+
+    def _on_disconnect(
+        self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
+    ) -> None:
+        if reason.is_failure and self._error is None:
+            self._tell(f"connection lost: {reason}")
+
+    def _on_publish(
+        self, _client: Client, _data: Any, number: int, _reason: Any, _more: Any
+    ) -> None:
+        if number == self._unconfirmed:
+            self._unconfirmed = None
+
+    def _wait_for_events(self) -> None:
+        # Not paho's wait_for_publish(): it refuses what was handed over while there
+        # was no broker, even if it has been sent since.
+        deadline = time.monotonic() + FLUSH_S
+        while self._unconfirmed is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _tell(self, error: str) -> None:
+        """Reports an error, once until there was a connection."""
+        if self._error in (None, "not connected yet"):
+            logger.warning("--mqtt: %s; trying again", error)
+        self._error = error
+
+
+@contextmanager
+def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
+    """Yields a sink at once; it connects, and connects again, in its own thread.
+
+    Raises:
+        MissingDependencyError: paho-mqtt is not installed.
+        OutputError: The certificates cannot be read.
+    """
+    client = _client(options)
+    sink = MqttSink(client, options, status)
+    client.connect_async(options.broker.host, options.broker.port, KEEPALIVE_S)
+    client.loop_start()
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+def state_document(result: FrameResult, fps: float | None) -> dict[str, Any]:
+    """Returns what the largest face shows now, and how the run does, JSON-ready."""
+    said = [face.decision or face for face in result.faces[:1]]
+    confidence = said[0].confidence if said else 0.0
+    return {
+        "schema": STATE_SCHEMA,
+        "face": "ON" if result.faces else "OFF",
+        "faces": len(result.faces),
+        "expression": said[0].label if said else "none",
+        "confidence_percent": round(100 * confidence, 1),
+        "fps": None if fps is None else round(fps, 1),
+        "age_ms": None if result.age_ms is None else round(result.age_ms, 1),
+    }
+
+
+def _client(options: MqttOptions) -> Client:
+    try:
+        from paho.mqtt import client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
+    except ImportError as error:
+        raise missing("paho-mqtt", "mqtt") from error
+    broker = options.broker
+    # Two devices of one name must not throw each other out.
+    name = f"{broker.node[:40]}-{secrets.token_hex(4)}"
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
+    client.will_set(broker.topic("availability"), "offline", qos=1, retain=True)
+    client.reconnect_delay_set(SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
+    client.max_queued_messages_set(MOST_EVENTS)
+    if broker.user is not None:
+        client.username_pw_set(broker.user, options.password)
+    if broker.tls:
+        _encrypt(client, options.ca_file)
+    return client
+
+
+def _encrypt(client: Client, ca_file: Path | None) -> None:
+    try:
+        client.tls_set(ca_certs=None if ca_file is None else str(ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise OutputError(
+            f"expected certificates (PEM) in {str(ca_file)!r}, got: {error}"
+        ) from error

@@ -1,0 +1,212 @@
+"""Opens what the flags ask for, and closes all of it within a bounded time."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_runtime.outputs import lines
+from edge_runtime.outputs.painter import Painter, Picture
+from edge_runtime.outputs.pictures import (
+    Pictures,
+    PictureTaker,
+    VideoTaker,
+    WindowTaker,
+)
+from edge_runtime.outputs.queued import Queued, Room
+from edge_runtime.outputs.record import RECORD_ROOM, Album, Recorder, RecordLimits
+from edge_runtime.outputs.secret_file import read_secret
+from edge_runtime.outputs.sink import Sink
+from edge_runtime.outputs.text_files import EVENT_START, AppendedFile, Stdout
+from edge_runtime.outputs.video import open_output
+from edge_runtime.outputs.window import Window
+from edge_runtime.sources import Source
+from edge_runtime.status import Status
+
+VIDEO_ROOM = Room(frames=4, events=4)  # pictures in memory
+LINES_CLOSE_S = 0.5
+VIDEO_CLOSE_S = 5.0  # a video is worth waiting for
+
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def open_sinks(
+    args: argparse.Namespace, source: Source, status: Status
+) -> Iterator[list[Sink]]:
+    """Yields the outputs the flags ask for; at the end all is written or given up.
+
+    Args:
+        args: With the flags of ``add_output_arguments``, checked.
+        source: Gives the frame rate, and whether its frames wait for outputs.
+        status: Learns what each output wrote and dropped.
+
+    Raises:
+        OutputError: One cannot be opened; or, of a file's frames, written.
+        MissingDependencyError: A library that one needs is not installed.
+    """
+    with ExitStack() as stack:
+        opening = _Opening(args, source, status, stack)
+        opening.open_lines()
+        opening.open_pictures()
+        opening.open_mqtt()
+        status.include("outputs", opening.counts)
+        stack.callback(opening.stop)
+        yield opening.sinks
+
+
+class _Opening:
+    """The outputs of one run while they are opened."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        source: Source,
+        status: Status,
+        stack: ExitStack,
+    ) -> None:
+        self._args, self._source, self._status = args, source, status
+        self._stack = stack
+        self._queues: list[Queued[Any]] = []
+        self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._stopped_s = math.inf
+        privacy = args.privacy == "blur"
+        self._painter = Painter(privacy=privacy, rate=source.kind != "pictures")
+        self.sinks: list[Sink] = []
+
+    def counts(self) -> dict[str, Any]:
+        return {name: read() for name, read in self._counts.items()}
+
+    def stop(self) -> None:
+        """Tells all threads at once to end, so that they end side by side."""
+        self._stopped_s = time.monotonic()
+        for queue in self._queues:
+            queue.stop()
+
+    def open_lines(self) -> None:
+        args = self._args
+        if args.json:
+            to = Stdout()
+            frames = self._queue("json", partial(lines.write_frame, to))
+            self.sinks.append(lines.FrameLines(frames))
+        if args.events:
+            writer = Stdout() if args.events == "-" else self._event_file()
+            events = self._queue("events", partial(lines.write_events, writer))
+            self.sinks.append(lines.EventLines(events, self._source))
+        if args.csv:
+            self.sinks.append(self._table())
+
+    def open_pictures(self) -> None:
+        takers: list[PictureTaker] = []
+        if self._args.output:
+            takers.append(self._video())
+        if self._args.display:
+            window = self._stack.enter_context(closing(Window("fer-edge")))
+            takers.append(WindowTaker(window, self._painter))
+        if self._args.record:
+            takers.append(self._recorder())
+        if self._args.serve:
+            takers.append(self._page())
+        if takers:
+            self.sinks.append(Pictures(self._painter, takers))
+
+    def open_mqtt(self) -> None:
+        args = self._args
+        if not args.mqtt:
+            return
+        # Only where it is wanted, here and below: imports delay the first label.
+        from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
+        from edge_runtime.outputs.mqtt_address import parse_broker
+
+        password = None
+        if args.mqtt_password_file:
+            password = read_secret(args.mqtt_password_file, "--mqtt-password-file")
+        prefix = None if args.mqtt_discovery == "none" else args.mqtt_discovery
+        options = MqttOptions(parse_broker(args.mqtt), password, args.mqtt_ca, prefix)
+        sink = self._stack.enter_context(open_mqtt(options, self._status))
+        self._counts["mqtt"] = sink.counts
+        self.sinks.append(sink)
+
+    def _event_file(self) -> AppendedFile:
+        return self._stack.enter_context(
+            closing(
+                AppendedFile(
+                    Path(self._args.events), start=EVENT_START, replace=self._args.force
+                )
+            )
+        )
+
+    def _table(self) -> lines.FaceRows:
+        labels = tuple(self._status.snapshot()["model"]["labels"])
+        header = lines.csv_header(labels)
+        path, force = self._args.csv, self._args.force
+        file = AppendedFile(path, start=header, header=header, replace=force)
+        self._stack.enter_context(closing(file))
+        return lines.FaceRows(
+            self._queue("csv", partial(lines.write_rows, file, labels))
+        )
+
+    def _video(self) -> VideoTaker:
+        writer = self._stack.enter_context(open_output(self._args.output, self._source))
+
+        def draw_and_write(picture: Picture) -> None:
+            writer.write(self._painter.drawn(picture))
+
+        queue = self._queue(
+            "output", draw_and_write, room=VIDEO_ROOM, close_s=VIDEO_CLOSE_S
+        )
+        return VideoTaker(queue)
+
+    def _recorder(self) -> Recorder:
+        limits = RecordLimits(self._args.record_most, self._args.record_mb)
+        album = Album(self._args.record, limits)
+        queue = self._queue("record", album.store, room=RECORD_ROOM)
+        return Recorder(queue, limits.every_s)
+
+    def _page(self) -> PictureTaker:
+        from edge_runtime.web.address import parse_address, read_token
+        from edge_runtime.web.page import PageOptions, open_page
+
+        args = self._args
+        address = parse_address(args.serve)
+        options = PageOptions(
+            address,
+            token=read_token(address, args.token_file),
+            blurred=args.privacy == "blur",
+            recording=args.record is not None,
+        )
+        opened = open_page(options, self._painter, self._status)
+        page = self._stack.enter_context(opened)
+        self._counts["page"] = page.counts
+        self.sinks.append(page.states)
+        return page.pictures
+
+    def _queue(
+        self,
+        name: str,
+        consume: Callable[[Item], None],
+        *,
+        room: Room = lines.LINE_ROOM,
+        close_s: float = LINES_CLOSE_S,
+    ) -> Queued[Item]:
+        lossless = not self._source.live
+        queue = Queued(f"--{name}", consume, room=room, lossless=lossless)
+
+        def close(kind: type[BaseException] | None, *_: object) -> None:
+            queue.stop()
+            started = min(self._stopped_s, time.monotonic())
+            queue.join(math.inf if lossless else started + close_s)
+            if kind is None:
+                queue.check()
+
+        self._stack.push(close)
+        self._queues.append(queue)
+        self._counts[name] = queue.counts
+        return queue

@@ -1,0 +1,83 @@
+"""The pictures that outputs share: drawn once, by whoever asks first."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from edge_runtime import overlay
+from edge_runtime.outputs.privacy import RecentBoxes, blurred
+from edge_runtime.preprocess import Image
+from edge_runtime.results import Box, FrameResult
+from edge_runtime.sources import Frame
+
+RATE_S = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A frame with what is needed to draw on it.
+
+    Attributes:
+        frame: As it came from the source: never shown by itself.
+        result: The answer for it.
+        hidden: Boxes to blur; None where nothing is hidden.
+        text: For the upper left corner.
+    """
+
+    frame: Frame
+    result: FrameResult
+    hidden: tuple[Box, ...] | None
+    text: str
+
+    def plain(self) -> Image:
+        """Returns the frame without drawings, uint8, blurred where asked for."""
+        if self.hidden is None:
+            return self.frame.image
+        return blurred(self.frame.image, self.hidden)
+
+
+class Painter:
+    """Makes a ``Picture`` of every answer, and draws those that somebody wants."""
+
+    def __init__(self, *, privacy: bool, rate: bool) -> None:
+        """Takes what all pictures have in common.
+
+        Args:
+            privacy: Blur faces.
+            rate: Write the frame rate into the corner, not the times alone.
+        """
+        self._recent = RecentBoxes() if privacy else None
+        self._rate = rate
+        self._times: deque[float] = deque()
+        self._lock = threading.Lock()
+        self._drawn: tuple[Picture, Image] | None = None
+
+    def picture(self, frame: Frame, result: FrameResult) -> Picture:
+        """Returns an answer as a picture to be drawn; cheap, called for every frame."""
+        hidden = self._recent.add(result) if self._recent else None
+        return Picture(frame, result, hidden, self._text(result))
+
+    def drawn(self, picture: Picture) -> Image:
+        """Returns it with boxes and labels, uint8 (H, W, 3) BGR; not to be changed."""
+        with self._lock:
+            if self._drawn is None or self._drawn[0] is not picture:
+                image = picture.plain()
+                faces = picture.result.faces
+                image = overlay.draw(image, faces, text=picture.text)
+                self._drawn = picture, image
+            return self._drawn[1]
+
+    def _text(self, result: FrameResult) -> str:
+        busy_ms = result.detect_ms + result.track_ms + result.classify_ms
+        text = f"{busy_ms:.1f} ms"
+        return f"{self._per_second():.1f} fps   {text}" if self._rate else text
+
+    def _per_second(self) -> float:
+        now = time.monotonic()
+        self._times.append(now)
+        while now - self._times[0] > RATE_S and len(self._times) > 2:
+            self._times.popleft()
+        return (len(self._times) - 1) / max(now - self._times[0], 1e-9)

@@ -1,0 +1,214 @@
+"""Work in a thread of its own, behind a bounded queue that keeps events longest."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from edge_runtime.errors import OutputError
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many items may wait.
+
+    Attributes:
+        frames: Items without an event; the oldest makes room, before any with one.
+        events: Items with an event, counted apart; then the oldest makes room too.
+    """
+
+    frames: int
+    events: int = 1000
+
+
+class Queued(Generic[Item]):
+    """Hands items to a function in a thread of its own.
+
+    A live source's items are dropped when the function is too slow, and an ``OSError``
+    of it is reported once and the item tried again until it works. A file's items
+    (``lossless``) are waited for, and any error is raised in the loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        consume: Callable[[Item], None],
+        *,
+        room: Room,
+        lossless: bool,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            name: The flag that asked for it, for messages and the status.
+            consume: Takes one item; ``OutputError`` means never again.
+            room: The bound.
+            lossless: Whether ``put`` waits for room and raises errors.
+        """
+        self.name, self._lossless, self._room = name, lossless, room
+        self._consume = consume
+        self._items: deque[tuple[Item, bool]] = deque()
+        self._changed = threading.Condition()
+        self._kept = self._written = 0
+        self._dropped = {True: 0, False: 0}
+        self._closing = threading.Event()
+        self._error: Exception | None = None
+        self._given_up = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: Item, *, keep: bool = False) -> None:
+        """Takes one item.
+
+        Args:
+            item: Handed to the function later.
+            keep: It carries an event: dropped last.
+
+        Raises:
+            OutputError: Lossless, and it cannot be written.
+            BrokenPipeError: Nobody reads any more.
+        """
+        with self._changed:
+            self._raise_error()
+            while self._lossless and len(self._items) >= self._room.frames:
+                self._changed.wait()
+                self._raise_error()
+            if self._given_up:
+                self._dropped[keep] += 1
+                return
+            self._items.append((item, keep))
+            self._kept += keep
+            self._make_room()
+            self._changed.notify_all()
+
+    def counts(self) -> dict[str, Any]:
+        """Returns what was written and dropped, and what is wrong now, JSON-ready."""
+        with self._changed:
+            return {
+                "written": self._written,
+                "waiting": len(self._items),
+                "dropped_frames": self._dropped[False],
+                "dropped_events": self._dropped[True],
+                "error": None if self._error is None else _reason(self._error),
+            }
+
+    def stop(self) -> None:
+        """Asks the thread to end after what is waiting; returns at once."""
+        with self._changed:
+            self._closing.set()
+            self._changed.notify_all()
+
+    def join(self, deadline_s: float) -> None:
+        """Waits for the end, until a ``time.monotonic()``; says what was left."""
+        left_s = max(0.0, deadline_s - time.monotonic())
+        self._thread.join(None if math.isinf(left_s) else left_s)
+        if self._thread.is_alive():
+            logger.warning("%s: ended with %d unwritten", self.name, len(self._items))
+
+    def check(self) -> None:
+        """Raises ``OutputError`` if a lossless queue could not write everything."""
+        with self._changed, suppress(BrokenPipeError):  # the reader wanted no more
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        error = self._error
+        if error is None or not self._given_up:
+            return
+        if isinstance(error, BrokenPipeError):  # "| head" ends the run
+            raise error
+        if self._lossless:
+            raise OutputError(f"{self.name}: {_reason(error)}") from error
+
+    def _make_room(self) -> None:
+        if len(self._items) - self._kept > self._room.frames:
+            self._drop_oldest(False)
+        if self._kept > self._room.events:
+            self._drop_oldest(True)
+
+    def _drop_oldest(self, keep: bool) -> None:
+        at = next(i for i, (_, kept) in enumerate(self._items) if kept is keep)
+        del self._items[at]
+        self._kept -= keep
+        self._dropped[keep] += 1
+
+    def _run(self) -> None:
+        while (taken := self._take()) is not None:
+            self._hand_over(*taken)
+
+    def _take(self) -> tuple[Item, bool] | None:
+        with self._changed:
+            while not self._items and not self._closing.is_set():
+                self._changed.wait()
+            if not self._items:
+                return None
+            item, keep = self._items.popleft()
+            self._kept -= keep
+            self._changed.notify_all()
+            return item, keep
+
+    def _hand_over(self, item: Item, keep: bool) -> None:
+        """Has one item written, however long the disk is full."""
+        pause_s = FIRST_PAUSE_S
+        while not self._given_up:
+            try:
+                self._consume(item)
+            except (OutputError, BrokenPipeError) as error:
+                self._give_up(error)
+            except OSError as error:
+                self._fail(error)
+                if self._closing.wait(pause_s):
+                    self._give_up(error)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                self._succeed()
+                return
+        with self._changed:
+            self._dropped[keep] += 1
+
+    def _succeed(self) -> None:
+        with self._changed:
+            self._written += 1
+            was, self._error = self._error, None
+            dropped = sum(self._dropped.values())
+        if was is not None:
+            logger.warning("%s works again; dropped so far: %d", self.name, dropped)
+
+    def _fail(self, error: OSError) -> None:
+        """Reports an error that may pass, once until it has passed."""
+        if self._lossless:
+            self._give_up(error)
+            return
+        with self._changed:
+            was, self._error = self._error, error
+        if was is None:
+            logger.warning("%s: %s; trying again", self.name, _reason(error))
+
+    def _give_up(self, error: Exception) -> None:
+        with self._changed:
+            first = not self._given_up
+            self._given_up, self._error = True, error
+            for _, keep in self._items:
+                self._dropped[keep] += 1
+            self._items.clear()
+            self._kept = 0
+            self._changed.notify_all()
+        quiet = self._lossless or isinstance(error, BrokenPipeError)
+        if first and not quiet:
+            logger.warning("%s: %s; closed", self.name, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

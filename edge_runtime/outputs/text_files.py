@@ -1,0 +1,138 @@
+"""Lines at the end of a file or on stdout, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from edge_runtime.errors import OutputError
+from edge_runtime.outputs.documents import EVENT_SCHEMA
+
+EVENT_START = f'{{"schema": "{EVENT_SCHEMA}"'
+
+
+class LineWriter(Protocol):
+    """Takes lines of text."""
+
+    def write(self, line: str) -> None:
+        """Writes one line, without its end, so that a reader has it at once."""
+
+
+class Stdout:
+    """Standard output, without Python's buffer and its lock.
+
+    A thread that waits in a full pipe would hold that lock, and Python could not end.
+    """
+
+    def __init__(self) -> None:
+        """Takes what stdout is now."""
+        self._stream = sys.stdout
+        try:
+            sys.stdout.flush()
+            self._descriptor: int | None = sys.stdout.fileno()
+        except OSError:  # a test or a notebook put another object there
+            self._descriptor = None
+
+    def write(self, line: str) -> None:
+        """Writes one line.
+
+        Raises:
+            BrokenPipeError: Nobody reads it any more.
+        """
+        if self._descriptor is None:
+            print(line, file=self._stream, flush=True)
+        else:
+            _write_all(self._descriptor, line)
+
+
+class AppendedFile:
+    """A file that grows at its end, and is opened anew when it was moved away.
+
+    ``logrotate`` may move or truncate it at any time. When the disk is full the part
+    of a line that was written is taken back, so that a line is whole or absent.
+    """
+
+    def __init__(
+        self, path: Path, *, start: str, header: str = "", replace: bool = False
+    ) -> None:
+        """Opens or makes it.
+
+        Args:
+            path: Its folder must exist.
+            start: What an older file must begin with.
+            header: First line of a new file.
+            replace: Empty an older file first.
+
+        Raises:
+            OutputError: It cannot be written, or begins otherwise.
+        """
+        self._path, self._header = path, header
+        self._descriptor = -1
+        try:
+            self._open(os.O_TRUNC if replace else 0)
+            self._check_start(start)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {str(path)!r}: {error.strerror}"
+            ) from error
+
+    def write(self, line: str) -> None:
+        """Writes one line.
+
+        Raises:
+            OSError: It cannot be written now; nothing of it was.
+        """
+        if self._moved():
+            self.close()
+            self._open()
+        size = os.fstat(self._descriptor).st_size
+        try:
+            _write_all(self._descriptor, line)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise
+
+    def close(self) -> None:
+        """Closes it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _open(self, more_flags: int = 0) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more_flags
+        self._descriptor = os.open(self._path, flags, 0o666)
+        if self._header and not os.fstat(self._descriptor).st_size:
+            _write_all(self._descriptor, self._header)
+
+    def _check_start(self, start: str) -> None:
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return  # such as a named pipe
+        expected = start.encode()
+        found = os.pread(self._descriptor, len(expected), 0)
+        if found and found != expected:
+            self.close()
+            raise OutputError(
+                f"expected {str(self._path)!r} to be new or to begin with {start!r},"
+                " as what is added to it: give --force to replace it, or another name"
+            )
+
+    def _moved(self) -> bool:
+        if self._descriptor < 0:
+            return True
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return True
+        here = os.fstat(self._descriptor)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+
+def _write_all(descriptor: int, line: str) -> None:
+    data = memoryview(f"{line}\n".encode())
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,63 @@
+"""A window on the screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cv2
+
+from edge_runtime.errors import MissingDependencyError, OutputError
+from edge_runtime.preprocess import Image
+from edge_runtime.quiet import quiet_stderr
+
+_QUIT_KEYS = {ord("q"), 27}  # q and Escape
+
+
+class Window:
+    """A window on the screen; q, Escape or its close button end the run."""
+
+    def __init__(self, title: str) -> None:
+        """Opens it.
+
+        Raises:
+            MissingDependencyError: This OpenCV was built without windows.
+            OutputError: There is no screen.
+        """
+        _check_screen()
+        self._title = title
+        try:
+            with quiet_stderr():
+                cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+        except cv2.error as error:
+            raise OutputError(
+                "no window can be opened: leave out --display, use --output FILE"
+            ) from error
+
+    def show(self, image: Image) -> bool:
+        """Shows uint8 (H, W, 3) BGR and returns whether to go on."""
+        cv2.imshow(self._title, image)
+        key = cv2.waitKey(1) & 0xFF
+        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        return visible and key not in _QUIT_KEYS
+
+    def close(self) -> None:
+        """Closes it."""
+        cv2.destroyAllWindows()
+
+
+def _check_screen() -> None:
+    build = cv2.getBuildInformation().splitlines()
+    if any(line.split()[:2] == ["GUI:", "NONE"] for line in build):
+        raise MissingDependencyError(
+            "--display needs an OpenCV with windows, got the headless one: run"
+            "  pip uninstall opencv-python-headless; pip install 'opencv-python<5'"
+            "  or use --output FILE"
+        )
+    # Without a screen the Qt in OpenCV's wheel ends the whole process.
+    screens = ("DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform == "linux" and not any(os.environ.get(one) for one in screens):
+        raise OutputError(
+            "--display needs a screen, got neither DISPLAY nor WAYLAND_DISPLAY:"
+            " run it in a desktop session, or use --output FILE"
+        )

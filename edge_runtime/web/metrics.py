@@ -1,0 +1,129 @@
+"""``/metrics``: the run's counters as Prometheus reads them, in their own registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from edge_runtime.results import FrameResult
+
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """Histograms fed by the loop, and counters read when somebody asks."""
+
+    def __init__(self) -> None:
+        """Starts at zero."""
+        self._registry = CollectorRegistry()
+        self._stage = Histogram(
+            "fer_edge_stage_seconds",
+            "Time of a stage for one frame",
+            ["stage"],
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        self._age = Histogram(
+            "fer_edge_frame_age_seconds",
+            "Age of a picture when its answer was ready",
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
+
+    def observe(self, result: FrameResult) -> None:
+        """Takes one answer."""
+        if result.detected:
+            self._stage.labels("detect").observe(result.detect_ms / 1000)
+        self._stage.labels("track").observe(result.track_ms / 1000)
+        if result.faces:
+            self._stage.labels("classify").observe(result.classify_ms / 1000)
+        if result.age_ms is not None:
+            self._age.observe(result.age_ms / 1000)
+
+    def read_from(self, document: Callable[[], dict[str, Any]]) -> None:
+        """Has everything else read from a state document at each request."""
+        self._registry.register(_StateCollector(document))
+
+    def text(self) -> bytes:
+        """Returns all of it as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+
+class _StateCollector(Collector):
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._document()
+        source, board = state["source"], state["board"]
+        yield _counter("frames", "Frames answered", state["frames"])
+        yield _counter("detections", "Frames the detector ran on", state["detections"])
+        yield _counter("faces", "Faces in all frames", state["faces"])
+        yield _counter("source_dropped", "Frames passed over", source["dropped"])
+        yield _counter("source_skipped", "Frames not readable", source["skipped"])
+        yield _counter("source_reopened", "Times it was reopened", source["reopened"])
+        yield _labelled("labels", "Faces by decision", "label", state["labels"])
+        yield _labelled("events", "Events by kind", "event", state["events"])
+        yield from _outputs(state.get("outputs", {}))
+        yield _gauge("healthy", "1 while frames come", int(state["healthy"]))
+        yield _gauge("fps", "Frames answered a second", state["fps"])
+        yield _gauge("uptime_seconds", "Time since the start", state["uptime_s"])
+        celsius = board.get("temperature_c")
+        yield _gauge("temperature_celsius", "Of the processor", celsius)
+        yield from _throttling(board.get("throttled"))
+        yield _model(state)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"fer_edge_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    if value is None:
+        return GaugeMetricFamily(f"fer_edge_{name}", text, labels=[])
+    return GaugeMetricFamily(f"fer_edge_{name}", text, value=value)
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> Metric:
+    family = CounterMetricFamily(f"fer_edge_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
+    name = "fer_edge_output_written"
+    written = CounterMetricFamily(name, "Taken by an output", labels=["output"])
+    name, labels = "fer_edge_output_dropped", ["output", "what"]
+    dropped = CounterMetricFamily(name, "Lost by a slow output", labels=labels)
+    for output, counts in outputs.items():
+        written.add_metric([output], counts["written"])
+        dropped.add_metric([output, "frames"], counts["dropped_frames"])
+        dropped.add_metric([output, "events"], counts["dropped_events"])
+    yield written
+    yield dropped
+
+
+def _throttling(throttled: dict[str, list[str]] | None) -> Iterator[Metric]:
+    if throttled is not None:
+        now = len(throttled["now"])
+        yield _gauge("throttled", "Reasons why the board is slowed down now", now)
+
+
+def _model(state: dict[str, Any]) -> Metric:
+    keys = ("name", "sha256", "architecture", "format", "backend", "backend_version")
+    model = {key: str(state["model"].get(key) or "") for key in keys}
+    model |= {"detector": state["detector"], "version": state["version"]}
+    return InfoMetricFamily("fer_edge_model", "What answers", value=model)

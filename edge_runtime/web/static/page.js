@@ -1,0 +1,352 @@
+// Asks for the state once a second while the page is visible, and shows it.
+
+import { draw, secondAt } from "/static/charts.js";
+
+// The colours of the boxes in the picture (Okabe and Ito), by label number.
+const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00"];
+const SPANS = [[60, "1 min"], [300, "5 min"], [600, "10 min"]];
+const LONGEST_S = 600;
+const EVERY_MS = 1000;
+const RETRY_MS = 3000;
+
+const at = (id) => document.getElementById(id);
+let state = null;
+let history = [];
+let chosen = Number(localStorage.getItem("span")) || null;
+let cursor = null; // {canvas, second, x, y}
+let timer = 0;
+
+// --- small tools ---------------------------------------------------------------------
+
+function make(tag, text, more = {}) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  for (const [key, value] of Object.entries(more)) {
+    if (key === "colour") element.style.setProperty("--c", value);
+    else element[key] = value;
+  }
+  return element;
+}
+
+function fill(id, children) {
+  at(id).replaceChildren(...children);
+}
+
+const look = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const known = (value) => value !== null && value !== undefined;
+// Until somebody chooses: the shortest that holds all there is.
+const span = () => chosen ?? SPANS.find(([s]) => s >= state.uptime_s)?.[0] ?? SPANS[1][0];
+const percent = (p) => `${Math.round(100 * p)} %`;
+const fixed = (value, digits = 1) => (known(value) ? value.toFixed(digits) : "–");
+const short = (ms) => (known(ms) ? ms.toFixed(ms > 0 && ms < 10 ? 1 : 0) : "–");
+const count = (number) => number.toLocaleString("en-GB");
+
+function duration(seconds) {
+  const s = Math.floor(seconds);
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const first = Math.max(0, parts.findIndex(([size]) => s >= size));
+  const [size, unit] = parts[s ? first : 3];
+  const head = `${Math.floor(s / size)} ${unit}`;
+  const next = parts[first + 1];
+  const rest = next ? Math.floor((s % size) / next[0]) : 0;
+  return rest && first < 3 ? `${head} ${rest} ${next[1]}` : head;
+}
+
+function colourOf(label) {
+  const number = state.model.labels.indexOf(label);
+  return number < 0 ? "var(--quiet)" : PALETTE[number % PALETTE.length];
+}
+
+function plainColourOf(label) {
+  const number = state.model.labels.indexOf(label);
+  return number < 0 ? look("--quiet") : PALETTE[number % PALETTE.length];
+}
+
+// --- what is shown -------------------------------------------------------------------
+
+function showHead() {
+  const { source, fps } = state;
+  at("source").textContent = `${source.kind} ${source.name}`;
+  const health = at("health");
+  health.className = `badge state ${state.healthy ? "good" : "bad"}`;
+  const since = duration(state.since_last_frame_s ?? state.uptime_s);
+  health.lastChild.textContent = state.healthy ? `live, ${fixed(fps)} fps` : `no frame for ${since}`;
+  at("blurred").hidden = !state.blurred;
+  at("kept").textContent = state.recording ? "recording pictures" : "pictures not stored";
+  at("kept").classList.toggle("alert", state.recording);
+}
+
+function faceCard(face, small) {
+  const said = face.decision ?? face;
+  const card = make("div", undefined, { className: small ? "face small" : "face" });
+  const line = make("div", undefined, { className: "said", colour: colourOf(said.label) });
+  line.append(make("b", said.label), make("em", percent(said.confidence)));
+  const who = face.track === null ? "" : `face ${face.track}`;
+  line.append(make("span", who, { className: "quiet" }));
+  card.append(line);
+  if (!small) {
+    for (const [label, p] of Object.entries(said.probabilities)) card.append(bar(label, p, said.label));
+  }
+  return card;
+}
+
+function bar(label, p, said) {
+  const row = make("div", undefined, { className: label === said ? "bar first" : "bar", colour: colourOf(label) });
+  const rail = make("u");
+  const part = make("i");
+  part.style.transform = `scaleX(${p})`;
+  rail.append(part);
+  row.append(make("span", label, { title: label }), rail, make("em", percent(p)));
+  return row;
+}
+
+function showFaces() {
+  const faces = state.faces_now;
+  at("count").textContent = faces.length > 1 ? `${faces.length} faces` : "";
+  const cards = faces.slice(0, 4).map((face, i) => faceCard(face, i > 0));
+  fill("faces", cards.length ? cards : [make("p", "no face", { className: "empty" })]);
+}
+
+function tile(name, value, unit, bad = false) {
+  const box = make("div", undefined, { className: bad ? "card tile bad" : "card tile" });
+  const figure = make("b", value);
+  figure.append(make("small", unit));
+  box.append(make("span", name), figure);
+  return box;
+}
+
+function showTiles() {
+  const { latency_ms: ms, age_ms: age, board, source } = state;
+  const hot = board.temperature_c >= 80;
+  fill("tiles", [
+    tile("Frames per second", fixed(state.fps), source.live ? `of ${fixed(source.fps, 0)}` : ""),
+    tile("Frame age, p95", short(age?.p95), "ms"),
+    tile("Find faces, median", short(ms.detect?.p50), "ms"),
+    tile("Classify, median", short(ms.classify?.p50), "ms"),
+    tile("Faces now", String(state.faces_now.length), ""),
+    known(board.temperature_c)
+      ? tile("Temperature", fixed(board.temperature_c, 0), "°C", hot)
+      : tile("Memory", fixed(board.memory_mb, 0), "MB"),
+  ]);
+}
+
+function eventRow(event) {
+  const clock = new Date(event.utc).toLocaleTimeString("en-GB");
+  const row = make("li");
+  const text = {
+    face_appeared: `face ${event.track} appeared`,
+    expression_changed: `face ${event.track}: ${event.previous} → ${event.label}`,
+    face_left: `face ${event.track} left`,
+  }[event.event];
+  const share = event.event === "face_left" ? "" : percent(event.confidence);
+  const dot = make("i", undefined, { colour: colourOf(event.label) });
+  dot.classList.toggle("open", event.event === "face_left");
+  row.append(make("span", clock, { className: "quiet" }), dot, make("span", text));
+  row.append(make("span", share, { className: "quiet" }));
+  return row;
+}
+
+function showEvents() {
+  const events = [...state.recent_events].reverse().slice(0, 40);
+  const total = Object.values(state.events).reduce((sum, n) => sum + n, 0);
+  at("event-count").textContent = total ? count(total) : "";
+  fill("events", events.length ? events.map(eventRow) : [make("p", "nothing yet", { className: "empty" })]);
+}
+
+function pairs(id, rows) {
+  const cells = rows.filter(([, value]) => known(value) && value !== "");
+  fill(id, cells.flatMap(([name, value, className = ""]) => [make("dt", name), make("dd", value, { className })]));
+}
+
+function showModel() {
+  const { model } = state;
+  pairs("model", [
+    ["File", model.name],
+    ["Architecture", model.architecture],
+    ["Format", model.format],
+    ["Size", known(model.size_bytes) ? `${(model.size_bytes / 1e6).toFixed(2)} MB` : null],
+    ["Library", model.backend ? `${model.backend} ${model.backend_version ?? ""}` : null],
+    ["Faces by", state.detector],
+    ["Labels", model.labels.join(", ")],
+    ["sha256", model.sha256 ? `${model.sha256.slice(0, 8)} ${model.sha256.slice(8, 16)}…` : null, "mono"],
+  ]);
+}
+
+function showDevice() {
+  const { board, source } = state;
+  const now = board.throttled?.now ?? [];
+  const before = board.throttled?.since_boot ?? [];
+  pairs("device", [
+    ["Running for", duration(state.uptime_s)],
+    ["Frames answered", count(state.frames)],
+    ["Frames passed over", count(source.dropped)],
+    ["Camera reopened", String(source.reopened)],
+    ["Temperature", known(board.temperature_c) ? `${fixed(board.temperature_c, 0)} °C` : "not told"],
+    ["Throttled", throttling(board.throttled, now, before), now.length ? "bad" : ""],
+    ["Memory", known(board.memory_mb) ? `${fixed(board.memory_mb, 0)} MB` : null],
+    ["fer-edge", state.version],
+  ]);
+  const outputs = Object.entries(state.outputs ?? {}).filter(([name]) => name !== "page");
+  pairs("outputs", [["page", `${state.watchers} watching`], ...outputs.map(outputRow)]);
+}
+
+function throttling(throttled, now, before) {
+  if (!throttled) return "not told";
+  if (now.length) return now.join(", ");
+  return before.length ? `not now; was: ${before.join(", ")}` : "no";
+}
+
+function outputRow([name, counts]) {
+  const lost = counts.dropped_frames + counts.dropped_events;
+  const text = counts.error ?? `${count(counts.written)} written${lost ? `, ${count(lost)} dropped` : ""}`;
+  return [name, text, counts.error || lost ? "bad" : ""];
+}
+
+// --- charts --------------------------------------------------------------------------
+
+const CHARTS = {
+  labels: () => ({
+    series: state.model.labels.map((label, i) => ({
+      name: label, colour: PALETTE[i % PALETTE.length], fill: 0.86, line: false,
+      of: (point) => (point.p ? point.p[i] ?? null : null), text: percent,
+    })),
+    stacked: true, top: 1, text: percent, empty: "no face yet",
+    strip: (point) => (point.said ? plainColourOf(point.said) : null),
+  }),
+  stages: () => ({
+    series: [["find faces", 0, "--s0"], ["follow", 1, "--s1"], ["classify", 2, "--s2"]].map(stageSeries),
+    stacked: true, top: null, text: short, empty: "no frame yet",
+  }),
+  age: () => ({
+    series: [
+      { name: "oldest of the second", colour: look("--s1"), fill: 0.16, of: (p) => p.age && p.age[1], text: inMs },
+      { name: "median", colour: look("--s0"), of: (p) => p.age && p.age[0], text: inMs },
+    ],
+    stacked: false, top: null, text: short,
+    empty: state.source.live ? "no frame yet" : "the frames of a file have no age",
+  }),
+};
+
+const inMs = (value) => `${short(value)} ms`;
+
+function stageSeries([name, index, colour]) {
+  return { name, colour: look(colour), fill: 0.8, line: false, of: (point) => point.ms[index], text: inMs };
+}
+
+function chartOf(id) {
+  const end = Math.floor(state.uptime_s) - 1; // goes on while no frame comes
+  const second = cursor?.id === id ? cursor.second : null;
+  return { points: history, end, span: span(), cursor: second, ...CHARTS[id]() };
+}
+
+function showCharts() {
+  for (const id of Object.keys(CHARTS)) draw(at(id), chartOf(id));
+  const named = (id) => CHARTS[id]().series.map((one) => make("span", one.name, { colour: one.colour }));
+  fill("label-legend", [...named("labels"), make("span", "uncertain", { colour: "var(--quiet)" })]);
+  fill("stage-legend", named("stages"));
+  fill("age-legend", named("age").reverse());
+  for (const button of at("spans").children) button.ariaPressed = String(Number(button.value) === span());
+  showTip();
+}
+
+function showTip() {
+  const tip = at("tip");
+  const point = cursor && history.find((one) => one.s === cursor.second);
+  tip.hidden = !point;
+  if (!point) return;
+  const chart = chartOf(cursor.id);
+  const ago = chart.end - point.s;
+  const head = make("b", point.said && cursor.id === "labels" ? `${point.said}, ${duration(ago)} ago` : `${duration(ago)} ago`);
+  const rows = chart.series.filter((one) => known(one.of(point))).map((one) => {
+    const row = make("div", one.name, { colour: one.colour });
+    row.append(make("em", one.text(one.of(point))));
+    return row;
+  });
+  tip.replaceChildren(head, ...rows);
+  const left = cursor.x + 16 + tip.offsetWidth > innerWidth ? cursor.x - 16 - tip.offsetWidth : cursor.x + 16;
+  tip.style.left = `${Math.max(4, left)}px`;
+  tip.style.top = `${Math.max(4, Math.min(cursor.y, innerHeight - tip.offsetHeight - 8))}px`;
+}
+
+function followPointer(id) {
+  const canvas = at(id);
+  canvas.addEventListener("pointermove", (event) => {
+    if (!state) return;
+    cursor = { id, second: secondAt(canvas, event.clientX, chartOf(id)), x: event.clientX, y: event.clientY };
+    showCharts();
+  });
+  canvas.addEventListener("pointerleave", () => { cursor = null; if (state) showCharts(); });
+}
+
+// --- asking --------------------------------------------------------------------------
+
+function take(fresh) {
+  const restarted = state && fresh.started_unix_s !== state.started_unix_s;
+  if (restarted) history = fresh.history;
+  else history = [...history, ...fresh.history].slice(-LONGEST_S);
+  state = fresh;
+  for (const show of [showHead, showFaces, showTiles, showEvents, showModel, showDevice, showCharts]) show();
+  if (restarted) watch();
+}
+
+async function ask() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  let pause = EVERY_MS;
+  try {
+    const since = history.length ? history.at(-1).s : -1;
+    const answer = await fetch(`/api/state?since=${since}`, { signal: AbortSignal.timeout(8000) });
+    if (answer.status === 401) { location.href = "/login"; return; }
+    take(await answer.json());
+  } catch (error) {
+    pause = RETRY_MS;
+    at("health").className = "badge state bad";
+    at("health").lastChild.textContent = "no connection";
+    if (error instanceof SyntaxError || error instanceof ReferenceError) console.error(error);
+  }
+  clearTimeout(timer);
+  timer = setTimeout(ask, pause);
+}
+
+// The board encodes pictures only for those who look: a hidden page lets go of them.
+function watch() {
+  const live = at("live");
+  if (document.hidden) live.removeAttribute("src");
+  else live.src = `/stream?${Date.now()}`;
+}
+
+function begin() {
+  const live = at("live");
+  live.addEventListener("error", () => setTimeout(watch, RETRY_MS));
+  live.addEventListener("load", () => {
+    at("waiting").hidden = true;
+    live.parentElement.style.aspectRatio = `${live.naturalWidth} / ${live.naturalHeight}`;
+  });
+  document.addEventListener("visibilitychange", () => { watch(); ask(); });
+  addEventListener("resize", () => { if (state) showCharts(); });
+  Object.keys(CHARTS).forEach(followPointer);
+  fill("spans", SPANS.map(([seconds, name]) => {
+    const button = make("button", name, { type: "button", value: seconds });
+    button.addEventListener("click", () => {
+      chosen = seconds;
+      localStorage.setItem("span", String(seconds));
+      if (state) showCharts();
+    });
+    return button;
+  }));
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const wear = () => {
+    document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
+    if (state) showCharts();
+  };
+  dark.addEventListener("change", wear);
+  at("theme").addEventListener("click", () => {
+    localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    wear();
+  });
+  wear();
+  watch();
+  ask();
+}
+
+begin();

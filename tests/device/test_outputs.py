@@ -1,0 +1,626 @@
+"""What outputs write, what they drop, and what they do when a disk or reader fails."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.errors import OutputError
+from edge_runtime.outputs import event_document, frame_document, lines
+from edge_runtime.outputs.arguments import (
+    add_output_arguments,
+    check_outputs,
+    open_sinks,
+)
+from edge_runtime.outputs.painter import Painter, Picture
+from edge_runtime.outputs.privacy import CELLS, RecentBoxes, blurred
+from edge_runtime.outputs.queued import Queued, Room
+from edge_runtime.outputs.record import Album, Recorder, RecordLimits
+from edge_runtime.outputs.text_files import EVENT_START, AppendedFile
+from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.status import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+LABELS = ("happy", "sad")
+IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+
+
+class Camera:
+    """What outputs ask a source; not iterated over here."""
+
+    name, kind, fps, frame_count = "camera", "camera", 25.0, None
+    skipped = dropped = reopened = 0
+
+    def __init__(self, *, live: bool = True) -> None:
+        self.live = live
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from ()
+
+    def close(self) -> None: ...
+
+
+def face(label: str = "happy", box: Any = (40, 30, 50, 60)) -> FaceResult:
+    share = {"happy": 0.75, "sad": 0.25}
+    return FaceResult(box, 0.9, label, 0.75, share, 7, Decision(label, 0.8, share, 1.5))
+
+
+def event(kind: Any = "expression_changed") -> Event:
+    return Event(kind, 7, 2.0, "happy", "sad", 0.8)
+
+
+def result(index: int = 0, *faces: FaceResult, events: Any = ()) -> FrameResult:
+    return FrameResult(
+        index, index / 10, "camera", faces, 4.0, 1.0, 0.5, 12.5, True, tuple(events)
+    )
+
+
+def frame(index: int = 0) -> Frame:
+    return Frame(IMAGE, index, index / 10, "camera")
+
+
+def status(source: Camera) -> Status:
+    spec = SimpleNamespace(labels=LABELS, architecture="tiny", format="tflite-int8")
+    return Status(source=source, classifier=SimpleNamespace(spec=spec), detector="none")
+
+
+def flags(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--source", default="0")
+    add_output_arguments(parser)
+    return parser.parse_args(given)
+
+
+def run(results: list[FrameResult], *given: str, live: bool = True) -> dict[str, Any]:
+    """Writes results as a run does; returns what the status says at the end."""
+    source = Camera(live=live)
+    args, state = flags(*given), status(source)
+    check_outputs(args)
+    with open_sinks(args, source, state) as sinks:
+        for one in results:
+            assert all([sink.write(frame(one.index), one) for sink in sinks])
+    outputs: dict[str, Any] = state.snapshot()["outputs"]
+    return outputs
+
+
+def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+# --- documents ---------------------------------------------------------------------
+
+
+def test_frame_document_has_track_decision_events_and_age() -> None:
+    document = frame_document(result(3, face(), events=[event()]))
+    assert document == json.loads(json.dumps(document))
+    assert document["schema"] == "fer-edge/frame/2"
+    assert (document["age_ms"], document["detected"]) == (12.5, True)
+    assert document["faces"][0]["track"] == 7
+    assert document["faces"][0]["decision"] == {
+        "label": "happy",
+        "confidence": 0.8,
+        "probabilities": {"happy": 0.75, "sad": 0.25},
+        "since_s": 1.5,
+    }
+    assert document["events"] == [
+        {
+            "event": "expression_changed",
+            "track": 7,
+            "time_s": 2.0,
+            "label": "happy",
+            "previous": "sad",
+            "confidence": 0.8,
+        }
+    ]
+    assert set(document["latency_ms"]) == {"detect", "track", "classify"}
+
+
+def test_event_of_a_file_has_no_clock_time() -> None:
+    assert "utc" not in event_document(event(), "clip.mp4", utc=None)
+    live = event_document(event(), "camera", utc="2026-11-22T18:00:00.000Z")
+    assert live["utc"] == "2026-11-22T18:00:00.000Z"
+
+
+# --- the queue ---------------------------------------------------------------------
+
+
+class Slow:
+    """Takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.go, self.taken = threading.Event(), list[int]()
+
+    def __call__(self, item: int) -> None:
+        self.go.wait(5)
+        self.taken.append(item)
+
+
+def test_full_queue_drops_frames_first_and_keeps_every_event() -> None:
+    slow = Slow()
+    queue = Queued("--x", slow, room=Room(frames=3, events=10), lossless=False)
+    queue.put(-1)
+    until(lambda: queue.counts()["waiting"] == 0)  # in the slow one's hands
+    for number in range(20):
+        queue.put(number, keep=number % 5 == 0)
+    slow.go.set()
+    queue.stop()
+    queue.join(time.monotonic() + 5)
+    assert slow.taken == [-1, 0, 5, 10, 15, 17, 18, 19]
+    assert queue.counts()["dropped_frames"] == 13
+    assert queue.counts()["dropped_events"] == 0
+
+
+def test_queue_full_of_events_drops_the_oldest_and_counts_it() -> None:
+    slow = Slow()
+    queue = Queued("--x", slow, room=Room(frames=3, events=4), lossless=False)
+    queue.put(-1)
+    until(lambda: queue.counts()["waiting"] == 0)
+    for number in range(9):
+        queue.put(number, keep=True)
+    slow.go.set()
+    queue.stop()
+    queue.join(time.monotonic() + 5)
+    assert slow.taken == [-1, 5, 6, 7, 8]
+    assert queue.counts()["dropped_events"] == 5
+
+
+@settings(deadline=None)  # a loaded machine
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 4), st.integers(1, 4))
+def test_queue_never_holds_more_than_its_bound_and_keeps_the_order(
+    kinds: list[bool], frames: int, events: int
+) -> None:
+    slow = Slow()
+    queue = Queued("--x", slow, room=Room(frames, events), lossless=False)
+    for number, keep in enumerate(kinds):
+        queue.put(number, keep=keep)
+        assert queue.counts()["waiting"] <= frames + events
+    slow.go.set()
+    queue.stop()
+    queue.join(time.monotonic() + 5)
+    counts = queue.counts()
+    assert slow.taken == sorted(slow.taken)
+    lost = counts["dropped_frames"] + counts["dropped_events"]
+    assert counts["written"] + lost == len(kinds)
+
+
+def test_files_frames_are_waited_for_and_none_is_lost() -> None:
+    taken: list[int] = []
+
+    def slowly(item: int) -> None:
+        time.sleep(0.002)
+        taken.append(item)
+
+    queue = Queued("--x", slowly, room=Room(frames=2), lossless=True)
+    for number in range(50):
+        queue.put(number)
+    queue.stop()
+    queue.join(float("inf"))
+    assert taken == list(range(50))
+
+
+def test_stuck_output_neither_blocks_the_loop_nor_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stuck = Slow()
+    queue = Queued("--x", stuck, room=Room(frames=2), lossless=False)
+    started = time.monotonic()
+    for number in range(10_000):
+        queue.put(number)
+    queue.stop()
+    queue.join(time.monotonic() + 0.1)
+    assert time.monotonic() - started < 2
+    assert "unwritten" in caplog.text
+    stuck.go.set()
+
+
+def test_full_disk_is_told_once_and_what_waited_is_written_when_it_has_room(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.outputs.queued.FIRST_PAUSE_S", 0.01)
+    full, taken = threading.Event(), list[int]()
+    full.set()
+
+    def write(item: int) -> None:
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        taken.append(item)
+
+    queue = Queued("--csv", write, room=Room(frames=5), lossless=False)
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            queue.put(number)
+        time.sleep(0.1)
+        assert queue.counts()["error"] == "No space left on device"
+        full.clear()
+        until(lambda: len(taken) == 3)
+        queue.stop()
+        queue.join(time.monotonic() + 5)
+    assert taken == [0, 1, 2]
+    assert [one.message for one in caplog.records] == [
+        "--csv: No space left on device; trying again",
+        "--csv works again; dropped so far: 0",
+    ]
+    assert queue.counts()["error"] is None
+
+
+def test_error_of_a_files_output_ends_the_run() -> None:
+    def broken(item: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    queue = Queued("--csv", broken, room=Room(frames=5), lossless=True)
+    queue.put(0)
+    until(lambda: queue.counts()["error"])
+    with pytest.raises(OutputError, match="No space left"):
+        queue.put(1)
+
+
+# --- lines -------------------------------------------------------------------------
+
+
+def test_csv_has_one_row_per_face_with_a_column_per_label(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    run([result(0, face(), face("sad")), result(1)], "--csv", str(path))
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["happy", "sad"]
+    first = rows[0]
+    assert (first["track"], first["x"], first["height"]) == ("7", "40", "60")
+    assert (first["decision"], first["happy"]) == ("happy", "0.75")
+
+
+def test_csv_goes_on_where_an_earlier_run_ended(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    for _ in range(2):
+        run([result(0, face())], "--csv", str(path))
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_file_with_other_content_is_refused_without_force(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("my,own,table\n1,2,3\n")
+    with pytest.raises(OutputError, match="--force"):
+        run([], "--csv", str(path))
+    assert path.read_text().startswith("my,own")
+    run([result(0, face())], "--csv", str(path), "--force")
+    assert path.read_text().startswith("frame,time_s")
+
+
+def test_events_file_has_a_line_per_event_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    happened = [event("face_appeared"), event("face_left")]
+    run([result(0, face()), result(1, events=happened)], "--events", str(path))
+    documents = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [one["event"] for one in documents] == ["face_appeared", "face_left"]
+    assert documents[0]["schema"] == "fer-edge/event/1"
+    assert documents[0]["utc"].endswith("Z")
+    assert path.read_text().startswith(EVENT_START)
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "truncated"])
+def test_rotated_file_is_written_on(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "faces.csv"
+    file = AppendedFile(path, start="a,b", header="a,b")
+    file.write("1,2")
+    if how == "moved":
+        path.rename(tmp_path / "faces.csv.1")
+    elif how == "removed":
+        path.unlink()
+    else:
+        os.truncate(path, 0)
+    file.write("3,4")
+    file.close()
+    expected = "3,4\n" if how == "truncated" else "a,b\n3,4\n"
+    assert path.read_text() == expected
+
+
+def test_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
+    """A real limit, as of a full disk: the kernel cuts the write short."""
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from edge_runtime.outputs.text_files import AppendedFile\n"
+        "file = AppendedFile(Path(sys.argv[1]), start='', header='head')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 100))\n"
+        "try:\n    file.write('x' * 50)\n"
+        "except OSError as error:\n    print(error.strerror)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "file.write('fits')\n"
+    )
+    path = tmp_path / "lines"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "File too large\n"
+    assert path.read_text() == "head\nfits\n"
+
+
+def test_csv_on_a_full_device_does_not_stop_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with pytest.raises(OutputError, match="No space left"):
+        run([result(0, face())], "--csv", "/dev/full", "--force")
+    queue = Queued(
+        "--csv",
+        lambda one: lines.write_rows(full_device(), LABELS, one),
+        room=Room(frames=4),
+        lossless=False,
+    )
+    for index in range(100):
+        queue.put(result(index, face()))
+    until(lambda: queue.counts()["error"])
+    queue.stop()
+    queue.join(time.monotonic() + 2)
+    assert queue.counts()["dropped_frames"] == 100
+    assert caplog.text.count("No space left") <= 2
+
+
+def full_device() -> AppendedFile:
+    return AppendedFile(Path("/dev/full"), start="")
+
+
+def test_nobody_reading_stdout_does_not_block_a_live_loop() -> None:
+    """The reader of the pipe never reads; the run must still end in time."""
+    code = (
+        "import sys, time\n"
+        "sys.path.insert(0, 'tests/device')\n"
+        "from test_outputs import face, result, run\n"
+        "many = [result(i, *[face()] * 9) for i in range(2000)]\n"
+        "started = time.monotonic()\n"
+        "counts = run(many, '--json')\n"
+        "print(time.monotonic() - started, counts['json'], file=sys.stderr)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(10) == 0, said
+    line = said.splitlines()[-1]
+    assert float(line.split()[0]) < 2
+    assert "'dropped_frames': 0" not in line
+
+
+# --- privacy -----------------------------------------------------------------------
+
+
+def test_blurred_face_keeps_no_detail() -> None:
+    """Noise of any kind in the box becomes nearly one tone: detail is gone."""
+    hidden = blurred(IMAGE, [(60, 40, 40, 40)])
+    inside = hidden[45:75, 65:95].astype(float)
+    assert inside.std() < 0.1 * IMAGE[45:75, 65:95].std()
+    assert (hidden[:20] == IMAGE[:20]).all()
+    assert (np.random.default_rng(0).integers(0, 256, IMAGE.shape) == IMAGE).all()
+
+
+def test_two_different_faces_of_equal_cell_means_are_the_same_afterwards() -> None:
+    """Irreversible: what differs within the cells leaves no trace."""
+    side = 16 * CELLS
+    flat = np.full((side, side), 120, np.uint8)
+    fine = flat.copy()
+    fine[::2, ::2] += 40
+    fine[1::2, ::2] -= 40
+    whole = [(0, 0, side, side)]
+    assert (blurred(flat, whole) == blurred(fine, whole)).all()
+
+
+@settings(deadline=None)  # a loaded machine
+@given(
+    st.tuples(
+        st.integers(-50, 200),
+        st.integers(-50, 200),
+        st.integers(0, 300),
+        st.integers(0, 300),
+    )
+)
+def test_any_box_can_be_blurred(box: tuple[int, int, int, int]) -> None:
+    assert blurred(IMAGE, [box]).shape == IMAGE.shape
+    assert blurred(IMAGE[..., 0], [box]).shape == IMAGE.shape[:2]
+
+
+def test_face_stays_hidden_for_a_second_when_the_detector_misses_it() -> None:
+    recent = RecentBoxes()
+    assert recent.add(result(0, face())) == ((40, 30, 50, 60),)
+    assert recent.add(result(5)) == ((40, 30, 50, 60),)
+    assert recent.add(result(11)) == ()
+    assert recent.add(result(2, face())) == ((40, 30, 50, 60),)  # time ran back
+
+
+@pytest.mark.parametrize("way", ["output", "record"])
+def test_privacy_reaches_every_picture(tmp_path: Path, way: str) -> None:
+    to = tmp_path / ("out.avi" if way == "output" else "kept")
+    sharp, hidden = tmp_path / "sharp", tmp_path / "hidden"
+    for place, privacy in ((sharp, "none"), (hidden, "blur")):
+        place.mkdir()
+        path = str(place / to.name)
+        run([result(0, face())], f"--{way}", path, "--privacy", privacy, live=False)
+    details = [detail_in(first_picture(place)) for place in (sharp, hidden)]
+    assert details[1] < 0.5 * details[0]
+
+
+def first_picture(folder: Path) -> Any:
+    (path,) = [one for one in folder.rglob("*") if one.suffix in (".avi", ".jpg")]
+    if path.suffix == ".jpg":
+        return cv2.imread(str(path))
+    return cv2.VideoCapture(str(path)).read()[1]
+
+
+def detail_in(image: Any) -> float:
+    return float(np.abs(np.diff(image[35:80, 48:82].astype(float), axis=0)).mean())
+
+
+def test_picture_is_drawn_once_for_all_who_want_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    painter = Painter(privacy=False, rate=True)
+    picture = painter.picture(frame(), result(0, face()))
+    assert painter.drawn(picture) is painter.drawn(picture)
+    assert (painter.drawn(picture) != IMAGE).any()
+
+
+# --- recording ---------------------------------------------------------------------
+
+
+def stored(album: Album, count: int) -> None:
+    for index in range(count):
+        album.store(Picture(frame(index), result(index, face()), None, ""))
+
+
+def test_album_keeps_the_newest_pictures_with_their_answers(tmp_path: Path) -> None:
+    stored(Album(tmp_path, RecordLimits(pictures=3)), 5)
+    pictures = sorted(tmp_path.glob("*.jpg"))
+    assert [int(path.stem[-9:]) for path in pictures] == [2, 3, 4]
+    assert len(list(tmp_path.iterdir())) == 6
+    document = json.loads(pictures[0].with_suffix(".json").read_text())
+    assert document["frame"] == 2
+    assert pictures[0].stat().st_mode & 0o077 == 0
+
+
+def test_album_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
+    stored(Album(tmp_path, RecordLimits(pictures=3)), 3)
+    stored(Album(tmp_path, RecordLimits(pictures=3)), 2)
+    assert len(list(tmp_path.glob("*.jpg"))) == 3
+
+
+def test_album_stays_under_its_megabytes(tmp_path: Path) -> None:
+    stored(Album(tmp_path, RecordLimits(megabytes=1)), 60)
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert 0.8e6 < sum(sizes) <= 1e6
+
+
+def test_recorder_keeps_events_and_else_one_face_per_second() -> None:
+    kept: list[int] = []
+    queue: Queued[Picture] = Queued(
+        "--record",
+        lambda one: kept.append(one.result.index),
+        room=Room(frames=99),
+        lossless=True,
+    )
+    recorder = Recorder(queue, every_s=0.95)
+    for index in range(25):
+        events = [event()] if index == 13 else []
+        faces = [face()] if index else []
+        picture = Picture(frame(index), result(index, *faces, events=events), None, "")
+        assert recorder.take(picture)
+    queue.stop()
+    queue.join(float("inf"))
+    assert kept == [1, 11, 13, 23]
+
+
+def test_nothing_is_stored_unless_asked_for(tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    os.chdir(tmp_path)
+    try:
+        run([result(0, face(), events=[event()])], "--events", "e.jsonl")
+    finally:
+        os.chdir(ROOT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.jsonl"]
+    assert before == []
+
+
+# --- flags -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["--json", "--events"], "both write to stdout"),
+        (["--csv", "no/such/folder/x.csv"], "mkdir -p"),
+        (["--csv", "."], "folder"),
+        (["--csv", "a.csv", "--events", "a.csv"], "four files"),
+        (["--mqtt", "http://host"], "mqtt://HOST"),
+        (["--mqtt", "mqtt://"], "mqtt://HOST"),
+        (["--mqtt", "mqtt://host:99999"], "mqtt://HOST"),
+        (["--mqtt", "mqtt://host/a/#"], "mqtt://HOST"),
+        (["--mqtt", "mqtt://host/a/+/b"], "prefix"),
+        (["--mqtt-password-file", "p"], "without --mqtt"),
+        (["--serve", "host:port"], "PORT"),
+        (["--serve", "99999"], "PORT"),
+        (["--serve", "0.0.0.0:8080"], "--token-file"),
+        (["--serve", ":8080"], "PORT"),
+        (["--serve", "8080", "--token-file", "no-such"], "--token-file"),
+        (["--token-file", "t"], "without --serve"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_impossible_outputs_are_refused_with_what_to_do(
+    given: list[str], part: str
+) -> None:
+    with pytest.raises(OutputError, match=part):
+        check_outputs(flags(*given))
+
+
+def test_password_on_the_command_line_is_refused_and_not_repeated() -> None:
+    with pytest.raises(OutputError, match="--mqtt-password-file") as caught:
+        check_outputs(flags("--mqtt", "mqtt://me:hunter2@host"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_short_token_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("letmein\n")
+    with pytest.raises(OutputError, match="16 to") as caught:
+        check_outputs(flags("--serve", "8080", "--token-file", str(path)))
+    assert "letmein" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
+def test_this_machines_own_addresses_need_no_token(host: str) -> None:
+    check_outputs(flags("--serve", f"{host}:8080"))
+
+
+@pytest.mark.parametrize(
+    ("library", "given"),
+    [("aiohttp", ["--serve", "0"]), ("paho", ["--mqtt", "mqtt://127.0.0.1:9"])],
+    ids=["page", "mqtt"],
+)
+def test_missing_library_is_named_with_its_command(
+    library: str, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [one for one in sys.modules if one.startswith("edge_runtime.web.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setitem(sys.modules, f"{library}.mqtt", None)
+    with pytest.raises(Exception, match=r"pip install 'fer-edge\[(web|mqtt)\]'"):
+        run([], *given)
+
+
+def test_outputs_load_no_library_that_nobody_asked_for() -> None:
+    code = (
+        "import sys, edge_runtime.__main__ as main; main.build_parser();"
+        "print({'aiohttp', 'paho', 'prometheus_client'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n", done.stderr

@@ -1,0 +1,291 @@
+"""A run and a real broker (Debian's mosquitto), killed, revived, encrypted, picky."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
+from edge_runtime.outputs.mqtt_address import parse_broker
+from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.status import Status
+
+paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+pytestmark = pytest.mark.skipif(
+    MOSQUITTO is None, reason="no mosquitto here: apt-get install mosquitto"
+)
+BLACK = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
+SHARE = {"happy": 0.9, "sad": 0.1}
+
+
+class Broker:
+    """mosquitto on a free port, which can be killed and started again."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        head = [f"listener {self.port} 127.0.0.1", "user root", "persistence false"]
+        self._config.write_text("\n".join([*head, *more]) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [str(MOSQUITTO), "-c", str(self._config)]
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
+        until(self._listens)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Listener:
+    """Another client, which notes what it hears."""
+
+    def __init__(self, port: int, set_up: Callable[[Any], None] | None = None) -> None:
+        self.heard: list[tuple[str, str, bool]] = []
+        self._subscribed = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._note
+        self._client.reconnect_delay_set(0.1, 0.2)
+        if set_up:
+            set_up(self._client)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._subscribed.wait(10)
+
+    def _note(self, _client: Any, _data: Any, message: Any) -> None:
+        self.heard.append((message.topic, message.payload.decode(), message.retain))
+
+    def of(self, topic: str) -> list[str]:
+        return [payload for name, payload, _ in self.heard if name == topic]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    one = Broker(tmp_path, "allow_anonymous true")
+    one.start()
+    yield one
+    one.kill()
+
+
+@contextmanager
+def listening(port: int, **more: Any) -> Iterator[Listener]:
+    listener = Listener(port, **more)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def status() -> Status:
+    source = SimpleNamespace(
+        name="camera", kind="camera", live=True, fps=25.0, dropped=0, reopened=0
+    )
+    source.skipped = 0
+    spec = SimpleNamespace(
+        labels=tuple(SHARE), architecture="tiny", format="tflite-int8"
+    )
+    return Status(source=source, classifier=SimpleNamespace(spec=spec), detector="none")
+
+
+def answer(number: int, *, event: bool = True) -> FrameResult:
+    face = FaceResult(
+        (1, 1, 4, 4), 1.0, "happy", 0.9, SHARE, 1, Decision("happy", 0.9, SHARE, 0.0)
+    )
+    kind: Any = "expression_changed"
+    events = (Event(kind, 1, float(number), "happy", "sad", 0.9),) if event else ()
+    return FrameResult(
+        number, float(number), "camera", (face,), 1.0, 1.0, 0.1, 9.0, True, events
+    )
+
+
+def options(port: int, **more: Any) -> MqttOptions:
+    return MqttOptions(parse_broker(f"mqtt://127.0.0.1:{port}/home/door"), **more)
+
+
+def event_numbers(listener: Listener) -> list[int]:
+    documents = [json.loads(one) for one in listener.of("home/door/events")]
+    return [int(one["time_s"]) for one in documents]
+
+
+def test_broker_hears_availability_state_events_and_discovery(broker: Broker) -> None:
+    with listening(broker.port) as listener:
+        with open_mqtt(options(broker.port), status()) as sink:
+            until(lambda: listener.of("home/door/availability") == ["online"])
+            sink.write(BLACK, answer(5))
+            until(lambda: listener.of("home/door/events"))
+            until(lambda: listener.of("home/door/state"))
+        until(lambda: listener.of("home/door/availability") == ["online", "offline"])
+        event = json.loads(listener.of("home/door/events")[0])
+        assert (event["event"], event["label"]) == ("expression_changed", "happy")
+        state = json.loads(listener.of("home/door/state")[0])
+        assert (state["expression"], state["faces"], state["face"]) == (
+            "happy",
+            1,
+            "ON",
+        )
+        topics = [topic for topic, _, _ in listener.heard]
+        found = [topic for topic in topics if topic.startswith("homeassistant/")]
+        assert "homeassistant/sensor/home_door/expression/config" in found
+        config = json.loads(listener.of(found[0])[0])
+        assert config["availability_topic"] == "home/door/availability"
+        assert config["options"] == ["happy", "sad", "uncertain", "none"]
+
+
+def test_late_listener_finds_what_is_retained(broker: Broker) -> None:
+    with open_mqtt(options(broker.port), status()) as sink:
+        until(lambda: sink.counts()["error"] is None)
+        sink.write(BLACK, answer(1))
+        time.sleep(0.3)
+        with listening(broker.port) as late:
+            until(lambda: late.of("home/door/state"))
+            retained = {topic for topic, _, retain in late.heard if retain}
+    assert {"home/door/availability", "home/door/state"} <= retained
+    assert "home/door/events" not in retained
+    assert "homeassistant/binary_sensor/home_door/face/config" in retained
+
+
+def test_discovery_can_be_left_out(broker: Broker) -> None:
+    with listening(broker.port) as listener:
+        with open_mqtt(options(broker.port, discovery=None), status()):
+            until(lambda: listener.of("home/door/availability"))
+            time.sleep(0.2)
+        assert not [one for one in listener.heard if "homeassistant" in one[0]]
+
+
+def test_last_will_says_offline_when_the_run_is_killed(
+    broker: Broker, tiny_model_path: Path
+) -> None:
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    command += ["--source", "fake:scene?fps=5&size=160x120", "--faces", "none"]
+    command += ["--mqtt", f"mqtt://127.0.0.1:{broker.port}/home/door"]
+    with listening(broker.port) as listener:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            until(lambda: listener.of("home/door/state"), 60)
+            process.kill()
+        until(lambda: listener.of("home/door/availability") == ["online", "offline"])
+
+
+def test_events_wait_for_a_broker_that_was_killed(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_mqtt(options(broker.port), status()) as sink:
+        with listening(broker.port) as before:
+            until(lambda: sink.counts()["error"] is None)
+            sink.write(BLACK, answer(0))
+            until(lambda: event_numbers(before) == [0])
+        broker.kill()
+        until(lambda: sink.counts()["error"])
+        started = time.perf_counter()
+        for number in range(1, 101):
+            sink.write(BLACK, answer(number))
+        blocked_s = time.perf_counter() - started
+        broker.start()
+        with listening(broker.port) as after:
+            until(lambda: len(set(event_numbers(after))) >= 100, 45)
+            assert sorted(set(event_numbers(after))) == list(range(1, 101))
+            until(lambda: "online" in after.of("home/door/availability"))
+    assert blocked_s < 1
+    assert sink.counts()["dropped_events"] == 0
+    assert caplog.text.count("trying again") == 1
+
+
+def test_beyond_its_bound_events_are_dropped_and_counted(tmp_path: Path) -> None:
+    with open_mqtt(options(free_port()), status()) as sink:
+        for number in range(1200):
+            sink.write(BLACK, answer(number))
+        assert sink.counts()["dropped_events"] == 200
+        started = time.monotonic()
+    assert time.monotonic() - started < 1
+
+
+def test_password_comes_from_a_file_and_stays_out_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = tmp_path / "users"
+    subprocess.run(
+        ["mosquitto_passwd", "-c", "-b", str(users), "me", "hunter2hunter2"], check=True
+    )
+    broker = Broker(tmp_path, "allow_anonymous false", f"password_file {users}")
+    broker.start()
+    url = f"mqtt://me@127.0.0.1:{broker.port}/home/door"
+    try:
+        with open_mqtt(MqttOptions(parse_broker(url), "wrong-one"), status()) as sink:
+            until(lambda: "refuses" in (sink.counts()["error"] or ""))
+        good = MqttOptions(parse_broker(url), "hunter2hunter2")
+        with open_mqtt(good, status()) as sink:
+            until(lambda: sink.counts()["error"] is None)
+    finally:
+        broker.kill()
+    assert "hunter2" not in caplog.text + repr(good)
+    assert "wrong-one" not in caplog.text
+
+
+# paho leaves the socket of a refused handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_encrypted_broker_is_believed_only_with_its_certificate(
+    tmp_path: Path,
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    broker = Broker(
+        tmp_path,
+        "allow_anonymous true",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+    )
+    broker.start()
+    address = parse_broker(f"mqtts://localhost:{broker.port}/home/door")
+    try:
+        with open_mqtt(MqttOptions(address), status()) as stranger:
+            time.sleep(1)
+            assert stranger.counts()["error"] is not None
+        with open_mqtt(MqttOptions(address, ca_file=certificate), status()) as sink:
+            until(lambda: sink.counts()["error"] is None)
+    finally:
+        broker.kill()

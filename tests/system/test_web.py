@@ -1,0 +1,499 @@
+"""The page: in a real browser, under many clients, and under hostile ones."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import random
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from edge_runtime.__main__ import main
+
+pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
+browser = pytest.importorskip("tests.system.browser")
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a-token-that-nobody-guesses"
+START_S = 60.0  # a loaded machine
+needs_browser = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
+)
+
+
+@dataclass
+class Served:
+    """A run with a page, in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        return self.send("GET", path, headers=headers)[:2]
+
+    def send(
+        self, method: str, path: str, *, headers: dict[str, str], body: str = ""
+    ) -> tuple[int, bytes, dict[str, str]]:
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            line.request(method, path, body=body or None, headers=headers)
+            answer = line.getresponse()
+            return answer.status, answer.read(), dict(answer.getheaders())
+        finally:
+            line.close()
+
+    def state(self) -> dict[str, Any]:
+        status, body = self.get("/api/state")
+        assert status == 200, body
+        state: dict[str, Any] = json.loads(body)
+        return state
+
+    def end(self) -> float:
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        return time.monotonic() - started
+
+
+@contextmanager
+def serving(folder: Path, model: Path, *more: str, fps: int = 20) -> Iterator[Served]:
+    log = folder / "stderr.txt"
+    source = f"fake:scene?fps={fps}&size=320x240"
+    command = [sys.executable, "-m", "edge_runtime", "run", str(model), "--faces"]
+    command += ["none", "--source", source, "--serve", "0", *more]
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr
+        ) as process,
+    ):
+        try:
+            until(lambda: re.search(r"page: \S+:(\d+)/", log.read_text()), START_S)
+            match = re.search(r"page: \S+:(\d+)/", log.read_text())
+            assert match is not None
+            served = Served(process, int(match[1]), log)
+            until(lambda: served.get("/healthz")[0] == 200, START_S)
+            yield served
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_path: Path
+) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("page"), tiny_model_path) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def locked(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_path: Path
+) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("locked")
+    (folder / "token.txt").write_text(f"{TOKEN}\n")
+    token = ("--token-file", str(folder / "token.txt"))
+    with serving(folder, tiny_model_path, *token) as one:
+        yield one
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def in_tab(visit: Callable[[Any], Awaitable[None]]) -> None:
+    async def go() -> None:
+        async with browser.open_tab() as tab:
+            await visit(tab)
+
+    asyncio.run(go())
+
+
+# --- in a browser ------------------------------------------------------------------
+
+COLOURED = """(() => {
+  const canvas = document.getElementById("ID");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let i = 0; i < data.data.length; i += 4) {
+    const [r, g, b, a] = data.data.slice(i, i + 4);
+    if (a > 100 && Math.max(r, g, b) - Math.min(r, g, b) > 40) count += 1;
+  }
+  return count / (canvas.width * canvas.height);
+})()"""
+LIVE_PIXELS = """(() => {
+  const live = document.getElementById("live");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [64, 48];
+  const paint = canvas.getContext("2d");
+  paint.drawImage(live, 0, 0, 64, 48);
+  return Array.from(paint.getImageData(0, 0, 64, 48).data).join();
+})()"""
+
+
+@needs_browser
+def test_live_picture_moves_charts_fill_and_a_phone_needs_no_sideways_scroll(
+    served: Served, tmp_path: Path
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.size(1320, 1000)
+        await tab.go(served.url)
+        await tab.until("document.getElementById('live').naturalWidth > 0")
+        first = await tab.ask(LIVE_PIXELS)
+        await tab.until(f"{LIVE_PIXELS} !== {json.dumps(first)}")
+        await tab.until("document.querySelectorAll('#faces .bar').length === 7")
+        for chart in ("labels", "stages", "age"):
+            await tab.until(f"{COLOURED.replace('ID', chart)} > 0.0005")
+        before = await tab.ask(COLOURED.replace("ID", "labels"))
+        more = COLOURED.replace("ID", "labels")
+        await tab.until(f"{more} > {before} + 0.001")
+        assert "live" in await tab.ask("document.getElementById('health').innerText")
+        await tab.size(360, 740, phone=True)
+        await tab.until("innerWidth === 360")
+        assert await tab.ask("document.documentElement.scrollWidth") <= 360
+        await tab.screenshot(tmp_path / "phone.png")
+        assert all(one.startswith(served.url) for one in tab.requested), tab.requested
+        assert tab.complaints == []
+
+    in_tab(visit)
+    until(lambda: served.state()["watchers"] == 0)
+
+
+@needs_browser
+def test_login_form_lets_in_with_the_token_and_not_without(locked: Served) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.go(locked.url)
+        await tab.until("location.pathname === '/login' && !!document.forms[0]")
+        await tab.ask(
+            "token.value = 'not-the-token-at-all'; document.forms[0].submit()"
+        )
+        await tab.until("location.search === '?wrong' && !wrong.hidden")
+        await tab.ask(f"token.value = '{TOKEN}'; document.forms[0].submit()")
+        await tab.until("location.pathname === '/'")
+        await tab.until("document.getElementById('live')?.naturalWidth > 0")
+        assert await tab.ask("document.cookie") == ""  # HttpOnly: no script sees it
+        assert not any(TOKEN in one for one in tab.requested)
+
+    in_tab(visit)
+
+
+# --- who may come in ---------------------------------------------------------------
+
+CLOSED = ("/api/state", "/metrics", "/stream", "/snapshot.jpg")
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_without_or_with_a_wrong_token_nothing_is_shown(
+    locked: Served, path: str
+) -> None:
+    assert locked.get(path)[0] == 401
+    assert locked.get(path, Authorization="Bearer not-the-token-at-all")[0] == 401
+    forged = f"fer_edge_session={int(time.time()) + 999}.{'0' * 64}"
+    assert locked.get(path, Cookie=forged)[0] == 401
+
+
+def test_right_token_is_let_in_and_health_needs_none(locked: Served) -> None:
+    assert locked.get("/api/state", Authorization=f"Bearer {TOKEN}")[0] == 200
+    assert locked.get("/healthz") == (200, b"ok\n")
+
+
+def test_token_in_an_address_is_no_token(locked: Served) -> None:
+    assert locked.get(f"/api/state?token={TOKEN}")[0] == 401
+
+
+def test_session_cookie_is_safe_and_is_not_the_token(locked: Served) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({"token": TOKEN})
+    status, _, headers = locked.send("POST", "/login", headers=form, body=body)
+    cookie = headers["Set-Cookie"]
+    assert status == 303
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    assert locked.get("/api/state", Cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_guessing_is_slow_and_bounded(locked: Served) -> None:
+    """Nine wrong tokens at once: eight wait a second each, one is sent away."""
+    request = b"GET /api/state HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\n\r\n"
+    with ExitStack() as stack:
+        lines = []
+        for _ in range(9):
+            line = stack.enter_context(
+                socket.create_connection(("127.0.0.1", locked.port), 10)
+            )
+            line.sendall(request)
+            lines.append(line)
+        started = time.monotonic()
+        codes = sorted(line.recv(12).split()[-1] for line in lines)
+        assert codes == [b"401"] * 8 + [b"429"]
+        assert time.monotonic() - started > 0.5
+
+
+def test_name_of_another_host_is_refused_where_no_token_is_asked(
+    served: Served,
+) -> None:
+    """Otherwise a hostile page could read this one by pointing its name at it."""
+    assert served.get("/api/state", Host="evil.example")[0] == 421
+    assert served.get("/api/state", Host=f"localhost:{served.port}")[0] == 200
+
+
+def test_page_is_allowed_to_load_nothing_from_outside(served: Served) -> None:
+    for path in ("/", "/static/page.js", "/nowhere", "/api/state"):
+        headers = served.send("GET", path, headers={})[2]
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Server"] == "fer-edge"
+    folder = ROOT / "edge_runtime" / "web" / "static"
+    text = "".join(path.read_text() for path in folder.iterdir())
+    addresses = set(re.findall(r"https?://[^\s\"'<>]+", text))
+    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not loaded
+
+
+# --- what it says ------------------------------------------------------------------
+
+
+def test_state_and_metrics_agree_on_what_was_counted(served: Served) -> None:
+    until(lambda: served.state()["history"])
+    before = served.state()
+    text = served.get("/metrics")[1].decode()
+    after = served.state()
+    match = re.search(r"^fer_edge_frames_total (\S+)$", text, re.MULTILINE)
+    assert match is not None
+    assert before["frames"] <= float(match[1]) <= after["frames"]
+    assert 'fer_edge_stage_seconds_bucket{le="0.01",stage="classify"}' in text
+    assert "fer_edge_model_info{" in text
+    point = after["history"][-1]
+    assert sum(point["p"]) == pytest.approx(1, abs=0.01)
+    newer = json.loads(served.get(f"/api/state?since={point['s']}")[1])
+    assert all(one["s"] > point["s"] for one in newer["history"])
+
+
+def test_snapshot_is_one_picture(served: Served) -> None:
+    status, body = served.get("/snapshot.jpg")
+    assert (status, body[:2], body[-2:]) == (200, b"\xff\xd8", b"\xff\xd9")
+
+
+def test_health_fails_while_the_camera_gives_nothing(
+    tmp_path: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_runtime.web import states
+
+    class Quiet:
+        def snapshot(self) -> dict[str, Any]:
+            return {}
+
+    kept = states.States(Quiet(), lambda _: None)  # type: ignore[arg-type]
+    assert kept.healthy
+    monkeypatch.setattr(states, "STALE_S", 0.05)
+    time.sleep(0.1)
+    assert not kept.healthy
+
+
+def test_run_with_watchers_ends_soon_after_sigterm(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    out = tmp_path / "events.jsonl"
+    with (
+        serving(tmp_path, tiny_model_path, "--events", str(out)) as one,
+        streaming(one.port, 3),
+    ):
+        time.sleep(0.5)
+        seconds = one.end()
+        assert one.process.returncode == 0, one.log.read_text()
+    # A second of its own; a loaded machine takes several to end any interpreter.
+    assert seconds < 5
+    assert "Traceback" not in one.log.read_text()
+
+
+def test_taken_port_is_one_line_that_says_another(
+    served: Served, tiny_model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(tiny_model_path), "--source", "fake:scene?frames=9"]
+    assert main([*command, "--faces", "none", "--serve", str(served.port)]) == 2
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert f"--serve 127.0.0.1:{served.port + 1}" in said
+
+
+# --- many and hostile clients ------------------------------------------------------
+
+
+@contextmanager
+def streaming(port: int, count: int, *, reading: bool = True) -> Iterator[list[int]]:
+    """Yields the bytes that each of several clients of the live picture has got."""
+    got, over = [0] * count, threading.Event()
+    with ExitStack() as stack, selectors.DefaultSelector() as ready:
+        for number in range(count):
+            line = stack.enter_context(socket.socket())
+            if not reading:  # else loopback takes megabytes before it pushes back
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", port))
+            line.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            ready.register(line, selectors.EVENT_READ, number)
+
+        def read() -> None:
+            while not over.is_set():
+                for key, _ in ready.select(0.1):
+                    with suppress(OSError):
+                        got[key.data] += len(key.fileobj.recv(65536))  # type: ignore[union-attr]
+
+        if reading:
+            thread = threading.Thread(target=read)
+            thread.start()
+            stack.callback(thread.join)
+        stack.callback(over.set)
+        yield got
+
+
+def rate(served: Served, seconds: float) -> float:
+    before, started = served.state()["frames"], time.monotonic()
+    time.sleep(seconds)
+    after, ended = served.state()["frames"], time.monotonic()
+    return float((after - before) / (ended - started))
+
+
+def test_twenty_clients_at_once_do_not_slow_the_loop(served: Served) -> None:
+    alone = rate(served, 3)
+    with streaming(served.port, 20) as got:
+        until(lambda: served.state()["watchers"] == 20)
+        watched = rate(served, 4)
+        encoded = served.state()["outputs"]["page"]["written"]
+        time.sleep(1)
+        more = served.state()["outputs"]["page"]["written"] - encoded
+    assert watched > 0.9 * alone
+    assert min(got) > 20_000
+    assert more <= 20  # once a picture, not once a client
+    until(lambda: served.state()["watchers"] == 0)
+
+
+def test_nothing_is_encoded_while_nobody_watches(served: Served) -> None:
+    until(lambda: served.state()["watchers"] == 0)
+    before = served.state()["outputs"]["page"]["written"]
+    time.sleep(0.7)
+    assert served.state()["outputs"]["page"]["written"] <= before + 1
+
+
+def test_client_that_never_reads_is_dropped_and_the_others_see_on(
+    served: Served,
+) -> None:
+    with streaming(served.port, 4, reading=False), streaming(served.port, 1) as got:
+        until(lambda: served.state()["watchers"] == 5)
+        until(lambda: served.state()["watchers"] == 1, 90)
+        before = got[0]
+        until(lambda: got[0] > before)
+        assert rate(served, 1) > 10
+
+
+def test_silent_connections_are_bounded_and_closed(served: Served) -> None:
+    with ExitStack() as stack:
+        lines = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            for _ in range(160)
+        ]
+        until(lambda: any(closed(line) for line in lines))  # those above the bound
+        until(lambda: all(closed(line) for line in lines), 30)
+    assert served.get("/healthz")[0] == 200
+
+
+def closed(line: socket.socket) -> bool:
+    line.setblocking(False)
+    try:
+        return line.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+MALFORMED = {
+    "nothing": b"\r\n\r\n",
+    "no http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(200)),
+    "no path": b"GET\r\n\r\n",
+    "wrong version": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "no host": b"GET /api/state HTTP/1.1\r\n\r\n",
+    "bracket in host": b"GET /api/state HTTP/1.1\r\nHost: [\r\n\r\n",
+    "long path": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "long header": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
+    + b"a" * 70_000
+    + b"\r\n\r\n",
+    "two lengths": b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
+    b"Content-Length: 2\r\n\r\nab",
+    "huge body": b"POST /login HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n"
+    b"Content-Length: 999999\r\n\r\n" + b"a" * 20_000,
+    "broken chunks": b"POST /login HTTP/1.1\r\nHost: localhost\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "out of the folder": b"GET /static/../../../etc/passwd HTTP/1.1\r\n"
+    b"Host: localhost\r\n\r\n",
+    "encoded slashes": b"GET /static/..%2f..%2faccess.py HTTP/1.1\r\n"
+    b"Host: localhost\r\n\r\n",
+    "null": b"GET /static/\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "no number": b"GET /api/state?since=NaN HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "other digits": b"GET /api/state?since=%D9%A3 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "wrong method": b"DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "smuggled": b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
+}
+
+
+def exchange(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), 5) as line:
+        try:
+            line.sendall(data)
+            line.shutdown(socket.SHUT_WR)
+            return line.recv(65536)
+        except (ConnectionError, TimeoutError):
+            return b""
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=list(MALFORMED))
+def test_malformed_request_gets_no_secret_and_does_no_harm(
+    served: Served, data: bytes
+) -> None:
+    answer = exchange(served.port, data)
+    assert not answer or answer[9:12] in (
+        *(b"400", b"404", b"405", b"413", b"414", b"421", b"431"),
+        b"200" if b"HTTP/9.9" in data else b"400",
+    ), answer[:200]
+    assert b"root:" not in answer
+    assert b"Traceback" not in answer
+    assert served.get("/healthz")[0] == 200
+
+
+def test_no_bytes_make_it_stumble(served: Served) -> None:
+    rng = random.Random(0)
+    for _ in range(100):
+        path, header, body = (rng.randbytes(rng.randrange(60)) for _ in range(3))
+        request = b"POST /%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n%s"
+        answer = exchange(served.port, request % (path, header, body))
+        assert not answer.startswith(b"HTTP/1.1 5"), (path, header, body)
+    assert served.get("/healthz")[0] == 200
+
+
+def test_hostile_clients_left_no_flood_in_the_log(served: Served) -> None:
+    assert len(served.log.read_text().splitlines()) < 40, served.log.read_text()
