@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import importlib
 import sys
 from collections.abc import Sequence
 
 from edge_runtime import __version__
 from edge_runtime.arguments import EXAMPLES
-from edge_runtime.check import add_check
 from edge_runtime.errors import exit_code_of
-from edge_runtime.keygen import add_keygen
-from edge_runtime.run_command import add_run
+from edge_runtime.service.log import set_up_logging
+
+# Each command with the function that adds it: importing all of them would be most of
+# the time from the start of ``run`` to its first label.
+COMMANDS = {
+    "run": "edge_runtime.run_command:add_run",
+    "check": "edge_runtime.check:add_check",
+    "doctor": "edge_runtime.doctor:add_doctor",
+    "fetch-detector": "edge_runtime.fetch_detector:add_fetch_detector",
+    "install-service": "edge_runtime.service.install:add_install_service",
+    "keygen": "edge_runtime.keygen:add_keygen",
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """Returns the command line.
+
+    Args:
+        command: The one that will be parsed; any other text adds all of them.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m edge_runtime",
         description="Runs an exported classifier on a camera; checks model files.",
@@ -28,17 +41,38 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"fer-edge {__version__}"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_run(commands)
-    add_check(commands)
-    add_keygen(commands)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        module, function = COMMANDS[name].split(":")
+        getattr(importlib.import_module(module), function)(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    args = build_parser().parse_args(argv)
-    return exit_code_of(lambda: args.call(args))
+    set_up_logging()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser(arguments[0] if arguments else "")
+    args = parser.parse_args(arguments)
+    return exit_code_of(lambda: _call(parser, args, arguments))
+
+
+def _call(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, arguments: list[str]
+) -> int:
+    """Runs a command, its configuration file read first."""
+    if getattr(args, "command_parser", None) and args.config:
+        from edge_runtime.config_file import apply_config
+
+        apply_config(args.command_parser, args.config)
+        args = parser.parse_args(arguments)
+    if getattr(args, "print_config", False):
+        from edge_runtime.config_file import print_config
+
+        after = arguments[arguments.index(args.command) + 1 :]
+        print(print_config(args.command_parser, after))
+        return 0
+    code: int = args.call(args)
+    return code
 
 
 if __name__ == "__main__":

@@ -15,11 +15,15 @@ examples:
   python -m edge_runtime run fer.int8.tflite             first camera
   python -m edge_runtime run fer.int8.tflite --source clip.mp4 --output out.mp4
   python -m edge_runtime run fer.int8.tflite --source face.jpg --faces none
-  python -m edge_runtime run fer.int8.tflite --detector-model yunet.onnx --json
+  python -m edge_runtime fetch-detector                  YuNet: better than Haar
+  python -m edge_runtime run fer.int8.tflite --detect-every 3 --json
+  python -m edge_runtime run --config fer-edge.toml
   python -m edge_runtime check fer.int8.tflite
+  python -m edge_runtime doctor fer.int8.tflite
+  python -m edge_runtime install-service --config fer-edge.toml
 
 exit codes: 0 done, 2 something given is wrong (one line on stderr), 3 check found that
-a file is not what it says it is, 130 Ctrl-C
+a file is not what it says it is or doctor that the board is not ready, 130 Ctrl-C
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +199,7 @@ def released_model() -> Path:
     Raises:
         ModelError: This installation contains none.
     """
-    path = Path(str(resources.files("edge_runtime") / "models" / RELEASED_MODEL))
+    path = Path(__file__).with_name("models") / RELEASED_MODEL
     if not path.exists():
         raise ModelError(
             "this version contains no released model: name a model file"

@@ -5,6 +5,7 @@ FerEdgeError
 │   ├── MetadataError        its metadata is absent, hostile or from the future
 │   ├── GoldenVectorError    it runs, but not as it did when it was exported
 │   └── SignatureError       its signature is missing, wrong, or by somebody else
+├── ConfigError              a configuration file cannot be read or makes no sense
 ├── SourceError              a camera, video, image or stream cannot be read
 ├── DatasetError             an image set cannot be read or makes no sense
 ├── RunError                 a training run folder is missing or unusable
@@ -45,6 +46,10 @@ class GoldenVectorError(ModelError):
 
 class SignatureError(ModelError):
     """A signature was asked for and is missing, wrong, or by another key."""
+
+
+class ConfigError(FerEdgeError):
+    """A configuration file cannot be read, or says what no flag takes."""
 
 
 class SourceError(FerEdgeError):

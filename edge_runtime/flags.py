@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 MOST_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
@@ -35,5 +36,22 @@ def whole_number(text: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(
             f"expected a whole number from {low} to {high}, got {text[:40]!r}"
+        )
+    return value
+
+
+def number(text: str, low: float, high: float) -> float:
+    """Returns a number within bounds, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not one; the message gives the bounds.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(
+            f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
         )
     return value

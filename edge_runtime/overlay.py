@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from edge_runtime.faces import Box
-from edge_runtime.pipeline import FaceResult
 from edge_runtime.preprocess import Image
+from edge_runtime.results import Box, FaceResult
 
 Colour = tuple[int, int, int]
 
@@ -30,6 +30,28 @@ PALETTE: tuple[Colour, ...] = (
 REFERENCE_PX = 480  # shorter side at which the sizes below hold
 TEXT_SCALE = 0.55
 MOST_BARS = 3
+GREY: Colour = (160, 160, 160)  # of what is no class: uncertain
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a face's panel.
+
+    Attributes:
+        text: What it says.
+        share: Probability, 0..1: length of its bar; None for no bar.
+        colour: Of the bar, BGR.
+    """
+
+    text: str
+    share: float | None
+    colour: Colour
+
+    @property
+    def written(self) -> str:
+        """The text as it is drawn."""
+        percent = "" if self.share is None else f" {round(100 * self.share)} %"
+        return _ascii(self.text) + percent
 
 
 def draw(frame: Image, results: Sequence[FaceResult], *, text: str = "") -> Image:
@@ -57,14 +79,28 @@ def _as_bgr(frame: Image) -> Image:
 
 
 def _draw_face(canvas: Image, result: FaceResult, unit: float) -> None:
-    names = list(result.probabilities)
-    colour = PALETTE[names.index(result.label) % len(PALETTE)]
-    _draw_box(canvas, result.box_xywh, colour, unit)
-    top = sorted(result.probabilities.items(), key=lambda item: -item[1])[:MOST_BARS]
+    rows = _rows(result)
+    _draw_box(canvas, result.box_xywh, rows[0].colour, unit)
     # Small faces get the answer alone: bars would hide their neighbours.
     small = result.box_xywh[2] < 70 * unit
-    rows = [(label, p, PALETTE[names.index(label) % len(PALETTE)]) for label, p in top]
     _draw_panel(canvas, result.box_xywh, rows[: 1 if small else MOST_BARS], unit)
+
+
+def _rows(result: FaceResult) -> list[Row]:
+    """Returns the answer and then the other labels, the most probable first."""
+    said = result.decision
+    label = said.label if said else result.label
+    shown = said.probabilities if said else result.probabilities
+    names = list(shown)
+    number = "" if result.track_id is None else f"#{result.track_id} "
+    rows = [Row(number + label, shown.get(label), _colour(names, label))]
+    others = sorted(shown.items(), key=lambda item: -item[1])
+    rows += [Row(name, p, _colour(names, name)) for name, p in others if name != label]
+    return rows
+
+
+def _colour(names: Sequence[str], label: str) -> Colour:
+    return PALETTE[names.index(label) % len(PALETTE)] if label in names else GREY
 
 
 def _draw_box(canvas: Image, box: Box, colour: Colour, unit: float) -> None:
@@ -75,21 +111,19 @@ def _draw_box(canvas: Image, box: Box, colour: Colour, unit: float) -> None:
     cv2.rectangle(canvas, *ends, colour, thick, cv2.LINE_AA)
 
 
-def _draw_panel(
-    canvas: Image, box: Box, rows: Sequence[tuple[str, float, Colour]], unit: float
-) -> None:
+def _draw_panel(canvas: Image, box: Box, rows: Sequence[Row], unit: float) -> None:
     """Draws one line a class on a darkened panel: a bar with its text on it."""
     line, pad = round(21 * unit), round(5 * unit)
     scale = 0.82 * TEXT_SCALE * unit
-    texts = [f"{_ascii(label)} {round(100 * p)} %" for label, p, _ in rows]
+    texts = [row.written for row in rows]
     widest = max(cv2.getTextSize(text, FONT, scale, 1)[0][0] for text in texts)
     width = max(box[2], widest + 4 * pad)
     x, y = _panel_corner(canvas, box, (width, line * len(rows)))
     _darken(canvas, (x, y, width, line * len(rows)))
-    for row, (text, (_, p, colour)) in enumerate(zip(texts, rows, strict=True)):
-        top = y + row * line
-        end = (x + max(1, round(p * width)) - 1, top + line - 2)
-        cv2.rectangle(canvas, (x, top + 1), end, colour, cv2.FILLED)
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
+        top = y + number * line
+        end = (x + max(1, round((row.share or 0.0) * width)) - 1, top + line - 2)
+        cv2.rectangle(canvas, (x, top + 1), end, row.colour, cv2.FILLED)
         _put_text(canvas, text, (x + pad, top + round(0.74 * line)), scale)
 
 

@@ -1,19 +1,31 @@
-"""The loop: a frame, its faces, one answer for each, and how long that took."""
+"""The loop's work: a frame, its faces, one answer for each, and how long that took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.faces import Box, Face, FaceDetector
+from edge_runtime.boxes import clip_box, same_face
+from edge_runtime.decisions import Decisions, Rules, Sighting
+from edge_runtime.faces import Face, FaceDetector
+from edge_runtime.following import follow, patch_of
 from edge_runtime.preprocess import Image, square_crop
+from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.spec import ModelSpec
+from edge_runtime.tracking import Track, Tracker
+
+__all__ = ["FaceClassifier", "FaceResult", "FrameResult", "Pipeline", "process"]
+
+# Chosen by measurement, see docs/decisions.md.
+DETECT_EVERY = 5
+
+_Rows = npt.NDArray[np.float32]
 
 
 class FaceClassifier(Protocol):
@@ -26,93 +38,165 @@ class FaceClassifier(Protocol):
     def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
         """Returns an image as the model takes it, uint8 (S, S, C)."""
 
-    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> _Rows:
         """Returns float32 (N, classes) for uint8 (N, S, S, C)."""
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """The answer for one face.
-
-    Attributes:
-        box_xywh: Left, top, width, height in the frame's pixels.
-        score: The detector's, 0..1.
-        label: Name of the most probable class.
-        confidence: Its probability, 0..1.
-        probabilities: Probability of each label, in the model's order; sums to 1.
-    """
-
-    box_xywh: Box
-    score: float
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """The answer for one frame.
-
-    Attributes:
-        index: The frame's number in its source.
-        timestamp_s: The frame's time in its source, in seconds.
-        name: The frame's file name, or the camera's.
-        faces: Largest first; may be empty.
-        detect_ms: Time for finding the faces.
-        classify_ms: Time for cropping and classifying all of them.
-    """
-
-    index: int
-    timestamp_s: float
-    name: str
-    faces: tuple[FaceResult, ...]
-    detect_ms: float
-    classify_ms: float
-
-
-def run(
-    frames: Iterable[Frame], detector: FaceDetector, classifier: FaceClassifier
-) -> Iterator[tuple[Frame, FrameResult]]:
-    """Yields each frame with its answer.
-
-    Args:
-        frames: A source.
-        detector: Finds the faces.
-        classifier: Answers for them, all faces of a frame in one call.
-    """
-    for frame in frames:
-        yield frame, process(frame, detector, classifier)
 
 
 def process(
     frame: Frame, detector: FaceDetector, classifier: FaceClassifier
 ) -> FrameResult:
-    """Returns the answer for one frame.
+    """Returns the answer for a picture that stands alone.
 
     Args:
         frame: uint8 BGR or grey image with its time and name.
         detector: Finds the faces.
-        classifier: Answers for them.
+        classifier: Answers for them, all in one call.
     """
     started = perf_counter()
     faces = detector.detect(frame.image)
     detected = perf_counter()
-    results = classify(frame.image, faces, classifier)
-    finished = perf_counter()
+    rows = classify(frame.image, faces, classifier)
+    labels = classifier.spec.labels
+    results = tuple(
+        _result(face, row, labels) for face, row in zip(faces, rows, strict=True)
+    )
     return FrameResult(
         index=frame.index,
         timestamp_s=frame.timestamp_s,
         name=frame.name,
         faces=results,
         detect_ms=1000 * (detected - started),
-        classify_ms=1000 * (finished - detected),
+        classify_ms=1000 * (perf_counter() - detected),
+        age_ms=_age_ms(frame),
     )
 
 
-def classify(
-    image: Image, faces: Sequence[Face], classifier: FaceClassifier
-) -> tuple[FaceResult, ...]:
-    """Returns an answer for each face, in the same order.
+class Pipeline:
+    """Answers for the frames of a video or camera, one after the other.
+
+    The detector runs on every n-th frame, and at once where a new face waits to be
+    found again or a followed one is lost; in between faces are followed by their looks.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        classifier: FaceClassifier,
+        *,
+        detect_every: int = DETECT_EVERY,
+        rules: Rules | None = None,
+    ) -> None:
+        """Starts with no faces.
+
+        Args:
+            detector: Finds the faces.
+            classifier: Answers for them, all of a frame in one call.
+            detect_every: Frames from one run of the detector to the next.
+            rules: How decisions are made.
+        """
+        self._detector, self._classifier = detector, classifier
+        # Taking the whole frame as the face costs nothing.
+        self._every = 1 if detector.name == "none" else detect_every
+        self._tracker = Tracker()
+        self._decisions = Decisions(classifier.spec.labels, rules or Rules())
+        self._since_detection = self._every
+        self._shape: tuple[int, ...] = ()
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Returns the answer for the next frame."""
+        started = perf_counter()
+        gone = self._begin(frame)
+        detected, detect_s = self._locate(frame.image)
+        gone += self._tracker.drop_lost()
+        tracks, faces = _visible(self._tracker.tracks, frame.image)
+        located = perf_counter()
+        rows = classify(frame.image, faces, self._classifier)
+        classified = perf_counter()
+        results, events = self._decide(tracks, faces, rows, gone, frame.timestamp_s)
+        around_s = located - started - detect_s + perf_counter() - classified
+        return FrameResult(
+            index=frame.index,
+            timestamp_s=frame.timestamp_s,
+            name=frame.name,
+            faces=results,
+            detect_ms=1000 * detect_s,
+            classify_ms=1000 * (classified - located),
+            track_ms=1000 * around_s,
+            age_ms=_age_ms(frame),
+            detected=detected,
+            events=events,
+        )
+
+    def _begin(self, frame: Frame) -> list[Track]:
+        """Moves the faces on in time; returns those that are gone with the picture."""
+        gone: list[Track] = []
+        if frame.image.shape[:2] != self._shape:  # a stream came back in another size
+            self._shape = frame.image.shape[:2]
+            self._since_detection = self._every
+            gone = self._tracker.drop_all()
+        self._tracker.advance(frame.timestamp_s)
+        return gone
+
+    def _locate(self, image: Image) -> tuple[bool, float]:
+        """Finds the faces; returns whether, and for how long, the detector ran."""
+        lost = self._follow(image, self._tracker.tracks)
+        self._since_detection += 1
+        unsettled = any(not track.confirmed for track in self._tracker.tracks)
+        if not (lost or unsettled or self._since_detection >= self._every):
+            return False, 0.0
+        self._since_detection = 0
+        started = perf_counter()
+        faces = self._detector.detect(image)
+        taken_s = perf_counter() - started
+        followed = [track for track in self._tracker.tracks if track.visible]
+        found = self._tracker.detected(faces)
+        for track in found:
+            track.patch = None if track.whole else patch_of(image, track.box)
+        for track in followed:  # overlooked by the detector, but plainly there
+            hidden = any(same_face(track.box, other.box) for other in found)
+            track.visible = track.visible or not hidden
+        return True, taken_s
+
+    def _follow(self, image: Image, tracks: Sequence[Track]) -> bool:
+        """Looks for every visible face near by; returns whether one was lost."""
+        lost = False
+        for track in tracks:
+            if not track.visible or track.whole:
+                continue
+            box = follow(image, track.patch, track.box) if track.patch else None
+            if box is None:
+                track.visible, lost = False, True
+            else:
+                self._tracker.found(track, box)
+        return lost
+
+    def _decide(
+        self,
+        tracks: Sequence[Track],
+        faces: Sequence[Face],
+        rows: _Rows,
+        gone: Sequence[Track],
+        timestamp_s: float,
+    ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
+        """Returns this frame's answers and what happened."""
+        sightings = [
+            Sighting(track.id, track.confirmed, row)
+            for track, row in zip(tracks, rows, strict=True)
+        ]
+        left = [track.id for track in gone]
+        decisions, events = self._decisions.take(sightings, left, timestamp_s)
+        labels = self._classifier.spec.labels
+        results = tuple(
+            _result(face, row, labels, track.id, decision)
+            for track, face, row, decision in zip(
+                tracks, faces, rows, decisions, strict=True
+            )
+        )
+        return results, events
+
+
+def classify(image: Image, faces: Sequence[Face], classifier: FaceClassifier) -> _Rows:
+    """Returns float32 (faces, classes): probabilities for each, in the same order.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
@@ -120,15 +204,10 @@ def classify(
         classifier: Called once for all of them, not at all when there are none.
     """
     if not faces:
-        return ()
+        return np.zeros((0, len(classifier.spec.labels)), np.float32)
     margin = classifier.spec.crop_margin_frac
     crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
-    probabilities = classifier.probabilities(np.stack(crops))
-    labels = classifier.spec.labels
-    return tuple(
-        _result(face, row, labels)
-        for face, row in zip(faces, probabilities, strict=True)
-    )
+    return classifier.probabilities(np.stack(crops))
 
 
 def crop(image: Image, face: Face, margin_frac: float) -> Image:
@@ -144,8 +223,30 @@ def crop(image: Image, face: Face, margin_frac: float) -> Image:
     return square_crop(image, face.box_xywh, margin_frac=margin_frac)
 
 
+def _visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[Face]]:
+    """Returns the tracks that can be seen and their faces, largest first."""
+    frame_wh = (image.shape[1], image.shape[0])
+    pairs = []
+    for track in tracks:
+        box = clip_box(track.box, frame_wh) if track.visible else None
+        if box is not None:
+            pairs.append((track, Face(box, track.score, track.whole)))
+    pairs.sort(key=lambda pair: -pair[1].box_xywh[2] * pair[1].box_xywh[3])
+    return [track for track, _ in pairs], [face for _, face in pairs]
+
+
+def _age_ms(frame: Frame) -> float | None:
+    if not frame.captured_s:
+        return None
+    return 1000 * (time.monotonic() - frame.captured_s)
+
+
 def _result(
-    face: Face, row: npt.NDArray[np.float32], labels: tuple[str, ...]
+    face: Face,
+    row: npt.NDArray[np.float32],
+    labels: tuple[str, ...],
+    track_id: int | None = None,
+    decision: Decision | None = None,
 ) -> FaceResult:
     best = int(row.argmax())
     return FaceResult(
@@ -153,5 +254,7 @@ def _result(
         score=face.score,
         label=labels[best],
         confidence=float(row[best]),
-        probabilities={label: float(p) for label, p in zip(labels, row, strict=True)},
+        probabilities=dict(zip(labels, row.tolist(), strict=True)),
+        track_id=track_id,
+        decision=decision,
     )

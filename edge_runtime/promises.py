@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,12 +77,16 @@ def format_in_name(name: str) -> str | None:
     return next((one for one in claimed if one in FORMATS), None)
 
 
-def judge(found: Inventory, format: str) -> list[Violation]:
+def judge(
+    found: Inventory, format: str, *, declared: Collection[str] = ()
+) -> list[Violation]:
     """Returns where a model breaks the promises of a format.
 
     Args:
         found: What is inside.
         format: One of ``FORMATS``; another is a violation of its own.
+        declared: Names of the operators of BatchNorm that could not fold, as the
+            file's metadata say: what is said breaks no promise.
     """
     if format not in FORMATS:
         known = ", ".join(FORMATS)
@@ -92,7 +96,7 @@ def judge(found: Inventory, format: str) -> list[Violation]:
         *_custom(found),
         *_compute(found, promise),
         *_weights(found, promise, format),
-        *(_integers(found, promise, format) if promise.integers else ()),
+        *(_integers(found, promise, format, declared) if promise.integers else ()),
         *_ends(found, promise),
     ]
 
@@ -115,18 +119,22 @@ def judge_metadata(found: Inventory, spec: ModelSpec) -> list[Violation]:
     return violations
 
 
-def notes(found: Inventory, format: str | None) -> list[str]:
+def notes(
+    found: Inventory, format: str | None, *, declared: Collection[str] = ()
+) -> list[str]:
     """Returns what breaks no promise but is good to know.
 
     Args:
         found: What is inside.
         format: What it was judged by; None for a file that claims nothing.
+        declared: As for ``judge``.
     """
     promise = FORMATS.get(format or "")
     integers = promise is not None and promise.integers
     said = []
-    if found.scalings and not integers:
-        said.append(f"BatchNorm that did not fold: {_named(found.scalings)}")
+    known = [one for one in found.scalings if not integers or one.name in declared]
+    if known:
+        said.append(f"BatchNorm that did not fold: {_named(known)}")
     tensorwise = [one for one in _per_tensor(found) if not _is_convolution(one)]
     if tensorwise:
         said.append(f"one scale for all channels: {_named(tensorwise)}")
@@ -188,7 +196,9 @@ def _weights(found: Inventory, promise: Promise, format: str) -> Iterator[Violat
         )
 
 
-def _integers(found: Inventory, promise: Promise, format: str) -> Iterator[Violation]:
+def _integers(
+    found: Inventory, promise: Promise, format: str, declared: Collection[str]
+) -> Iterator[Violation]:
     # ONNX Runtime's quantizer leaves additions and pooling in float.
     strict = format.startswith("tflite")
     for island in found.islands:
@@ -205,11 +215,12 @@ def _integers(found: Inventory, promise: Promise, format: str) -> Iterator[Viola
             "one scale for each channel of a convolution's weights",
             f"one for all channels in {len(tensorwise)} layers: {_named(tensorwise)}",
         )
-    if found.scalings:
+    silent = [one for one in found.scalings if one.name not in declared]
+    if silent:
         yield Violation(
             "unfolded-batchnorm",
             "BatchNorm folded into the convolution before it",
-            f"scaling per channel: {_named(found.scalings)}",
+            f"scaling per channel: {_named(silent)}",
         )
 
 

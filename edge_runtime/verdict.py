@@ -17,6 +17,8 @@ from edge_runtime.promises import (
 )
 from edge_runtime.spec import ModelSpec
 
+UNFOLDED = "unfolded_batchnorm"  # in the metadata's origin
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -68,7 +70,8 @@ def reach_verdict(
         replay: What came of running it; its golden vectors are judged, too.
     """
     format, judged_by = _claim(file, spec, expect)
-    violations = judge(inventory, format) if format else []
+    declared = _declared(spec)
+    violations = judge(inventory, format, declared=declared) if format else []
     if spec is not None:
         violations += judge_metadata(inventory, spec)
     claims = {
@@ -84,8 +87,16 @@ def reach_verdict(
         violations.append(
             Violation("golden-vectors", "the exporter's answers", str(replay.error))
         )
-    said = notes(inventory, format)
+    said = notes(inventory, format, declared=declared)
     return Verdict(format, judged_by, tuple(violations), tuple(said))
+
+
+def _declared(spec: ModelSpec | None) -> tuple[str, ...]:
+    """Returns the operators of BatchNorm that the metadata say did not fold."""
+    said = spec.origin.get(UNFOLDED) if spec is not None else None
+    if not isinstance(said, list):
+        return ()
+    return tuple(one for one in said if isinstance(one, str))
 
 
 def _claim(

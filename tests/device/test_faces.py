@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime import faces
+from edge_runtime.boxes import RawBox, clip_box, intersection, iou, standard_box
+from edge_runtime.detection import YUNET_FILE, open_detector
 from edge_runtime.errors import MissingDependencyError, ModelError
-from edge_runtime.faces import (
-    Face,
-    FaceDetector,
-    HaarDetector,
-    WholeImage,
-    YuNetDetector,
-    clip_box,
-    open_detector,
-    standard_box,
-    to_faces,
-)
+from edge_runtime.faces import Face, FaceDetector, WholeImage, to_faces
+from edge_runtime.haar import HaarDetector, best_of_doubles
+from edge_runtime.yunet import YuNetDetector
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 
@@ -53,14 +46,6 @@ def astronaut() -> np.ndarray:
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 
-def overlap(a: faces.Box, b: faces.Box) -> float:
-    """Returns intersection over union."""
-    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    tall = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(0, wide) * max(0, tall)
-    return both / (a[2] * a[3] + b[2] * b[3] - both)
-
-
 @pytest.mark.parametrize("size_px", [512, 300, 1024])
 def test_face_is_found_where_it_is(
     detector: FaceDetector, astronaut: np.ndarray, size_px: int
@@ -68,7 +53,7 @@ def test_face_is_found_where_it_is(
     photo = cv2.resize(astronaut, (size_px, size_px), interpolation=cv2.INTER_AREA)
     found = detector.detect(photo)
     expected = tuple(round(v * size_px / 512) for v in (175, 66, 100, 100))
-    assert overlap(found[0].box_xywh, expected) > 0.6
+    assert iou(found[0].box_xywh, expected) > 0.6
     assert found[0].box_xywh[2] == found[0].box_xywh[3]
     assert 0 < found[0].score <= 1
 
@@ -78,7 +63,7 @@ def test_grey_frame_gives_the_same_face(
 ) -> None:
     grey = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
     both = detector.detect(astronaut)[0], detector.detect(grey)[0]
-    assert overlap(both[0].box_xywh, both[1].box_xywh) > 0.8
+    assert iou(both[0].box_xywh, both[1].box_xywh) > 0.8
 
 
 def test_larger_face_comes_first(detector: FaceDetector, astronaut: np.ndarray) -> None:
@@ -114,7 +99,7 @@ def test_both_detectors_frame_a_face_alike(astronaut: np.ndarray) -> None:
         pytest.skip("this OpenCV has no cascades")
     haar = HaarDetector().detect(astronaut)[0].box_xywh
     yunet = YuNetDetector(yunet_file()).detect(astronaut)[0].box_xywh
-    assert overlap(haar, yunet) > 0.6
+    assert iou(haar, yunet) > 0.6
 
 
 def test_whole_image_is_one_face() -> None:
@@ -146,27 +131,52 @@ def test_another_network_is_no_yunet(tiny_onnx_path: Path) -> None:
         YuNetDetector(tiny_onnx_path)
 
 
-def test_yunet_without_its_file_is_an_error() -> None:
-    with pytest.raises(ModelError, match="--detector-model"):
+@pytest.fixture
+def empty_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return tmp_path / "fer-edge"
+
+
+def test_yunet_without_its_file_is_an_error(empty_data_folder: Path) -> None:
+    with pytest.raises(ModelError, match="fetch-detector"):
         open_detector("yunet")
 
 
 @needs_haar
-def test_default_is_yunet_only_with_its_file() -> None:
+def test_default_is_yunet_only_with_its_file(empty_data_folder: Path) -> None:
     assert open_detector().name == "haar"
     assert open_detector("auto", yunet_file()).name == "yunet"
     assert open_detector("haar", yunet_file()).name == "haar"
 
 
+def test_fetched_file_that_was_damaged_is_an_error(empty_data_folder: Path) -> None:
+    empty_data_folder.mkdir()
+    (empty_data_folder / YUNET_FILE).write_bytes(b"cut off")
+    with pytest.raises(ModelError, match="fetch-detector --force"):
+        open_detector("auto")
+    assert open_detector("none").name == "none"
+
+
+def test_of_two_boxes_on_one_face_the_better_supported_stays() -> None:
+    inside, around, other = (20, 20, 40, 40), (10, 10, 80, 80), (200, 10, 80, 80)
+    kept = best_of_doubles([around, inside, other], [5, 30, 7])
+    assert kept == [(20, 20, 40, 40), (200, 10, 80, 80)]
+
+
+def test_two_heads_side_by_side_both_stay() -> None:
+    boxes = [(10, 10, 80, 80), (70, 20, 80, 80)]
+    assert len(best_of_doubles(boxes, [9, 8])) == 2
+
+
 numbers = st.floats(-5000, 5000)
-sizes = st.floats(0, 5000)
+sizes = st.floats(0, 5000).filter(lambda size: not 0 < size < 1e-3)
 raw_boxes = st.tuples(numbers, numbers, sizes, sizes)
 frame_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
 
 
 @given(raw_boxes, frame_sizes)
 def test_clipped_box_lies_inside_the_frame(
-    raw: faces.RawBox, frame_wh: tuple[int, int]
+    raw: RawBox, frame_wh: tuple[int, int]
 ) -> None:
     box = clip_box(raw, frame_wh)
     if box is not None:
@@ -179,7 +189,7 @@ def test_clipped_box_lies_inside_the_frame(
 
 @given(raw_boxes, st.floats(0.5, 2))
 def test_standard_box_is_a_square_around_the_same_centre(
-    raw: faces.RawBox, scale: float
+    raw: RawBox, scale: float
 ) -> None:
     x, y, width, height = standard_box(raw, scale=scale)
     assert width == height == pytest.approx(max(raw[2:]) * scale)
@@ -199,3 +209,10 @@ def test_box_of_a_smaller_frame_is_scaled_back(
 def test_boxes_that_are_no_numbers_are_dropped() -> None:
     bad = [((float("nan"), 0.0, 5.0, 5.0), 0.9), ((0.0, 0.0, float("inf"), 5.0), 0.9)]
     assert to_faces(bad, frame_wh=(9, 9), shrink=1.0, scale=1.0) == []
+
+
+@given(raw_boxes, raw_boxes)
+def test_overlap_is_symmetric_and_at_most_whole(one: RawBox, other: RawBox) -> None:
+    assert iou(one, other) == iou(other, one)
+    assert 0 <= iou(one, other) <= 1 + 1e-6
+    assert intersection(one, other) <= min(one[2] * one[3], other[2] * other[3]) + 1e-3

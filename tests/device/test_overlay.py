@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.faces import Box
-from edge_runtime.overlay import draw
-from edge_runtime.pipeline import FaceResult
+from edge_runtime.overlay import GREY, PALETTE, draw
+from edge_runtime.results import Box, Decision, FaceResult
 
 
 def result(box: Box, label: str = "happy") -> FaceResult:
@@ -35,6 +36,29 @@ def test_grey_frame_becomes_colour_and_keeps_its_size() -> None:
 def test_nothing_found_changes_nothing() -> None:
     frame = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
     assert (draw(frame, []) == frame).all()
+
+
+def decided(label: str) -> FaceResult:
+    smooth = {"happy": 0.55, "sad": 0.45}
+    decision = Decision(label, 0.55, smooth, 0.0)
+    plain = result((60, 40, 90, 90), "sad")
+    return replace(plain, track_id=3, decision=decision)
+
+
+@pytest.mark.parametrize(
+    ("label", "colour"), [("happy", PALETTE[0]), ("uncertain", GREY)]
+)
+def test_box_has_the_colour_of_what_was_decided(
+    label: str, colour: tuple[int, int, int]
+) -> None:
+    drawn = draw(np.zeros((240, 320, 3), np.uint8), [decided(label)])
+    assert np.abs(drawn[40, 100].astype(int) - colour).max() < 20  # smoothed line
+
+
+def test_number_of_a_face_is_drawn() -> None:
+    frame = np.zeros((240, 320, 3), np.uint8)
+    numbered = draw(frame, [decided("happy")])
+    assert (numbered != draw(frame, [replace(decided("happy"), track_id=4)])).any()
 
 
 def test_label_outside_ascii_is_drawn() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_runtime.boxes import iou
 from edge_runtime.classifier import Classifier
+from edge_runtime.decisions import Rules
 from edge_runtime.errors import OutputError
 from edge_runtime.faces import Face, WholeImage
 from edge_runtime.outputs import (
     Summary,
     check_output,
     fitted,
-    frame_document,
     open_output,
 )
-from edge_runtime.pipeline import crop, process, run
+from edge_runtime.pipeline import Pipeline, crop, process
 from edge_runtime.preprocess import Image, to_model_input
 from edge_runtime.sources import Frame, PictureSource
 from edge_runtime.spec import ModelSpec
+from edge_runtime.status import Status
 
 
 class Brightness:
@@ -87,13 +91,6 @@ def test_crop_has_the_models_margin_and_a_whole_image_none() -> None:
     assert crop(image, Face((0, 0, 60, 40), whole=True), 0.5).shape == (40, 60, 3)
 
 
-def test_run_yields_every_frame_with_its_answer() -> None:
-    frames = [frame(), frame(255)]
-    pairs = list(run(frames, WholeImage(), Brightness()))
-    assert [pair[0] for pair in pairs] == frames
-    assert [pair[1].faces[0].label for pair in pairs] == ["dark", "light"]
-
-
 def test_real_model_answers_as_predict_does(tiny_model_path: Path) -> None:
     classifier = Classifier.load(tiny_model_path)
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3)).astype(np.uint8)
@@ -102,24 +99,6 @@ def test_real_model_answers_as_predict_does(tiny_model_path: Path) -> None:
     assert whole.label == expected.label
     assert list(whole.probabilities) == list(classifier.spec.labels)
     assert np.allclose(list(whole.probabilities.values()), expected.probabilities)
-
-
-def test_frame_document_is_json_with_its_schema() -> None:
-    result = process(frame(), Fixed((0, 0, 20, 20)), Brightness())
-    document = json.loads(json.dumps(frame_document(result)))
-    assert document["schema"] == "fer-edge/frame/1"
-    assert (document["frame"], document["time_s"]) == (3, 0.12)
-    assert document["source"] == "clip.mp4"
-    assert document["faces"] == [
-        {
-            "box": [0, 0, 20, 20],
-            "score": 1.0,
-            "label": "light",
-            "confidence": 1.0,
-            "probabilities": {"dark": 0.0, "light": 1.0},
-        }
-    ]
-    assert set(document["latency_ms"]) == {"detect", "classify"}
 
 
 def test_summary_counts_and_takes_medians() -> None:
@@ -206,3 +185,153 @@ def test_fitted_keeps_the_shape_of_a_face() -> None:
     assert wide.shape == (20, 20, 3)
     assert (wide[:7] == 0).all()
     assert (wide[8:12] == 90).all()
+
+
+# Videos: faces that are followed.
+
+
+def painted(x: int, y: int, *, size: int = 60) -> Image:
+    """Returns a frame with a light, textured square on a dark, textured ground."""
+    rng = np.random.default_rng(2)
+    ground = rng.integers(20, 60, (60, 80)).repeat(4, 0).repeat(4, 1)
+    face = rng.integers(120, 256, (5, 5)).repeat(size // 5, 0).repeat(size // 5, 1)
+    ground[y : y + size, x : x + size] = face
+    return np.repeat(ground[..., np.newaxis], 3, axis=2).astype(np.uint8)
+
+
+class Light:
+    """Finds the light square; counts its calls."""
+
+    name = "light"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, frame: Image) -> list[Face]:
+        self.calls += 1
+        rows, columns = np.nonzero(frame[..., 0] >= 120)
+        if not len(rows):
+            return []
+        x, y = int(columns.min()), int(rows.min())
+        return [Face((x, y, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1), 0.9)]
+
+
+def video(*images: Image, fps: float = 10.0) -> list[Frame]:
+    return [Frame(image, n, n / fps, "clip") for n, image in enumerate(images)]
+
+
+def moving(count: int) -> list[Image]:
+    return [painted(20 + 6 * n, 50 + 2 * n) for n in range(count)]
+
+
+def test_detector_runs_twice_on_a_new_face_and_then_on_every_nth_frame() -> None:
+    detector = Light()
+    pipeline = Pipeline(detector, Brightness(), detect_every=4)
+    results = [pipeline.process(one) for one in video(*moving(14))]
+    assert [n for n, one in enumerate(results) if one.detected] == [0, 1, 5, 9, 13]
+    assert detector.calls == 5
+    assert all(one.detect_ms == 0 for one in results if not one.detected)
+
+
+def test_boxes_in_between_lie_on_the_moving_face() -> None:
+    pipeline = Pipeline(Light(), Brightness(), detect_every=10)
+    for number, one in enumerate(video(*moving(20))):
+        (face,) = pipeline.process(one).faces
+        truth = (20 + 6 * number, 50 + 2 * number, 60, 60)
+        assert iou(face.box_xywh, truth) > 0.75
+        assert face.track_id == 1
+
+
+def test_lost_face_is_looked_for_at_once() -> None:
+    detector = Light()
+    pipeline = Pipeline(detector, Brightness(), detect_every=50)
+    images = [*moving(5), painted(220, 140)]
+    results = [pipeline.process(one) for one in video(*images)]
+    assert results[-1].detected
+    assert results[-1].faces[0].box_xywh[:2] == pytest.approx((220, 140), abs=30)
+
+
+def test_face_appears_and_leaves_once_and_single_frames_are_ignored() -> None:
+    empty = np.zeros((240, 320, 3), np.uint8)
+    images = [painted(20, 20), *[empty] * 5, *moving(12), *[empty] * 25]
+    pipeline = Pipeline(Light(), Brightness(), detect_every=3)
+    results = [pipeline.process(one) for one in video(*images)]
+    events = [event for result in results for event in result.events]
+    assert [(event.kind, event.track_id) for event in events] == [
+        ("face_appeared", 2),
+        ("face_left", 2),
+    ]
+    assert events[1].timestamp_s == pytest.approx(2.9, abs=0.5)
+
+
+def test_same_frames_give_the_same_answers() -> None:
+    runs = []
+    for _ in range(2):
+        pipeline = Pipeline(Light(), Brightness(), detect_every=3)
+        answers = [pipeline.process(one) for one in video(*moving(15))]
+        runs.append([(one.faces, one.events, one.detected) for one in answers])
+    assert runs[0] == runs[1]
+
+
+def test_picture_of_another_size_begins_anew() -> None:
+    pipeline = Pipeline(Light(), Brightness(), detect_every=5)
+    images = [*moving(4), painted(30, 30)[:200, :200]]
+    results = [pipeline.process(one) for one in video(*images)]
+    assert results[-1].detected
+    assert [face.track_id for face in results[-1].faces] == [2]
+    assert [event.kind for event in results[-1].events] == ["face_left"]
+
+
+def test_whole_frames_are_one_lasting_face_without_a_detector() -> None:
+    pipeline = Pipeline(WholeImage(), Brightness())
+    results = [pipeline.process(one) for one in video(*moving(6))]
+    assert {face.track_id for one in results for face in one.faces} == {1}
+    assert results[0].events[0].kind == "face_appeared"
+    assert results[0].faces[0].box_xywh == (0, 0, 320, 240)
+
+
+def test_decision_is_that_of_the_frames_so_far() -> None:
+    dark, light = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
+    pipeline = Pipeline(WholeImage(), Brightness(), rules=Rules(dwell_s=0.0))
+    results = [pipeline.process(one) for one in video(dark, dark, dark, light)]
+    (face,) = results[-1].faces
+    assert face.label == "light"
+    assert face.decision is not None
+    assert face.decision.label == "dark"
+    assert face.decision.confidence == pytest.approx(0.696, abs=0.001)
+
+
+def test_single_pictures_have_no_track_and_no_decision() -> None:
+    result = process(frame(), Fixed((0, 0, 20, 20)), Brightness())
+    assert (result.faces[0].track_id, result.faces[0].decision) == (None, None)
+    assert result.events == ()
+
+
+def test_live_frames_have_an_age_and_files_have_none() -> None:
+    now = time.monotonic()
+    live = Frame(frame().image, 0, 0.0, "camera", captured_s=now - 0.5)
+    assert process(live, Fixed(), Brightness()).age_ms == pytest.approx(500, abs=200)
+    assert process(frame(), Fixed(), Brightness()).age_ms is None
+
+
+def test_status_counts_from_another_thread_while_the_loop_runs() -> None:
+    source = pictures(1)
+    source.dropped, source.reopened = 3, 1
+    status = Status(source=source, classifier=Brightness(), detector="light")
+    snapshots: list[dict[str, Any]] = []
+    reader = threading.Thread(
+        target=lambda: snapshots.extend(status.snapshot() for _ in range(50))
+    )
+    reader.start()
+    pipeline = Pipeline(Light(), Brightness(), detect_every=5)
+    for one in video(*moving(12)):
+        status.update(pipeline.process(one))
+    reader.join()
+    last = status.snapshot()
+    counts = [one["frames"] for one in snapshots]
+    assert counts == sorted(counts)
+    assert (last["frames"], last["faces"], last["detections"]) == (12, 12, 4)
+    assert last["events"] == {"face_appeared": 1}
+    assert (last["source"]["dropped"], last["source"]["reopened"]) == (3, 1)
+    assert last["latency_ms"]["classify"]["p50"] > 0
+    assert json.dumps(last)

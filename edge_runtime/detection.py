@@ -1,0 +1,118 @@
+"""Which face detector a run uses, and where its file is."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+
+from edge_runtime import flags
+from edge_runtime.errors import ModelError
+from edge_runtime.faces import DETECT_WIDTH_PX, FaceDetector, WholeImage
+from edge_runtime.haar import HaarDetector
+from edge_runtime.pipeline import DETECT_EVERY
+from edge_runtime.yunet import YUNET_THRESHOLD, YuNetDetector
+
+# As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+
+
+def add_face_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says how faces are found."""
+    add = parser.add_argument_group("faces").add_argument
+    add(
+        "--faces",
+        choices=("auto", "yunet", "haar", "none"),
+        default="auto",
+        help="detector; none: each frame is a face (default: yunet with"
+        " --detector-model or after fetch-detector, else haar)",
+    )
+    add(
+        "--detector-model",
+        type=Path,
+        metavar="FILE",
+        help="face_detection_yunet_*.onnx",
+    )
+    add(
+        "--detect-width",
+        type=flags.positive,
+        default=DETECT_WIDTH_PX,
+        metavar="PX",
+        help=f"detect on frames this wide (default: {DETECT_WIDTH_PX})",
+    )
+    add(
+        "--detect-every",
+        type=flags.positive,
+        default=DETECT_EVERY,
+        metavar="N",
+        help="detect on each n-th frame and follow the faces in between"
+        f" (default: {DETECT_EVERY})",
+    )
+
+
+def open_detector(
+    name: str = "auto",
+    model: Path | None = None,
+    *,
+    width_px: int = DETECT_WIDTH_PX,
+    threshold: float = YUNET_THRESHOLD,
+) -> FaceDetector:
+    """Returns a face detector.
+
+    Args:
+        name: ``"yunet"``, ``"haar"``, ``"none"``, or ``"auto"``: YuNet where its file
+            is given or was fetched, else Haar.
+        model: YuNet's file; None takes the fetched one.
+        width_px: Frames are made this wide before detection.
+        threshold: Smallest score of YuNet's faces, 0..1.
+
+    Raises:
+        ModelError: YuNet is wanted and its file is not given or not usable.
+        MissingDependencyError: This OpenCV lacks the detector.
+    """
+    if name == "none":
+        return WholeImage()
+    if name == "haar":
+        return HaarDetector(width_px=width_px)
+    found = model or fetched_model()
+    if found is not None:
+        return YuNetDetector(found, width_px=width_px, threshold=threshold)
+    if name == "yunet":
+        raise ModelError(
+            "YuNet needs its file: run  python -m edge_runtime fetch-detector"
+            f"  or give  --detector-model {YUNET_FILE}  (from OpenCV Zoo),"
+            " or --faces haar"
+        )
+    return HaarDetector(width_px=width_px)
+
+
+def fetched_model() -> Path | None:
+    """Returns the path of the detector that was fetched, None where none was.
+
+    Raises:
+        ModelError: It is there and is not the file that was fetched.
+    """
+    path = data_folder() / YUNET_FILE
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
+        raise ModelError(
+            f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"
+            "  python -m edge_runtime fetch-detector --force"
+        )
+    return path
+
+
+def data_folder() -> Path:
+    """Returns the folder for what is downloaded for this user; it may not exist.
+
+    By the XDG Base Directory Specification: $XDG_DATA_HOME, else ~/.local/share.
+    """
+    base = os.environ.get("XDG_DATA_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base) / "fer-edge"
+    return Path("~/.local/share/fer-edge").expanduser()

@@ -1,0 +1,251 @@
+"""Python, wheels, and each inference library tried in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.backends import EXTRAS, OF_KIND
+from edge_runtime.container import read_model_file
+from edge_runtime.doctor.finding import Finding
+from edge_runtime.errors import MetadataError, ModelError
+
+TIMEOUT_S = 60.0
+SLOW_FIRST_LABEL_S = 10.0
+LEAST_PYTHON = (3, 11)
+_MODULES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "onnxruntime": "onnxruntime",
+}
+# Two distributions that write the same folder, cv2.
+_OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+PROGRAM = """
+import json, sys, time
+name, module, model, started = json.loads(sys.argv[1])
+if model is None:
+    import importlib
+    importlib.import_module(module)
+    print(json.dumps(None))
+else:
+    import numpy as np
+    from edge_runtime.classifier import Classifier
+    classifier = Classifier.load(model, backend=name)
+    label = classifier.predict(np.full((96, 96, 3), 127, np.uint8)).label
+    print(json.dumps(time.monotonic() - started))
+"""
+
+
+def software_findings(model: Path | None) -> list[Finding]:
+    """Returns what is found out about Python, wheels and inference libraries.
+
+    Args:
+        model: A model file to answer one image with; None only loads the libraries.
+    """
+    found = [_python(), _numpy(), _opencv()]
+    if model is None:
+        return [*found, *library_findings(None)]
+    seen = _model(model)
+    usable = model if seen.status == "ok" else None
+    return [*found, seen, *library_findings(usable)]
+
+
+def _model(path: Path) -> Finding:
+    try:
+        file = read_model_file(path)
+        if file.document is None:
+            raise MetadataError(f"{file.name} has no metadata")
+    except ModelError as error:
+        remedy = f"python -m edge_runtime check {path}"
+        return Finding("model", "fail", " ".join(str(error).split()), remedy)
+    return Finding("model", "ok", f"{file.name}, {file.size / 1e6:.2f} MB, undamaged")
+
+
+def _python() -> Finding:
+    value = f"{platform.python_version()} in {sys.prefix}"
+    if sys.version_info[:2] < LEAST_PYTHON:
+        return Finding("Python", "fail", value, "install Python 3.11 or newer")
+    return Finding("Python", "ok", value)
+
+
+def _numpy() -> Finding:
+    return Finding("numpy", "ok", np.__version__)
+
+
+def _opencv() -> Finding:
+    import cv2
+
+    installed = [one for one in _OPENCV if version_of(one)]
+    value = f"{cv2.__version__} ({', '.join(installed) or 'from the system'})"
+    if len(installed) > 1:
+        return Finding(
+            "OpenCV",
+            "warn",
+            value,
+            "they overwrite each other: pip uninstall all of them, then pip install"
+            " opencv-python-headless",
+        )
+    if not hasattr(cv2, "CascadeClassifier"):
+        return Finding(
+            "OpenCV",
+            "warn",
+            f"{value}, without Haar cascades",
+            "pip install 'opencv-python-headless<5', or use --detector-model",
+        )
+    return Finding("OpenCV", "ok", value)
+
+
+def version_of(distribution: str) -> str | None:
+    """Returns the version of an installed distribution, None where it is not."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def library_findings(model: Path | None) -> list[Finding]:
+    """Returns a finding for each installed inference library, and the first label's.
+
+    Args:
+        model: As for ``software_findings``.
+    """
+    installed = [name for name in _MODULES if version_of(name)]
+    if not installed:
+        return [
+            Finding(
+                "inference library",
+                "fail",
+                "none is installed",
+                "pip install 'fer-edge[litert]'  (64-bit),  or"
+                " 'fer-edge[tflite-runtime]'  (Python 3.11)",
+            )
+        ]
+    trials = {name: try_library(name, _for(name, model)) for name in installed}
+    found = [_library(name, trials[name]) for name in installed]
+    return found + ([_first_label(model, trials)] if model else [])
+
+
+def _for(library: str, model: Path | None) -> Path | None:
+    """Returns the model if this library runs its kind."""
+    kind = "onnx" if model and model.suffix.lower() == ".onnx" else "tflite"
+    return model if library in OF_KIND[kind] else None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a library did in a process of its own.
+
+    Attributes:
+        fault: Why it does not work; empty where it does.
+        crashed: It took the process with it.
+        first_label_s: Seconds from the start of the process to its answer; None
+            where it was only loaded.
+    """
+
+    fault: str = ""
+    crashed: bool = False
+    first_label_s: float | None = None
+
+
+def try_library(
+    name: str,
+    model: Path | None,
+    *,
+    python: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Tried:
+    """Returns how an inference library did; a crash of it is part of the answer.
+
+    Args:
+        name: Its distribution name.
+        model: A model to answer one image with; None only loads the library.
+        python: The interpreter, this one without it.
+        timeout_s: Seconds after which it counts as hanging.
+    """
+    path = str(model.absolute()) if model else None
+    argument = json.dumps([name, _MODULES[name], path, time.monotonic()])
+    try:
+        done = subprocess.run(
+            [python or sys.executable, "-c", PROGRAM, argument],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return Tried(f"no answer within {timeout_s:g} s", crashed=True)
+    if done.returncode < 0:
+        return Tried(_signal_name(-done.returncode), crashed=True)
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    last = lines[-1] if lines else "no output"
+    if done.returncode:
+        return Tried(last.rpartition("Error: ")[2])
+    return Tried(first_label_s=json.loads(last))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name}, an illegal instruction" if name == "SIGILL" else name
+
+
+def _library(name: str, tried: Tried) -> Finding:
+    version = version_of(name) or "?"
+    if not tried.fault:
+        done = "loads" if tried.first_label_s is None else "answers"
+        return Finding(name, "ok", f"{version} {done}")
+    if tried.crashed:
+        return Finding(
+            name,
+            "fail",
+            f"{version} crashes: {tried.fault}",
+            f"its wheel is not for this processor: pip install -U {name}, or pip"
+            f" uninstall {name} and use another",
+        )
+    return Finding(
+        name,
+        "fail",
+        f"{version}: {tried.fault}",
+        f"pip install --force-reinstall 'fer-edge[{EXTRAS[name]}]', or another model",
+    )
+
+
+def _first_label(model: Path | None, trials: dict[str, Tried]) -> Finding:
+    """Returns the time from a process's start to its first answer, the fastest."""
+    times = {
+        name: one.first_label_s
+        for name, one in trials.items()
+        if one.first_label_s is not None
+    }
+    shown = model.name if model else ""
+    if not times:
+        return Finding(
+            "first label",
+            "fail",
+            f"no installed library answers with {shown}",
+            f"python -m edge_runtime check {model}",
+        )
+    name = min(times, key=lambda one: times[one])
+    value = f"{times[name]:.2f} s after the start ({shown}, {name})"
+    if times[name] > SLOW_FIRST_LABEL_S:
+        return Finding(
+            "first label", "warn", value, "a slow card, or the board is busy: see above"
+        )
+    return Finding("first label", "ok", value)

@@ -1,0 +1,63 @@
+"""The model that a run asks: one file, or one that is updated while the camera runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from edge_runtime.classifier import Classifier, released_model
+from edge_runtime.errors import ModelError
+from edge_runtime.service.arguments import add_service_arguments
+
+if TYPE_CHECKING:
+    from edge_runtime.service.updating import UpdatingClassifier
+
+__all__ = ["Updating", "add_service_arguments", "open_classifier"]
+
+
+@runtime_checkable
+class Updating(Protocol):
+    """A classifier whose model may change while it is asked."""
+
+    def update_state(self) -> dict[str, Any]:
+        """Returns how the update stands, JSON-ready; see ``UpdatingClassifier``."""
+
+
+@contextmanager
+def open_classifier(
+    args: argparse.Namespace,
+) -> Iterator[Classifier | UpdatingClassifier]:
+    """Yields the model that was asked for; with ``--watch`` one that can be updated.
+
+    Args:
+        args: ``model``, ``threads``, ``backend``, ``labels``, ``require_signature``,
+            and those of ``add_service_arguments``.
+
+    Raises:
+        ModelError: The model cannot be loaded, or the folder is none.
+    """
+    classifier = Classifier.load(
+        args.model,
+        num_threads=args.threads,
+        backend=args.backend,
+        labels=args.labels,
+        public_key=args.require_signature,
+    )
+    if args.watch is None:
+        yield classifier
+        return
+    if not args.watch.is_dir():
+        raise ModelError(f"expected a folder to watch, got {str(args.watch)!r}")
+    # Only where it is wanted: every import delays the first label.
+    from edge_runtime.service.limits import Limits
+    from edge_runtime.service.model_folder import ModelFolder
+    from edge_runtime.service.updating import UpdatingClassifier, watching
+    from edge_runtime.service.verification import Settings
+
+    limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
+    settings = Settings(args.threads, args.backend, args.require_signature, limits)
+    updating = UpdatingClassifier(classifier, args.model or released_model(), settings)
+    with watching(updating, ModelFolder(args.watch)):
+        yield updating

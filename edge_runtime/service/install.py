@@ -1,0 +1,157 @@
+"""``python -m edge_runtime install-service``: a systemd unit that runs the camera."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import flags
+from edge_runtime.config_file import apply_config
+from edge_runtime.errors import OutputError
+from edge_runtime.service import unit
+
+SYSTEM_FOLDER = Path("/etc/systemd/system")
+
+
+def add_install_service(commands: Any) -> None:
+    """Adds ``install-service`` to the commands."""
+    text = "a systemd unit that runs the camera as a service"
+    parser = commands.add_parser(
+        "install-service",
+        help=text,
+        description=text[0].upper() + text[1:] + ". Without --to it is only printed.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(call=install_service)
+    add = parser.add_argument
+    add(
+        "--config",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="what the service runs with: the flags of run, in TOML",
+    )
+    add(
+        "--to",
+        type=Path,
+        metavar="PATH",
+        help="unit file or folder to write, such as /etc/systemd/system (needs root)",
+    )
+    add("--force", action="store_true", help="replace an existing unit file")
+    add("--user", action="store_true", help="a unit of your own, without root")
+    add("--name", type=_name, default=unit.NAME, help=f"of the unit ({unit.NAME})")
+    add(
+        "--account",
+        type=_name,
+        metavar="USER",
+        help="run as this user (default: one that systemd makes up)",
+    )
+    add(
+        "--memory-max",
+        type=flags.positive,
+        default=unit.MEMORY_MAX_MIB,
+        metavar="MIB",
+        help=f"end and restart it beyond this ({unit.MEMORY_MAX_MIB})",
+    )
+    add(
+        "--watchdog",
+        type=flags.positive,
+        default=unit.WATCHDOG_S,
+        metavar="S",
+        help=f"restart it after so long without a frame ({unit.WATCHDOG_S})",
+    )
+
+
+def install_service(args: argparse.Namespace) -> int:
+    """Writes or prints the unit, and says what to type next."""
+    _check_config(args.config)
+    if args.user and args.account:
+        raise OutputError("expected --user or --account, got both: choose one")
+    made = unit.Unit(
+        # Not resolved: the interpreter of an environment is a link out of it.
+        python=Path(sys.executable).absolute(),
+        config=args.config.resolve(),
+        name=args.name,
+        account=args.account,
+        memory_max_mib=args.memory_max,
+        watchdog_s=args.watchdog,
+    )
+    text = unit.user_unit(made) if args.user else unit.system_unit(made)
+    if args.to is None:
+        print(text, end="")
+        print(
+            _next(made, Path(f"{made.name}.service"), user=args.user), file=sys.stderr
+        )
+        return 0
+    path = args.to / f"{made.name}.service" if args.to.is_dir() else args.to
+    _write(path, text, force=args.force)
+    print(f"wrote {path}")
+    print(_next(made, path, user=args.user))
+    return 0
+
+
+def _check_config(path: Path) -> None:
+    """Finds out now that a service could not start with its configuration."""
+    from edge_runtime.run_command import add_run  # here: it imports what run needs
+
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_run(commands)
+    apply_config(commands.choices["run"], path)
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    if path.suffix != ".service":
+        raise OutputError(
+            f"expected a folder or a name.service file, got {str(path)!r}"
+        )
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists: replace it with --force")
+    if not os.access(path.parent, os.W_OK):
+        hint = (
+            "run it with sudo, or make a unit of your own with --user"
+            if path.parent == SYSTEM_FOLDER
+            else "name a folder that exists and is yours"
+        )
+        raise OutputError(f"cannot write {str(path)!r}: {hint}")
+    from edge_runtime.files import write_text
+
+    write_text(path, text)
+
+
+def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
+    control = "systemctl --user" if user else "sudo systemctl"
+    journal = "journalctl --user" if user else "journalctl"
+    folder = "~/.config/systemd/user" if user else str(SYSTEM_FOLDER)
+    lines = ["", "next:"]
+    if str(path.parent) != folder and path.parent != Path(folder).expanduser():
+        lines.append(f"  copy {path} to {folder}/")
+    lines += [
+        f"  {control} daemon-reload",
+        f"  {control} enable --now {made.name}",
+        f"  {journal} -u {made.name} -f",
+    ]
+    if user:
+        lines.append("  sudo loginctl enable-linger $USER   # runs without a login")
+    lines += [
+        "to take it away:",
+        f"  {control} disable --now {made.name}; rm {folder}/{made.name}.service;"
+        f" {control} daemon-reload",
+    ]
+    if not user and made.python.is_relative_to("/home") and made.account is None:
+        lines.append(
+            "note: the installation lies below /home, which the service's own user may"
+            " not enter: install to /opt, or add --account USER"
+        )
+    return "\n".join(lines)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", text):
+        raise argparse.ArgumentTypeError(
+            f"expected letters, digits, '_', '.' or '-', got {text[:40]!r}"
+        )
+    return text

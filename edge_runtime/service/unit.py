@@ -1,0 +1,180 @@
+"""A systemd unit for a camera service, hardened (man systemd.exec, man systemd.unit).
+
+What it may do: read the installation and its configuration, use cameras, talk to the
+network, write below its own state folder. Left out on purpose:
+
+- ``MemoryDenyWriteExecute``: closures that libffi makes for camera libraries need it.
+- ``PrivateDevices``, ``PrivateUsers``: they take the cameras and the group away.
+- ``PrivateNetwork``: streams, MQTT and the page need the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "fer-edge"
+# Long enough for a stream that answers slowly to be opened (30 s in FFmpeg).
+WATCHDOG_S = 60
+START_TIMEOUT_S = 180
+MEMORY_MAX_MIB = 400
+# systemd does not give up: a camera may be plugged in tomorrow. It does not hurry
+# either; five starts in a minute can only come from a hand at systemctl.
+RESTART_S = 15
+START_LIMIT = (60, 5)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What goes into a unit.
+
+    Attributes:
+        python: The interpreter of the installation, absolute.
+        config: The configuration file, absolute.
+        name: Of the unit and of its folder below ``/var/lib``.
+        account: A user that exists; None lets systemd make one up (``DynamicUser``).
+        memory_max_mib: More than this and the kernel ends it; systemd starts it again.
+        watchdog_s: Seconds without a frame or an attempt after which it is started
+            again.
+    """
+
+    python: Path
+    config: Path
+    name: str = NAME
+    account: str | None = None
+    memory_max_mib: int = MEMORY_MAX_MIB
+    watchdog_s: int = WATCHDOG_S
+
+
+def system_unit(unit: Unit) -> str:
+    """Returns a unit for ``/etc/systemd/system``."""
+    account = f"User={unit.account}" if unit.account else "DynamicUser=yes"
+    below_home = any(one.is_relative_to("/home") for one in (unit.python, unit.config))
+    return (
+        _head(unit)
+        + _service(unit)
+        + f"""\
+{_state(unit)}
+# Who it is
+{account}
+SupplementaryGroups=video
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+UMask=0077
+
+# What it sees
+ProtectSystem=strict
+ProtectHome={"read-only" if below_home else "yes"}
+PrivateTmp=yes
+ProtectProc=invisible
+ProtectControlGroups=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectClock=yes
+ProtectHostname=yes
+RemoveIPC=yes
+
+# Cameras, their links and memory, and the firmware's word on power and heat
+DevicePolicy=closed
+DeviceAllow=char-video4linux rw
+DeviceAllow=char-media rw
+DeviceAllow=char-dma_heap rw
+DeviceAllow=/dev/vcio rw
+DeviceAllow=/dev/vchiq rw
+
+# What it may ask of the kernel
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+"""
+    )
+
+
+def user_unit(unit: Unit) -> str:
+    """Returns a unit for ``~/.config/systemd/user``: no root, fewer walls.
+
+    A user's systemd cannot take devices or folders away without user namespaces, so
+    most of the hardening is the account's own.
+    """
+    return (
+        _head(unit)
+        + _service(unit)
+        + f"""\
+{_state(unit)}NoNewPrivileges=yes
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+UMask=0077
+
+[Install]
+WantedBy=default.target
+"""
+    )
+
+
+def _head(unit: Unit) -> str:
+    seconds, starts = START_LIMIT
+    return f"""\
+# Written by  python -m edge_runtime install-service
+[Unit]
+Description=Camera to labels (fer-edge)
+Documentation=man:systemd.service(5)
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec={seconds}
+StartLimitBurst={starts}
+
+"""
+
+
+def _service(unit: Unit) -> str:
+    command = " ".join(
+        _quoted(one)
+        for one in (
+            str(unit.python),
+            *("-m", "edge_runtime", "run", "--config", str(unit.config)),
+        )
+    )
+    return f"""\
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+Restart=always
+RestartSec={RESTART_S}
+WatchdogSec={unit.watchdog_s}
+TimeoutStartSec={START_TIMEOUT_S}
+TimeoutStopSec=10
+"""
+
+
+def _state(unit: Unit) -> str:
+    # Answers and events on stdout would fill the journal and wear the card.
+    return f"""\
+StandardOutput=null
+StateDirectory={unit.name} {unit.name}/models
+WorkingDirectory=%S/{unit.name}
+MemoryMax={unit.memory_max_mib}M
+TasksMax=64
+"""
+
+
+def _quoted(word: str) -> str:
+    """Returns a word for a command line of systemd (man systemd.service, QUOTING)."""
+    # Each of these means something there: %, $, quotes and backslashes.
+    escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    if any(one in word for one in " \t\"'\\;"):
+        return '"' + escaped.replace('"', '\\"') + '"'
+    return escaped

@@ -1,0 +1,226 @@
+"""A better model, taken while the camera runs, and given back if it errs.
+
+    new file -> verified -> shadow -> swapped, on probation -> accepted
+                   |          |               |
+                refused    refused       rolled back
+
+Files are verified and loaded in a thread of their own; models change hands between two
+frames, inside the call that answers the faces of one. No frame waits and none is lost:
+a frame that the new model fails on is answered by the old one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.backends import Backend
+from edge_runtime.classifier import Classifier
+from edge_runtime.container import ModelFile
+from edge_runtime.errors import FerEdgeError
+from edge_runtime.preprocess import Image
+from edge_runtime.service.model_folder import ModelFolder
+from edge_runtime.service.model_trial import Probation, Shadow, Trial
+from edge_runtime.service.verification import Settings, verify
+from edge_runtime.spec import ModelSpec
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+
+
+class UpdatingClassifier:
+    """A classifier whose model can be exchanged between two frames.
+
+    ``prepare`` and ``probabilities`` belong to one thread, as in the loop; ``offer``
+    and ``update_state`` may be called from any.
+    """
+
+    def __init__(
+        self, classifier: Classifier, path: Path, settings: Settings | None = None
+    ) -> None:
+        """Starts with a model.
+
+        Args:
+            classifier: It.
+            path: Its file, which a new one's time is compared with.
+            settings: How others are judged.
+        """
+        self.settings = settings or Settings()
+        self._current = classifier
+        self.path = path
+        self._trial: Trial | None = None
+        self._trial_path = path
+        self._pending: tuple[Classifier, Path] | None = None
+        self._crops: list[Image] = []
+        self._last: dict[str, Any] | None = None
+
+    @property
+    def current(self) -> Classifier:
+        """The model in charge."""
+        return self._current
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model in charge says about itself."""
+        return self._current.spec
+
+    @property
+    def file(self) -> ModelFile:
+        """The file of the model in charge."""
+        return self._current.file
+
+    @property
+    def backend(self) -> Backend:
+        """The library that runs the model in charge."""
+        return self._current.backend
+
+    def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
+        """Returns an image as the model in charge takes it, uint8 (S, S, C)."""
+        if self._trial is not None:
+            self._crops.append(image)
+        return self._current.prepare(image)
+
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Returns float32 (N, classes) for one frame's faces, then lets models change.
+
+        Args:
+            batch: uint8 (N, S, S, C), of what ``prepare`` returned since the last call.
+        """
+        trial = self._trial
+        if trial is None:
+            answer = self._current.probabilities(batch)
+        else:
+            crops, self._crops = self._crops, []
+            answer = trial.answer(crops, batch)
+            if trial.finished:
+                self._settle(trial)
+        if self._pending is not None and not isinstance(self._trial, Probation):
+            self._begin()
+        return answer
+
+    def offer(self, classifier: Classifier, path: Path) -> None:
+        """Hands over a verified model; its shadow begins with the next frame.
+
+        It takes the place of one still in the shadow, and waits for one on probation.
+        """
+        self._pending = (classifier, path)
+
+    def refuse(self, path: Path, reason: str, outcome: str = "refused") -> None:
+        """Records and logs that a file will not be used."""
+        self._ended(path, outcome, reason)
+        logger.warning("model update: %s %s: %s", path.name, outcome, reason)
+
+    def update_state(self) -> dict[str, Any]:
+        """Returns how the update stands, JSON-ready.
+
+        Returns:
+            phase (``"watching"``, ``"shadow"``, ``"probation"``), file (of the model on
+            trial, or None), compared (frames, faces, agreement, old_ms, new_ms; or
+            None) and last (file, outcome, reason and unix_s of the last decision; or
+            None).
+        """
+        trial = self._trial
+        return {
+            "phase": trial.phase if trial else "watching",
+            "file": self._trial_path.name if trial else None,
+            "compared": trial.compared.document() if trial else None,
+            "last": self._last,
+        }
+
+    def _begin(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        new, self._trial_path = pending
+        self._crops = []
+        self._trial = Shadow(self._current, new, self.settings.limits)
+        logger.info(
+            "model update: %s is compared with %s for %d frames with faces",
+            self._trial_path.name,
+            self._current.file.name,
+            self.settings.limits.frames,
+        )
+
+    def _settle(self, trial: Trial) -> None:
+        """Goes on to what follows a trial that is decided."""
+        self._trial = None
+        path = self._trial_path
+        if trial.fault is not None:
+            self._current = trial.old
+            after = "rolled back" if isinstance(trial, Probation) else "refused"
+            self.refuse(path, trial.fault, after)
+        elif isinstance(trial, Shadow):
+            self._current, self._trial = trial.new, Probation(trial)
+            logger.info("model update: %s swapped in %s", path.name, _said(trial))
+        else:
+            self.path = path
+            self._ended(path, "accepted", _said(trial))
+            logger.info("model update: %s accepted", path.name)
+
+    def _ended(self, path: Path, outcome: str, reason: str) -> None:
+        self._last = {
+            "file": path.name,
+            "outcome": outcome,
+            "reason": reason,
+            "unix_s": time.time(),
+        }
+
+
+def _said(trial: Trial) -> str:
+    compared = trial.compared.document()
+    return (
+        f"(same answer on {100 * (compared['agreement'] or 0):.1f} % of"
+        f" {compared['faces']} faces, {compared['new_ms']:.2f} ms a frame after"
+        f" {compared['old_ms']:.2f})"
+    )
+
+
+@contextmanager
+def watching(
+    updating: UpdatingClassifier, folder: ModelFolder, *, poll_s: float = POLL_S
+) -> Iterator[None]:
+    """Watches a folder in the background for the length of a ``with`` block.
+
+    Args:
+        updating: Is offered what is found good.
+        folder: Where files appear.
+        poll_s: Seconds between two looks.
+    """
+    end = threading.Event()
+
+    def watch() -> None:
+        while not end.wait(poll_s):
+            path = folder.next_candidate()
+            if path is not None:
+                consider(updating, path)
+
+    thread = threading.Thread(target=watch, name="model-update", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(timeout=poll_s + 1)
+
+
+def consider(updating: UpdatingClassifier, path: Path) -> None:
+    """Verifies a file and offers it, or says why not; never raises for a bad file."""
+    try:
+        new = verify(path, updating.current, updating.path, updating.settings)
+    except FerEdgeError as error:
+        updating.refuse(path, " ".join(str(error).split()))
+    except Exception as error:  # a hostile file must not end the watching
+        logger.debug("details", exc_info=True)
+        updating.refuse(path, f"{type(error).__name__}: {error}")
+    else:
+        if new is not None:
+            updating.offer(new, path)

@@ -1,0 +1,227 @@
+"""Which face is which: ids that last, from boxes that a detector gives now and then.
+
+Each face moves on at its last speed until something says where it is: the detector's
+box that overlaps most, or in between a likeness found near by (``following``). Plain
+parts on purpose: an alpha-beta filter (Kalata 1984) for place and speed, and the best
+pairs first for the assignment, as in IOU trackers (Bochinski et al. 2017). A handful of
+faces needs no more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from edge_runtime.boxes import RawBox, iou
+from edge_runtime.faces import Face
+from edge_runtime.following import Patch
+
+LEAST_IOU = 0.25
+# A face that was lost may have moved: this many of its sides at first, and more by the
+# second, up to the most; its size within this factor.
+REACH_SIDES = 0.5
+REACH_SIDES_PER_S = 1.0
+MOST_REACH_SIDES = 1.25
+SIZE_FACTOR = 1.8
+LOST_AFTER_S = 1.0
+LOST_AFTER_MISSES = 2
+CONFIRMED_HITS = 2
+PLACE_GAIN = 0.8  # of an error in place that is corrected at once
+SPEED_GAIN = 0.3
+SIZE_GAIN = 0.5
+COASTING_HALF_LIFE_S = 0.2  # of the speed of a face that is out of sight
+LONGEST_STEP_S = 0.5
+
+Pair = tuple[float, int, int]
+
+
+@dataclass
+class Track:
+    """One face that is followed.
+
+    Attributes:
+        id: Its number, from 1; never used again.
+        box: Left, top, width and height in the frame's pixels.
+        score: The detector's when it last found the face.
+        whole: The frame is the face.
+        seen_s: Time in the source at which the detector last found it.
+        velocity: Of its centre, pixels a second.
+        hits: Times the detector found it.
+        misses: Times in a row that the detector ran and did not find it.
+        visible: It was found in this frame, by the detector or by its likeness.
+        patch: What it looked like when the detector last found it.
+    """
+
+    id: int
+    box: RawBox
+    score: float
+    whole: bool
+    seen_s: float
+    velocity: tuple[float, float] = (0.0, 0.0)
+    hits: int = 1
+    misses: int = 0
+    visible: bool = True
+    patch: Patch | None = field(default=None, repr=False)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the detector found it more than once, or needs not to."""
+        return self.hits >= CONFIRMED_HITS or self.whole
+
+    def move_to(self, box: RawBox, step_s: float) -> None:
+        """Corrects place and speed by where it was found.
+
+        Args:
+            box: Where it was found, in the frame's pixels.
+            step_s: Time since the frame before.
+        """
+        x, y, width, height = self.box
+        wide = width + SIZE_GAIN * (box[2] - width)
+        tall = height + SIZE_GAIN * (box[3] - height)
+        across, down = (
+            (box[0] + box[2] / 2) - (x + width / 2),
+            (box[1] + box[3] / 2) - (y + height / 2),
+        )
+        left = x + (width - wide) / 2 + PLACE_GAIN * across
+        top = y + (height - tall) / 2 + PLACE_GAIN * down
+        self.box = (left, top, wide, tall)
+        if step_s > 0:
+            gain = SPEED_GAIN / step_s
+            vx, vy = self.velocity
+            self.velocity = (vx + gain * across, vy + gain * down)
+
+    def advance(self, step_s: float) -> None:
+        """Moves it on by its speed, which fades while it is out of sight."""
+        x, y, width, height = self.box
+        vx, vy = self.velocity
+        self.box = (x + vx * step_s, y + vy * step_s, width, height)
+        if not self.visible:
+            fade = 0.5 ** (step_s / COASTING_HALF_LIFE_S)
+            self.velocity = (vx * fade, vy * fade)
+
+
+class Tracker:
+    """The faces that are followed."""
+
+    def __init__(self) -> None:
+        """Starts with none."""
+        self.tracks: list[Track] = []
+        self._ids = itertools.count(1)
+        self._now_s = 0.0
+        self._step_s = 0.0
+
+    def advance(self, timestamp_s: float) -> None:
+        """Moves every face to where it should be by now.
+
+        Args:
+            timestamp_s: The new frame's time in its source.
+        """
+        self._step_s = min(max(0.0, timestamp_s - self._now_s), LONGEST_STEP_S)
+        self._now_s = timestamp_s
+        for track in self.tracks:
+            track.advance(self._step_s)
+
+    def found(self, track: Track, box: RawBox) -> None:
+        """Takes a place at which a face was found without the detector."""
+        track.move_to(box, self._step_s)
+        track.visible = True
+
+    def detected(self, faces: Sequence[Face]) -> list[Track]:
+        """Takes what the detector found in this frame.
+
+        Returns:
+            The tracks that it found, new ones among them. The others count a miss and
+            are invisible until something finds them.
+        """
+        pairs = self._pairs(faces)
+        for track in self.tracks:
+            track.misses += 1
+            track.visible = False
+        for index, track in pairs.items():
+            self._hit(track, faces[index])
+        new = [face for index, face in enumerate(faces) if index not in pairs]
+        begun = [self._begin(face) for face in new]
+        self.tracks += begun
+        return [*pairs.values(), *begun]
+
+    def drop_lost(self) -> list[Track]:
+        """Forgets the faces that are gone, and returns them."""
+        gone = [track for track in self.tracks if self._is_gone(track)]
+        self.tracks = [track for track in self.tracks if track not in gone]
+        return gone
+
+    def drop_all(self) -> list[Track]:
+        """Forgets every face, as when the picture's size changes; returns them."""
+        gone, self.tracks = self.tracks, []
+        return gone
+
+    def _is_gone(self, track: Track) -> bool:
+        if not track.confirmed:
+            return track.misses > 0
+        unseen_s = self._now_s - track.seen_s
+        return track.misses >= LOST_AFTER_MISSES and unseen_s > LOST_AFTER_S
+
+    def _begin(self, face: Face) -> Track:
+        x, y, width, height = face.box_xywh
+        box = (float(x), float(y), float(width), float(height))
+        return Track(next(self._ids), box, face.score, face.whole, self._now_s)
+
+    def _hit(self, track: Track, face: Face) -> None:
+        x, y, width, height = face.box_xywh
+        track.move_to((x, y, width, height), self._step_s)
+        track.score, track.whole = face.score, face.whole
+        track.hits, track.misses = track.hits + 1, 0
+        track.visible, track.seen_s = True, self._now_s
+
+    def _pairs(self, faces: Sequence[Face]) -> dict[int, Track]:
+        """Returns the track of each face that has one, by the face's index."""
+        pairs: dict[int, Track] = {}
+        for measure in (_overlap, self._nearness):
+            free = [one for one in self.tracks if one not in pairs.values()]
+            left = [at for at in range(len(faces)) if at not in pairs]
+            for at, track in _best_first(faces, left, free, measure):
+                pairs[at] = track
+        return pairs
+
+    def _nearness(self, track: Track, face: Face) -> float:
+        """Returns 1 for a face in the very place, 0 for one that cannot be it."""
+        x, y, width, height = track.box
+        left, top, wide, tall = face.box_xywh
+        side, other = max(width, height), max(wide, tall)
+        if not 1 / SIZE_FACTOR <= other / side <= SIZE_FACTOR:
+            return 0.0
+        apart = math.hypot(
+            left + wide / 2 - x - width / 2, top + tall / 2 - y - height / 2
+        )
+        unseen_s = self._now_s - track.seen_s
+        reach = min(REACH_SIDES + REACH_SIDES_PER_S * unseen_s, MOST_REACH_SIDES) * side
+        return max(0.0, 1 - apart / reach)
+
+
+def _overlap(track: Track, face: Face) -> float:
+    """Returns the overlap of a track and a face, 0 where it is too little."""
+    x, y, width, height = face.box_xywh
+    overlap = iou(track.box, (x, y, width, height))
+    return overlap if overlap >= LEAST_IOU else 0.0
+
+
+def _best_first(
+    faces: Sequence[Face],
+    indices: Sequence[int],
+    tracks: Sequence[Track],
+    measure: Callable[[Track, Face], float],
+) -> list[tuple[int, Track]]:
+    """Returns pairs of a face's index and a track, the best ones, each used once."""
+    pairs: list[Pair] = []
+    for index in indices:
+        for at, track in enumerate(tracks):
+            value = measure(track, faces[index])
+            if value > 0:
+                pairs.append((-value, index, at))
+    chosen: dict[int, int] = {}
+    for _, index, at in sorted(pairs):
+        if index not in chosen and at not in chosen.values():
+            chosen[index] = at
+    return [(index, tracks[at]) for index, at in chosen.items()]

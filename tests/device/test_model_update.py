@@ -1,0 +1,520 @@
+"""A model that is exchanged while frames are answered, and one that is not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.__main__ import build_parser
+from edge_runtime.classifier import Classifier
+from edge_runtime.container import attach, read_model_file
+from edge_runtime.errors import FerEdgeError, ModelError
+from edge_runtime.model_update import open_classifier
+from edge_runtime.quiet import quiet_stderr
+from edge_runtime.service import model_probe
+from edge_runtime.service.limits import Limits
+from edge_runtime.service.model_folder import ModelFolder
+from edge_runtime.service.updating import UpdatingClassifier, consider, watching
+from edge_runtime.service.verification import Settings, verify
+from edge_runtime.spec import ModelSpec
+from train.drawn_faces import drawn_faces
+
+FRAMES = 5
+SETTINGS = Settings(limits=Limits(frames=FRAMES, most_slowdown=1000.0))
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    return drawn_faces(35, 7)[0]
+
+
+@pytest.fixture
+def running(tiny_model_path: Path) -> UpdatingClassifier:
+    return UpdatingClassifier(
+        Classifier.load(tiny_model_path), tiny_model_path, SETTINGS
+    )
+
+
+@pytest.fixture
+def new(tiny_float_path: Path) -> Classifier:
+    return Classifier.load(tiny_float_path)
+
+
+class Broken:
+    """The real backend until it has answered ``after`` batches, then something else."""
+
+    def __init__(self, backend, after, fault):
+        self.name, self.version = backend.name, backend.version
+        self.input, self.output = backend.input, backend.output
+        self._backend, self._left, self._fault = backend, after, fault
+
+    def logits(self, images):
+        self._left -= 1
+        if self._left >= 0:
+            return self._backend.logits(images)
+        return self._fault(self._backend, images)
+
+
+def raising(backend, images):
+    raise ModelError("cannot run the model: planted")
+
+
+def not_finite(backend, images):
+    return np.full((len(images), 7), np.nan, np.float32)
+
+
+def slow(backend, images):
+    time.sleep(0.02)
+    return backend.logits(images)
+
+
+def always_the_same(backend, images):
+    return np.tile(np.arange(7, dtype=np.float32), (len(images), 1))
+
+
+def broken(classifier: Classifier, after: int, fault) -> Classifier:
+    return Classifier(
+        classifier.file, classifier.spec, Broken(classifier.backend, after, fault)
+    )
+
+
+def ask(running: UpdatingClassifier, images: np.ndarray) -> np.ndarray:
+    """Answers one frame's faces, as the loop does."""
+    return running.probabilities(np.stack([running.prepare(one) for one in images]))
+
+
+def answer_frames(running: UpdatingClassifier, faces: np.ndarray, count: int) -> None:
+    for _ in range(count):
+        assert np.isfinite(ask(running, faces)).all()
+
+
+def rewritten(source: Path, path: Path, **changes: object) -> Path:
+    """Writes a model file whose metadata say something else, as an exporter would."""
+    file = read_model_file(source)
+    assert file.document is not None
+    document = {**file.document, **changes}
+    path.write_bytes(attach(file.model, document, file.kind))
+    return path
+
+
+# --- from one model to another ------------------------------------------------------
+
+
+def test_frame_after_the_shadow_is_answered_by_the_new_model(running, new, faces):
+    old = running.current
+    running.offer(new, Path("new.tflite"))
+    for _ in range(1 + FRAMES):  # the first only takes it up
+        np.testing.assert_array_equal(
+            ask(running, faces),
+            old.probabilities(np.stack([old.prepare(one) for one in faces])),
+        )
+    assert running.update_state()["phase"] == "probation"
+    np.testing.assert_array_equal(
+        ask(running, faces),
+        new.probabilities(np.stack([new.prepare(one) for one in faces])),
+    )
+
+
+def test_accepted_model_stays_and_the_old_one_is_given_up(running, new, faces):
+    running.offer(new, Path("new.tflite"))
+    answer_frames(running, faces, 1 + 2 * FRAMES)
+    state = running.update_state()
+    assert (state["phase"], state["last"]["outcome"]) == ("watching", "accepted")
+    assert running.file.name == "tiny.float32.tflite"
+    assert running.path == Path("new.tflite")
+
+
+def test_shadow_records_agreement_and_latency(running, new, faces):
+    running.offer(new, Path("new.tflite"))
+    answer_frames(running, faces, 4)
+    compared = running.update_state()["compared"]
+    assert compared["frames"] == 3
+    assert compared["faces"] == 3 * len(faces)
+    assert compared["agreement"] > 0.8  # int8 and float32 of one network
+    assert compared["old_ms"] > 0
+    assert compared["new_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(raising, "planted"), (not_finite, "not finite"), (always_the_same, "same")],
+    ids=["raises", "not finite", "collapsed"],
+)
+def test_fault_in_the_shadow_refuses_the_model(running, new, faces, fault, said):
+    if fault is always_the_same:
+        said = "present model's answer on 50 % of the faces"
+    running.offer(broken(new, 1, fault), Path("new.tflite"))
+    answer_frames(running, faces, 2 + FRAMES)
+    last = running.update_state()["last"]
+    assert last["outcome"] == "refused"
+    assert said in last["reason"]
+    assert running.file.name == "tiny.int8.tflite"
+
+
+@pytest.mark.parametrize("fault", [raising, not_finite], ids=["raises", "not finite"])
+def test_frame_that_the_new_model_fails_on_is_answered_by_the_old(
+    running, new, faces, fault
+):
+    old = running.current
+    running.offer(broken(new, FRAMES + 2, fault), Path("new.tflite"))
+    answer_frames(running, faces, 1 + FRAMES + 2)
+    np.testing.assert_array_equal(
+        ask(running, faces),
+        old.probabilities(np.stack([old.prepare(one) for one in faces])),
+    )
+    assert running.update_state()["last"]["outcome"] == "rolled back"
+    assert running.current is old
+
+
+def test_model_that_becomes_slow_on_probation_is_rolled_back(
+    tiny_model_path, new, faces
+):
+    limits = Limits(frames=30, most_slowdown=5.0)
+    running = UpdatingClassifier(
+        Classifier.load(tiny_model_path), tiny_model_path, Settings(limits=limits)
+    )
+    running.offer(broken(new, 31, slow), Path("new.tflite"))
+    answer_frames(running, faces[:1], 31 + 25)
+    last = running.update_state()["last"]
+    assert last["outcome"] == "rolled back"
+    assert "expected at most 5 times" in last["reason"]
+
+
+def test_newer_file_takes_the_place_of_one_in_the_shadow(running, new, faces):
+    running.offer(new, Path("first.tflite"))
+    answer_frames(running, faces, 2)
+    running.offer(new, Path("second.tflite"))
+    answer_frames(running, faces, 1)
+    state = running.update_state()
+    assert state["file"] == "second.tflite"
+    assert state["compared"]["frames"] == 0
+
+
+def test_newer_file_waits_for_the_end_of_a_probation(running, new, faces):
+    running.offer(new, Path("first.tflite"))
+    answer_frames(running, faces, 1 + FRAMES + 1)
+    running.offer(new, Path("second.tflite"))
+    answer_frames(running, faces, 1)
+    assert running.update_state()["file"] == "first.tflite"
+    answer_frames(running, faces, FRAMES)
+    assert running.update_state()["file"] == "second.tflite"
+
+
+# --- what is let in -----------------------------------------------------------------
+
+
+def test_verified_model_is_loaded(running, tiny_float_path):
+    new = verify(tiny_float_path, running.current, running.path, SETTINGS)
+    assert new is not None
+    assert new.file.name == tiny_float_path.name
+
+
+def test_model_that_is_running_is_no_news(running, tiny_model_path, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(tiny_model_path.read_bytes())
+    assert verify(copy, running.current, running.path, SETTINGS) is None
+
+
+def garbage(source: Path, path: Path) -> Path:
+    path.write_bytes(os.urandom(5000))
+    return path
+
+
+def half_written(source: Path, path: Path) -> Path:
+    path.write_bytes(source.read_bytes()[:-3000])
+    return path
+
+
+def one_bit_off(source: Path, path: Path) -> Path:
+    data = bytearray(source.read_bytes())
+    data[9000] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def without_metadata(source: Path, path: Path) -> Path:
+    path.write_bytes(read_model_file(source).model)
+    return path
+
+
+def other_labels(source: Path, path: Path) -> Path:
+    labels = ["angry", "contempt", "disgust", "fear", "happy", "neutral", "sad"]
+    return rewritten(source, path, labels=labels)
+
+
+def other_order(source: Path, path: Path) -> Path:
+    labels = ["disgust", "angry", "fear", "happy", "neutral", "sad", "surprise"]
+    return rewritten(source, path, labels=labels)
+
+
+def other_margin(source: Path, path: Path) -> Path:
+    return rewritten(source, path, crop_margin_frac=0.25)
+
+
+def other_answers(source: Path, path: Path) -> Path:
+    document = read_model_file(source).document
+    assert document is not None
+    logits = [[value + 9 for value in row] for row in document["golden"]["logits"]]
+    golden = {**document["golden"], "logits": logits}
+    return rewritten(source, path, golden=golden)
+
+
+def vanished(source: Path, path: Path) -> Path:
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made_by", "said"),
+    [
+        (garbage, "no TFLite model"),
+        (half_written, "cut off or damaged"),
+        (one_bit_off, "altered"),
+        (without_metadata, "python -m export"),
+        (other_labels, "it adds contempt and it lacks surprise"),
+        (other_order, "the same in another order"),
+        (other_margin, "crop margin 0, got 0.25"),
+        (other_answers, "answers otherwise"),
+        (vanished, "No such file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_file_is_refused_with_its_reason(
+    running, tiny_float_path, tmp_path, made_by, said
+):
+    path = made_by(tiny_float_path, tmp_path / "new.tflite")
+    consider(running, path)
+    last = running.update_state()["last"]
+    assert last["outcome"] == "refused"
+    assert said in last["reason"]
+
+
+def test_unsigned_model_is_refused_where_a_signature_is_required(
+    running, tiny_float_path, tmp_path
+):
+    pytest.importorskip("cryptography", reason="checks signatures")
+    from edge_runtime.signature import new_key_pair
+
+    key = tmp_path / "key.pub.pem"
+    key.write_bytes(new_key_pair()[1])
+    with pytest.raises(FerEdgeError, match="not signed"):
+        verify(tiny_float_path, running.current, running.path, Settings(public_key=key))
+
+
+def test_limit_on_time_is_a_factor_and_a_little_slack():
+    limits = Limits(most_slowdown=2.0)
+    assert limits.too_slow(2.9, 1.0) is None
+    assert "got 3.10 ms" in (limits.too_slow(3.1, 1.0) or "")
+
+
+def test_crash_of_the_child_is_a_refusal(
+    monkeypatch, tmp_path, tiny_float_path, tiny_model_path
+):
+    crashing = tmp_path / "python"
+    crashing.write_text("#!/bin/sh\nkill -ILL $$\n")
+    crashing.chmod(0o755)
+    monkeypatch.setattr(model_probe.sys, "executable", str(crashing))
+    with pytest.raises(ModelError, match="SIGILL"):
+        model_probe.probe(tiny_float_path, tiny_model_path, threads=1, backend="auto")
+
+
+def test_child_that_hangs_is_a_refusal(
+    monkeypatch, tmp_path, tiny_float_path, tiny_model_path
+):
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(model_probe.sys, "executable", str(hanging))
+    with pytest.raises(ModelError, match=r"within 0\.2 s"):
+        model_probe.probe(
+            tiny_float_path,
+            tiny_model_path,
+            threads=1,
+            backend="auto",
+            timeout_s=0.2,
+        )
+
+
+# --- the folder ---------------------------------------------------------------------
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clock: Clock) -> ModelFolder:
+    return ModelFolder(tmp_path, settle_s=2.0, clock=clock)
+
+
+def looked(folder: ModelFolder, clock: Clock) -> str | None:
+    """Looks now and when everything has settled."""
+    folder.next_candidate()
+    clock.now += 3
+    found = folder.next_candidate()
+    return found.name if found else None
+
+
+def test_file_is_offered_once_it_stands_still(folder, clock, tmp_path):
+    path = tmp_path / "new.tflite"
+    path.write_bytes(b"half")
+    assert folder.next_candidate() is None
+    clock.now += 1.9
+    path.write_bytes(b"half and half")
+    assert folder.next_candidate() is None
+    clock.now += 1.9
+    assert folder.next_candidate() is None
+    clock.now += 0.2
+    assert folder.next_candidate() == path
+
+
+def test_file_renamed_into_place_is_offered(folder, clock, tmp_path):
+    (tmp_path / ".partly").write_bytes(b"model")
+    assert looked(folder, clock) is None
+    (tmp_path / ".partly").rename(tmp_path / "new.onnx")
+    assert looked(folder, clock) == "new.onnx"
+
+
+def test_file_is_not_offered_again_until_it_changes(folder, clock, tmp_path):
+    path = tmp_path / "new.tflite"
+    path.write_bytes(b"bad")
+    assert looked(folder, clock) == "new.tflite"
+    assert looked(folder, clock) is None
+    path.write_bytes(b"better")
+    assert looked(folder, clock) == "new.tflite"
+
+
+def test_signature_that_arrives_later_is_a_change(folder, clock, tmp_path):
+    (tmp_path / "new.tflite").write_bytes(b"model")
+    assert looked(folder, clock) == "new.tflite"
+    (tmp_path / "new.tflite.sig").write_bytes(b"s" * 64)
+    assert looked(folder, clock) == "new.tflite"
+
+
+def test_newest_of_several_is_offered_and_the_older_are_left_out(
+    folder, clock, tmp_path
+):
+    for age, name in enumerate(["new.tflite", "old.tflite", "oldest.onnx"]):
+        (tmp_path / name).write_bytes(b"model")
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    assert looked(folder, clock) == "new.tflite"
+    assert looked(folder, clock) is None
+
+
+def test_loop_of_links_folders_pipes_and_other_files_are_passed_over(
+    folder, clock, tmp_path
+):
+    (tmp_path / "a.tflite").symlink_to(tmp_path / "b.tflite")
+    (tmp_path / "b.tflite").symlink_to(tmp_path / "a.tflite")
+    (tmp_path / "folder.tflite").mkdir()
+    os.mkfifo(tmp_path / "pipe.tflite")
+    (tmp_path / "notes.txt").write_text("no model")
+    assert looked(folder, clock) is None
+
+
+def test_folder_that_vanishes_is_said_once_and_watched_again(clock, tmp_path, caplog):
+    path = tmp_path / "models"
+    folder = ModelFolder(path, clock=clock)
+    assert looked(folder, clock) is None
+    assert len(caplog.records) == 1
+    path.mkdir()
+    (path / "new.tflite").write_bytes(b"model")
+    assert looked(folder, clock) == "new.tflite"
+
+
+# --- all of it ----------------------------------------------------------------------
+
+
+def test_file_dropped_in_is_swapped_in_while_every_frame_is_answered(
+    running, tiny_float_path, tmp_path, faces, caplog
+):
+    caplog.set_level(logging.INFO)
+    folder = ModelFolder(tmp_path, settle_s=0.05)
+    until = time.monotonic() + 30
+    with watching(running, folder, poll_s=0.05):
+        (tmp_path / "new.tflite").write_bytes(tiny_float_path.read_bytes())
+        while running.update_state()["last"] is None and time.monotonic() < until:
+            answer_frames(running, faces[:2], 1)
+            time.sleep(0.002)
+    assert running.update_state()["last"]["outcome"] == "accepted"
+    assert running.file.name == "new.tflite"
+    said = [record.getMessage().split()[3] for record in caplog.records]
+    assert said == ["is", "swapped", "accepted"]
+
+
+def test_watching_goes_on_after_files_of_every_bad_kind(
+    running, tiny_float_path, tmp_path
+):
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    with watching(running, folder, poll_s=0.01):
+        for number, content in enumerate([b"", b"x" * 100, os.urandom(9999)]):
+            (tmp_path / f"{number}.tflite").write_bytes(content)
+            (tmp_path / f"{number}.onnx").write_bytes(content)
+            _until(lambda n=number: _refused(running, str(n)))
+        assert any(one.name == "model-update" for one in threading.enumerate())
+    assert not any(one.name == "model-update" for one in threading.enumerate())
+
+
+def _refused(running: UpdatingClassifier, start: str) -> bool:
+    last = running.update_state()["last"]
+    return last is not None and last["file"].startswith(start)
+
+
+def _until(happened, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_without_a_folder_the_model_is_a_plain_classifier(tiny_model_path):
+    args = build_parser().parse_args(["run", str(tiny_model_path)])
+    with open_classifier(args) as classifier:
+        assert isinstance(classifier, Classifier)
+
+
+def test_folder_that_is_none_is_an_error(tiny_model_path, tmp_path):
+    args = build_parser().parse_args(
+        ["run", str(tiny_model_path), "--watch", str(tmp_path / "no")]
+    )
+    with pytest.raises(ModelError, match="expected a folder"), open_classifier(args):
+        pass
+
+
+def test_spec_of_the_rewritten_files_is_readable(tiny_float_path, tmp_path):
+    """Otherwise the refusals above could come from a broken test."""
+    path = rewritten(tiny_float_path, tmp_path / "same.tflite", architecture="other")
+    document = read_model_file(path).document
+    assert document is not None
+    assert ModelSpec.from_document(document).architecture == "other"
+
+
+def test_silence_of_two_threads_ends_with_the_last(capfd):
+    first_in, first_out = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with quiet_stderr():
+            first_in.set()
+            first_out.wait(5)
+
+    thread = threading.Thread(target=other)
+    with quiet_stderr():
+        thread.start()
+        first_in.wait(5)
+    first_out.set()
+    thread.join()
+    os.write(2, b"heard\n")
+    assert capfd.readouterr().err == "heard\n"

@@ -1,0 +1,72 @@
+"""A run ends soon after it is asked to, with nothing lost, whatever it waits for."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.stopping import stopping
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    "script", ["", "&script=hang@0.3s+60s"], ids=["busy", "hanging"]
+)
+def test_sigterm_ends_a_camera_soon(tiny_model_path: Path, script: str) -> None:
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    source = f"fake:scene?fps=20&size=160x120{script}"
+    with subprocess.Popen(
+        [*command, "--source", source, "--faces", "none", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.6)
+        asked = time.monotonic()
+        process.terminate()
+        rest = process.stdout.read()
+        process.wait(timeout=10)
+        taken_s = time.monotonic() - asked
+    assert process.returncode == 0
+    assert [json.loads(line)["faces"] for line in rest.splitlines()]
+    assert taken_s < 2.0  # within a second on a machine without other work
+
+
+def test_signal_is_noted_and_the_second_one_is_the_systems_own() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping() as stop:
+        assert stop.exit_code == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+        assert stop.exit_code == 0
+        assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_is_told_by_the_exit_code() -> None:
+    with stopping() as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert stop.exit_code == 130
+
+
+def test_another_thread_runs_without_handlers() -> None:
+    signals = []
+
+    def run() -> None:
+        with stopping() as stop:
+            signals.append(stop.signal)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert signals == [None]
