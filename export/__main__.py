@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_studies(parser.add_argument_group("questions about the int8 file"))
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    add("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     add(
         "--sign",
         type=Path,
@@ -157,6 +158,7 @@ def _export(options: argparse.Namespace) -> int:
 def _deliver(done: Export, options: argparse.Namespace) -> int:
     """Writes and prints what was made, or what stands against it."""
     from export import tables
+    from export.markdown import markdown_table
 
     folder = options.out or ARTIFACTS / done.name
     paths = [folder / f"{done.name}{item.draft.suffix}" for item in done.items]
@@ -173,9 +175,11 @@ def _deliver(done: Export, options: argparse.Namespace) -> int:
         _picture(done, folder)
     if found.steps:
         print(tables.steps_table(found))
+    document = tables.to_document(done, paths)
     if options.json:
-        document = tables.to_document(done, paths)
         write_text(options.json, json.dumps(document, indent=1) + "\n")
+    if options.markdown:
+        write_text(options.markdown, markdown_table(document))
     if not found.passed:
         best = min(step.drop_points for step in found.steps or [])
         raise GateError(

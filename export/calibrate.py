@@ -45,9 +45,14 @@ class Material:
     compared: int = 0
 
     @property
+    def measured_on(self) -> Dataset | None:
+        """Whose validation images are measured: the run's, else the user's; or None."""
+        return self.data or self.own
+
+    @property
     def evaluation(self) -> Split | None:
-        """Validation images of the run, else of the user's own images; or None."""
-        source = self.data or self.own
+        """Those validation images, or None."""
+        source = self.measured_on
         return source.validation if source is not None else None
 
 
@@ -106,9 +111,12 @@ def calibrate(material: Material, floats: tuple[bytes, bytes], say: Say) -> Cali
             )
         return recorded
     if images is None:
+        found = "they are not here"
+        if run and run.ranges.exists():
+            found += f" ({run.ranges} is of an earlier version or of another model)"
         raise DatasetError(
-            f"int8 needs training images of {subject.name} once, and they are not"
-            " here: name them with --calibration-data PATH"
+            f"int8 needs training images of {subject.name} once, and {found}: name them"
+            " with --calibration-data PATH"
         )
     count = len(images.images)
     say(f"measuring activation ranges on {count} images of {images.record['source']}")

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inventory import take_inventory
+from edge_runtime.inventory import Inventory, take_inventory
 from edge_runtime.onnx_graph import read_onnx
 from edge_runtime.promises import FORMATS, judge
 from edge_runtime.quiet import quiet_stderr
 from edge_runtime.tflite_graph import read_tflite
 
 INTEGERS = {"int8", "int32", "uint8"}
-# It costs time, not truth: a model may well normalize where nothing can fold.
-TOLERATED = ("unfolded-batchnorm",)
+READ_WEIGHTS = {"Conv", "Gemm", "MatMul", "DequantizeLinear"}
 
 
 @dataclass(frozen=True)
@@ -110,27 +109,42 @@ def check_tflite(model: bytes, format: str, io: str) -> Contents:
         check_int8(found)
     elif format == "tflite-int8" and not found.input.startswith(io):
         raise ModelError(f"expected an {io} input, got {found.input}")
-    if format in FORMATS:
-        wrong = judge(take_inventory(read_tflite(model)), format)
-        serious = [one for one in wrong if one.rule not in TOLERATED]
-        if serious:
-            raise ModelError(
-                f"the {format} file is not what it is called: {serious[0].rule},"
-                f" expected {serious[0].expected}, got {serious[0].found}"
-            )
+    inventory_of(model, format)
     return found
 
 
-def int8_share(draft_kind: str, model: bytes) -> float:
-    """Returns the share of multiply-accumulates that run in int8, 0..1.
+def inventory_of(model: bytes, format: str) -> Inventory:
+    """Returns what is inside a model, judged as ``edge_runtime check`` judges it.
+
+    BatchNorm that could not fold is allowed: it costs time and not truth, and the
+    metadata tell of it.
 
     Args:
-        draft_kind: ``"tflite"`` or ``"onnx"``.
-        model: The model's bytes.
+        model: The model's bytes, without metadata.
+        format: Such as ``"tflite-int8"`` or ``"onnx-int8"``.
+
+    Raises:
+        ModelError: The model is not what it is called.
     """
-    read = read_tflite if draft_kind == "tflite" else read_onnx
-    inventory = take_inventory(read(model))
-    return inventory.share(one for one in inventory.layers if one.dtype == "int8")
+    read = read_tflite if format.startswith("tflite") else read_onnx
+    found = take_inventory(read(model))
+    declared = [one.name for one in found.scalings]
+    for wrong in judge(found, format, declared=declared):
+        raise ModelError(
+            f"the {format} file is not what it is called: {wrong.rule},"
+            f" expected {wrong.expected}, got {wrong.found}"
+        )
+    return found
+
+
+def int8_share(found: Inventory) -> float:
+    """Returns the share of multiply-accumulates that run in int8, 0..1."""
+    return found.share(one for one in found.layers if one.dtype == "int8")
+
+
+def unfolded(found: Inventory, format: str) -> list[str]:
+    """Returns the operators of BatchNorm that slow an integer file down."""
+    return [one.name for one in found.scalings] if FORMATS[format].integers else []
 
 
 def check_onnx(model: bytes, *, quantized: bool) -> None:
@@ -140,7 +154,8 @@ def check_onnx(model: bytes, *, quantized: bool) -> None:
     parsed = onnx.load_from_string(model)
     onnx.checker.check_model(parsed, full_check=True)
     kinds = Counter(node.op_type for node in parsed.graph.node)
-    inputs = {name for node in parsed.graph.node for name in node.input}
+    readers = [node for node in parsed.graph.node if node.op_type in READ_WEIGHTS]
+    inputs = {name for node in readers for name in node.input}
     weights = [
         tensor
         for tensor in parsed.graph.initializer

@@ -6,32 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
-import numpy as np
-import numpy.typing as npt
-
+from edge_runtime.inventory import Inventory
+from edge_runtime.spec import ModelSpec
+from edge_runtime.verdict import UNFOLDED
 from export import contents, onnx_model, studies, tflite
 from export.audit import audit
 from export.calibrate import Material, calibrate, gather
+from export.conditions import conditions_of
+from export.figures import images_in_words, keras_logits, known_figures
 from export.formats import choose_formats, make_draft, needs_ranges
 from export.keras_model import fold_rescaling, scales_pixels
 from export.latency import median_ms
 from export.origin import accuracy_record, origin_of
 from export.package import (
     Draft,
-    compare,
     file_bytes,
-    largest_difference,
-    logits_of,
-    require_agreement,
     require_same_function,
     with_golden,
 )
 from export.ranges import Calibration
 from export.studies import Studies
-from export.subject import find_subject, load_data
+from export.subject import Subject, find_subject, load_data
 from export.wishes import Wishes
-from train.splits import Split
 
 Say = Callable[[str], None]
 
@@ -69,6 +65,7 @@ class Export:
         data: What to give ``--data`` to measure again.
         audit: The calibration audit, JSON-ready; None without calibrated files.
         studies: What was asked about the int8 model.
+        conditions: Data, revision, libraries and machine, JSON-ready.
     """
 
     name: str
@@ -78,6 +75,7 @@ class Export:
     data: str
     audit: dict[str, Any] | None = None
     studies: Studies = field(default_factory=Studies)
+    conditions: dict[str, Any] = field(default_factory=dict)
 
 
 def export(
@@ -126,7 +124,7 @@ def export(
         split = material.evaluation
         report = audit(
             floats[0],
-            record.tflite,
+            record.tflite.clipped,
             material.representative,
             material.compared,
             None if split is None else split.images,
@@ -134,101 +132,68 @@ def export(
     if record and wishes.studies:
         found = studies.study(material, floats[0], record, wishes, say)
         drafts += found.drafts
-    inputs = [_check(draft) for draft in drafts]
-    done = _package(material, drafts, inputs, record, say)
+    checked = [_check(draft) for draft in drafts]
+    for one in checked:
+        if contents.unfolded(one.inside, one.draft.format):
+            say(f"warning: {one.draft.format}: a BatchNorm could not fold: slower")
+    done = _package(material, checked, record, say)
     return replace(done, audit=report, studies=found)
 
 
-def _check(draft: Draft) -> str:
-    """Returns the input tensor in words, if the file is what it is called."""
+@dataclass(frozen=True)
+class _Checked:
+    """A draft that is what it is called, and what is inside."""
+
+    draft: Draft
+    input: str
+    inside: Inventory
+
+
+def _check(draft: Draft) -> _Checked:
+    """Returns the draft with what is inside, if it is what it is called."""
     if draft.kind == "onnx":
         contents.check_onnx(draft.model, quantized=draft.quantized)
-        return "float32, pixels 0..255"
-    inventory = contents.check_tflite(draft.model, draft.format, draft.io)
-    return f"{inventory.input}, pixels 0..255"
+        words = "float32, pixels 0..255"
+    else:
+        found = contents.check_tflite(draft.model, draft.format, draft.io)
+        words = f"{found.input}, pixels 0..255"
+    return _Checked(draft, words, contents.inventory_of(draft.model, draft.format))
 
 
 def _package(
     material: Material,
-    drafts: Sequence[Draft],
-    inputs: Sequence[str],
+    checked: Sequence[_Checked],
     record: Calibration | None,
     say: Say,
 ) -> Export:
     subject = material.subject
-    spec = replace(subject.spec, origin=origin_of(subject, record))
-    specs = [with_golden(spec, draft) for draft in drafts]
-    for draft, one in zip(drafts, specs, strict=True):
-        if one.golden and not draft.quantized:
-            expected = keras_logits(subject.model, one.golden.inputs)
-            require_same_function(draft, one.golden, expected)
-    known = _figures(material, drafts, specs, record, say)
+    drafts = [one.draft for one in checked]
+    specs = [_spec_for(one, subject, record) for one in checked]
+    for draft, spec in zip(drafts, specs, strict=True):
+        if spec.golden and not draft.quantized:
+            expected = keras_logits(subject.model, spec.golden.inputs)
+            require_same_function(draft, spec.golden, expected)
+    known = known_figures(material, drafts, specs, record, say)
     reference = known.get("keras")
     say("timing one image, one thread")
-    latencies = median_ms(drafts, spec.input_shape)
-    items = [
-        Item(
-            draft,
-            file_bytes(
-                replace(
-                    one,
-                    accuracy=accuracy_record(
-                        subject, reference, known.get(draft.sha256)
-                    ),
-                ),
-                draft,
-            ),
-            known.get(draft.sha256),
-            words,
-            latency,
-            round(contents.int8_share(draft.kind, draft.model), 5),
-        )
-        for draft, one, words, latency in zip(
-            drafts, specs, inputs, latencies, strict=True
-        )
-    ]
+    latencies = median_ms(drafts, subject.spec.input_shape)
+    items = []
+    for one, spec, latency in zip(checked, specs, latencies, strict=True):
+        figures = known.get(one.draft.sha256)
+        accuracy = accuracy_record(material, reference, figures)
+        content = file_bytes(replace(spec, accuracy=accuracy), one.draft)
+        share = round(contents.int8_share(one.inside), 5)
+        items.append(Item(one.draft, content, figures, one.input, latency, share))
     source = subject.config.data if subject.config else "PATH"
-    return Export(subject.name, items, reference, "validation split", source)
+    words = images_in_words(material)
+    done = Export(subject.name, items, reference, words, source)
+    return replace(done, conditions=conditions_of(subject))
 
 
-def _figures(
-    material: Material,
-    drafts: Sequence[Draft],
-    specs: Sequence[Any],
-    record: Calibration | None,
-    say: Say,
-) -> dict[str, Any]:
-    """Returns the figures of Keras model and files by sha256, known or measured."""
-    subject = material.subject
-    known = dict(record.accuracy) if record else {}
-    if material.data is None:
-        return known
-    split: Split = material.data.validation
-    say(f"comparing on {len(split):,} validation images")
-    classes = len(subject.spec.labels)
-    answers = keras_logits(subject.model, split.images)
-    known["keras"] = compare(split, answers, answers, classes)
-    for draft, spec in zip(drafts, specs, strict=True):
-        given = logits_of(file_bytes(spec, draft), draft, split.images)
-        known[draft.sha256] = {
-            **compare(split, answers, given, classes),
-            "largest_logit_difference": largest_difference(answers, given),
-        }
-        require_agreement(draft, known[draft.sha256])
-    run = subject.run
-    if record and run and material.own is None and known != record.accuracy:
-        replace(record, accuracy=known).save(run.ranges)
-    return known
-
-
-def keras_logits(
-    model: keras.Model, images: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.float32]:
-    """Returns the Keras model's logits, float32 (N, classes).
-
-    Args:
-        model: Raw pixels in, logits out.
-        images: uint8 (N, S, S, C).
-    """
-    logits = model.predict(images, batch_size=512, verbose=0)
-    return np.asarray(logits, dtype=np.float32)
+def _spec_for(one: _Checked, subject: Subject, record: Calibration | None) -> ModelSpec:
+    """Returns what a file tells of itself, without its accuracy."""
+    origin = origin_of(subject, record)
+    unfolded = contents.unfolded(one.inside, one.draft.format)
+    if unfolded:
+        origin[UNFOLDED] = unfolded
+    return with_golden(replace(subject.spec, origin=origin), one.draft)

@@ -66,7 +66,8 @@ def make_draft(
         io: Type of the input and output of the int8 TFLite model.
     """
     tflite, onnx = floats
-    ranges: Ranges = record.tflite if record else {}
+    none: Ranges = {}
+    ranges = record.tflite.clipped if record else none
     match name:
         case "float32":
             return Draft("tflite-float32", tflite)
@@ -77,9 +78,10 @@ def make_draft(
         case "int8":
             return Draft("tflite-int8", recipes.quantize(tflite, ranges, io=io), io)
         case "int16x8":
-            model = recipes.quantize(tflite, ranges, activation_bits=16)
+            whole = record.tflite.whole if record else none
+            model = recipes.quantize(tflite, whole, activation_bits=16)
             return Draft(DIAGNOSTIC, model)
         case "onnx-float32":
             return Draft("onnx-float32", onnx)
-    onnx_ranges: Ranges = record.onnx if record else {}
+    onnx_ranges = record.onnx.clipped if record else none
     return Draft("onnx-int8", onnx_model.quantize(onnx, onnx_ranges))

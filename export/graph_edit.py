@@ -49,6 +49,11 @@ class Flatbuffer:
         data = self.model.buffers[self.graph.tensors[index].buffer].data
         return None if data is None or not len(data) else np.asarray(data)
 
+    def floats(self, index: int) -> npt.NDArray[np.float32]:
+        """Returns a constant float32 tensor in its shape."""
+        data = self.model.buffers[self.graph.tensors[index].buffer].data
+        return np.asarray(data.view("<f4").reshape(self.graph.tensors[index].shape))
+
     def set_outputs(self, indices: Sequence[int]) -> None:
         """Makes these tensors the graph's outputs."""
         self.graph.outputs = list(indices)

@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
-from export.ranges import PIXEL_RANGE, Ranges
+from export.even_rounding import round_evenly
+from export.measure import Ends, measure
+from export.ranges import Measured, Ranges
 from export.silence import quiet
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
+MOVING = ("Transpose", "Reshape")  # to channels first
 
 
 def to_onnx(model: keras.Model) -> bytes:
@@ -51,31 +54,31 @@ def to_onnx(model: keras.Model) -> bytes:
         return _canonical(onnx.load(folded))
 
 
-def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Ranges:
-    """Returns the range of every activation tensor over the images.
-
-    The input's range is pinned to [0, 255], so that quantizing a pixel is exact.
+def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Measured:
+    """Returns the ranges of every activation over the images.
 
     Args:
         model: A float32 ONNX model.
         images: uint8 (N, S, S, C), raw pixels.
     """
-    from onnxruntime.quantization import create_calibrator
+    import onnx
+    import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        calibrator = create_calibrator(
-            str(path), augmented_model_path=str(Path(folder) / "augmented.onnx")
-        )
-        calibrator.collect_data(_Reader(images))
-        measured = calibrator.compute_data()
-    ranges = {
-        name: (float(np.min(data.lowest)), float(np.max(data.highest)))
-        for name, data in measured.items()
-    }
-    ranges[INPUT] = PIXEL_RANGE
-    return ranges
+    parsed = onnx.load_from_string(model)
+    made = [name for node in parsed.graph.node for name in node.output if name]
+    inner = [onnx.ValueInfoProto(name=name) for name in made if name != OUTPUT]
+    parsed.graph.output.extend(inner)
+    with quiet():
+        session = onnxruntime.InferenceSession(parsed.SerializeToString())
+    names = [one.name for one in session.get_outputs()]
+
+    def read(image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        pixels = image[np.newaxis].astype(np.float32)
+        given = zip(names, session.run(names, {INPUT: pixels}), strict=True)
+        floats = {name: values for name, values in given if values.dtype == np.float32}
+        return {INPUT: pixels, **floats}
+
+    return measure(read, images, Ends(INPUT, OUTPUT))
 
 
 def quantize(model: bytes, ranges: Ranges) -> bytes:
@@ -102,7 +105,7 @@ def quantize(model: bytes, ranges: Ranges) -> bytes:
     try:
         with quiet():
             quantizer = QDQQuantizer(
-                onnx.load_from_string(model),
+                _evenly_rounded(onnx.load_from_string(model)),
                 per_channel=True,
                 reduce_range=False,
                 weight_qType=QuantType.QInt8,
@@ -124,26 +127,29 @@ def quantize(model: bytes, ranges: Ranges) -> bytes:
     return _canonical(quantizer.model.model)
 
 
-class _Reader:
-    """Hands the images to ONNX Runtime's calibrator, one at a time."""
+def _evenly_rounded(model: Any) -> Any:
+    """Returns a model whose first convolution is rounded evenly."""
+    from onnx import numpy_helper
 
-    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        self._images = iter(images)
-
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        image = next(self._images, None)
-        if image is None:
-            return None
-        return {INPUT: image[np.newaxis].astype(np.float32)}
-
-    def __iter__(self) -> _Reader:
-        return self
-
-    def __next__(self) -> dict[str, npt.NDArray[np.float32]]:
-        item = self.get_next()
-        if item is None:
-            raise StopIteration
-        return item
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    pixels = {INPUT}
+    for node in model.graph.node:
+        if not pixels.intersection(node.input[:1]):
+            continue
+        if node.op_type in MOVING:
+            pixels.update(node.output)
+        constants = [tensors[name] for name in node.input[1:] if name in tensors]
+        if node.op_type != "Conv" or len(constants) < len(node.input) - 1:
+            continue
+        weights, *bias = (numpy_helper.to_array(one) for one in constants)
+        flat = weights.reshape(*weights.shape[:2], -1)
+        rounded, shift = round_evenly(flat)
+        changed = [rounded.reshape(weights.shape), *(one + shift for one in bias)]
+        for place, values in enumerate(changed, start=1):
+            node.input[place] += "_even"  # a new tensor: others may read the old one
+            tensor = numpy_helper.from_array(values, node.input[place])
+            model.graph.initializer.append(tensor)
+    return model
 
 
 def _canonical(model: Any) -> bytes:

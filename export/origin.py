@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
+from export.calibrate import Material
 from export.ranges import Calibration
 from export.subject import Subject
 
@@ -26,20 +27,22 @@ def origin_of(subject: Subject, record: Calibration | None) -> dict[str, Any]:
 
 
 def accuracy_record(
-    subject: Subject,
+    material: Material,
     reference: dict[str, Any] | None,
     figures: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Returns the figures written into a file; empty if they are not known.
 
     Args:
-        subject: What was exported.
+        material: What was exported, and the images at hand.
         reference: The Keras model's figures.
         figures: The file's.
     """
     if reference is None or figures is None:
         return {}
-    name = subject.spec.origin.get("data", {}).get("name", "")
+    own = material.own if material.data is None else None
+    data = material.subject.spec.origin.get("data", {})
+    name = own.name if own is not None else data.get("name", "")
     return {
         "data": name,
         "split": "validation",

@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import RunError
 from edge_runtime.files import write_text
 
-Ranges = dict[str, tuple[float, float]]
+Range = tuple[float, float]
+Ranges = dict[str, Range]
 
 PIXEL_RANGE = (0.0, 255.0)
-SCHEMA = "fer-edge/ranges/2"
-# In the first one, the names of ONNX tensors did not always mean the same tensors.
-UNUSABLE_SCHEMA = "fer-edge/ranges/1"
+SCHEMA = "fer-edge/ranges/3"
+# In the first one, the names of ONNX tensors did not always mean the same tensors; the
+# second one knew no clipped ranges.
+UNUSABLE_SCHEMAS = ("fer-edge/ranges/1", "fer-edge/ranges/2")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The activation ranges of one graph, by tensor name.
+
+    Attributes:
+        whole: Smallest and largest value: for int16 activations, whose steps are fine
+            enough.
+        clipped: Those with the least squared error in int8.
+    """
+
+    whole: Ranges
+    clipped: Ranges
 
 
 @dataclass(frozen=True)
@@ -31,21 +47,21 @@ class Calibration:
         model_sha256: Hash of the ``.keras`` file that was measured.
         images: Where the images came from, how many, their seed and a hash of their
             pixels: JSON-ready.
-        tflite: Ranges by tensor name of the TFLite graph.
-        onnx: Ranges by tensor name of the ONNX graph.
+        tflite: Ranges of the TFLite graph.
+        onnx: Ranges of the ONNX graph.
         accuracy: Figures of the exported files by their model bytes' sha256,
             JSON-ready; filled in once they were measured.
     """
 
     model_sha256: str
     images: dict[str, Any]
-    tflite: Ranges
-    onnx: Ranges
+    tflite: Measured
+    onnx: Measured
     accuracy: dict[str, Any]
 
     def save(self, path: Path) -> None:
         """Writes the record as JSON."""
-        document = {"schema": SCHEMA, **self.__dict__}
+        document = {"schema": SCHEMA, **asdict(self)}
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     @classmethod
@@ -60,20 +76,24 @@ class Calibration:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             schema = document.pop("schema")
-            if schema not in (SCHEMA, UNUSABLE_SCHEMA):
+            if schema in UNUSABLE_SCHEMAS:
+                return None  # of an earlier state of this program
+            if schema != SCHEMA:
                 raise ValueError(f"expected schema {SCHEMA}")
+            for graph in ("tflite", "onnx"):
+                document[graph] = _measured(document[graph])
             record = cls(**document)
-            ranges = [
-                {name: (float(low), float(high)) for name, (low, high) in one.items()}
-                for one in (record.tflite, record.onnx)
-            ]
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} is damaged: {error}; delete it") from error
-        if record.model_sha256 != sha256_of(model) or schema == UNUSABLE_SCHEMA:
-            return None  # of an earlier state of this model, or of this program
-        return cls(
-            record.model_sha256, record.images, ranges[0], ranges[1], record.accuracy
-        )
+        return record if record.model_sha256 == sha256_of(model) else None
+
+
+def _measured(document: dict[str, Any]) -> Measured:
+    tables = {
+        key: {name: (float(low), float(high)) for name, (low, high) in table.items()}
+        for key, table in document.items()
+    }
+    return Measured(**tables)
 
 
 def sha256_of(path: Path) -> str:

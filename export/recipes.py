@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
 from edge_runtime.tflite_graph import read_tflite
+from export.even_rounding import round_evenly
 from export.graph_edit import Flatbuffer
 from export.ranges import Ranges
 from export.silence import quiet
@@ -59,7 +60,8 @@ def quantize(
     output = Flatbuffer(model).names()[graph.outputs[0]]
     if output in in_float:
         recipe += _ends("float32", outputs_only=True)
-    return _apply(model, [*recipe, *_excluded(in_float)], _as_result(ranges))
+    recipe += _excluded(in_float)
+    return _apply(_evenly_rounded(model, in_float), recipe, _as_result(ranges))
 
 
 def to_float16(model: bytes) -> bytes:
@@ -99,7 +101,29 @@ def to_dynamic_range(model: bytes) -> bytes:
         8,
         quantizer.qtyping.QuantGranularity.TENSORWISE,
     )
-    return _apply(model, recipes.get_quantization_recipe(), None)
+    return _apply(_evenly_rounded(model), recipes.get_quantization_recipe(), None)
+
+
+def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:
+    """Returns the float model with the first convolution rounded evenly."""
+    edited = Flatbuffer(model)
+    names, graph = edited.names(), read_tflite(model)
+    for operator in graph.consumers.get(graph.inputs[0], []):
+        outputs = ";".join(names[index] for index in operator.outputs)
+        if (
+            operator.name != "CONV_2D"
+            or outputs in in_float
+            or min(operator.inputs) < 0
+        ):
+            continue
+        weights, bias = (edited.floats(index) for index in operator.inputs[1:3])
+        outputs_last = weights.reshape(len(weights), -1, weights.shape[-1])
+        rounded, shift = round_evenly(outputs_last.transpose(0, 2, 1))
+        edited.set_constant(
+            operator.inputs[1], rounded.transpose(0, 2, 1).reshape(weights.shape)
+        )
+        edited.set_constant(operator.inputs[2], bias + shift)
+    return edited.to_bytes()
 
 
 def _ends(io: Io, *, outputs_only: bool = False) -> Recipe:

@@ -36,7 +36,7 @@ def seed_spread(
     accuracies = []
     for seed in SEEDS:
         images = chosen_from(data, count, seed).images
-        ranges = measure_ranges(model, images)
+        ranges = measure_ranges(model, images).clipped
         accuracies.append(score(quantize(model, ranges)))
         say(f"audit: calibration seed {seed}, int8 accuracy {accuracies[-1]:.2%}")
     return {

@@ -79,7 +79,7 @@ def study(
         images = _images(material)
         say("measuring the error of each layer")
         names = [layer.name for layer in material.subject.model.layers]
-        int8 = quantize(model, record.tflite)
+        int8 = quantize(model, record.tflite.clipped)
         layers = measure_layers(model, int8, images.images, names)
     if asked.max_drop is None or layers is None:
         return Studies(spread, layers)
@@ -87,7 +87,7 @@ def study(
     split = _evaluation(material)
     steps = find_exceptions(
         model,
-        record.tflite,
+        record.tflite.clipped,
         layers,
         _images(material).images,
         score=_scorer(split),

@@ -111,6 +111,7 @@ def to_document(done: Export, paths: Sequence[Path]) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": done.name,
         "images": done.images,
+        "conditions": done.conditions,
         "keras": done.reference,
         "files": [
             {

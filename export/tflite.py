@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
-from export.ranges import PIXEL_RANGE, Ranges
+from export.measure import Ends, measure
+from export.ranges import Measured
 from export.recipes import quantize as quantize  # both steps of int8 in one place
 from export.silence import quiet
-from train.progress import progress_bar
 
 
 def to_tflite(model: keras.Model) -> bytes:
@@ -52,13 +52,11 @@ def to_tflite(model: keras.Model) -> bytes:
             raise ModelError(f"TFLite cannot express this model: {reason}") from error
 
 
-def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Ranges:
-    """Returns the smallest and largest value of every activation over the images.
+def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Measured:
+    """Returns the ranges of every activation over the images.
 
-    The input's range is not measured but pinned to [0, 255]: then the int8 input has
-    scale 1 and zero point -128, and quantizing a pixel loses nothing. The quantizer's
-    own calibration averages the ranges of single images instead, which cuts off the
-    strongest activations (docs/experiments.md has the comparison).
+    The quantizer's own calibration averages the ranges of single images instead, which
+    cuts off the strongest logits (docs/experiments.md has the comparison).
 
     Args:
         model: A float32 TFLite flatbuffer with batch size 1.
@@ -66,19 +64,17 @@ def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Ranges:
     """
     interpreter = _interpreter(model, keep_all=True)
     pixels = interpreter.get_input_details()[0]
+    logits = interpreter.get_output_details()[0]
     activations = _activations(interpreter)
-    lows = {name: np.inf for name in activations}
-    highs = {name: -np.inf for name in activations}
-    for image in progress_bar(images, "measuring ranges", unit="image"):
+
+    def read(image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         interpreter.set_tensor(pixels["index"], image[np.newaxis].astype(np.float32))
         interpreter.invoke()
-        for name, index in activations.items():
-            values = interpreter.get_tensor(index)
-            lows[name] = min(lows[name], float(values.min()))
-            highs[name] = max(highs[name], float(values.max()))
-    ranges = {name: (lows[name], highs[name]) for name in activations}
-    ranges[pixels["name"]] = PIXEL_RANGE
-    return ranges
+        return {
+            name: interpreter.get_tensor(index) for name, index in activations.items()
+        }
+
+    return measure(read, images, Ends(pixels["name"], logits["name"]))
 
 
 def _activations(interpreter: Any) -> dict[str, int]:

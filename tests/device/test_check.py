@@ -104,6 +104,15 @@ def test_float_file_called_int8_in_its_metadata_is_code_3(
     assert err.startswith("error: a.tflite is not what it says it is (compute")
 
 
+@pytest.mark.parametrize("said", [5, "all", {"a": 1}, [1, None], ["no such operator"]])
+def test_strange_declaration_of_unfolded_batchnorm_declares_nothing(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str], said: Any
+) -> None:
+    path = rewrite("tiny.int8.tflite", origin={"unfolded_batchnorm": said})
+    assert main(["check", str(path), "--json"]) == 0
+    assert document_of(capsys)["verdict"]["notes"] == []
+
+
 def test_file_name_that_contradicts_the_metadata_is_code_3(
     rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
 ) -> None:

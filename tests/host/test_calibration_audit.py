@@ -22,7 +22,7 @@ from export.calibration import (  # noqa: E402
     refuse_unusable,
     warnings_about,
 )
-from export.ranges import Calibration  # noqa: E402
+from export.ranges import SCHEMA, Calibration  # noqa: E402
 from export.subject import find_subject, load_data  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
@@ -129,11 +129,14 @@ def test_overlap_is_an_error_also_where_ranges_are_recorded(run):
         calibrate.gather(subject, data, None)
 
 
-def test_ranges_of_the_first_schema_are_measured_again(run):
+@pytest.mark.parametrize("version", [1, 2])
+def test_ranges_of_earlier_schemas_are_measured_again(run, version):
     path = run / "calibration_ranges.json"
     kept = path.read_text()
     try:
-        path.write_text(kept.replace("fer-edge/ranges/2", "fer-edge/ranges/1"))
+        earlier = kept.replace(SCHEMA, f"fer-edge/ranges/{version}")
+        assert earlier != kept
+        path.write_text(earlier)
         assert Calibration.load(path, run / "model.keras") is None
     finally:
         path.write_text(kept)
@@ -188,7 +191,7 @@ def exact():
         ]
     )
     converted = tflite.to_tflite(model)
-    return converted, tflite.measure_ranges(converted, NOISE)
+    return converted, tflite.measure_ranges(converted, NOISE).whole
 
 
 def test_true_ranges_saturate_nothing(exact):

@@ -90,7 +90,7 @@ def converted(
 
 def quantized(model: bytes, rules: list[dict[str, Any]]) -> bytes:
     """Returns a model quantized by a recipe of the quantizer's own."""
-    ranges = tflite.measure_ranges(model, pixels(16))
+    ranges = tflite.measure_ranges(model, pixels(16)).clipped
     shape = (1, 1, 1, 1)
     result = {
         name: {"min": np.full(shape, low, "f4"), "max": np.full(shape, high, "f4")}
@@ -125,11 +125,13 @@ def per_tensor(model: bytes) -> bytes:
 
 
 def int8(model: bytes) -> bytes:
-    return recipes.quantize(model, tflite.measure_ranges(model, pixels(16)))
+    return recipes.quantize(model, tflite.measure_ranges(model, pixels(16)).clipped)
 
 
 def int8_onnx(model: bytes) -> bytes:
-    return onnx_model.quantize(model, onnx_model.measure_ranges(model, pixels(16)))
+    return onnx_model.quantize(
+        model, onnx_model.measure_ranges(model, pixels(16)).clipped
+    )
 
 
 def onnx_with_float_weights() -> bytes:
@@ -277,9 +279,9 @@ def exported(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("exported")
     folded = fold_rescaling(network)
     floats = tflite.to_tflite(folded)
-    ranges = tflite.measure_ranges(floats, pixels(48))
+    ranges = tflite.measure_ranges(floats, pixels(48)).clipped
     onnx = onnx_model.to_onnx(folded)
-    onnx_ranges = onnx_model.measure_ranges(onnx, pixels(48))
+    onnx_ranges = onnx_model.measure_ranges(onnx, pixels(48)).clipped
     files = {
         "float32.tflite": floats,
         "float16.tflite": recipes.to_float16(floats),
@@ -318,7 +320,7 @@ def test_int8_model_with_other_ends_is_healthy(
     io: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tflite.to_tflite(small_network())
-    ranges = tflite.measure_ranges(model, pixels(16))
+    ranges = tflite.measure_ranges(model, pixels(16)).clipped
     path = tmp_path / "a.int8.tflite"
     path.write_bytes(recipes.quantize(model, ranges, io=io))  # type: ignore[arg-type]
     capsys.readouterr()

@@ -22,7 +22,7 @@ from keras import layers  # noqa: E402
 from export import contents, keras_model, package, recipes  # noqa: E402
 from export.__main__ import main  # noqa: E402
 from export.calibration import chosen_from, refuse_leaks  # noqa: E402
-from export.ranges import SCHEMA, Calibration, sha256_of  # noqa: E402
+from export.ranges import SCHEMA, Calibration, Measured, sha256_of  # noqa: E402
 from train import dataset  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
@@ -213,8 +213,8 @@ def test_table_lists_every_file_with_figures(exported):
 
 def test_measured_ranges_are_kept_in_the_run_folder(exported, run):
     record = Calibration.load(run / "calibration_ranges.json", run / "model.keras")
-    assert (0.0, 255.0) in record.tflite.values()
-    assert record.onnx["pixels"] == (0.0, 255.0)
+    assert (0.0, 255.0) in record.tflite.whole.values()
+    assert record.onnx.clipped["pixels"] == (0.0, 255.0)
     assert record.images["count"] == 120
 
 
@@ -267,9 +267,9 @@ def test_files_that_differ_are_replaced_only_with_force(tmp_path, capsys):
         '{"schema": "fer-edge/ranges/99"}',
         '{"schema": "SCHEMA"}',
         '{"schema": "SCHEMA", "model_sha256": "", "images": {}, "onnx": {},'
-        ' "accuracy": {}, "tflite": {"x": [1]}}',
+        ' "accuracy": {}, "tflite": {"whole": {"x": [1]}, "clipped": {}}}',
         '{"schema": "SCHEMA", "model_sha256": "", "images": {}, "onnx": {},'
-        ' "accuracy": {}, "tflite": []}',
+        ' "accuracy": {}, "tflite": {"whole": [], "clipped": {}}}',
     ],
     ids=["empty", "cut", "list", "bare", "future", "missing", "one-sided", "no-table"],
 )
@@ -284,7 +284,8 @@ def test_damaged_ranges_file_says_to_delete_it(tmp_path, text):
 def test_ranges_of_another_model_are_not_used(tmp_path):
     path, model = tmp_path / "ranges.json", tmp_path / "model.keras"
     model.write_bytes(b"one")
-    record = Calibration(sha256_of(model), {}, {"a": (0.0, 1.0)}, {}, {})
+    ranges = Measured({"a": (0.0, 1.0)}, {"a": (0.0, 0.5)})
+    record = Calibration(sha256_of(model), {}, ranges, Measured({}, {}), {})
     record.save(path)
     assert Calibration.load(path, model) == record
     model.write_bytes(b"other")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
+from edge_runtime.__main__ import main as check_main
 from edge_runtime.container import read_model_file
 from edge_runtime.errors import FerEdgeError, ModelError, SignatureError
 from edge_runtime.inventory import take_inventory
@@ -123,10 +124,14 @@ def arguments_for(work, out):
 @pytest.fixture(scope="module")
 def exported(work):
     """All formats in a folder, and the JSON document."""
-    out = work / "out"
-    table = work / "export.json"
-    assert main([*arguments_for(work, out), "--json", str(table)]) == 0
-    return SimpleNamespace(folder=out, document=json.loads(table.read_text()))
+    out, table, text = work / "out", work / "export.json", work / "table.md"
+    written = ["--json", str(table), "--markdown", str(text)]
+    assert main([*arguments_for(work, out), *written]) == 0
+    return SimpleNamespace(
+        folder=out,
+        document=json.loads(table.read_text()),
+        markdown=text.read_text(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +214,87 @@ def test_document_has_size_share_and_latency_of_each_file(exported):
     assert files["tflite-int8"]["int8_share"] == 1.0
     assert files["tflite-float32"]["int8_share"] == 0.0
     assert all(one["latency_ms"] > 0 and one["bytes"] > 0 for one in files.values())
+
+
+def test_document_can_be_published(work, exported):
+    """It says what was measured with what, and not where on whose machine."""
+    conditions = exported.document["conditions"]
+    assert conditions["machine"]["cores"] == os.cpu_count()
+    assert "ai-edge-litert" in conditions["libraries"]
+    assert str(work) not in json.dumps(exported.document) + exported.markdown
+    assert str(Path.home()) not in json.dumps(exported.document)
+
+
+def test_markdown_table_has_every_file_with_its_figures(exported):
+    table, caption = exported.markdown.rstrip().split("\n\n")
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in table.split("\n")
+    ]
+    assert {len(row) for row in rows} == {6}
+    files = {row[0].split()[0]: row for row in rows[3:]}
+    assert list(files) == [one["format"] for one in exported.document["files"]]
+    int8 = next(
+        one for one in exported.document["files"] if one["format"] == "tflite-int8"
+    )
+    assert files["tflite-int8"][1] == f"{int8['bytes'] / 1e6:.2f}"
+    assert files["tflite-int8"][2].startswith(
+        f"{100 * int8['figures']['accuracy']:.2f}"
+    )
+    assert files["tflite-int8"][5] == "100 %"
+    assert files["tflite-int16x8"][0] == "tflite-int16x8 (diagnostic)"
+    assert "images, validation split, 15 images" in caption
+
+
+@pytest.fixture(scope="module")
+def unfoldable(work):
+    """The int8 files of a network whose BatchNorm stands behind a ReLU."""
+    keras.utils.set_random_seed(6)
+    pixels = keras.Input((16, 16, 1))
+    values = layers.Conv2D(6, 3, activation="relu")(pixels)
+    norm = layers.BatchNormalization(name="behind")
+    values = layers.Conv2D(6, 3, activation="relu")(norm(values))
+    values = layers.Dense(3)(layers.GlobalAveragePooling2D()(values))
+    norm.set_weights([np.linspace(0.5, 1.5, 6) for _ in range(4)])
+    folder = work / "unfoldable"
+    folder.mkdir()
+    saved(keras.Model(pixels, values), folder)
+    arguments = ["--labels", "a,b,c", "--calibration-data", str(work / "images")]
+    path, out = str(folder / "mine.keras"), str(folder / "out")
+    assert main([path, "--int8", *arguments, "--out", out]) == 0
+    return folder / "out"
+
+
+@pytest.mark.parametrize("suffix", ["int8.tflite", "int8.onnx"])
+def test_batchnorm_that_cannot_fold_is_declared_and_so_check_passes(
+    unfoldable, suffix, capsys
+):
+    path = unfoldable / f"mine.{suffix}"
+    assert check_main(["check", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["unfolded_batchnorm"]
+    assert document["origin"]["unfolded_batchnorm"] == document["unfolded_batchnorm"]
+    assert any("did not fold" in one for one in document["verdict"]["notes"])
+
+
+def test_the_same_model_without_the_declaration_is_caught(unfoldable, tmp_path, capsys):
+    path = tmp_path / "mine.int8.tflite"
+    path.write_bytes(read_model_file(unfoldable / "mine.int8.tflite").model)
+    assert check_main(["check", str(path), "--json"]) == 3
+    violations = json.loads(capsys.readouterr().out)["verdict"]["violations"]
+    assert [one["rule"] for one in violations] == ["unfolded-batchnorm"]
+
+
+def test_export_of_a_batchnorm_that_cannot_fold_warns(unfoldable, capsys):
+    folder = unfoldable.parent
+    arguments = [
+        "--labels",
+        "a,b,c",
+        "--calibration-data",
+        str(folder.parent / "images"),
+    ]
+    path, out = str(folder / "mine.keras"), str(folder / "out")
+    assert main([path, "--formats", "int8", *arguments, "--out", out]) == 0
+    assert "warning: tflite-int8: a BatchNorm could not fold" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("io", ["uint8", "float32"])
@@ -316,7 +402,7 @@ def test_any_scaling_size_and_colour_is_int8_throughout(scaling, size, channels)
     expected = model.predict(images, verbose=0)
     given = model_logits(Draft("tflite-float32", exact), images)
     assert np.abs(given - expected).max() < 1e-3 * np.abs(expected).max()
-    ranges = tflite.measure_ranges(exact, images)
+    ranges = tflite.measure_ranges(exact, images).clipped
     assert PIXEL_RANGE in ranges.values()
     int8 = quantize(exact, ranges)
     contents.check_tflite(int8, "tflite-int8", "int8")

@@ -94,7 +94,7 @@ def planted(tmp_path_factory):
     model.save(folder / "planted.keras")
     images = np.concatenate([pictures(one, 30, 4) for one in CLASSES])[..., np.newaxis]
     exact = tflite.to_tflite(fold_rescaling(model))
-    ranges = tflite.measure_ranges(exact, images)
+    ranges = tflite.measure_ranges(exact, images).clipped
     return SimpleNamespace(
         folder=folder,
         names=[layer.name for layer in model.layers],
@@ -174,6 +174,17 @@ def test_one_exception_mends_the_planted_layer(planted, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "holds" in printed
     assert "planted.mixed.tflite --source" in printed
+
+
+def test_table_has_figures_of_every_file_of_a_bare_keras_file(
+    planted, tmp_path, capsys
+):
+    _, document = run_export(planted, tmp_path, "--int8", "--max-drop", "0.5")
+    assert document["images"] == "images, validation split"
+    assert document["keras"]["count"] == 120
+    figures = {one["format"]: one["figures"] for one in document["files"]}
+    assert figures["tflite-mixed"]["accuracy"] > figures["tflite-int8"]["accuracy"]
+    assert "?" not in capsys.readouterr().out
 
 
 def test_mixed_file_says_what_it_is_and_answers_as_float(planted, tmp_path):
