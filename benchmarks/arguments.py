@@ -1,141 +1,52 @@
-"""The command line of ``python -m benchmarks``."""
+"""What the commands' arguments have in common."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks.turns import LEAST_RUNS
 from edge_runtime import flags
 from edge_runtime.backends import BACKENDS
-from train.splits import SPLITS
 
-DESCRIPTION = "Measures model files the way a device runs them."
-EXAMPLES = """\
-examples:
-  python -m benchmarks accuracy float.tflite int8.tflite --data fer2013.zip
-  python -m benchmarks latency float.tflite int8.tflite --threads 1,2
-  python -m benchmarks report accuracy.json --latency latency.json --output r.html
-
-exit codes: 0 done, 2 something given is wrong, 3 the gate failed, 4 not measurable
-"""
-ACCURACY_EXAMPLES = """\
-examples:
-  python -m benchmarks accuracy fer.int8.tflite --data photos/
-  python -m benchmarks accuracy fer.float32.tflite fer.int8.tflite \\
-      --data fer2013.zip --max-drop 1 --json accuracy.json --report accuracy.html
-  python -m benchmarks accuracy fer.int8.tflite --data drawn --limit 500
-
-DATA is a folder, a zip of one (not unpacked), fer2013.csv, or "drawn" for the built-in
-drawn faces. The first model is the reference that the others are compared with.
-"""
-LATENCY_EXAMPLES = """\
-examples:
-  python -m benchmarks latency fer.int8.tflite
-  python -m benchmarks latency fer.float32.tflite fer.int8.tflite --threads 1,2,4
-
-The models take turns, so that their ratio holds on a busy machine. Takes about five
-seconds for each model and thread count, longer for slow models.
-"""
+UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line; ``command`` is accuracy, latency or report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
+def command(
+    commands: Any,
+    name: str,
+    call: Callable[[argparse.Namespace], int],
+    text: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Adds a command and returns its parser.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+        name: As it is typed.
+        call: Runs it and returns the exit code.
+        text: What it does, for the help.
+        examples: Stand below the help.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_accuracy(commands)
-    _add_latency(commands)
-    _add_report(commands)
+    parser.set_defaults(call=call)
     return parser
 
 
-def _add_accuracy(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
-    parser = commands.add_parser(
-        "accuracy",
-        help="how often models are right, and what changed between them",
-        description="Classifies the same labelled images with every model.",
-        epilog=ACCURACY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_models(parser)
-    add = parser.add_argument
-    add("--data", required=True, metavar="PATH", help="labelled images, or: drawn")
-    add("--split", choices=SPLITS, help="default: test, else validation, else all")
-    add("--limit", type=flags.positive, metavar="N", help="a seeded sample of about N")
-    add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
-    add(
-        "--max-drop",
-        type=_points,
-        metavar="P",
-        help="fail (exit code 3) when any model may have lost more than P points of"
-        " accuracy against the first one, by the bound of the 95 %% interval",
-    )
-    add("--picture", type=Path, metavar="FILE", help="confusion matrices as a PNG")
-    add("--report", type=Path, metavar="FILE", help="everything as one HTML page")
-    add(
-        "--with-pictures",
-        action="store_true",
-        help="put the images that got another answer into the report: they may be"
-        " people's photographs, so mind who gets to see it",
-    )
-
-
-def _add_latency(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "latency",
-        help="how long models take, how much memory, how they start",
-        description="Times models in turns: percentiles, memory, cold start.",
-        epilog=LATENCY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_models(parser)
-    add = parser.add_argument
-    add(
-        "--threads",
-        type=_thread_counts,
-        default=(1,),
-        metavar="N,N",
-        help="CPU thread counts (1)",
-    )
-    add(
-        "--runs",
-        type=_runs,
-        default=LEAST_RUNS,
-        metavar="N",
-        help=f"fewest runs of each model, at least {LEAST_RUNS} (default)",
-    )
-
-
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="an HTML page from results that were kept as JSON",
-        description="Writes one self-contained HTML page.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("accuracy", type=Path, metavar="ACCURACY.json", help="from accuracy --json")
-    add("--latency", type=Path, metavar="FILE", help="from latency --json")
-    add("--output", type=Path, required=True, metavar="FILE.html")
-    add("--force", action="store_true", help="replace an existing page")
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Adds the model files, what they are called, and where the result goes."""
     add = parser.add_argument
     add("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx file")
     add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
     add("--force", action="store_true", help="replace existing files")
-    add("--backend", choices=("auto", *BACKENDS), default="auto")
     add(
         "--labels",
         type=lambda text: text.split(","),
@@ -144,7 +55,39 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _points(text: str) -> float:
+def thread_counts(text: str) -> tuple[int, ...]:
+    """Returns CPU thread counts from a list such as ``1,2``, for argparse."""
+    return tuple(dict.fromkeys(flags.threads(part) for part in text.split(",")))
+
+
+def backends(text: str) -> tuple[str, ...]:
+    """Returns inference libraries from a list with commas, for argparse."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    known = ("auto", *BACKENDS)
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(
+                f"expected some of {', '.join(known)}, got {name[:40]!r}"
+            )
+    return names
+
+
+def seconds(text: str) -> float:
+    """Returns seconds from a time such as ``30s`` or ``10m``, for argparse."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS else (text, "s")
+    try:
+        value = float(number) * UNITS[unit]
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 24 * 3600:
+        raise argparse.ArgumentTypeError(
+            f"expected a time such as 30s or 10m, up to 24h, got {text[:40]!r}"
+        )
+    return value
+
+
+def points(text: str) -> float:
+    """Returns percentage points, more than 0 and up to 100, for argparse."""
     value = float(text)
     if not 0 < value <= 100:
         # No image set can show that nothing at all was lost.
@@ -154,14 +97,14 @@ def _points(text: str) -> float:
     return value
 
 
-def _runs(text: str) -> int:
-    value = int(text)
-    if value < LEAST_RUNS:
+def above_zero(text: str) -> float:
+    """Returns a number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(
-            f"expected at least {LEAST_RUNS} runs for a 99th percentile, got {value}"
+            f"expected a number above 0, got {text[:40]!r}"
         )
     return value
-
-
-def _thread_counts(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(flags.threads(part) for part in text.split(",")))

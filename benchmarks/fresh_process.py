@@ -29,17 +29,20 @@ classifier = Classifier.load(path, num_threads=threads, backend=backend, labels=
 loaded = time.monotonic()
 classifier.predict(np.full((96, 96, 3), 127, np.uint8))
 answered = time.monotonic()
+for _ in range(50):
+    classifier.predict(np.full((96, 96, 3), 127, np.uint8))
 
-def peak_kb():
+def memory_kb(key):
     try:
         with open("/proc/self/status") as status:
-            return next(int(s.split()[1]) for s in status if s.startswith("VmHWM:"))
+            return next(int(s.split()[1]) for s in status if s.startswith(key))
     except (OSError, StopIteration):
         import resource
         unit = 1024 if sys.platform == "darwin" else 1  # bytes there, kB elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
-print(json.dumps([loaded, answered, peak_kb()]))
+steady = memory_kb("VmRSS:")
+print(json.dumps([loaded, answered, memory_kb("VmHWM:"), steady]))
 """
 
 
@@ -62,26 +65,28 @@ def measure_fresh_process(
 
     Returns:
         loaded_ms and answered_ms since the process was started (interpreter, imports
-        and model included), peak_memory_mb of the whole process (MiB), repeats.
+        and model included), peak_memory_mb and, after 50 answers, steady_memory_mb of
+        the whole process (MiB resident), repeats.
 
     Raises:
         MeasurementError: A process failed or did not end.
     """
     argument = json.dumps([str(path), threads, backend, labels and list(labels)])
     rows = [_run(argument, path.name) for _ in range(repeats)]
-    loaded, answered, memory = (
+    loaded, answered, peak, steady = (
         statistics.median(column) for column in zip(*rows, strict=True)
     )
     return {
         "loaded_ms": loaded,
         "answered_ms": answered,
-        "peak_memory_mb": memory,
+        "peak_memory_mb": peak,
+        "steady_memory_mb": steady,
         "repeats": repeats,
     }
 
 
-def _run(argument: str, name: str) -> tuple[float, float, float]:
-    """Returns ms until loaded, ms until answered, and the peak memory in MiB."""
+def _run(argument: str, name: str) -> tuple[float, float, float, float]:
+    """Returns ms until loaded and until answered, peak and steady memory in MiB."""
     command = [sys.executable, "-c", PROGRAM, argument]
     started = time.monotonic()  # the same clock in every process
     try:
@@ -89,20 +94,21 @@ def _run(argument: str, name: str) -> tuple[float, float, float]:
             command,
             capture_output=True,
             check=True,
-            env=_environment(),
+            env=environment(),
             text=True,
             timeout=TIMEOUT_S,
         )
-        loaded, answered, peak_kb = json.loads(done.stdout)
+        loaded, answered, peak_kb, steady_kb = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
         raise MeasurementError(f"{name}: a fresh process failed: {last}") from error
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise MeasurementError(f"{name}: a fresh process gave no figures") from error
-    return 1e3 * (loaded - started), 1e3 * (answered - started), peak_kb / 1024
+    since = 1e3 * (loaded - started), 1e3 * (answered - started)
+    return *since, peak_kb / 1024, steady_kb / 1024
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Returns an environment in which the same edge_runtime is found."""
     here = str(Path(edge_runtime.__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")

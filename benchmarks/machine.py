@@ -41,19 +41,22 @@ def machine_card(root: Path = Path("/")) -> dict[str, Any]:
         root: Where ``proc``, ``sys`` and ``etc`` are found.
 
     Returns:
-        model, cpu, architecture, cores, governor, max_frequency_mhz, memory_mb, os,
-        python, load_average (1, 5 and 15 minutes) and versions of the wheels that
-        matter; empty or None where unknown.
+        model, cpu, cpu_part, architecture, cores, governor, frequency_mhz (now),
+        max_frequency_mhz, memory_mb, os, python, load_average (1, 5 and 15 minutes)
+        and versions of the wheels that matter; empty or None where unknown.
     """
     cpu = _cpu_info(root)
     part = _cpu_name(cpu)
     return {
-        "model": _text(root / "proc/device-tree/model") or cpu.get("model name", part),
+        "model": text_of(root / "proc/device-tree/model")
+        or cpu.get("model name", part),
         "cpu": part,
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
-        "governor": _text(_frequency(root) / "scaling_governor"),
-        "max_frequency_mhz": _thousandth(_frequency(root) / "cpuinfo_max_freq"),
+        "cpu_part": _cpu_part(cpu),
+        "governor": text_of(frequency_folder(root) / "scaling_governor"),
+        "frequency_mhz": thousandth(frequency_folder(root) / "scaling_cur_freq"),
+        "max_frequency_mhz": thousandth(frequency_folder(root) / "cpuinfo_max_freq"),
         "memory_mb": _memory_mb(root),
         "os": _os_name(root),
         "python": platform.python_version(),
@@ -91,7 +94,8 @@ def describe(card: dict[str, Any]) -> str:
     return ", ".join(part for part in shown if part)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Returns a small file's text without blanks around it; empty where unreadable."""
     try:
         # The device tree ends its strings with a zero byte.
         return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
@@ -102,7 +106,7 @@ def _text(path: Path) -> str:
 def _cpu_info(root: Path) -> dict[str, str]:
     """Returns the first value of every key in /proc/cpuinfo."""
     found: dict[str, str] = {}
-    for line in _text(root / "proc/cpuinfo").splitlines():
+    for line in text_of(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         found.setdefault(key.strip(), value.strip())
     return found
@@ -117,17 +121,27 @@ def _cpu_name(cpu: dict[str, str]) -> str:
     return f"implementer {cpu.get('CPU implementer', '?')} part {part}"
 
 
-def _frequency(root: Path) -> Path:
+def _cpu_part(cpu: dict[str, str]) -> str:
+    """Returns implementer/part on Arm, family/model/stepping elsewhere."""
+    if "CPU part" in cpu:
+        return f"{cpu.get('CPU implementer', '?')}/{cpu['CPU part']}"
+    keys = ("cpu family", "model", "stepping")
+    return "/".join(cpu[key] for key in keys if key in cpu)
+
+
+def frequency_folder(root: Path) -> Path:
+    """Returns where the kernel tells the first core's frequency."""
     return root / "sys/devices/system/cpu/cpu0/cpufreq"
 
 
-def _thousandth(path: Path) -> int | None:
-    text = _text(path)
+def thousandth(path: Path) -> int | None:
+    """Returns the number in a file in thousands (kHz as MHz), None without one."""
+    text = text_of(path)
     return int(text) // 1000 if text.isdecimal() else None
 
 
 def _memory_mb(root: Path) -> int | None:
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in text_of(root / "proc/meminfo").splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "MemTotal:" and words[1].isdecimal():
             return int(words[1]) // 1024
@@ -135,7 +149,7 @@ def _memory_mb(root: Path) -> int | None:
 
 
 def _os_name(root: Path) -> str:
-    for line in _text(root / "etc/os-release").splitlines():
+    for line in text_of(root / "etc/os-release").splitlines():
         key, _, value = line.partition("=")
         if key == "PRETTY_NAME":
             return value.strip("\"'")

@@ -115,6 +115,13 @@ def read_document(path: Path, schema: str) -> Document:
     return checked
 
 
+def say_written(paths: Sequence[Path | None]) -> None:
+    """Prints which of the files that could be asked for were written."""
+    written = [str(path) for path in paths if path is not None]
+    if written:
+        print("\nwritten: " + ", ".join(written))
+
+
 def now() -> str:
     """Returns the time in UTC to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

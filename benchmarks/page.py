@@ -38,6 +38,7 @@ figure { margin: 0; }
 figcaption { font-weight: 600; overflow-wrap: anywhere; }
 .panels figure { flex: 1 1 20rem; max-width: 30rem; min-width: 0; }
 .panels figure.wide { flex-basis: 100%; max-width: none; }
+.panels figure.broad { flex: 1 1 34rem; max-width: 42rem; }
 .panels svg { display: block; width: 100%; height: auto; font-family: inherit; }
 .panels svg.reliability { max-width: 24rem; }
 .gallery figure { flex: 0 0 10rem; min-width: 0; border: 1px solid #cfd8e0;
@@ -53,7 +54,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde3e8; text-align: rig
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .words th, .words td { text-align: left; }
 td { white-space: nowrap; }
-td:first-child { white-space: normal; }
+td:first-child { white-space: normal; min-width: 9rem; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; padding: .4rem 0; font-weight: 600; }
 footer { margin-top: 2.5rem; color: #51606d; font-size: .85rem;

@@ -83,7 +83,7 @@ def _parts(
         _gate(accuracy["gate"]),
         _cards(accuracy),
         f"<h2>Confusion matrices</h2>\n<p>{MATRICES}</p>",
-        _matrices(accuracy),
+        matrices(accuracy),
         f"<h2>Confidence</h2>\n<p>{CONFIDENCE}</p>",
         _reliability(accuracy),
         f"<h2>Recall by class</h2>\n<p>{RECALL}</p>",
@@ -112,7 +112,8 @@ def _cards(document: Document) -> str:
     return '<div class="cards">' + "\n".join(cards) + "</div>"
 
 
-def _matrices(document: Document) -> str:
+def matrices(document: Document) -> str:
+    """Returns an accuracy document's confusion matrices and what changed, HTML."""
     labels = document["labels"]
     kind = "wide" if len(labels) > MOST_IN_A_ROW else ""
     counts = {

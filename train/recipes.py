@@ -31,11 +31,12 @@ RECIPES = {
     ),
     # The teachers and votes themselves are given: --teacher, --soft-labels.
     "released": Recipe(
-        "the released model's, best with --teacher and --soft-labels; in bfloat16,"
+        "the released model's, with --from, --teacher and --soft-labels; in bfloat16,"
         " which CPUs without AVX-512 BF16 or AMX compute slowly; 1.7 hours",
         TrainConfig(
             epochs=60,
             warmup_epochs=3.0,
+            learning_rate=0.06,  # its weights begin as those of a run of "long"
             precision="bfloat16",
             teacher_share=0.2,
             soft_label_share=0.4,

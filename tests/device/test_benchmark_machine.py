@@ -10,9 +10,11 @@ from benchmarks.machine import describe, library_versions, machine_card
 KEYS = {
     "model",
     "cpu",
+    "cpu_part",
     "architecture",
     "cores",
     "governor",
+    "frequency_mhz",
     "max_frequency_mhz",
     "memory_mb",
     "os",
@@ -32,6 +34,7 @@ def raspberry_pi(tmp_path):
         "etc/os-release": 'NAME="Debian"\nPRETTY_NAME="Debian GNU/Linux 12"\n',
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
         "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "1800000\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "600000\n",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -44,7 +47,9 @@ def test_card_of_a_raspberry_pi(raspberry_pi):
     card = machine_card(raspberry_pi)
     assert card["model"] == "Raspberry Pi 4 Model B Rev 1.4"
     assert card["cpu"] == "Cortex-A72"
+    assert card["cpu_part"] == "0x41/0xd08"
     assert card["governor"] == "ondemand"
+    assert card["frequency_mhz"] == 600
     assert card["max_frequency_mhz"] == 1800
     assert card["memory_mb"] == 3793
     assert card["os"] == "Debian GNU/Linux 12"

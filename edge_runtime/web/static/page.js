@@ -34,8 +34,8 @@ function fill(id, children) {
 
 const look = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const known = (value) => value !== null && value !== undefined;
-// Until somebody chooses: the shortest that holds all there is.
-const span = () => chosen ?? SPANS.find(([s]) => s >= state.uptime_s)?.[0] ?? SPANS[1][0];
+// Until somebody chooses: one minute at first, then five.
+const span = () => chosen ?? (state.uptime_s <= SPANS[0][0] ? SPANS[0][0] : SPANS[1][0]);
 const percent = (p) => `${Math.round(100 * p)} %`;
 const fixed = (value, digits = 1) => (known(value) ? value.toFixed(digits) : "–");
 const short = (ms) => (known(ms) ? ms.toFixed(ms > 0 && ms < 10 ? 1 : 0) : "–");

@@ -1,0 +1,156 @@
+"""All results under one roof: what each model file has been measured to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import accuracy, latency, limit
+from benchmarks.models import Document
+from edge_runtime.errors import FerEdgeError
+
+INSTRUCTIONS = "fer-edge/instructions/1"
+PREFERRED_LIBRARY = "ai-edge-litert"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result file.
+
+    Attributes:
+        name: Its file name.
+        document: Its content.
+    """
+
+    name: str
+    document: Document
+
+    @property
+    def schema(self) -> str:
+        """Which kind of result it is."""
+        return str(self.document["schema"])
+
+
+@dataclass
+class Row:
+    """What is known of one model file, by its sha256; None and empty where nothing is.
+
+    Attributes:
+        record: Name, format, size and origin.
+        accuracy: Its figures in an accuracy document.
+        data: The images these were measured on.
+        timed: Its rows in a latency document, by threads.
+        fresh: Its row of the fresh processes.
+        limit: Its rows in a limit document, by threads.
+        instructions: Instructions per inference, by core.
+    """
+
+    record: Document
+    accuracy: Document | None = None
+    data: Document | None = None
+    timed: dict[int, Document] = field(default_factory=dict)
+    fresh: Document | None = None
+    limit: dict[int, Document] = field(default_factory=dict)
+    instructions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What pictures and tables call it."""
+        return str(self.record["name"])
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Returns all results in a folder, oldest first.
+
+    Raises:
+        FerEdgeError: The folder holds none, or one cannot be read.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FerEdgeError(
+                f"cannot read the result {str(path)!r}: {error}"
+            ) from error
+        if isinstance(document, dict) and isinstance(document.get("schema"), str):
+            found.append(Result(path.name, document))
+    if not found:
+        raise FerEdgeError(
+            f"expected results (*.json with a schema) in {str(folder)!r}, got none:"
+            " measure with --json FILE"
+        )
+    return sorted(found, key=lambda one: str(one.document.get("created", "")))
+
+
+def of_schema(results: Sequence[Result], schema: str) -> list[Result]:
+    """Returns the results of a schema."""
+    return [one for one in results if one.schema == schema]
+
+
+def join(results: Sequence[Result]) -> list[Row]:
+    """Returns a row for each model file; later results replace earlier ones.
+
+    Raises:
+        FerEdgeError: A result lacks a key of its schema.
+    """
+    rows: dict[str, Row] = {}
+    try:
+        for one in of_schema(results, accuracy.SCHEMA):
+            _join_accuracy(rows, one.document)
+        for one in of_schema(results, latency.SCHEMA):
+            _join_latency(rows, one.document)
+        for one in of_schema(results, limit.SCHEMA):
+            for row, timed in _by_model(rows, one.document):
+                row.limit[timed["threads"]] = timed
+        _join_instructions(rows, results)
+    except KeyError as error:
+        raise FerEdgeError(
+            f"expected complete results, got one without {error}: measure again with"
+            " this version"
+        ) from error
+    return sorted(rows.values(), key=lambda row: (_architecture(row), _format(row)))
+
+
+def _join_accuracy(rows: dict[str, Row], document: Document) -> None:
+    for model in document["models"]:
+        row = rows.setdefault(model["sha256"], Row(model))
+        row.accuracy, row.data = model, document["data"]
+
+
+def _join_latency(rows: dict[str, Row], document: Document) -> None:
+    for row, timed in _by_model(rows, document):
+        row.timed[timed["threads"]] = timed
+    for one in document["fresh_process"]:
+        for model in document["models"]:
+            if model["name"] == one["model"]:
+                rows[model["sha256"]].fresh = one
+
+
+def _by_model(rows: dict[str, Row], document: Document) -> list[tuple[Row, Document]]:
+    records = {model["name"]: model for model in document["models"]}
+    found = []
+    for timed in document["results"]:
+        record = records[timed["model"]]
+        found.append((rows.setdefault(record["sha256"], Row(record)), timed))
+    return found
+
+
+def _join_instructions(rows: dict[str, Row], results: Sequence[Result]) -> None:
+    """Takes the counts of the preferred library, by core, of files that are known."""
+    for one in of_schema(results, INSTRUCTIONS):
+        for model in one.document["models"]:
+            row = rows.get(model["sha256"])
+            for count in model["counts"] if row else ():
+                if row and count["backend"]["name"] == PREFERRED_LIBRARY:
+                    row.instructions[count["core"]] = count["instructions"]
+
+
+def _architecture(row: Row) -> str:
+    return str(row.record.get("architecture", ""))
+
+
+def _format(row: Row) -> str:
+    return str(row.record.get("format", ""))

@@ -1,0 +1,266 @@
+"""From camera to label, against the loop of every tutorial, side by side in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from benchmarks.conditions import Watch
+from benchmarks.invoking import invoke_call
+from benchmarks.latency import one_face
+from benchmarks.machine import machine_card
+from benchmarks.models import Document, model_record, now
+from benchmarks.pipeline_age import measure_age
+from benchmarks.pipeline_boxes import agreement, reference_boxes
+from benchmarks.pipeline_loops import Timed, ours, speed_up, take_turns, tutorial
+from benchmarks.pipeline_start import IMPORTS, measure_start
+from benchmarks.turns import Protocol, ratio
+from benchmarks.turns import take_turns as take_call_turns
+from benchmarks.validity import verdict
+from edge_runtime import Classifier
+from edge_runtime.detection import open_detector
+from edge_runtime.errors import GateError, MeasurementError
+from edge_runtime.faces import FaceDetector
+from edge_runtime.pipeline import DETECT_EVERY, Pipeline
+
+SCHEMA = "fer-edge/pipeline/1"
+FULL_WIDTH_PX = 100_000  # frames are never made wider
+LEAST_SPEED_UP = {"haar": 6.0, "yunet": 20.0}
+LEAST_MATCHED = 0.9
+MOST_AROUND = 0.10
+MOST_OVER_BARE = 1.15
+MOST_AGE_PERIODS = 2.0
+MOST_START = 1.5
+MOST_MEMORY_MB = 90.0
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A figure and what it must be.
+
+    Attributes:
+        name: What was measured.
+        value: The figure.
+        limit: What it is held against.
+        at_least: It must not be less; else not more.
+        unit: ``"x"``, ``"share"`` or ``"MiB"``.
+    """
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        """Whether it is what it must be."""
+        if self.at_least:
+            return self.value >= self.limit
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured.
+
+    Attributes:
+        float_path: The tutorial's model.
+        int8_path: Ours.
+        yunet: YuNet's file; None leaves YuNet out.
+        clip: A video.
+        picture: One of its frames, as a file.
+        age_seconds: How long the live source runs.
+    """
+
+    float_path: Path
+    int8_path: Path
+    yunet: Path | None
+    clip: Path
+    picture: Path
+    age_seconds: float
+
+    def detector(self, name: str, width_px: int | None = None) -> FaceDetector:
+        """Returns a detector with its defaults, or on frames of another width."""
+        model = self.yunet if name == "yunet" else None
+        if width_px is None:
+            return open_detector(name, model)
+        return open_detector(name, model, width_px=width_px)
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Names of those that can be measured."""
+        return ("haar", "yunet") if self.yunet else ("haar",)
+
+
+def measure_pipeline(setup: Setup) -> Document:
+    """Returns the pipeline document, ``fer-edge/pipeline/1``.
+
+    Raises:
+        ModelError: A file cannot be used.
+        MeasurementError: A part gave no figures.
+    """
+    watch = Watch()
+    tutorial_model = Classifier.load(setup.float_path)
+    model = Classifier.load(setup.int8_path)
+    if model.backend.name not in IMPORTS:
+        raise MeasurementError(
+            f"expected a .tflite file, got {setup.int8_path.name}, which runs in"
+            f" {model.backend.name}: a bare call of it is not written here"
+        )
+    with one_opencv_thread():
+        loops = _loops(setup, tutorial_model, model, watch)
+        ages = _ages(setup, model, loops)
+        predict = _predict(model)
+    start = measure_start(setup.int8_path, setup.picture, library=model.backend.name)
+    requirements = _requirements(loops, ages, predict, start)
+    seen = watch.finish()
+    return {
+        "schema": SCHEMA,
+        "created": now(),
+        "models": [
+            model_record(setup.float_path, "tutorial", tutorial_model, 1),
+            model_record(setup.int8_path, "ours", model, 1),
+        ],
+        "settings": {"detect_every": DETECT_EVERY, "threads": 1, "opencv_threads": 1},
+        "loops": loops,
+        "age": ages,
+        "predict": predict,
+        "start": start,
+        "requirements": [asdict(one) | {"met": one.met} for one in requirements],
+        "conditions": seen,
+        "verdict": verdict(seen),
+        "machine": machine_card(),
+    }
+
+
+def check_met(document: Document) -> None:
+    """Does nothing where every requirement is met.
+
+    Raises:
+        GateError: One is not; exit code 3.
+    """
+    missed = [one["name"] for one in document["requirements"] if not one["met"]]
+    if missed:
+        raise GateError(f"{len(missed)} requirements were missed: {'; '.join(missed)}")
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Has OpenCV use one thread, for every loop alike."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _loops(
+    setup: Setup, tutorial_model: Classifier, model: Classifier, watch: Watch
+) -> list[Document]:
+    """Returns a record of each loop, the tutorial's first."""
+    first = Timed("tutorial")
+    mine = [Timed(name) for name in setup.detectors]
+    turns = [(first, tutorial(setup.clip, tutorial_model, first))]
+    for timed in mine:
+        detector = setup.detector(timed.name)
+        turns.append((timed, ours(setup.clip, model, timed, detector=detector)))
+    take_turns(turns, watch.observe)
+    if not first.blocks_s:
+        raise MeasurementError("the clip is too short: give one of 100 frames or more")
+    records: list[Document] = [_record(first)]
+    for timed in mine:
+        full = setup.detector(timed.name, FULL_WIDTH_PX)
+        boxes = reference_boxes(setup.clip, full)
+        records.append(
+            _record(timed)
+            | {
+                "speed_up": speed_up(timed, first),
+                "around_share": timed.around_share,
+                "boxes": agreement(timed.results, boxes),
+            }
+        )
+    return records
+
+
+def _record(timed: Timed) -> Document:
+    frames = len(timed.results) or None
+    per_frame = {"detect_ms": timed.detect_s, "network_ms": timed.network_s}
+    return {
+        "name": timed.name,
+        "blocks": len(timed.blocks_s),
+        "frame_ms": 1000 * timed.frame_s,
+        "frames_per_second": 1 / timed.frame_s,
+        **{key: 1000 * s / frames if frames else None for key, s in per_frame.items()},
+    }
+
+
+def _ages(setup: Setup, model: Classifier, loops: Sequence[Document]) -> list[Document]:
+    """Returns ages with Haar: detection on every frame, and as it is by default."""
+    ages = []
+    for every in (1, DETECT_EVERY):
+        pipeline = Pipeline(setup.detector("haar"), model, detect_every=every)
+        frame_s = loops[1]["frame_ms"] / 1000 * (DETECT_EVERY / every)
+        age = measure_age(
+            setup.clip, pipeline, frame_s=frame_s, seconds=setup.age_seconds
+        )
+        ages.append({"detect_every": every, **age})
+    return ages
+
+
+def _predict(model: Classifier) -> dict[str, Any]:
+    """Returns what ``predict`` takes over the interpreter's bare call."""
+    bare = invoke_call(model.file.model, library=model.backend.name, threads=1)
+    calls = [bare, one_face(model)]
+    protocol = Protocol(seconds=1.0)
+    timings = take_call_turns(calls, protocol)
+    return {
+        "bare_ms": timings[0].percentiles(),
+        "predict_ms": timings[1].percentiles(),
+        "ratio": ratio(timings[1], timings[0]),
+    }
+
+
+def _requirements(
+    loops: Sequence[Document],
+    ages: Sequence[Document],
+    predict: Document,
+    start: Document,
+) -> list[Requirement]:
+    found = []
+    for loop in loops[1:]:
+        name, speed = loop["name"], loop["speed_up"]["median"]
+        least, matched = LEAST_SPEED_UP[name], loop["boxes"]["matched_share"]
+        found += [
+            Requirement(f"{name}: frames/s over tutorial's", speed, least, True, "x"),
+            Requirement(
+                f"{name}: frames with every box", matched, LEAST_MATCHED, True, "share"
+            ),
+            Requirement(
+                f"{name}: around detector and network",
+                loop["around_share"],
+                MOST_AROUND,
+                False,
+                "share",
+            ),
+        ]
+    over, age = predict["ratio"]["median"], ages[0]["age_periods"]
+    found += [
+        Requirement("predict over the bare call", over, MOST_OVER_BARE, False, "x"),
+        Requirement("age p95 over the period", age, MOST_AGE_PERIODS, False, "x"),
+        Requirement(
+            "first label over a bare script", start["ratio"], MOST_START, False, "x"
+        ),
+    ]
+    peak = start["ours_peak_mb"]
+    if peak is not None:
+        found.append(
+            Requirement("memory at its first label", peak, MOST_MEMORY_MB, False, "MiB")
+        )
+    return found

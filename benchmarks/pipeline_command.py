@@ -1,0 +1,168 @@
+"""``python -m benchmarks pipeline``."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from benchmarks.arguments import command
+from benchmarks.machine import describe
+from benchmarks.models import Document, check_writable, say_written, write_json
+from benchmarks.pipeline import Setup, check_met, measure_pipeline
+from benchmarks.pipeline_clip import FRAMES, write_clip
+from benchmarks.tables import columns
+from benchmarks.validity import verdict_lines
+from edge_runtime import flags
+from edge_runtime.detection import fetched_model
+from edge_runtime.errors import SourceError
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks pipeline fer.float32.tflite fer.int8.tflite
+  python -m benchmarks pipeline FLOAT INT8 --detector-model yunet.onnx --strict
+  python -m benchmarks pipeline FLOAT INT8 --clip mine.mp4 --json pipeline.json
+
+FLOAT is what the tutorial's loop runs, INT8 what ours does. Both read the same clip, a
+block of frames each in turn, one thread everywhere. Without --clip it is made of drawn
+faces. Without --detector-model YuNet is measured where fetch-detector has put it. With
+--strict a requirement that was missed ends with exit code 3.
+"""
+UNITS = {"x": "{:.2f} x", "share": "{:.1%}", "MiB": "{:.0f} MiB"}
+
+
+def add_pipeline(commands: Any) -> None:
+    """Adds ``pipeline`` to the commands."""
+    parser = command(
+        commands,
+        "pipeline",
+        _pipeline,
+        "from camera to label, against the usual loop",
+        EXAMPLES,
+    )
+    add = parser.add_argument
+    add("float_model", type=Path, metavar="FLOAT", help=".tflite of the tutorial loop")
+    add("int8_model", type=Path, metavar="INT8", help=".tflite of ours")
+    add("--detector-model", type=Path, metavar="FILE", help="YuNet's file")
+    add("--clip", type=Path, metavar="FILE", help="a video of your own")
+    add(
+        "--frames",
+        type=flags.positive,
+        default=FRAMES,
+        metavar="N",
+        help=f"of the clip that is made ({FRAMES})",
+    )
+    add(
+        "--age-seconds",
+        type=lambda text: flags.number(text, 1, 36_000),
+        default=10.0,
+        metavar="S",
+        help="how long the live source runs, twice (10)",
+    )
+    add("--strict", action="store_true", help="a missed requirement is exit code 3")
+    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
+    add("--force", action="store_true", help="replace existing files")
+
+
+def _pipeline(options: argparse.Namespace) -> int:
+    check_writable([options.json], force=options.force)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = options.clip or Path(folder) / "clip.avi"
+        if options.clip is None:
+            print(f"drawing a clip of {options.frames} frames", flush=True)
+            write_clip(clip, options.frames)
+        setup = Setup(
+            options.float_model,
+            options.int8_model,
+            options.detector_model or fetched_model(),
+            clip,
+            _picture(clip, Path(folder)),
+            options.age_seconds,
+        )
+        document = measure_pipeline(setup)
+    document["clip"] = {"drawn": options.clip is None} | _about(document)
+    print(pipeline_table(document))
+    print("\n" + "\n".join(verdict_lines(document)))
+    if options.json:
+        write_json(options.json, document)
+    say_written([options.json])
+    if options.strict:
+        check_met(document)
+    return 0
+
+
+def pipeline_table(document: Document) -> str:
+    """Returns a pipeline document as text."""
+    lines = [describe(document["machine"]), ""]
+    lines += columns(LOOP_HEADINGS, [_loop_row(loop) for loop in document["loops"]])
+    lines += ["", *(_age_line(age) for age in document["age"]), ""]
+    rows = [_requirement_row(one) for one in document["requirements"]]
+    lines += columns(("", "measured", "limit", "met"), rows)
+    if len(document["loops"]) < 3:
+        lines += ["", "YuNet was not measured: give its file with --detector-model"]
+    return "\n".join(lines)
+
+
+LOOP_HEADINGS = (
+    "",
+    "ms/frame",
+    "frames/s",
+    "detect",
+    "network",
+    "faster",
+    "(p5 to p95)",
+)
+
+
+def _loop_row(loop: Document) -> list[str]:
+    row = [loop["name"], f"{loop['frame_ms']:.2f}", f"{loop['frames_per_second']:.1f}"]
+    if "speed_up" not in loop:
+        return [*row, "", "", "", ""]
+    speed = loop["speed_up"]
+    return [
+        *row,
+        f"{loop['detect_ms']:.2f}",
+        f"{loop['network_ms']:.2f}",
+        f"{speed['median']:.1f} x",
+        f"({speed['p5']:.1f} to {speed['p95']:.1f})",
+    ]
+
+
+def _age_line(age: Document) -> str:
+    return (
+        f"age, detection on every {age['detect_every']}. frame: p50"
+        f" {age['age_p50_ms']:.0f} ms, p95 {age['age_p95_ms']:.0f} ms; an answer each"
+        f" {age['period_ms']:.0f} ms, camera each {1000 / age['camera_fps']:.0f} ms,"
+        f" {age['dropped']} dropped"
+    )
+
+
+def _requirement_row(one: Document) -> list[str]:
+    form = UNITS[one["unit"]]
+    bound = ">= " if one["at_least"] else "<= "
+    met = "met" if one["met"] else "MISSED"
+    return [
+        one["name"],
+        form.format(one["value"]),
+        bound + form.format(one["limit"]),
+        met,
+    ]
+
+
+def _about(document: Document) -> dict[str, Any]:
+    return {"frames": document["loops"][1]["boxes"]["frames"]}
+
+
+def _picture(clip: Path, folder: Path) -> Path:
+    """Returns the clip's first frame as a file."""
+    capture = cv2.VideoCapture(str(clip))
+    there, frame = capture.read()
+    capture.release()
+    if not there:
+        raise SourceError(f"expected a video, got {str(clip)!r}: no frame can be read")
+    path = folder / "frame.png"
+    cv2.imwrite(str(path), frame)
+    return path

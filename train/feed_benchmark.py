@@ -1,0 +1,322 @@
+"""``python -m train.feed_benchmark``: how fast images are made, and trained on.
+
+The feed stands beside Keras' ``ImageDataGenerator``, set as in the origin project's
+notebook: on one core in images per second of processor time (which a busy machine
+changes little), on all cores in images per second of the clock. They take turns, so
+that ratios hold where figures do not. It stands here and not in ``benchmarks``, which
+loads no training library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import flags
+from edge_runtime.errors import OutputError, exit_code_of
+from edge_runtime.files import write_text
+from train.config import ARCHITECTURE_NAMES, Precision
+from train.quiet_start import start_keras
+
+SCHEMA = "fer-edge/feed/1"
+BATCH = 64
+IMAGES = 2048
+CLASSES = 7
+SIZE_PX = 48
+STEP_PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # as on a CPU
+STEP_BATCHES = 3  # of one precision before it is another's turn
+MakeBatch = Callable[[int], Any]
+EXAMPLES = """\
+examples:
+  python -m train.feed_benchmark
+  python -m train.feed_benchmark --steps --arch fer_resnet --json feed.json
+
+Exit code 0; images are seeded noise, whose content changes no time.
+"""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Something that makes training batches.
+
+    Attributes:
+        name: For people.
+        batch: Makes batch number n: ``BATCH`` images.
+    """
+
+    name: str
+    batch: MakeBatch
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = _parser().parse_args(argv)
+    return exit_code_of(lambda: _run(options))
+
+
+def measure_feeds(feeds: Sequence[Feed], seconds: float) -> list[dict[str, Any]]:
+    """Returns images per second of every feed, in turns, JSON-ready.
+
+    Args:
+        feeds: The first is what the others are compared with.
+        seconds: At least so long for each feed, in each of both ways.
+
+    Returns:
+        per_core (images per second of processor time, one thread) and all_cores
+        (images per second of the clock, a thread on each core), medians over the
+        turns, each with its ratio to the first feed's, turn by turn.
+    """
+    one = _in_turns([_one_thread(feed) for feed in feeds], seconds)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        every = _in_turns([_all_threads(feed, pool) for feed in feeds], seconds)
+    return [
+        {
+            "feed": feed.name,
+            "per_core": _median(one[index]),
+            "per_core_to_first": _ratio(one[index], one[0]),
+            "all_cores": _median(every[index]),
+            "all_cores_to_first": _ratio(every[index], every[0]),
+            "turns": len(one[index]),
+        }
+        for index, feed in enumerate(feeds)
+    ]
+
+
+def feeds() -> list[Feed]:
+    """Returns the notebook's feed, ours with the same changes, and ours as it is."""
+    from train.augment import NOTEBOOK_AUGMENTATION, Augmentation
+
+    return [
+        Feed("notebook's ImageDataGenerator", _notebook()),
+        Feed("train.feed, the notebook's changes", _ours(NOTEBOOK_AUGMENTATION)),
+        Feed("train.feed, its own changes", _ours(Augmentation())),
+    ]
+
+
+def measure_steps(
+    arch: str, seconds: float, precisions: Sequence[Precision] = STEP_PRECISIONS
+) -> list[dict[str, Any]]:
+    """Returns images per second of whole training steps, in turns, JSON-ready.
+
+    Forward, backward and update on one prepared batch, without the feed.
+
+    Args:
+        arch: One of ``train.architectures.ARCHITECTURES``.
+        seconds: At least so long for each precision.
+        precisions: The first is what the others are compared with.
+    """
+    steps = [_step(arch, precision) for precision in precisions]
+    rates = _in_turns(steps, seconds)
+    return [
+        {
+            "arch": arch,
+            "precision": precision,
+            "images_per_second": _median(rate),
+            "to_first": _ratio(rate, rates[0]),
+            "turns": len(rate),
+        }
+        for precision, rate in zip(precisions, rates, strict=True)
+    ]
+
+
+def _notebook() -> MakeBatch:
+    import tensorflow
+
+    images, targets = _data()
+    generator = tensorflow.keras.preprocessing.image.ImageDataGenerator(
+        rotation_range=20,
+        width_shift_range=0.2,
+        height_shift_range=0.2,
+        shear_range=0.2,
+        zoom_range=0.2,
+        horizontal_flip=True,
+        fill_mode="nearest",
+    )
+    flow = generator.flow(images, targets, batch_size=BATCH)
+    return lambda number: flow[number % len(flow)]
+
+
+def _ours(augmentation: Any) -> MakeBatch:
+    import numpy as np
+
+    from train.feed import TrainingFeed
+    from train.splits import Split
+
+    images, targets = _data()
+    names = tuple(str(number) for number in range(IMAGES))
+    split = Split(images, np.asarray(targets.argmax(axis=1), np.int64), names)
+    feed = TrainingFeed(
+        split, BATCH, targets=targets, augmentation=augmentation, seed=0
+    )
+    return lambda number: feed[number]
+
+
+def _data() -> tuple[Any, Any]:
+    """Returns uint8 (N, S, S, 1) noise and one-hot float32 (N, classes)."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, SIZE_PX, SIZE_PX, 1), dtype=np.uint8)
+    answers = rng.integers(0, CLASSES, IMAGES)
+    return images, np.eye(CLASSES, dtype=np.float32)[answers]
+
+
+def _one_thread(feed: Feed) -> Callable[[int], float]:
+    """Returns what measures one turn: images per second of processor time."""
+
+    def turn(number: int) -> float:
+        before = time.process_time()
+        feed.batch(number)
+        return BATCH / max(1e-9, time.process_time() - before)
+
+    return turn
+
+
+def _all_threads(feed: Feed, pool: ThreadPoolExecutor) -> Callable[[int], float]:
+    """Returns what measures one turn: images per second of the clock."""
+    count = 2 * (os.cpu_count() or 1)
+
+    def turn(number: int) -> float:
+        before = time.perf_counter()
+        list(pool.map(feed.batch, range(number * count, (number + 1) * count)))
+        return count * BATCH / (time.perf_counter() - before)
+
+    return turn
+
+
+def _step(arch: str, precision: Precision) -> Callable[[int], float]:
+    import keras
+
+    from train.architectures import build_model
+    from train.fit import POLICIES
+
+    keras.mixed_precision.set_dtype_policy(POLICIES[precision])
+    try:
+        model = build_model(arch, size_px=SIZE_PX, channels=1, classes=CLASSES)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    model.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    images, targets = (part[:BATCH] for part in _data())
+
+    def turn(number: int) -> float:
+        before = time.perf_counter()
+        for _ in range(STEP_BATCHES):
+            model.train_on_batch(images, targets)
+        return STEP_BATCHES * BATCH / (time.perf_counter() - before)
+
+    return turn
+
+
+def _in_turns(
+    turns: Sequence[Callable[[int], float]], seconds: float
+) -> list[list[float]]:
+    """Returns what every turn measured, until each had its time; the first is left out.
+
+    The first call of anything builds, loads and fills caches.
+    """
+    rates: list[list[float]] = [[] for _ in turns]
+    for turn in turns:
+        turn(0)
+    number, end = 1, time.perf_counter() + seconds * len(turns)
+    while time.perf_counter() < end or number <= 3:
+        for turn, rate in zip(turns, rates, strict=True):
+            rate.append(turn(number))
+        number += 1
+    return rates
+
+
+def _median(values: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.median(values))
+
+
+def _ratio(values: Sequence[float], first: Sequence[float]) -> dict[str, float]:
+    import numpy as np
+
+    low, middle, high = np.percentile(np.divide(values, first), [5, 50, 95])
+    return {"median": float(middle), "p5": float(low), "p95": float(high)}
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.json and options.json.exists() and not options.force:
+        raise OutputError(
+            f"expected a new file, got {str(options.json)!r} which exists: add --force"
+        )
+    _one_core_libraries()
+    start_keras()
+    from train.results import versions
+
+    document = {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "versions": versions(),
+        "image": f"{SIZE_PX}x{SIZE_PX} grey, batches of {BATCH}",
+        "feeds": measure_feeds(feeds(), options.seconds),
+        "steps": measure_steps(options.arch, options.seconds) if options.steps else [],
+    }
+    print("\n".join(_lines(document)))
+    if options.json:
+        write_text(options.json, json.dumps(document, indent=1) + "\n")
+        print(f"\nwritten: {options.json}")
+    return 0
+
+
+def _one_core_libraries() -> None:
+    """Keeps OpenCV from using other cores for one image."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    lines = [f"{document['image']}, {document['cores']} cores; images per second"]
+    for one in document["feeds"]:
+        lines.append(
+            f"  {one['feed']:<36} {one['per_core']:9,.0f} a core"
+            f" (x {one['per_core_to_first']['median']:.2f})"
+            f" {one['all_cores']:9,.0f} on all cores"
+            f" (x {one['all_cores_to_first']['median']:.2f})"
+        )
+    for one in document["steps"]:
+        lines.append(
+            f"  training step, {one['arch']}, {one['precision']}:"
+            f" {one['images_per_second']:,.0f} (x {one['to_first']['median']:.2f})"
+        )
+    return lines
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.feed_benchmark",
+        description="Measures the training feed beside the notebook's.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--seconds", type=flags.positive, default=5, metavar="N", help="for each (5)")
+    add("--steps", action="store_true", help="time whole training steps as well")
+    add("--arch", choices=ARCHITECTURE_NAMES, default="fer_resnet")
+    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
+    add("--force", action="store_true", help="replace an existing file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
