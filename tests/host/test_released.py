@@ -254,7 +254,9 @@ def test_released_model_is_loaded_where_none_is_named(released):
     classifier = Classifier.load()
     assert list(classifier.spec.labels) == released["labels"]
     assert classifier.spec.origin["run"] == released["run"]
-    assert classifier.golden_difference == 0.0
+    # Not one step of the quantized logits (0.04 or more) off: what is left is the
+    # rounding of the recorded decimals.
+    assert classifier.golden_difference < 1e-5
 
 
 def test_released_folder_names_no_path(released):
