@@ -105,7 +105,7 @@ def describe(document: dict[str, Any]) -> list[str]:
     """Returns the audit in lines for people."""
     images, tensors = document["images"], document["tensors"]
     if images is None:
-        lines = ["calibration: images are not here; ranges are as recorded"]
+        lines = ["calibration: ranges are as recorded, no image was read"]
     else:
         counts = images["class_counts"].values()
         lines = [
@@ -114,7 +114,7 @@ def describe(document: dict[str, Any]) -> list[str]:
             f" {images['compared_with']:,} evaluation images"
         ]
     if tensors is None:
-        return [*lines, "saturation: not known, the validation images are not here"]
+        return [*lines, "saturation: not measured, no image was read (--audit)"]
     cut = f"{100 * tensors[0]['saturated']:.3f} %"
     coarse = min(tensors, key=lambda one: float(one["used"]))
     return [

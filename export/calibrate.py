@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from edge_runtime.errors import DatasetError, RunError
 from export import onnx_model, tflite
@@ -36,6 +37,7 @@ class Material:
         own: The images of ``--calibration-data``; None without.
         representative: The images to calibrate with; None where there are none.
         compared: With how many evaluation images those were compared.
+        figures: The recorded figures of every file; None where they are measured.
     """
 
     subject: Subject
@@ -43,6 +45,7 @@ class Material:
     own: Dataset | None = None
     representative: Representative | None = None
     compared: int = 0
+    figures: dict[str, Any] | None = None
 
     @property
     def measured_on(self) -> Dataset | None:
@@ -87,6 +90,16 @@ def gather(
     return Material(subject, data, None, chosen, refuse_leaks(chosen, data))
 
 
+def recorded(subject: Subject) -> Calibration | None:
+    """Returns the ranges and figures of an earlier export, or None without one.
+
+    Raises:
+        RunError: The record is damaged.
+    """
+    run = subject.run
+    return Calibration.load(run.ranges, subject.path) if run else None
+
+
 def calibrate(material: Material, floats: tuple[bytes, bytes], say: Say) -> Calibration:
     """Returns recorded activation ranges, or measures and records them.
 
@@ -101,15 +114,15 @@ def calibrate(material: Material, floats: tuple[bytes, bytes], say: Say) -> Cali
     """
     subject, images = material.subject, material.representative
     run = subject.run if material.own is None else None
-    recorded = Calibration.load(run.ranges, subject.path) if run else None
-    if run and recorded:
+    known = recorded(subject) if run else None
+    if run and known:
         say(f"activation ranges: recorded in {run.ranges}")
-        if images and recorded.images.get("sha256") != images.record["sha256"]:
+        if images and known.images.get("sha256") != images.record["sha256"]:
             raise RunError(
                 f"{run.ranges} was measured on other images than the run chose:"
                 " delete it, and export again"
             )
-        return recorded
+        return known
     if images is None:
         found = "they are not here"
         if run and run.ranges.exists():

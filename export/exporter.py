@@ -11,7 +11,7 @@ from edge_runtime.spec import ModelSpec
 from edge_runtime.verdict import UNFOLDED
 from export import contents, onnx_model, studies, tflite
 from export.audit import audit
-from export.calibrate import Material, calibrate, gather
+from export.calibrate import Material, calibrate, gather, recorded
 from export.conditions import conditions_of
 from export.figures import images_in_words, keras_logits, known_figures
 from export.formats import choose_formats, make_draft, needs_ranges
@@ -110,15 +110,15 @@ def export(
             "warning: it has no layer that scales pixels, and is taken to want 0..255;"
             " if it was trained on others, say so with --pixels"
         )
-    data = load_data(subject)
     folded = fold_rescaling(subject.model)
     say("converting to TFLite and ONNX")
     floats = tflite.to_tflite(folded), onnx_model.to_onnx(folded)
-    material, record = Material(subject, data), None
-    if needs_ranges(formats) or wishes.studies:
-        material = gather(subject, data, calibration_data)
-        record = calibrate(material, floats, say)
-    drafts = [make_draft(one, floats, record, wishes.io) for one in formats]
+    wishes = replace(wishes, formats=formats)
+    ready = None
+    if not (calibration_data or wishes.studies):
+        ready = _from_record(subject, floats, wishes, say)
+    ready = ready or _from_images(subject, floats, wishes, calibration_data, say)
+    material, record, drafts = ready.material, ready.record, ready.drafts
     found, report = Studies(), None
     if record:
         split = material.evaluation
@@ -138,6 +138,47 @@ def export(
             say(f"warning: {one.draft.format}: a BatchNorm could not fold: slower")
     done = _package(material, checked, record, say)
     return replace(done, audit=report, studies=found)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The models, and what they were made with; ``record`` holds what they need."""
+
+    material: Material
+    record: Calibration | None
+    drafts: list[Draft]
+
+
+def _from_record(
+    subject: Subject, floats: tuple[bytes, bytes], wishes: Wishes, say: Say
+) -> _Ready | None:
+    """Returns the models without reading an image, or None if a figure is missing."""
+    record, formats = recorded(subject), wishes.formats or ()
+    if record is None or "keras" not in record.accuracy:
+        return None
+    drafts = [make_draft(one, floats, record, wishes.io) for one in formats]
+    if not all(draft.sha256 in record.accuracy for draft in drafts):
+        return None
+    material = Material(subject, None, figures=record.accuracy)
+    used = calibrate(material, floats, say) if needs_ranges(formats) else None
+    return _Ready(material, used, drafts)
+
+
+def _from_images(
+    subject: Subject,
+    floats: tuple[bytes, bytes],
+    wishes: Wishes,
+    calibration_data: str | None,
+    say: Say,
+) -> _Ready:
+    """Returns the models, with the images as far as they are here."""
+    data, formats = load_data(subject), wishes.formats or ()
+    material, record = Material(subject, data), None
+    if needs_ranges(formats) or wishes.studies:
+        material = gather(subject, data, calibration_data)
+        record = calibrate(material, floats, say)
+    drafts = [make_draft(one, floats, record, wishes.io) for one in formats]
+    return _Ready(material, record, drafts)
 
 
 @dataclass(frozen=True)

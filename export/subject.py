@@ -110,7 +110,14 @@ def _from_run(run: RunFolder) -> Subject:
     model = load_classifier(run.model)
     origin: dict[str, Any] = {
         key: metrics[key]
-        for key in ("run", "git_revision", "data", "versions", "best_epoch")
+        for key in (
+            "run",
+            "git_revision",
+            "data",
+            "versions",
+            "best_epoch",
+            "averaged",
+        )
         if key in metrics
     }
     spec = ModelSpec(

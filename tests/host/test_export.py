@@ -241,6 +241,41 @@ def test_export_without_images_gives_the_same_bytes(exported, again, suffix):
     assert (again / name).read_bytes() == (exported.folder / name).read_bytes()
 
 
+@pytest.fixture
+def revised(exported, run, tmp_path):
+    """A copy of the run, in whose record one figure is another than measured here."""
+    copy = Path(shutil.copytree(run, tmp_path / "tiny"))
+    path = copy / "calibration_ranges.json"
+    document = json.loads(path.read_text())
+    document["accuracy"]["keras"]["accuracy"] = 0.125
+    path.write_text(json.dumps(document))
+    return copy
+
+
+def accuracy_of(folder, name):
+    return read_model_file(folder / name).document["accuracy"]["keras"]["accuracy"]
+
+
+def test_recorded_figures_are_kept_where_the_images_are_here(revised, run, tmp_path):
+    assert (run.parent / "images").exists()
+    record = (revised / "calibration_ranges.json").read_bytes()
+    out = tmp_path / "out"
+    assert main([str(revised), "--int8", "--out", str(out)]) == 0
+    assert {accuracy_of(out, f"tiny{suffix}") for suffix in SUFFIXES} == {0.125}
+    assert (revised / "calibration_ranges.json").read_bytes() == record
+
+
+@pytest.mark.parametrize("formats", ["int8", "float32"])
+def test_other_images_do_not_matter_where_all_is_recorded(revised, tmp_path, formats):
+    path = revised / "config.json"
+    document = json.loads(path.read_text())
+    document["config"]["data"] = str(write_images(tmp_path / "other", {"train": 3}))
+    path.write_text(json.dumps(document))
+    out = tmp_path / "out"
+    assert main([str(revised), "--formats", formats, "--out", str(out)]) == 0
+    assert accuracy_of(out, f"tiny.{formats}.tflite") == 0.125
+
+
 def test_files_that_differ_are_replaced_only_with_force(tmp_path, capsys):
     path, out = saved(small_network(), tmp_path / "m.keras"), tmp_path / "out"
     out.mkdir()
