@@ -10,6 +10,8 @@ with teachers costs no more per epoch than one without.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +21,16 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from edge_runtime.errors import DatasetError, RunError
-from edge_runtime.files import replacing
+from edge_runtime.files import replacing, write_text
 from train.config import TrainConfig
 from train.dataset import Dataset
 from train.results import predict_logits
 from train.run_folder import RunFolder, labels_beside, model_path
 from train.soft_labels import label_distribution, mostly_voted, read_votes
-from train.splits import Split
+from train.splits import Split, pixel_hash
 
 TARGETS = "targets.npy"
+TARGETS_ORDER = "targets.json"  # which image each row of the targets belongs to
 Targets = npt.NDArray[np.float32]
 
 
@@ -93,7 +96,7 @@ def kept_targets(config: TrainConfig, data: Dataset, run: RunFolder) -> Targets:
     """Returns the targets a run began with, even where a teacher is gone since.
 
     Raises:
-        RunError: They are missing or damaged.
+        RunError: They are missing or damaged, or of other images or another order.
     """
     if not config.has_soft_targets:
         return training_targets(config, data)
@@ -102,16 +105,29 @@ def kept_targets(config: TrainConfig, data: Dataset, run: RunFolder) -> Targets:
         targets: Targets = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{run.path} cannot be continued: {error}") from error
-    if targets.shape != (len(data.train), len(data.labels)):
-        raise RunError(f"{run.path} cannot be continued: {path} is of other images")
+    order = _kept_order(run)
+    wanted = (len(data.train), len(data.labels))
+    if targets.shape != wanted or order != order_hash(data.train):
+        raise RunError(
+            f"{run.path} cannot be continued: {path} is of other images, or of these"
+            " in another order: restore them, or begin a new run"
+        )
     return targets
 
 
-def keep_targets(targets: Targets, run: RunFolder) -> None:
-    """Writes the targets into the run's checkpoint, complete or not at all."""
+def keep_targets(targets: Targets, data: Dataset, run: RunFolder) -> None:
+    """Writes the targets, and which images they are of, into the run's checkpoint."""
     run.checkpoint.mkdir(parents=True, exist_ok=True)
+    order = {"images_sha256": order_hash(data.train)}
+    write_text(run.checkpoint / TARGETS_ORDER, json.dumps(order) + "\n")
     with replacing(run.checkpoint / TARGETS) as temporary, temporary.open("wb") as file:
         np.save(file, targets, allow_pickle=False)
+
+
+def order_hash(split: Split) -> str:
+    """Returns the SHA-256 of the images' pixels in their order, hexadecimal."""
+    hashes = "\n".join(map(pixel_hash, split.images))
+    return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def hard_targets(
@@ -148,7 +164,8 @@ def teacher_answers(config: TrainConfig, data: Dataset) -> Targets:
         data: The images to answer on.
 
     Raises:
-        RunError: A teacher is missing, or of another input or other classes.
+        RunError: A teacher is missing, of another input or other classes, or was
+            trained on evaluation images.
     """
     models = [load_teacher(model_path(one), data) for one in config.teachers]
     views = [data.train]
@@ -167,7 +184,7 @@ def load_teacher(path: Path, data: Dataset) -> keras.Model:
     """Returns a teacher that takes these images, knows these classes, answers logits.
 
     Raises:
-        RunError: It does not, or it cannot be loaded.
+        RunError: It does not, cannot be loaded, or was trained on evaluation images.
     """
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -186,7 +203,42 @@ def load_teacher(path: Path, data: Dataset) -> keras.Model:
         )
     if not _ends_in_logits(model):
         raise RunError(f"teacher {path}: expected logits, got probabilities")
+    check_unseen(path, data)
     return model
+
+
+def check_unseen(path: Path, data: Dataset) -> None:
+    """Refuses a model that was trained on evaluation images: they would leak in.
+
+    A run records the pixels of some of its training images. A model that lies in no
+    run, or was trained on another image size, cannot be checked and passes.
+
+    Raises:
+        RunError: An image it was trained on is one to validate or test on.
+    """
+    run = RunFolder(path.parent)
+    if not run.calibration.is_file():
+        return
+    trained = run.read_json(run.calibration).get("pixel_hashes", [])
+    evaluated = map(pixel_hash, (*data.validation.images, *data.test.images))
+    seen = len(set(trained).intersection(evaluated))
+    if seen:
+        raise RunError(
+            f"{path}: expected a model trained on none of the validation and test"
+            f" images, got one that learnt from at least {seen} of them: give both"
+            " runs the same --validation and --seed"
+        )
+
+
+def _kept_order(run: RunFolder) -> str:
+    path = run.checkpoint / TARGETS_ORDER
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["images_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run.path} cannot be continued: {path.name}, which says whose its targets"
+            " are, is missing or damaged: begin a new run"
+        ) from error
 
 
 def _ends_in_logits(model: keras.Model) -> bool:

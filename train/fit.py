@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,13 @@ from train.architectures import build_model
 from train.checkpoint import Progress
 from train.config import TrainConfig
 from train.dataset import Dataset
-from train.distill import keep_targets, kept_targets, trained_on, training_targets
+from train.distill import (
+    check_unseen,
+    keep_targets,
+    kept_targets,
+    trained_on,
+    training_targets,
+)
 from train.epoch_end import EpochEnd
 from train.feed import TrainingFeed
 from train.results import (
@@ -74,7 +79,7 @@ def fit(
     model, kept = _networks(config, data)
     progress = _progress_of(run) if resume else Progress()
     if config.start_from and not progress.epoch:
-        copied = start_from(model, config.start_from, data.labels)
+        copied = start_from(model, config.start_from, data)
         print(f"begins with the weights of {config.start_from}: {copied} layers")
     targets = (
         kept_targets(config, data, run) if resume else training_targets(config, data)
@@ -98,7 +103,7 @@ def fit(
     else:
         run.clear()  # of an earlier run: only now is it certain that this one can be
         if config.has_soft_targets:
-            keep_targets(targets, run)
+            keep_targets(targets, data, run)
     run.write_json(run.config, record)
     write_text(run.path / "architecture.json", kept.to_json(indent=1))
     record_calibration(run, data, config)
@@ -135,27 +140,29 @@ def _progress_of(run: RunFolder) -> Progress:
     return progress
 
 
-def start_from(model: keras.Model, source: str, labels: Sequence[str]) -> int:
+def start_from(model: keras.Model, source: str, data: Dataset) -> int:
     """Copies the weights of every layer that has the same place and shapes.
 
     Args:
         model: The network to begin with; its other layers keep their weights.
         source: A run's name or path, or a ``.keras`` file.
-        labels: Our class names; the last layer is copied only from a run whose
+        data: Our images and classes; the last layer is copied only from a run whose
             classes are the same in the same order.
 
     Returns:
         The number of layers copied.
 
     Raises:
-        FerEdgeError: Nothing there, or no layer fits.
+        FerEdgeError: Nothing there, no layer fits, or it was trained on images that
+            we evaluate on.
     """
     path = model_path(source)
     try:
         given = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(f"cannot start from {path}: {error}") from error
-    same_labels = labels_beside(path) == list(labels)
+    check_unseen(path, data)
+    same_labels = labels_beside(path) == list(data.labels)
     copied = 0
     for ours, theirs in zip(model.layers, given.layers, strict=False):
         shapes = [weight.shape for weight in ours.weights]

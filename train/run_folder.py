@@ -91,6 +91,7 @@ class RunFolder:
         for pattern in (
             "progress.json",
             "targets.npy",
+            "targets.json",
             "epoch-*.weights.h5",
             "best-*.keras",
         ):
@@ -145,7 +146,7 @@ def check_free(name: str | None, *, force: bool) -> None:
         return
     if name.strip() in ("", ".", ".."):
         raise OutputError(f"expected a --name for the run folder, got {name!r}")
-    path = _path_of(name)
+    path = run_path(name)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not force:
@@ -171,8 +172,8 @@ def make_run(name: str | None, stem: str) -> RunFolder:
     """
     try:
         if name is not None:
-            _path_of(name).mkdir(parents=True, exist_ok=True)
-            return RunFolder(_path_of(name))
+            run_path(name).mkdir(parents=True, exist_ok=True)
+            return RunFolder(run_path(name))
         RUNS.mkdir(exist_ok=True)
         for number in itertools.count(1):
             with contextlib.suppress(FileExistsError):
@@ -190,7 +191,7 @@ def find_run(name: str | None) -> RunFolder:
         RunError: There is none.
     """
     if name is not None:
-        run = RunFolder(_path_of(name))
+        run = RunFolder(run_path(name))
         if not run.config.exists():
             raise RunError(f"expected a run folder, got {name!r}: no config.json there")
         return run
@@ -226,6 +227,7 @@ def _last_written(config: Path) -> float:
     return max(file.stat().st_mtime for file in files if file.exists())
 
 
-def _path_of(name: str) -> Path:
+def run_path(name: str) -> Path:
+    """Returns the folder of a run's name (below ``runs/``) or path."""
     path = Path(name)
     return path if len(path.parts) > 1 or path.is_absolute() else RUNS / name

@@ -1,5 +1,6 @@
 """Targets of teachers and raters: mixed as stated, kept, and refused when foreign."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -11,13 +12,13 @@ from train.config import TrainConfig
 from train.dataset import Dataset
 from train.quiet_start import start_keras
 from train.run_folder import RunFolder
-from train.splits import Split
+from train.splits import TEST, TRAIN, VALIDATION, Split, carve_validation
 
 start_keras()
 
 import keras  # noqa: E402
 
-from train import distill  # noqa: E402
+from train import distill, fit, results  # noqa: E402
 
 COUNT, LABELS = 12, ("cat", "dog", "owl")
 CLASSES = len(LABELS)
@@ -167,6 +168,56 @@ def test_damaged_teacher_is_refused(data, tmp_path):
         distill.training_targets(config_of(str(tmp_path / "teacher.keras")), data)
 
 
+# --- evaluation images that a teacher has seen -------------------------------------
+
+
+def carved(seed):
+    """The same images, split as --validation train splits them with this seed."""
+    empty = split_of(0)
+    whole = {TRAIN: split_of(COUNT), VALIDATION: empty, TEST: empty}
+    splits = carve_validation(whole, 0.25, seed)
+    return Dataset("drawn", LABELS, 16, "grey", *(splits[name] for name in splits))
+
+
+def trained_with(seed, folder):
+    """The model of a run that was trained on such a split."""
+    path = saved(folder, network(), "model")
+    metrics_beside(folder, LABELS)
+    results.record_calibration(RunFolder(folder), carved(seed), TrainConfig())
+    return path
+
+
+def learn_from_teacher(path, data):
+    distill.training_targets(config_of(path), data)
+
+
+def begin_with_weights(path, data):
+    assert fit.start_from(network(), path, data)
+
+
+USES = pytest.mark.parametrize("use", [learn_from_teacher, begin_with_weights])
+
+
+@USES
+def test_model_that_learnt_from_evaluation_images_is_refused(tmp_path, use):
+    path = trained_with(2, tmp_path)
+    with pytest.raises(RunError, match=r"at least \d of them: give both") as raised:
+        use(path, carved(1))
+    assert "\n" not in str(raised.value)
+
+
+@USES
+def test_test_images_are_guarded_as_well(tmp_path, use):
+    path, data = trained_with(1, tmp_path), carved(1)
+    with pytest.raises(RunError, match=f"at least {len(data.train)} of them"):
+        use(path, dataclasses.replace(data, test=data.train))
+
+
+@USES
+def test_model_of_the_same_split_is_accepted(tmp_path, use):
+    use(trained_with(1, tmp_path), carved(1))
+
+
 # --- images to leave out -----------------------------------------------------------
 
 
@@ -213,7 +264,7 @@ def test_kept_targets_outlive_teacher_and_votes(data, tmp_path):
     )
     run = RunFolder(tmp_path / "run")
     targets = distill.training_targets(config, data)
-    distill.keep_targets(targets, run)
+    distill.keep_targets(targets, data, run)
     shutil.rmtree(sources)
     kept = distill.kept_targets(config, data, run)
     assert np.array_equal(kept, targets, equal_nan=True)
@@ -238,6 +289,33 @@ def test_lost_targets_are_a_run_error(data, tmp_path, content):
 
 def test_targets_of_other_images_are_a_run_error(data, tmp_path):
     run = RunFolder(tmp_path / "run")
-    distill.keep_targets(np.ones((COUNT + 1, CLASSES), np.float32), run)
+    distill.keep_targets(np.ones((COUNT + 1, CLASSES), np.float32), data, run)
     with pytest.raises(RunError, match="of other images"):
         distill.kept_targets(config_of("gone"), data, run)
+
+
+def test_targets_of_the_images_in_another_order_are_a_run_error(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    turned = data.train.take(np.arange(COUNT)[::-1])
+    with pytest.raises(RunError, match="in another order"):
+        distill.kept_targets(
+            config_of("gone"), dataclasses.replace(data, train=turned), run
+        )
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[]", "{}"])
+def test_targets_that_name_no_images_are_a_run_error(data, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    order = run.checkpoint / distill.TARGETS_ORDER
+    order.unlink() if content is None else order.write_text(content)
+    with pytest.raises(RunError, match="missing or damaged: begin a new run"):
+        distill.kept_targets(config_of("gone"), data, run)
+
+
+def test_clearing_a_run_removes_its_targets(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    run.clear()
+    assert not list(run.checkpoint.iterdir())
