@@ -10,6 +10,7 @@ the last bias: rare classes are called more often.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import FerEdgeError, RunError, exit_code_of
+from edge_runtime.errors import FerEdgeError, OutputError, RunError, exit_code_of
 from edge_runtime.files import replacing, write_text
 from train import checkpoint, dataset
 from train.config import TrainConfig
 from train.quiet_start import start_keras
-from train.run_folder import RunFolder, check_free, find_run, make_run
+from train.run_folder import RunFolder, check_free, find_run, make_run, run_path
 
 if TYPE_CHECKING:
     import keras
@@ -76,6 +77,7 @@ def _average(options: argparse.Namespace) -> int:
         raise FerEdgeError(f"expected 0..1, got --prior-shift {options.prior_shift}")
     record = common_record(runs)
     check_free(options.name, force=options.force)
+    require_own_name(options.name, runs)
     config = TrainConfig.from_dict(record["config"])
     data = dataset.load(
         options.data or config.data,
@@ -87,13 +89,16 @@ def _average(options: argparse.Namespace) -> int:
     )
     if data.fingerprint != record["data_fingerprint"]:
         raise RunError(f"{data.name} holds other images now than {runs[-1].path} had")
-    record["averaged"] = {
-        "runs": [run.name for run in runs],
-        "shares": shares,
-        "prior_shift": options.prior_shift,
-    }
     start_keras(None)
-    from train.results import record_calibration, write_results
+    from train.results import git_revision, record_calibration, write_results
+
+    last = checkpoint.load_progress(runs[-1].checkpoint)
+    record["git_revision"] = git_revision()
+    record["averaged"] = {
+        "runs": [parent_record(run, s) for run, s in zip(runs, shares, strict=True)],
+        "prior_shift": options.prior_shift,
+        "history": runs[-1].name,
+    }
 
     model = mean_model(runs, shares)
     counts = np.bincount(data.train.labels, minlength=len(data.labels))
@@ -105,13 +110,30 @@ def _average(options: argparse.Namespace) -> int:
     with replacing(new.model) as temporary:
         model.save(temporary)
     record_calibration(new, data, config)
-    last = checkpoint.load_progress(runs[-1].checkpoint)
     new.write_history(last.history)
     write_results(config, data, new, last)
     figures = new.read_json(new.metrics)["validation"]
     print(f"validation {figures['accuracy']:.2%}, macro-F1 {figures['macro_f1']:.3f}")
     print(f"model      {new.model}\nnext:      python -m export {new.path} --int8")
     return 0
+
+
+def require_own_name(name: str | None, runs: Sequence[RunFolder]) -> None:
+    """Raises OutputError if the new run would replace one it is made of."""
+    if name and run_path(name).resolve() in {run.path.resolve() for run in runs}:
+        raise OutputError(f"expected a --name of its own, got an averaged run: {name}")
+
+
+def parent_record(run: RunFolder, share: float) -> dict[str, Any]:
+    """Returns what the new run keeps of one it is made of, JSON-ready."""
+    metrics = run.read_json(run.metrics)
+    return {
+        "run": run.name,
+        "share": share,
+        "best_epoch": metrics.get("best_epoch"),
+        "git_revision": metrics.get("git_revision"),
+        "model_sha256": hashlib.sha256(run.model.read_bytes()).hexdigest(),
+    }
 
 
 def normalised(weights: Sequence[float], count: int) -> list[float]:

@@ -97,6 +97,7 @@ def write_results(
         name: evaluate(split, logits[name], data.labels, temperature)
         for name, split in splits.items()
     }
+    record = run.read_json(run.config)
     document = {
         "schema": RUN_SCHEMA,
         "run": run.name,
@@ -110,9 +111,12 @@ def write_results(
         "temperature": round(temperature, 4),
         "data": {**data_record(data), "left_out": left_out},
         "versions": versions(),
-        "git_revision": run.read_json(run.config).get("git_revision", ""),
+        "git_revision": record.get("git_revision", ""),
         **figures,
     }
+    if "averaged" in record:  # no epoch's network, but the mean of several runs'
+        document["averaged"] = record["averaged"]
+        del document["best_epoch"]
     run.write_json(run.metrics, document)
     title = f"{run.name}: {data.name}"
     plot_curves(progress.history, run.path / "curves.png", title=title)

@@ -2,10 +2,12 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from train import average
+from train import average, dataset, metrics
+from train.__main__ import main as train_main
 from train.architectures import build_model
 from train.run_folder import RunFolder
 
@@ -84,3 +86,58 @@ def test_missing_run_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsy
     assert average.main(["nowhere"]) == 2
     assert "no config.json there" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def bytes_below(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the runs "one" and "two" of one epoch each; tests run in it."""
+    folder = tmp_path_factory.mktemp("trained")
+    rng = np.random.default_rng(1)
+    for darkest, label in enumerate(("black", "white")):
+        (folder / "images" / label).mkdir(parents=True)
+        for i in range(40):
+            image = 120 * darkest + rng.integers(0, 100, (16, 16))
+            cv2.imwrite(str(folder / "images" / label / f"{i}.png"), image)
+    arguments = "--data images --arch fer_small --recipe demo --epochs 1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train_main([*arguments.split(), "--name", "one"]) == 0
+        assert train_main([*arguments.split(), "--name", "two", "--from", "one"]) == 0
+        yield folder
+
+
+def test_average_is_a_run_with_its_own_figures(trained):
+    before = bytes_below(trained / "runs")
+    assert average.main(["one", "two", "--weights", "1", "3", "--name", "mean"]) == 0
+    after = bytes_below(trained / "runs")
+    assert {path: after[path] for path in before} == before
+    run = RunFolder(trained / "runs" / "mean")
+    document = run.read_json(run.metrics)
+    parents = [(one["run"], one["share"]) for one in document["averaged"]["runs"]]
+    assert parents == [("one", 0.25), ("two", 0.75)]
+    assert "best_epoch" not in document
+    data = dataset.load("images", seed=1)
+    import keras
+
+    model = keras.models.load_model(run.model, compile=False)
+    answers = model.predict(data.validation.images, verbose=0).argmax(axis=1)
+    matrix = metrics.confusion_matrix(data.validation.labels, answers, 2)
+    assert document["validation"]["confusion_matrix"] == matrix.tolist()
+
+
+@pytest.mark.parametrize("name", ["one", "two", "runs/two"])
+def test_average_never_replaces_a_run_it_is_made_of(trained, capsys, name):
+    before = bytes_below(trained / "runs")
+    assert average.main(["one", "two", "--name", name, "--force"]) == 2
+    assert "name of its own" in capsys.readouterr().err
+    assert bytes_below(trained / "runs") == before
+
+
+def test_senseless_prior_shift_leaves_no_folder(trained, capsys):
+    assert average.main(["one", "two", "--prior-shift", "1.5", "--name", "x"]) == 2
+    assert "expected 0..1" in capsys.readouterr().err
+    assert not (trained / "runs" / "x").exists()
