@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 
@@ -104,7 +105,8 @@ def _said(face: FaceResult) -> str:
 
 def _next(args: argparse.Namespace) -> str:
     again = f"python -m edge_runtime run {args.model or ''}".rstrip()
-    first = f"  {again} --source {args.source} --output annotated.mp4"
+    how = " --faces none" if args.faces == "none" else ""
+    first = f"  {again} --source {shlex.quote(args.source)}{how} --output annotated.mp4"
     if args.output:
         first = f"  look at {args.output}"
     check = f"  python -m edge_runtime check {args.model or ''}".rstrip()

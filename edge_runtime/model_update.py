@@ -38,10 +38,11 @@ def open_classifier(
     Raises:
         ModelError: The model cannot be loaded, or the folder is none.
     """
+    threads, backend = args.threads or 1, args.backend or "auto"  # where not tuned
     classifier = Classifier.load(
         args.model,
-        num_threads=args.threads,
-        backend=args.backend,
+        num_threads=threads,
+        backend=backend,
         labels=args.labels,
         public_key=args.require_signature,
     )
@@ -57,7 +58,7 @@ def open_classifier(
     from edge_runtime.service.verification import Settings
 
     limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
-    settings = Settings(args.threads, args.backend, args.require_signature, limits)
+    settings = Settings(threads, backend, args.require_signature, limits)
     updating = UpdatingClassifier(classifier, args.model or released_model(), settings)
     with watching(updating, ModelFolder(args.watch)):
         yield updating
