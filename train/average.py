@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import FerEdgeError, OutputError, RunError, exit_code_of
 from edge_runtime.files import replacing, write_text
-from train import checkpoint, dataset
+from train import dataset
 from train.config import TrainConfig
 from train.quiet_start import start_keras
 from train.run_folder import RunFolder, check_free, find_run, make_run, run_path
@@ -78,6 +78,7 @@ def _average(options: argparse.Namespace) -> int:
     record = common_record(runs)
     check_free(options.name, force=options.force)
     require_own_name(options.name, runs)
+    require_history(runs[-1])
     config = TrainConfig.from_dict(record["config"])
     data = dataset.load(
         options.data or config.data,
@@ -90,6 +91,7 @@ def _average(options: argparse.Namespace) -> int:
     if data.fingerprint != record["data_fingerprint"]:
         raise RunError(f"{data.name} holds other images now than {runs[-1].path} had")
     start_keras(None)
+    from train import checkpoint
     from train.results import git_revision, record_calibration, write_results
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
@@ -153,8 +155,7 @@ def common_record(runs: Sequence[RunFolder]) -> dict[str, Any]:
     """Returns the last run's ``config.json``.
 
     Raises:
-        RunError: The runs are of different networks or images, or one has no model or
-            no history.
+        RunError: The runs are of different networks or images, or one has no model.
     """
     records = [run.read_json(run.config) for run in runs]
     kinds = {(r["config"]["arch"], r["data_fingerprint"]) for r in records}
@@ -163,9 +164,13 @@ def common_record(runs: Sequence[RunFolder]) -> dict[str, Any]:
     for run in runs:
         if not run.model.is_file():
             raise RunError(f"{run.path} has no model yet")
-    if not checkpoint.load_progress(runs[-1].checkpoint).best_epoch:
-        raise RunError(f"{runs[-1].path} has no checkpoint with its history any more")
     return records[-1]
+
+
+def require_history(run: RunFolder) -> None:
+    """Raises RunError unless the run's checkpoint, with its history, is still there."""
+    if not (run.checkpoint / "progress.json").is_file():
+        raise RunError(f"{run.path} has no checkpoint with its history any more")
 
 
 def mean_model(runs: Sequence[RunFolder], shares: Sequence[float]) -> keras.Model:

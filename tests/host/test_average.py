@@ -141,3 +141,9 @@ def test_senseless_prior_shift_leaves_no_folder(trained, capsys):
     assert average.main(["one", "two", "--prior-shift", "1.5", "--name", "x"]) == 2
     assert "expected 0..1" in capsys.readouterr().err
     assert not (trained / "runs" / "x").exists()
+
+
+def test_run_without_its_checkpoint_is_refused(runs):
+    (runs[1].checkpoint / "progress.json").unlink()
+    with pytest.raises(average.RunError, match="no checkpoint"):
+        average.require_history(runs[1])
