@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEVICE := .venv-device
 DEVICE_TESTS := pytest pytest-timeout hypothesis
 
-.PHONY: setup demo test test-host test-device test-arm64 check format clean
+.PHONY: setup demo test test-host test-device test-system test-arm64 check format clean
 
 setup: .venv/ready
 
@@ -16,7 +16,11 @@ demo: .venv/ready  ## train, export, run and compare on drawn faces
 test: test-host test-device
 
 test-host: .venv/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q tests/device tests/host
+
+# With real parts: a broker, a browser, streams, full disks, twenty seconds of faults.
+test-system: .venv/ready
+	$(BIN)/python -m pytest -q tests/system
 
 test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(if $(PYTHON_313),$(DEVICE)/python-3.13/ready)
 	$(DEVICE)/litert/bin/python -m pytest -q tests/device
