@@ -215,5 +215,5 @@ def test_ranges_that_are_too_large_are_hardly_used(exact):
 def test_audit_without_images_says_so(exact):
     model, ranges = exact
     lines = audit.describe(audit.audit(model, ranges, None, 0, None))
-    assert "images are not here" in lines[0]
-    assert "not known" in lines[1]
+    assert "no image was read" in lines[0]
+    assert "not measured" in lines[1]
