@@ -57,10 +57,13 @@ def outcomes(
 ) -> dict[str, Outcome]:
     """Runs with one fault each, side by side: they mostly wait."""
 
+    folder = tmp_path_factory.mktemp("faults")  # not threadsafe: once, for all
+
     def outcome(fault: str) -> Outcome:
+        (folder / fault).mkdir()
         source = f"{CAMERA}&script={fault}@{BEGIN_S}s+{LENGTH_S}s"
         arguments = (str(tiny_model_path), "--json", "--source", source, *FLAGS)
-        with running(tmp_path_factory.mktemp(fault), *arguments) as run:
+        with running(folder / fault, *arguments) as run:
             run.wait_for_frames(1)
             over = run.times_s[0] + BEGIN_S + LENGTH_S
             run.wait_for(lambda: time.monotonic() > over, 20, "the fault's end")

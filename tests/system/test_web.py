@@ -347,7 +347,7 @@ def test_taken_port_is_one_line_that_says_another(
 def streaming(port: int, count: int, *, reading: bool = True) -> Iterator[list[int]]:
     """Yields the bytes that each of several clients of the live picture has got."""
     got, over = [0] * count, threading.Event()
-    with ExitStack() as stack, selectors.DefaultSelector() as ready:
+    with selectors.DefaultSelector() as ready, ExitStack() as stack:
         for number in range(count):
             line = stack.enter_context(socket.socket())
             if not reading:  # else loopback takes megabytes before it pushes back
