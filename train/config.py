@@ -48,7 +48,8 @@ class TrainConfig:
             passes through the momentum.
         label_smoothing: Share of the target spread evenly over all classes, [0, 1).
         ema_epochs: Horizon in epochs of the moving average of the weights, which is
-            what is validated and kept; 0 keeps the weights themselves.
+            what is validated and kept, at most a fifteenth of the run; 0 keeps the
+            weights themselves.
         teachers: Runs or ``.keras`` files whose answers the network learns beside the
             labels; see ``train.distill``.
         teacher_share: Their share of the target, [0, 1).

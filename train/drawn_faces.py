@@ -7,7 +7,8 @@ faces.
 
 Sample i of a seed depends on (seed, i) alone. Pose is applied to the points before
 they are painted, shapes are painted in fixed-point coordinates and the drawing is
-reduced with INTER_AREA, so the pixels do not depend on how a machine interpolates.
+reduced with INTER_AREA: on one kind of processor the pixels are always the same, on
+another one in some ten thousand may differ by a grey level.
 """
 
 from __future__ import annotations

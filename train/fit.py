@@ -200,12 +200,11 @@ def _fit_interruptibly(
 
 
 def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> None:
-    horizon = max(2.0, config.ema_epochs * steps_per_epoch)
     # Keras fixes these at construction: they cannot be set on a finished optimizer.
     common: dict[str, Any] = {
         "weight_decay": config.weight_decay or None,
         "use_ema": config.ema_epochs > 0,
-        "ema_momentum": 1 - 1 / horizon,
+        "ema_momentum": 1 - 1 / average_horizon(config, steps_per_epoch),
     }
     if config.optimizer == "adam":
         optimizer = keras.optimizers.Adam(config.learning_rate, **common)
@@ -221,6 +220,14 @@ def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> N
         # XLA's convolutions on a CPU are slower than oneDNN's, and know no bfloat16.
         jit_compile="auto" if _on_accelerator() else False,
     )
+
+
+def average_horizon(config: TrainConfig, steps_per_epoch: int) -> float:
+    """Returns over how many steps the weights are averaged, 2 or more."""
+    # An average over much of a short run still holds the weights it began with, with
+    # which BatchNorm's statistics, those of the newest weights, do not go together.
+    epochs = min(config.ema_epochs, config.epochs / 15)
+    return max(2.0, epochs * steps_per_epoch)
 
 
 def _schedule(

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from train.__main__ import main
+from train.config import TrainConfig
 from train.quiet_start import start_keras
+from train.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("dots", "lines", "waves")
@@ -397,3 +399,13 @@ def test_loss_that_is_not_finite_is_reported(data, tmp_path, capsys):
     line = one_error_line(capsys)
     assert "loss nan" in line or "loss inf" in line
     assert "lower --learning-rate" in line
+
+
+def test_average_of_a_short_run_forgets_its_beginning():
+    from train.fit import average_horizon
+
+    assert average_horizon(TrainConfig(epochs=8), 150) == 80
+    for recipe in RECIPES.values():  # the named recipes are what they say
+        config = recipe.config
+        expected = max(2, config.ema_epochs * 150)
+        assert average_horizon(config, 150) == expected
