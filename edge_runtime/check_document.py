@@ -28,6 +28,7 @@ def check_document(
         "file": str(path),
         "kind": file.kind,
         "size_bytes": file.size,
+        "sha256": file.sha256,
         **_metadata_document(spec),
         "input": _tensor_document(inventory.input, inventory.inside),
         "output": _tensor_document(inventory.output, None),

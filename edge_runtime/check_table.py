@@ -21,6 +21,7 @@ def _facts(document: Document) -> str:
     share = weights["int8_per_channel_share"]
     rows = [
         ("file", f"{document['file']}  ({document['size_bytes']:,} bytes)"),
+        ("sha256", document["sha256"]),
         *_metadata(document),
         ("input", _tensor(document["input"])),
         ("output", _tensor(document["output"])),
@@ -49,8 +50,19 @@ def _metadata(document: Document) -> list[tuple[str, str]]:
         ("temperature", f"{document['temperature']:.4g}"),
     ]
     for group in ("accuracy", "origin"):
-        rows += [(f"{group}: {k}", _short(v)) for k, v in document[group].items()]
+        rows += [(f"{group}: {k}", _value(v)) for k, v in document[group].items()]
     return rows
+
+
+def _value(value: Any) -> str:
+    """Returns one value of the metadata, which may be anything, in short."""
+    try:
+        low, high = (f"{100 * end:.2f}" for end in value["accuracy_95"])
+        share, count = value["accuracy"], value["count"]
+        text = f"{100 * share:.2f} % ({low} to {high}) of {count:,} images"
+        return text + f", macro-F1 {value['macro_f1']:.3f}"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return _short(value)
 
 
 def _operators(document: Document) -> str:

@@ -48,6 +48,7 @@ class ModelFile:
         model: The model's own bytes, without the metadata.
         document: The metadata, with its checks passed; None where there is none.
         size: Size of the whole file in bytes.
+        sha256: Of the whole file, hexadecimal, as ``sha256sum`` prints it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ModelFile:
     model: bytes
     document: Document | None
     size: int
+    sha256: str
 
 
 def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
@@ -78,8 +80,9 @@ def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
     kind = _kind(path, data)
     split = _split_zip if kind == "tflite" else _split_protobuf
     text, length = split(data, path.name)
+    sha256 = hashlib.sha256(data).hexdigest()
     if text is None:
-        return ModelFile(path.name, kind, data, None, len(data))
+        return ModelFile(path.name, kind, data, None, len(data), sha256)
     model = data[: len(data) - length]
     document = parse_document(text)
     if document.get("sha256") not in (None, hashlib.sha256(model).hexdigest()):
@@ -89,7 +92,7 @@ def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
         )
     if attach(model, document, kind) != data:
         raise MetadataError(f"{path.name}: its metadata was altered after the export")
-    return ModelFile(path.name, kind, model, document, len(data))
+    return ModelFile(path.name, kind, model, document, len(data), sha256)
 
 
 def attach(model: bytes, document: Document, kind: Kind) -> bytes:

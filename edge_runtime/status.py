@@ -100,7 +100,7 @@ def model_identity(classifier: Any) -> dict[str, Any]:
     file = getattr(classifier, "file", None)
     if file is not None:
         identity |= {"name": file.name, "size_bytes": file.size}
-        identity |= {"sha256": (file.document or {}).get("sha256")}
+        identity |= {"sha256": file.sha256}
     backend = getattr(classifier, "backend", None)
     if backend is not None:
         identity |= {"backend": backend.name, "backend_version": backend.version}

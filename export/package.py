@@ -99,7 +99,8 @@ def model_logits(
 
 def open_draft(draft: Draft) -> Backend:
     """Returns a draft loaded on one thread, in the library that files are made for."""
-    file = ModelFile("export", draft.kind, draft.model, None, len(draft.model))
+    size = len(draft.model)
+    file = ModelFile("export", draft.kind, draft.model, None, size, draft.sha256)
     name = "ai-edge-litert" if draft.kind == "tflite" else "onnxruntime"
     return open_backend(file, name)
 

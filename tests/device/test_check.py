@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,22 @@ def test_table_has_operators_layers_and_verdict(
     assert "CONV_2D" in out
     assert "largest layers" in out
     assert "verdict: is tflite-int8, as its metadata says" in out
+    of_file = hashlib.sha256(tiny_model_path.read_bytes()).hexdigest()
+    assert re.search(rf"^sha256 +{of_file}$", out, re.MULTILINE)
+
+
+def test_table_tells_figures_and_bears_strange_ones(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {"accuracy": 0.691, "accuracy_95": [0.6757, 0.7059]}
+    figures |= {"count": 3589, "macro_f1": 0.655}
+    strange = figures | {"accuracy": 10**400}
+    told = {"this_file": figures, "keras": strange, "data": {"accuracy_95": [1]}}
+    assert main(["check", str(rewrite("tiny.int8.tflite", accuracy=told))]) == 0
+    out = capsys.readouterr().out
+    text = "69.10 % (67.57 to 70.59) of 3,589 images, macro-F1 0.655"
+    assert re.search(rf"^accuracy: this_file +{re.escape(text)}$", out, re.MULTILINE)
+    assert re.search(r'^accuracy: keras +{"accuracy": 1000', out, re.MULTILINE)
 
 
 def test_float_file_called_int8_in_its_metadata_is_code_3(
