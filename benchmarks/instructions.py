@@ -1,9 +1,9 @@
 """Instructions executed by one inference: their record, its table and its gate.
 
-Counted under emulation (``tests/arm64``), so the same on every machine, to the last
-instruction. It is **not a time**: caches, memory and how many instructions a core
-starts at once are left out. It compares files and libraries on one core, and shows a
-change that a noisy machine would hide.
+Counted under emulation (``tests/arm64``), so the same on every machine, to one in
+100,000. It is **not a time**: caches, memory and how many instructions a core starts at
+once are left out. It compares files and libraries on one core, and shows a change that
+a noisy machine would hide.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ ALLOWED_RISE = 0.01
 MEANING = (
     "instructions executed by one inference on one thread, counted under emulation:"
     " not a time"
+)
+CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
+HEADINGS = (
+    *("model", "MMACs", "library"),
+    "M instructions A53 / A72 / A76",
+    "% multiplications A53 / A72 / A76",
+    "% lanes used A53 / A72 / A76",
 )
 KINDS = ("dot_product", "int_multiply", "float_multiply", "half_multiply")
 
@@ -143,23 +150,38 @@ def check_counts(
         )
 
 
-def markdown(document: Document) -> str:
-    """Returns the record as a Markdown table."""
-    lines = [
-        "| model | MACs | core | library | instructions | per MAC | multiplications"
-        " | lanes used |",
-        "|---|--:|---|---|--:|--:|--:|--:|",
-    ]
+def table_cells(document: Document) -> list[list[str]]:
+    """Returns the cells of the table below ``HEADINGS``: a row a model and library."""
+    rows: dict[tuple[str, ...], dict[str, Document]] = {}
     for _, model, count in _rows(document):
         library = f"{count['backend']['name']} {count['backend']['version']}"
-        lines.append(
-            f"| {model['name']} | {model['macs'] / 1e6:.2f} M | {count['core']}"
-            f" | {library} | {count['instructions'] / 1e6:.2f} M"
-            f" | {count['instructions_per_mac']:.3f}"
-            f" | {100 * count['multiply_share']:.0f} %"
-            f" | {100 * count['lanes_used']:.0f} % |"
-        )
-    return "\n".join(lines)
+        key = (model["name"], f"{model['macs'] / 1e6:.1f}", library)
+        rows.setdefault(key, {})[count["core"]] = count
+    return [
+        [
+            *key,
+            _by_core(of_core, "instructions", "{:.1f}", 1e-6),
+            _by_core(of_core, "multiply_share", "{:.0f}", 100),
+            _by_core(of_core, "lanes_used", "{:.0f}", 100),
+        ]
+        for key, of_core in rows.items()
+    ]
+
+
+def markdown(document: Document) -> str:
+    """Returns the record as a Markdown table."""
+    sides = ["---", "--:", "---", *["--:"] * (len(HEADINGS) - 3)]
+    lines = [HEADINGS, sides, *table_cells(document)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _by_core(
+    of_core: Mapping[str, Document], key: str, form: str, factor: float
+) -> str:
+    """Returns a figure on each core, a dash where it was not counted."""
+    counts = [of_core.get(core) for core in CORES]
+    cells = ["-" if one is None else form.format(factor * one[key]) for one in counts]
+    return " / ".join(cells)
 
 
 _Key = tuple[str, str, str]

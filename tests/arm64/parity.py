@@ -110,13 +110,16 @@ def _box(random: np.random.Generator, width: int, height: int) -> list[int]:
     return [int(left), int(top), int(wide), int(tall)]
 
 
-def replay_on(board: Board, cases: Path, model: Path, out: Path) -> Replay:
-    """Returns what a board makes of the inputs.
+def replay_on(
+    board: Board, cases: Path, model: Path, out: Path, images: int = IMAGES
+) -> Replay:
+    """Returns what a board makes of the inputs, of so many images.
 
     Raises:
         RuntimeError: Its program failed; the message is what it said.
     """
-    arguments = (cases, model.resolve(), board.environment.backend, out)
+    backend = board.environment.backend
+    arguments = (cases, model.resolve(), backend, f"{images}", out)
     return _read(board.run(SCRIPT, *arguments), out)
 
 
@@ -127,6 +130,7 @@ def replay_here(
     cases: Path,
     model: Path,
     out: Path,
+    images: int = IMAGES,
 ) -> Replay:
     """Returns what this machine makes of the inputs, with the same wheel.
 
@@ -137,12 +141,14 @@ def replay_here(
         cases: As ``write_cases`` wrote them.
         model: The model file.
         out: Where the results are written.
+        images: How many of the images.
 
     Raises:
         RuntimeError: As ``replay_on``.
     """
+    words = (python, SCRIPT, cases, model.resolve(), backend, images, out)
     done = subprocess.run(
-        [str(word) for word in (python, SCRIPT, cases, model.resolve(), backend, out)],
+        [str(word) for word in words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         capture_output=True,
         text=True,

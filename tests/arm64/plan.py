@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.arm64.cache import ROOT
 from tests.arm64.cores import A72, A76, CORES, Core
+from tests.arm64.parity import IMAGES
 from tests.arm64.wheels import LITERT, PYTHON_313, TFLITE_RUNTIME, Environment
 
 Place = tuple[Environment, Core]
@@ -47,6 +48,15 @@ def replays() -> list[tuple[Place, Path]]:
         for model in models()
         for place in (REPLAYS if model == TINY else LONG_REPLAYS)
     ]
+
+
+def images_of(environment: Environment, model: Path) -> int:
+    """Returns how many images a model is given.
+
+    Fewer where logits are allowed to differ anyway: emulation takes a sixth of a second
+    for each of a real network.
+    """
+    return 50 if environment == TFLITE_RUNTIME and model != TINY else IMAGES
 
 
 COUNTS: tuple[Place, ...] = tuple(

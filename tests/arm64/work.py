@@ -15,7 +15,7 @@ from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import count_instructions
 from tests.arm64.emulator import Board
 from tests.arm64.parity import Replay, replay_here, replay_on
-from tests.arm64.plan import DeviceTests, Place
+from tests.arm64.plan import DeviceTests, Place, images_of
 from tests.arm64.wheels import TFLITE_RUNTIME, Environment
 
 Done = subprocess.CompletedProcess[str]
@@ -60,7 +60,13 @@ class Work:
         out = self._out()
         board = self.board(place)
         return self._begin(
-            ("replay", board.name, model), replay_on, board, self.cases, model, out
+            ("replay", board.name, model),
+            replay_on,
+            board,
+            self.cases,
+            model,
+            out,
+            images_of(place[0], model),
         )
 
     def replay_here(self, environment: Environment, model: Path) -> Future[Replay]:
@@ -79,6 +85,7 @@ class Work:
             self.cases,
             model,
             self._out(),
+            images_of(environment, model),
         )
 
     def count(self, place: Place, model: Path) -> Future[Count]:

@@ -2,18 +2,23 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks.instructions import (
+    SCHEMA,
     Count,
     check_counts,
     make_document,
     markdown,
     model_entry,
 )
+from benchmarks.models import read_document
 from edge_runtime.errors import GateError
 
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "benchmarks" / "results" / "instruction_counts.json"
 COUNTERS = {
     "instructions": 1_000_000,
     "dot_product": 40_000,
@@ -89,7 +94,17 @@ def test_gate_refuses_a_model_that_is_not_on_record(document):
         check_counts(make_document([], {}), document)
 
 
-def test_table_has_a_row_for_each_core(document):
+def test_table_has_a_row_for_each_library_and_a_column_for_each_core(document):
     rows = markdown(document).splitlines()
-    assert len(rows) == 4
-    assert "| cortex-a76 | ai-edge-litert 2.3.0 | 1.00 M |" in rows[3]
+    assert len(rows) == 3
+    cells = [cell.strip() for cell in rows[2].strip("|").split("|")]
+    assert cells[0] == "tiny.int8.tflite"
+    assert cells[2:5] == ["ai-edge-litert 2.3.0", "- / 1.0 / 1.0", "- / 5 / 5"]
+    used = f"{100 * document['models'][0]['macs'] / 680_000:.0f}"
+    assert cells[5] == f"- / {used} / {used}"
+    assert all(row.count("|") == rows[0].count("|") for row in rows)
+
+
+def test_table_in_the_documentation_is_that_of_the_record():
+    recorded = read_document(RECORD, SCHEMA)
+    assert markdown(recorded) in (ROOT / "docs" / "arm64.md").read_text("utf-8")

@@ -1,6 +1,6 @@
 """What an installed edge_runtime makes of inputs: run on a board, and here.
 
-    python replay.py CASES.npz MODEL BACKEND OUT.npz
+    python replay.py CASES.npz MODEL BACKEND IMAGES OUT.npz
 
 Loading the model replays its golden vectors; an error ends it with one line.
 """
@@ -20,11 +20,11 @@ from edge_runtime.preprocess import square_crop
 
 def main() -> int:
     """Reads, replays and writes."""
-    cases_path, model, backend, out = sys.argv[1:]
+    cases_path, model, backend, count, out = sys.argv[1:]
     with np.load(cases_path, allow_pickle=False) as cases:
         frames = [cases[f"frame_{i}"] for i in range(int(cases["frames"]))]
         boxes = cases["boxes_xywh"].tolist()  # several for each frame
-        images = cases["images"]
+        images = cases["images"][: int(count)]
     classifier = Classifier.load(Path(model), backend=backend)
     faces = [
         classifier.prepare(square_crop(frame, tuple(box), margin_frac=0.1))
