@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks import accuracy, latency, limit, report
+from benchmarks import accuracy, instructions, latency, limit, report
 from benchmarks.images import DRAWN_NAME
 from benchmarks.line_svg import sustained_svg
 from benchmarks.models import Document
@@ -32,6 +32,11 @@ LAYERS = (
     " rest was waited for something else. The dashed line is the whole model. Point at"
     " a layer for its name."
 )
+INSTRUCTIONS = (
+    "Millions executed by one inference on one thread, counted under emulation: not a"
+    " time. Of these, vector multiplications; of the numbers those could multiply, the"
+    " network's own. A53: Pi 3 and Zero 2 W, A72: Pi 4, A76: Pi 5."
+)
 DISTRIBUTIONS = "One image through the network; what is longer than p99 may be cut off."
 
 
@@ -53,6 +58,7 @@ def render_overview(results: Sequence[Result]) -> str:
             *_limits(rows),
             *_sustained(results),
             *_projections(results),
+            *_instructions(results),
             *_confusion(results),
             *_others(results),
             *_sources(results),
@@ -149,6 +155,20 @@ def _projections(results: Sequence[Result]) -> list[str]:
     return [heading, f'<div class="panels">{"".join(drawings)}</div>']
 
 
+def _instructions(results: Sequence[Result]) -> list[str]:
+    cells = [
+        row
+        for one in of_schema(results, instructions.SCHEMA)
+        for row in instructions.table_cells(one.document)
+    ]
+    if not cells:
+        return []
+    return [
+        f"<h2>Instructions</h2>\n<p>{INSTRUCTIONS}</p>",
+        table(instructions.HEADINGS, cells),
+    ]
+
+
 def _confusion(results: Sequence[Result]) -> list[str]:
     parts = []
     for one in of_schema(results, accuracy.SCHEMA):
@@ -163,7 +183,7 @@ def _confusion(results: Sequence[Result]) -> list[str]:
 
 
 def _others(results: Sequence[Result]) -> list[str]:
-    own = (accuracy.SCHEMA, latency.SCHEMA, limit.SCHEMA)
+    own = (accuracy.SCHEMA, instructions.SCHEMA, latency.SCHEMA, limit.SCHEMA)
     parts = []
     for one in results:
         if one.schema not in own:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import accuracy, latency, limit
+from benchmarks import accuracy, instructions, latency, limit
 from benchmarks.models import Document
 from edge_runtime.errors import FerEdgeError
 
-INSTRUCTIONS = "fer-edge/instructions/1"
 PREFERRED_LIBRARY = "ai-edge-litert"
 
 
@@ -140,7 +139,7 @@ def _by_model(rows: dict[str, Row], document: Document) -> list[tuple[Row, Docum
 
 def _join_instructions(rows: dict[str, Row], results: Sequence[Result]) -> None:
     """Takes the counts of the preferred library, by core, of files that are known."""
-    for one in of_schema(results, INSTRUCTIONS):
+    for one in of_schema(results, instructions.SCHEMA):
         for model in one.document["models"]:
             row = rows.get(model["sha256"])
             for count in model["counts"] if row else ():

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks import accuracy, latency, limit
+from benchmarks import accuracy, instructions, latency, limit
+from benchmarks.instructions import CORES
 from benchmarks.machine import describe
 from benchmarks.models import Document
-from benchmarks.overview_rows import Result, Row, join
+from benchmarks.overview_rows import PREFERRED_LIBRARY, Result, Row, join
 from benchmarks.tables import percent
 
 HEADINGS = (
     *("model", "accuracy (95 %)", "1 thread p50 / p99 ms", "2 threads p50 / p99 ms"),
     *("of the peak", "file MB", "memory MiB", "M instructions A53 / A72 / A76"),
 )
-CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
 LEGEND = (
     "Times: one image through the network. Of the peak: the time its"
     " multiply-accumulates would take at the rate of one large convolution in the same"
     " run, of the time they took, one thread. Memory: the whole process at its highest."
-    " Instructions are no time. A dash: not measured."
+    f" Instructions: of one inference with {PREFERRED_LIBRARY}, counted under"
+    " emulation, no time. A dash: not measured."
 )
 
 
@@ -27,7 +28,7 @@ def model_cells(rows: Sequence[Row]) -> list[list[str]]:
     """Returns the cells of the table below ``HEADINGS``."""
     return [
         [
-            row.label,
+            _name(row),
             _accuracy(row),
             _times(row, 1),
             _times(row, 2),
@@ -64,13 +65,34 @@ def shown_conditions(document: Document) -> str:
 def _sources(results: Sequence[Result]) -> list[str]:
     lines = []
     for one in results:
-        if one.schema in (latency.SCHEMA, limit.SCHEMA):
-            lines.append(f"- `{one.name}`: {_cell(shown_conditions(one.document))}")
-        elif one.schema == accuracy.SCHEMA:
-            data = one.document["data"]
-            name = f"{_cell(data['name'])}, split {data['split']}"
-            lines.append(f"- `{one.name}`: {name}, {data['count']:,} images")
+        said = _source(one)
+        if said:
+            lines.append(f"- `{one.name}`: {_cell(said)}")
     return lines
+
+
+def _source(one: Result) -> str:
+    """Returns on what a result was measured, one line; empty for other schemas."""
+    document = one.document
+    if one.schema in (latency.SCHEMA, limit.SCHEMA):
+        used = {f"{m['backend']['name']} {m['backend']['version']}" for m in _of(one)}
+        return f"{', '.join(sorted(used))}; {shown_conditions(document)}"
+    if one.schema == accuracy.SCHEMA:
+        data = document["data"]
+        return f"{data['name']}, split {data['split']}, {data['count']:,} images"
+    if one.schema == instructions.SCHEMA:
+        return ", ".join(str(document.get(key, "")) for key in ("emulator", "userland"))
+    return ""
+
+
+def _of(one: Result) -> list[Document]:
+    return list(one.document["models"])
+
+
+def _name(row: Row) -> str:
+    """Returns the file's name, with the network where that does not say it."""
+    network = str(row.record.get("architecture", ""))
+    return row.label if network in row.label else f"{row.label} ({network})"
 
 
 def _accuracy(row: Row) -> str:

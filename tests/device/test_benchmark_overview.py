@@ -28,7 +28,8 @@ QUICK = Protocol(
     warmup_runs=1,
     warmup_seconds=0,
 )
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 class Page(html.parser.HTMLParser):
@@ -74,12 +75,16 @@ def results(measured):
         "schema": "fer-edge/instructions/1",
         "models": [
             {
+                "name": "tiny.int8.tflite",
+                "macs": 9_000_000,
                 "sha256": timed["models"][1]["sha256"],
                 "counts": [
                     {
                         "core": "cortex-a72",
-                        "backend": {"name": PREFERRED_LIBRARY},
+                        "backend": {"name": PREFERRED_LIBRARY, "version": "2.3.0"},
                         "instructions": 12_345_678,
+                        "multiply_share": 0.43,
+                        "lanes_used": 0.93,
                     }
                 ],
             }
@@ -122,8 +127,18 @@ def test_page_is_self_contained_and_shows_every_kind(results):
         "Doctor: board.json",
         "Pi 4",
         "- / 12.3 / -",
+        "counted under emulation: not a time",
+        f"{PREFERRED_LIBRARY} 2.3.0",
     ):
         assert shown in page.text
+
+
+def test_row_names_the_network_where_the_file_name_does_not(results):
+    for one in results[0].document["models"]:
+        one["architecture"] = "tiny" if "float32" in one["name"] else "fer_small"
+    lines = markdown_tables(results).splitlines()
+    assert any(line.startswith("| tiny.int8.tflite (fer_small) |") for line in lines)
+    assert any(line.startswith("| tiny.float32.tflite |") for line in lines)
 
 
 def test_invalid_measurement_is_announced_before_its_figures(results):
@@ -191,6 +206,22 @@ def test_folder_without_results_is_one_error(tmp_path):
 
 def test_committed_results_make_a_page():
     assert "What was measured" in render_overview(read_results(RESULTS))
+
+
+def test_committed_table_is_that_of_the_committed_results():
+    """Written by  python -m benchmarks report --markdown docs/results.md --force."""
+    committed = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert committed == markdown_tables(read_results(RESULTS))
+
+
+def test_table_says_on_what_everything_was_measured(results):
+    text = markdown_tables(results)
+    for one in ("latency.json", "limit.json"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"- `{one}`")]
+        assert f"{PREFERRED_LIBRARY} 2" in line or "tflite-runtime 2" in line
+    assert "- `accuracy.json`: pets.zip, split test, 8 images" in text
+    assert "- `counts.json`: " in text
+    assert "board.json" not in text
 
 
 @pytest.mark.parametrize(
