@@ -30,8 +30,8 @@ def measure_sustained(
 ) -> list[Document]:
     """Returns first minute and steady state of every variant, JSON-ready.
 
-    The first minute is at most a tenth of the time (at least one window), the steady
-    state its last third.
+    The first minute is at most a tenth of the time, the steady state its last third;
+    each is at least one window.
 
     Args:
         variants: What runs, in rotation.
@@ -80,9 +80,12 @@ def _summary(
     name: str, threads: int, seconds: float, windows: list[Document]
 ) -> Document:
     first_s = min(FIRST_SECONDS, seconds / 10)
+    # The first window of a late model may begin behind the tenth, and the last of a
+    # slow one before the third.
     first = [one["p50"] for one in windows if one["at_s"] <= first_s]
     steady = [one["p50"] for one in windows if one["at_s"] >= seconds * 2 / 3]
-    first_p50, steady_p50 = float(np.median(first)), float(np.median(steady))
+    first_p50 = float(np.median(first or [windows[0]["p50"]]))
+    steady_p50 = float(np.median(steady or [windows[-1]["p50"]]))
     return {
         "model": name,
         "threads": threads,

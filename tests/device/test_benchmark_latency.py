@@ -179,6 +179,13 @@ def test_sustained_run_compares_its_beginning_with_its_end(tiny_model_path):
     assert row["steady_to_first"] == pytest.approx(ratio_found)
 
 
+def test_sustained_run_of_many_models_has_a_beginning_for_each(tiny_model_path):
+    """The last model's first window begins behind the first tenth."""
+    rows = measure_sustained(variants_of(4 * [tiny_model_path]), 6.0)
+    assert rows[3]["windows"][0]["at_s"] > rows[3]["first_seconds"]
+    assert all(row["steady_to_first"] > 0 for row in rows)  # and no nan
+
+
 def test_too_short_sustained_run_is_refused(tiny_model_path):
     with pytest.raises(MeasurementError, match="at least"):
         measure_sustained(variants_of([tiny_model_path]), 1.0)
