@@ -9,7 +9,8 @@ results are the same bytes on x86 and on arm64: ``INTER_LINEAR_EXACT`` and
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,8 +18,16 @@ import numpy.typing as npt
 
 Colour = Literal["grey", "rgb"]
 Image = npt.NDArray[np.uint8]
+_Sums = npt.NDArray[Any]  # int32 or float64: whole numbers
 
 CHANNELS: dict[Colour, int] = {"grey": 1, "rgb": 3}
+_CONVERSIONS = {
+    (3, "grey"): cv2.COLOR_BGR2GRAY,
+    (4, "grey"): cv2.COLOR_BGRA2GRAY,
+    (1, "rgb"): cv2.COLOR_GRAY2RGB,
+    (3, "rgb"): cv2.COLOR_BGR2RGB,
+    (4, "rgb"): cv2.COLOR_BGRA2RGB,
+}
 
 
 def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
@@ -51,20 +60,13 @@ def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
 
 def _in_colour(image: Image, colour: Colour) -> Image:
     channels = 1 if image.ndim == 2 else image.shape[2]
-    conversions = {
-        (3, "grey"): cv2.COLOR_BGR2GRAY,
-        (4, "grey"): cv2.COLOR_BGRA2GRAY,
-        (1, "rgb"): cv2.COLOR_GRAY2RGB,
-        (3, "rgb"): cv2.COLOR_BGR2RGB,
-        (4, "rgb"): cv2.COLOR_BGRA2RGB,
-    }
     if channels == 1 and colour == "grey":
         return image.reshape(image.shape[:2])
-    if (channels, colour) not in conversions:
+    if (channels, colour) not in _CONVERSIONS:
         raise ValueError(
             f"expected 1, 3 or 4 channels, got {channels} (shape {image.shape})"
         )
-    code = conversions[channels, colour]
+    code = _CONVERSIONS[channels, colour]
     return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
 
 
@@ -100,33 +102,59 @@ def _shrink(image: Image, size_wh: tuple[int, int]) -> Image:
     """Returns an image of which every pixel is the mean of the area it stands for.
 
     As ``INTER_AREA``, without its rounding, which differs between processors: sums
-    over areas are differences of the integral image, and all of them are integers
-    below 2**53, which float64 holds exactly. Halves are rounded to the even value.
+    over areas are differences of the integral image, all of them integers that their
+    type holds exactly. Halves are rounded to the even value.
     """
     height, width = image.shape[:2]
     wide, tall = size_wh
-    planes = image.reshape(height, width, -1)
-    sums = cv2.integral(planes, sdepth=cv2.CV_64F).reshape(height + 1, width + 1, -1)
-    whole, part = _borders(height, tall)
-    part = part[:, np.newaxis, np.newaxis]
-    sums = (tall - part) * sums[whole] + part * sums[whole + 1]
-    whole, part = _borders(width, wide)
-    part = part[:, np.newaxis]
-    sums = (wide - part) * sums[:, whole] + part * sums[:, whole + 1]
-    areas = np.diff(np.diff(sums, axis=0), axis=1)
-    means = np.rint(areas / (height * width)).reshape(tall, wide, *image.shape[2:])
-    return np.asarray(means, dtype=np.uint8)
+    # No sum below is larger. float64 holds integers up to 2**53, int32 is faster.
+    small = 255 * height * width * max(wide, tall) < 2**31
+    sums = cv2.integral(image, sdepth=cv2.CV_32S if small else cv2.CV_64F)
+    channels = sums.shape[2:]
+    rows = _of_parts(sums.reshape(height + 1, -1), tall, small)
+    columns = rows.reshape(tall, width + 1, *channels).swapaxes(0, 1)
+    areas = _of_parts(columns.reshape(width + 1, -1), wide, small)
+    means = np.rint(areas / (height * width)).reshape(wide, tall, *channels)
+    shrunk = np.asarray(means.swapaxes(0, 1), dtype=np.uint8, order="C")
+    return shrunk.reshape(tall, wide, *image.shape[2:])
 
 
-def _borders(length: int, count: int) -> tuple[npt.NDArray[np.int64], ...]:
+def _of_parts(sums: _Sums, count: int, small: bool) -> _Sums:
+    """Returns the sums over ``count`` equal parts of the rows, times ``count``.
+
+    Args:
+        sums: (pixels + 1, ...): of all rows of pixels before each border between them.
+        count: At most as many as there are rows of pixels.
+        small: The sums are int32, else float64.
+
+    Returns:
+        (count, ...) of the same type.
+    """
+    borders, weights = _borders(len(sums) - 1, count, small)
+    around: _Sums = sums.take(borders, axis=0)
+    around *= weights  # in place, here and below: memory that is in the cache
+    before, after = around
+    before += after
+    parts: _Sums = before[1:] - before[:-1]
+    return parts
+
+
+@lru_cache(maxsize=256)  # a followed face has one of a few sizes
+def _borders(
+    length: int, count: int, small: bool
+) -> tuple[npt.NDArray[np.intp], _Sums]:
     """Returns where ``count`` equal parts of a length begin and end.
 
     Returns:
-        int64 (count + 1,): the pixel, and how many ``count``-ths of it lie before.
+        intp (2, count + 1): the pixels' borders before and after each of them; and
+        (2, count + 1, 1): how many ``count``-ths each of the two counts.
     """
     border = np.arange(count + 1) * length
     whole = np.minimum(border // count, length - 1)
-    return whole, border - whole * count
+    after = border - whole * count
+    weights = np.stack([count - after, after])[..., np.newaxis]
+    borders = np.stack([whole, whole + 1]).astype(np.intp)
+    return borders, weights.astype(np.int32 if small else np.float64)
 
 
 def square_box(

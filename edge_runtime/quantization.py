@@ -66,7 +66,9 @@ def softmax(
         logits: Real numbers, (..., classes).
         temperature: Divides the logits; above 1 makes answers less sure.
     """
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return np.asarray(shares, dtype=np.float32)
+    values = logits.astype(np.float64)
+    values /= temperature
+    values -= np.maximum.reduce(values, axis=-1, keepdims=True)
+    np.exp(values, out=values)
+    values /= np.add.reduce(values, axis=-1, keepdims=True)
+    return values.astype(np.float32)

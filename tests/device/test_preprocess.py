@@ -6,6 +6,7 @@ sees.
 """
 
 import hashlib
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -159,6 +160,41 @@ def test_shrinking_averages_over_the_area():
     image = np.array([[0, 100], [100, 200]], np.uint8).repeat(4, 0).repeat(4, 1)
     assert np.array_equal(resize(image, 2), [[0, 100], [100, 200]])
     assert resize(image, 1).tolist() == [[100]]
+
+
+def mean_of_areas(image, size_px):
+    """What shrinking must give, in Python's integers: halves to the even value."""
+    height, width = image.shape
+    rows, columns = weights(height, size_px), weights(width, size_px)
+    sums = rows.astype(object) @ image.astype(object) @ columns.T.astype(object)
+    return np.array([[round(Fraction(one, height * width)) for one in r] for r in sums])
+
+
+def weights(length, count):
+    """How many ``count``-ths of each pixel lie in each of ``count`` equal parts."""
+    pixel, part = np.arange(length) * count, np.arange(count)[:, np.newaxis] * length
+    overlap = np.minimum(pixel + count, part + length) - np.maximum(pixel, part)
+    return np.maximum(overlap, 0)
+
+
+# The larger ones are too large for the sums of int32: 255 * 800 * 700 * 16 > 2**31.
+@pytest.mark.parametrize(
+    ("shape", "size_px"),
+    [((5, 7), 3), ((96, 96), 48), ((101, 77), 48), ((170, 170), 48), ((800, 700), 16)],
+    ids=str,
+)
+@pytest.mark.parametrize("lightest", [False, True], ids=["generated", "all-255"])
+def test_shrinking_is_exact(shape, size_px, lightest):
+    image = generated(*shape, 1)[..., 0]
+    if lightest:
+        image = np.full_like(image, 255)
+    assert np.array_equal(resize(image, size_px), mean_of_areas(image, size_px))
+
+
+def test_channels_shrink_alike():
+    image = generated(800, 700)
+    channels = [resize(image[..., channel], 16) for channel in range(3)]
+    assert np.array_equal(resize(image, 16), np.stack(channels, axis=-1))
 
 
 # --- square boxes ------------------------------------------------------------------
