@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from edge_runtime.results import Box
 
@@ -29,7 +29,7 @@ def clip_box(raw_xywh: RawBox, frame_wh: tuple[int, int]) -> Box | None:
         frame_wh: Width and height of the frame.
     """
     x, y, width, height = raw_xywh
-    if not np.isfinite(raw_xywh).all():
+    if not all(map(math.isfinite, raw_xywh)):
         return None
     # Round the size, not the far edge: a square stays one.
     left, top = round(x), round(y)

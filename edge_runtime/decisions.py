@@ -119,13 +119,9 @@ class Judge:
         """
         smooth = self._smoothed(probabilities, timestamp_s)
         self._choose(self._candidate(smooth), timestamp_s)
-        values = smooth.tolist()
-        return Decision(
-            self._label,
-            max(values),
-            dict(zip(self._labels, values, strict=True)),
-            self._since_s,
-        )
+        values = dict(zip(self._labels, smooth.tolist(), strict=True))
+        confidence = values.get(self._label, max(values.values()))
+        return Decision(self._label, confidence, values, self._since_s)
 
     def _smoothed(
         self, probabilities: Probabilities, timestamp_s: float

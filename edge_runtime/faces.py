@@ -8,8 +8,12 @@ Measured on 300 random FER2013 training images (48 px crops, enlarged to 192 px,
 replicated border of 60 % around them), the detected box's longer side relative to the
 crop and the vertical offset of its centre, medians:
 
-    YuNet 2026may  n = 284  side 1.023 (quartiles' distance 0.235)  offset -0.016
-    Haar           n = 234  side 0.984 (quartiles' distance 0.118)  offset +0.003
+    YuNet  n = 284  side 1.023 (quartiles' distance 0.235)  offset -0.016
+    Haar   n = 234  side 0.984 (quartiles' distance 0.118)  offset +0.003
+
+YuNet was measured with face_detection_yunet_2026may.onnx. That is the network of the
+2023mar file, which ``fetch-detector`` gets, exported again with a free input size
+(opencv_zoo, pull request 310); the 2023mar file itself was not measured.
 
 Enlarged to 96 or 144 px instead, or with other borders, the side moves by up to 0.06
 (YuNet) and 0.03 (Haar), and YuNet's offset lies between -0.016 and +0.022, on both

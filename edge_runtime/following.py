@@ -54,7 +54,8 @@ def patch_of(image: Image, box: RawBox) -> Patch | None:
     if inside is None:
         return None
     grey = _small_grey(image, inside, scale)
-    if min(grey.shape) < PATCH_PX // 3 or grey.std() < LEAST_CONTRAST:
+    contrast = cv2.meanStdDev(grey)[1].item()
+    if min(grey.shape) < PATCH_PX // 3 or contrast < LEAST_CONTRAST:
         return None
     (x, y), (face_x, face_y) = _centre(inside), _centre(box)
     return Patch(grey, scale, (x - face_x, y - face_y))
@@ -91,14 +92,13 @@ def follow(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
 def _small_grey(image: Image, box: Box, scale: float) -> _Grey:
     """Returns part of an image in grey and small, uint8 (h, w)."""
     x, y, width, height = box
-    part = image[y : y + height, x : x + width]
-    # Two steps: taking every k-th pixel is nearly free, averaging all is not.
+    # Two steps: taking every k-th pixel is nearly free, averaging all is not. Green is
+    # most of what is bright, and one channel a fifth of the work of three.
     step = max(1, int(0.75 / scale))
-    part = part[::step, ::step]
+    green = image if image.ndim == 2 else image[..., 1]
+    part = green[y : y + height : step, x : x + width : step]
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA)
-    if small.ndim == 3:
-        small = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     return np.asarray(small, dtype=np.uint8)
 
 

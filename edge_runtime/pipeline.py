@@ -128,13 +128,15 @@ class Pipeline:
         )
 
     def _begin(self, frame: Frame) -> list[Track]:
-        """Moves the faces on in time; returns those that are gone with the picture."""
+        """Moves the faces on in time; returns those that are gone since the last."""
         gone: list[Track] = []
         if frame.image.shape[:2] != self._shape:  # a stream came back in another size
             self._shape = frame.image.shape[:2]
             self._since_detection = self._every
             gone = self._tracker.drop_all()
-        self._tracker.advance(frame.timestamp_s)
+        gone += self._tracker.advance(frame.timestamp_s)
+        if gone:  # whoever is there now is to be seen at once
+            self._since_detection = self._every
         return gone
 
     def _locate(self, image: Image) -> tuple[bool, float]:

@@ -17,7 +17,8 @@ class Decision:
 
     Attributes:
         label: Name of a class, or ``"uncertain"``.
-        confidence: Smoothed probability of the leading class, 0..1.
+        confidence: Its smoothed probability, 0..1; of ``"uncertain"`` the leading
+            class's.
         probabilities: Smoothed probability of each label, in the model's order.
         since_s: Time in the source at which this label was decided, in seconds.
     """

@@ -27,9 +27,13 @@ MOST_REACH_SIDES = 1.25
 SIZE_FACTOR = 1.8
 LOST_AFTER_S = 1.0
 LOST_AFTER_MISSES = 2
+OUTAGE_STEPS = 2  # a pause is an outage only where it is so much longer than the last
 CONFIRMED_HITS = 2
 PLACE_GAIN = 0.8  # of an error in place that is corrected at once
 SPEED_GAIN = 0.3
+# Network cameras' frames arrive in bursts, and their time is that of arrival: between
+# two of one burst a face seems to move at any speed.
+LEAST_SPEED_STEP_S = 0.02
 SIZE_GAIN = 0.5
 COASTING_HALF_LIFE_S = 0.2  # of the speed of a face that is out of sight
 LONGEST_STEP_S = 0.5
@@ -51,6 +55,7 @@ class Track:
         hits: Times the detector found it.
         misses: Times in a row that the detector ran and did not find it.
         visible: It was found in this frame, by the detector or by its likeness.
+        clocked_s: Time in the source at which its speed was last corrected.
         patch: What it looked like when the detector last found it.
     """
 
@@ -63,6 +68,7 @@ class Track:
     hits: int = 1
     misses: int = 0
     visible: bool = True
+    clocked_s: float = 0.0
     patch: Patch | None = field(default=None, repr=False)
 
     @property
@@ -70,12 +76,13 @@ class Track:
         """Whether the detector found it more than once, or needs not to."""
         return self.hits >= CONFIRMED_HITS or self.whole
 
-    def move_to(self, box: RawBox, step_s: float) -> None:
+    def move_to(self, box: RawBox, now_s: float) -> None:
         """Corrects place and speed by where it was found.
 
         Args:
             box: Where it was found, in the frame's pixels.
-            step_s: Time since the frame before.
+            now_s: The frame's time. The speed is corrected once a frame, and not
+                sooner than ``LEAST_SPEED_STEP_S`` after the last time.
         """
         x, y, width, height = self.box
         wide = width + SIZE_GAIN * (box[2] - width)
@@ -87,10 +94,12 @@ class Track:
         left = x + (width - wide) / 2 + PLACE_GAIN * across
         top = y + (height - tall) / 2 + PLACE_GAIN * down
         self.box = (left, top, wide, tall)
-        if step_s > 0:
-            gain = SPEED_GAIN / step_s
+        since_s = now_s - self.clocked_s
+        if since_s >= LEAST_SPEED_STEP_S:
+            gain = SPEED_GAIN / since_s
             vx, vy = self.velocity
             self.velocity = (vx + gain * across, vy + gain * down)
+            self.clocked_s = now_s
 
     def advance(self, step_s: float) -> None:
         """Moves it on by its speed, which fades while it is out of sight."""
@@ -109,23 +118,30 @@ class Tracker:
         """Starts with none."""
         self.tracks: list[Track] = []
         self._ids = itertools.count(1)
-        self._now_s = 0.0
-        self._step_s = 0.0
+        self._now_s = -math.inf
+        self._step_s = math.inf
 
-    def advance(self, timestamp_s: float) -> None:
+    def advance(self, timestamp_s: float) -> list[Track]:
         """Moves every face to where it should be by now.
 
         Args:
             timestamp_s: The new frame's time in its source.
+
+        Returns:
+            The faces that are gone because no frame came for so long.
         """
-        self._step_s = min(max(0.0, timestamp_s - self._now_s), LONGEST_STEP_S)
+        before_s, self._step_s = self._step_s, max(0.0, timestamp_s - self._now_s)
         self._now_s = timestamp_s
+        # Not where frames come that slowly anyhow.
+        if self._step_s > max(LOST_AFTER_S, OUTAGE_STEPS * before_s):
+            return self.drop_all()
         for track in self.tracks:
-            track.advance(self._step_s)
+            track.advance(min(self._step_s, LONGEST_STEP_S))
+        return []
 
     def found(self, track: Track, box: RawBox) -> None:
         """Takes a place at which a face was found without the detector."""
-        track.move_to(box, self._step_s)
+        track.move_to(box, self._now_s)
         track.visible = True
 
     def detected(self, faces: Sequence[Face]) -> list[Track]:
@@ -166,11 +182,13 @@ class Tracker:
     def _begin(self, face: Face) -> Track:
         x, y, width, height = face.box_xywh
         box = (float(x), float(y), float(width), float(height))
-        return Track(next(self._ids), box, face.score, face.whole, self._now_s)
+        now_s = self._now_s
+        number = next(self._ids)
+        return Track(number, box, face.score, face.whole, now_s, clocked_s=now_s)
 
     def _hit(self, track: Track, face: Face) -> None:
         x, y, width, height = face.box_xywh
-        track.move_to((x, y, width, height), self._step_s)
+        track.move_to((x, y, width, height), self._now_s)
         track.score, track.whole = face.score, face.whole
         track.hits, track.misses = track.hits + 1, 0
         track.visible, track.seen_s = True, self._now_s

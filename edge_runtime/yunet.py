@@ -14,7 +14,7 @@ from edge_runtime.faces import DETECT_WIDTH_PX, Face, shrunk, to_faces
 from edge_runtime.preprocess import Image
 from edge_runtime.quiet import quiet_stderr
 
-YUNET_SCALE = 1 / 1.023  # see edge_runtime.faces
+YUNET_SCALE = 1 / 1.023  # see edge_runtime.faces, also for the file it was measured on
 YUNET_LEAST_PX = 64
 YUNET_THRESHOLD = 0.7
 

@@ -89,6 +89,17 @@ def test_new_label_must_lead_for_the_dwell() -> None:
     assert later - at_once == 7
 
 
+def test_label_that_is_kept_has_its_own_probability() -> None:
+    said = judged([HAPPY] * 10 + [(0.42, 0.5, 0.08)] * 100)[-1]
+    assert said.label == "happy"
+    assert said.confidence == pytest.approx(0.42, abs=0.01)
+
+
+def test_uncertain_has_the_leading_labels_probability() -> None:
+    (said,) = judged([(0.3, 0.45, 0.25)])
+    assert (said.label, said.confidence) == (UNCERTAIN, pytest.approx(0.45))
+
+
 def test_half_life_says_how_much_an_old_frame_counts() -> None:
     judge = Judge(LABELS, Rules(half_life_s=2.0))
     judge.decide(row((1, 0, 0)), 0.0)
@@ -115,8 +126,10 @@ probabilities = st.lists(
 def test_smoothed_probabilities_sum_to_one(rows: list[tuple[float, ...]]) -> None:
     for decision in judged(rows):
         assert sum(decision.probabilities.values()) == pytest.approx(1.0, abs=1e-5)
-        assert decision.confidence == max(decision.probabilities.values())
         assert decision.label in (*LABELS, UNCERTAIN)
+        leading = max(decision.probabilities.values())
+        own = decision.probabilities.get(decision.label, leading)
+        assert decision.confidence == own
 
 
 def seen(track_id: int, values: Sequence[float], *, sure: bool = True) -> Sighting:

@@ -80,6 +80,69 @@ def test_face_of_another_size_in_the_same_place_is_another() -> None:
     assert ids[-1] == [2]
 
 
+def bursts(size: int, apart_s: float, count: int = 300) -> list[float]:
+    """Returns arrival times of 30 frames a second that come in bursts."""
+    return [size * (n // size) / 30 + apart_s * (n % size) for n in range(count)]
+
+
+@pytest.mark.parametrize("speed_px_s", [0, 300])
+@pytest.mark.parametrize("likeness", [False, True])
+@pytest.mark.parametrize(
+    "times",
+    [bursts(2, 0.0005), bursts(2, 0.002), bursts(4, 0.0005), bursts(2, 0.012)],
+    ids=["pairs", "looser-pairs", "fours", "loose-pairs"],
+)
+def test_frames_that_arrive_in_bursts_do_not_lose_a_face(
+    times: list[float], likeness: bool, speed_px_s: float
+) -> None:
+    rng = np.random.default_rng(0)
+    tracker, offsets = Tracker(), []
+    for number, now in enumerate(times):
+        x = 200 + 100 * np.sin(speed_px_s / 100 * number / 30)
+        tracker.advance(now)
+        offsets += [abs(track.box[0] - x) for track in tracker.tracks]
+        for track in tracker.tracks if likeness else ():
+            tracker.found(track, (x + rng.normal(), 100.0, 80.0, 80.0))
+        if not likeness or number % 5 == 0:
+            tracker.detected([at(x + rng.normal())])
+        tracker.drop_lost()
+    assert [track.id for track in tracker.tracks] == [1]
+    # Never so far that its likeness would not be searched for where it is.
+    assert max(offsets) < 30
+
+
+def test_speed_is_corrected_once_a_frame() -> None:
+    once, twice = Tracker(), Tracker()
+    for tracker in (once, twice):
+        tracked(*[[at(10 * n)] for n in range(5)], tracker=tracker)
+        tracker.advance(5 * STEP_S)
+        tracker.found(tracker.tracks[0], (52.0, 100.0, 80.0, 80.0))
+    twice.detected([at(60)])
+    assert twice.tracks[0].box[0] > once.tracks[0].box[0] + 5
+    assert twice.tracks[0].velocity == once.tracks[0].velocity
+
+
+def test_face_is_another_after_an_outage() -> None:
+    tracker = Tracker()
+    tracked(*([at(100)] for _ in range(5)), tracker=tracker)
+    assert [track.id for track in tracker.advance(3600.0)] == [1]
+    assert [track.id for track in tracker.detected([at(100)])] == [2]
+
+
+def test_pause_of_less_than_a_second_is_no_outage() -> None:
+    tracker = Tracker()
+    tracked(*([at(100)] for _ in range(5)), tracker=tracker)
+    assert tracker.advance(4 * STEP_S + 0.9 * LOST_AFTER_S) == []
+    assert [track.id for track in tracker.detected([at(100)])] == [1]
+
+
+def test_frames_that_come_every_few_seconds_are_no_outages() -> None:
+    tracker = Tracker()
+    for number in range(5):
+        assert tracker.advance(3.0 * number) == []
+        assert [track.id for track in tracker.detected([at(100)])] == [1]
+
+
 def test_clock_that_goes_back_moves_nothing() -> None:
     tracker = Tracker()
     tracked(*([at(30 * n)] for n in range(5)), tracker=tracker)
