@@ -6,27 +6,18 @@ Read from /proc and /sys; what a machine does not tell is None, and nothing rais
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import frequency_folder, text_of, thousandth
+from edge_runtime.throttling import SINCE_START, read_throttled, reasons_now
 
 ROOT = Path("/")
 SHORTEST_S = 0.5  # the kernel counts processor time in hundredths of a second
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 STAT = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-# Raspberry Pi firmware, "get_throttled": the lower bits are now, those from 16 on say
-# that it has happened since the board started.
-THROTTLED_NOW = {
-    0: "under-voltage",
-    1: "frequency capped",
-    2: "throttled",
-    3: "soft temperature limit",
-}
 
 
 @dataclass(frozen=True)
@@ -102,19 +93,17 @@ def conditions(
     bits = [s.throttled for s in samples if s.throttled is not None]
     during = 0
     for one in bits:
-        during |= one & 0xF
+        during |= one
     # A bit from 16 on that was not set before says that it happened in between.
     if bits:
-        during |= (bits[-1] & ~bits[0]) >> 16 & 0xF
+        during |= (bits[-1] & ~bits[0]) >> SINCE_START
     return {
         "seconds": ended.clock_s - started.clock_s,
         "before": asdict(samples[0]),
         "after": asdict(samples[-1]),
         "highest_temperature_c": max(temperatures, default=None),
         "lowest_frequency_mhz": min(frequencies, default=None),
-        "throttled": [THROTTLED_NOW[bit] for bit in range(4) if during >> bit & 1]
-        if bits
-        else None,
+        "throttled": reasons_now(during) if bits else None,
         "others_cpu_share": others_share(started, ended),
         "swapped_pages": _difference(started.swapped_pages, ended.swapped_pages),
     }
@@ -142,7 +131,7 @@ def take_sample(root: Path = ROOT) -> Sample:
         frequency_mhz=thousandth(folder / "scaling_cur_freq"),
         max_frequency_mhz=thousandth(folder / "cpuinfo_max_freq"),
         temperature_c=_temperature_c(root),
-        throttled=_throttled(root),
+        throttled=read_throttled(root),
     )
 
 
@@ -184,29 +173,6 @@ def _temperature_c(root: Path) -> float | None:
     zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
     found = [text_of(zone) for zone in zones]
     return max((int(t) / 1000 for t in found if t.isdecimal()), default=None)
-
-
-def _throttled(root: Path) -> int | None:
-    text = text_of(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    if not text and root == ROOT:
-        text = _ask_firmware()
-    try:
-        return int(text, 16) if text else None
-    except ValueError:
-        return None
-
-
-def _ask_firmware() -> str:
-    program = shutil.which("vcgencmd")
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run(
-            [program, "get_throttled"], capture_output=True, text=True, timeout=2
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip().partition("=")[2]
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

@@ -144,7 +144,7 @@ def _usb(root: Path, device: Path, name: str) -> Finding | None:
             "warn",
             f"{name} opens, but gives no frame",
             "plug it into another port (not a hub), or try --size 640x480"
-            " --pixel-format MJPG",
+            " --pixel-format mjpg",
         )
     return Finding(title, "ok", f"{name}, {size}: --source {device}")
 

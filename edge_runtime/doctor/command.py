@@ -13,6 +13,12 @@ from edge_runtime import __version__
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
 
+EXAMPLES = """\
+examples:
+  python -m edge_runtime doctor                          with the released model
+  python -m edge_runtime doctor fer.int8.tflite
+  python -m edge_runtime doctor --json > board.json
+"""
 SCHEMA = "fer-edge/doctor/1"
 ROOT = Path("/")
 _WIDTH = 88
@@ -25,6 +31,8 @@ def add_doctor(commands: Any) -> None:
         "doctor",
         help=text,
         description=text[0].upper() + text[1:] + ". Exit code 3: something fails.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(call=doctor)
@@ -49,8 +57,17 @@ def doctor(args: argparse.Namespace) -> int:
         raise GateError(f"this board is not ready: {', '.join(failed)}")
     if not args.json:
         model = f" {args.model}" if args.model else ""
-        print(f"\nnext:\n  python -m edge_runtime run{model} --source 0")
+        source = _source(findings)
+        print(f"\nnext:\n  python -m edge_runtime run{model} --source {source}")
     return 0
+
+
+def _source(findings: Sequence[Finding]) -> str:
+    """Returns the first camera that can be used; without one the drawn one."""
+    for one in findings:
+        if one.name.startswith("camera") and one.status == "ok":
+            return one.value.rpartition("--source ")[2]
+    return "fake:scene"
 
 
 def examine(model: Path | None, root: Path = ROOT) -> list[Finding]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from edge_runtime.doctor.board import board_name
 from edge_runtime.doctor.finding import Finding, Verdict, number_in, text_of
+from edge_runtime.throttling import (
+    read_throttled,
+    reasons_now,
+    reasons_since_start,
+)
 
 MIB = 2**20
 # Raspberry Pi: from 80 degrees on the firmware slows the cores, at 85 all of them.
@@ -17,13 +20,6 @@ HOT_C, TOO_HOT_C = 80.0, 85.0
 # The service needs 90 MiB, 150 with page and MQTT; a model on trial takes 70 more.
 LOW_MEMORY_MIB, NO_MEMORY_MIB = 250, 100
 LOW_DISK_MIB, NO_DISK_MIB = 200, 20
-# documentation of vcgencmd get_throttled: bits 0 to 3 now, 16 to 19 since the start.
-THROTTLED = {
-    0: "under-voltage",
-    1: "frequency capped",
-    2: "throttled",
-    3: "soft temperature limit",
-}
 _POWER = "use the board's own power supply and a short, thick cable"
 _COOL = "add a heat sink or fan, or give it air"
 
@@ -35,43 +31,13 @@ def health_findings(root: Path, folder: Path) -> list[Finding]:
         root: Where ``proc``, ``sys`` and ``usr/bin/vcgencmd`` are found.
         folder: Where the service would write.
     """
-    return [*_temperature(root), *_throttling(root), *_memory(root), _disk(folder)]
-
-
-def decode_throttled(bits: int) -> tuple[list[str], list[str]]:
-    """Returns what holds now, and what has happened since the start but is over."""
-    now = [name for bit, name in THROTTLED.items() if bits >> bit & 1]
-    since = [name for bit, name in THROTTLED.items() if bits >> (16 + bit) & 1]
-    return now, [name for name in since if name not in now]
-
-
-def read_throttled(root: Path) -> int | None:
-    """Returns the firmware's bits; None where there is no such firmware."""
-    for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled"):
-        bits = _hexadecimal(text_of(path))
-        if bits is not None:
-            return bits
-    program = root / "usr/bin/vcgencmd"
-    if not os.access(program, os.X_OK):
-        return None
-    try:
-        done = subprocess.run(
-            [program, "get_throttled"],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return _hexadecimal(done.stdout.partition("=")[2])
-
-
-def _hexadecimal(text: str) -> int | None:
-    try:
-        return int(text.strip(), 16)
-    except ValueError:
-        return None
+    return [
+        *_temperature(root),
+        *_throttling(root),
+        *_memory(root),
+        *_memory_limit(root),
+        _disk(folder),
+    ]
 
 
 def _temperature(root: Path) -> list[Finding]:
@@ -102,7 +68,7 @@ def _throttling(root: Path) -> list[Finding]:
                 " raspi-utils",
             )
         ]
-    now, before = decode_throttled(bits)
+    now, before = reasons_now(bits), reasons_since_start(bits)
     remedy = _POWER if "under-voltage" in (*now, *before) else _COOL
     if now:
         return [
@@ -144,6 +110,25 @@ def _memory(root: Path) -> list[Finding]:
             )
         )
     return found
+
+
+def _memory_limit(root: Path) -> list[Finding]:
+    """Returns whether the kernel can hold a service to a limit (control groups 2)."""
+    controllers = root / "sys/fs/cgroup/cgroup.controllers"
+    if not controllers.is_file():
+        return []
+    if "memory" in text_of(controllers).split():
+        return [Finding("memory limit", "ok", "the service's --memory-max counts")]
+    # A Raspberry Pi's kernel starts so: raspberrypi/linux 6439 and 6980.
+    return [
+        Finding(
+            "memory limit",
+            "warn",
+            "the kernel has none: the service's --memory-max does nothing",
+            "put  cgroup_enable=memory  at the end of the one line in"
+            " /boot/firmware/cmdline.txt, then restart the board",
+        )
+    ]
 
 
 def _disk(folder: Path) -> Finding:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
-THROTTLED_BITS = {
-    0: "under-voltage",
-    1: "frequency capped",
-    2: "throttled",
-    3: "soft temperature limit",
-}
-_SINCE_BOOT = 16  # the same meanings, from this bit on
-_FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+from edge_runtime.throttling import read_throttled, reasons_now, reasons_since_start
+
 _CPU_ZONES = ("cpu-thermal", "x86_pkg_temp", "soc-thermal", "cpu_thermal")
 _PATIENCE_S = 0.5  # the end of a run waits for it
 
@@ -26,7 +17,7 @@ def read_board(root: Path = Path("/")) -> dict[str, Any]:
     """Returns the machine's state, JSON-ready.
 
     Args:
-        root: Where ``sys`` and ``proc`` are.
+        root: Where ``sys``, ``proc`` and ``usr`` are.
     """
     return {
         "temperature_c": temperature_c(root),
@@ -50,13 +41,10 @@ def temperature_c(root: Path = Path("/")) -> float | None:
 
 def throttled(root: Path = Path("/")) -> dict[str, list[str]] | None:
     """Returns what slows a Raspberry Pi down now, and what has since it was started."""
-    text = _firmware_says(root)
-    if text is None:
+    bits = read_throttled(root, patience_s=_PATIENCE_S)
+    if bits is None:
         return None
-    with suppress(ValueError):
-        bits = int(text.strip().removeprefix("throttled="), 16)
-        return {"now": _named(bits), "since_boot": _named(bits >> _SINCE_BOOT)}
-    return None
+    return {"now": reasons_now(bits), "since_boot": reasons_since_start(bits)}
 
 
 def memory_mb(root: Path = Path("/")) -> float | None:
@@ -64,22 +52,4 @@ def memory_mb(root: Path = Path("/")) -> float | None:
     with suppress(OSError, ValueError, IndexError):
         pages = int((root / "proc/self/statm").read_text().split()[1])
         return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-    return None
-
-
-def _named(bits: int) -> list[str]:
-    return [name for bit, name in THROTTLED_BITS.items() if bits >> bit & 1]
-
-
-def _firmware_says(root: Path) -> str | None:
-    with suppress(OSError):
-        return (root / _FIRMWARE).read_text()
-    program = shutil.which("vcgencmd")
-    if program is None or root != Path("/"):
-        return None
-    with suppress(OSError, subprocess.SubprocessError):
-        command = [program, "get_throttled"]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=True
-        ).stdout
     return None

@@ -5,23 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.__main__ import main
-from edge_runtime.doctor import software
+from edge_runtime.__main__ import build_parser, main
+from edge_runtime.doctor import cameras, command, software
 from edge_runtime.doctor.board import board_findings
 from edge_runtime.doctor.cameras import camera_findings, first_frame, unusable
 from edge_runtime.doctor.command import document, examine, table
 from edge_runtime.doctor.finding import Finding, worst
-from edge_runtime.doctor.health import (
-    decode_throttled,
-    health_findings,
-    read_throttled,
-)
+from edge_runtime.doctor.health import health_findings
+from edge_runtime.throttling import read_throttled, reasons_now, reasons_since_start
 
+WELL = Finding("board", "ok", "well")
 CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
 A72 = "fp asimd evtstrm crc32 cpuid"
 A76 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimddp"
@@ -155,18 +154,18 @@ def test_sick_board_has_a_finding_with_its_remedy(
 
 
 @pytest.mark.parametrize(
-    ("bits", "now", "before"),
+    ("bits", "now", "since_start"),
     [
         (0x0, [], []),
         (0x50000, [], ["under-voltage", "throttled"]),
-        (0x50005, ["under-voltage", "throttled"], []),
-        (0x80008, ["soft temperature limit"], []),
+        (0x50005, ["under-voltage", "throttled"], ["under-voltage", "throttled"]),
+        (0x80008, ["soft temperature limit"], ["soft temperature limit"]),
         (0x20000, [], ["frequency capped"]),
     ],
     ids=["well", "before", "now", "heat", "capped"],
 )
-def test_bits_of_the_firmware_are_decoded(bits, now, before):
-    assert decode_throttled(bits) == (now, before)
+def test_bits_of_the_firmware_are_decoded(bits, now, since_start):
+    assert (reasons_now(bits), reasons_since_start(bits)) == (now, since_start)
 
 
 def test_under_voltage_now_fails_and_blames_the_power_supply(board):
@@ -212,6 +211,17 @@ def test_disk_that_cannot_be_written_is_a_warning(board, tmp_path):
     assert "cannot be written" in named(found, "disk").value
 
 
+@pytest.mark.parametrize(
+    ("controllers", "status"),
+    [("cpuset cpu io memory pids\n", "ok"), ("cpuset cpu io pids\n", "warn")],
+)
+def test_kernel_without_a_memory_limit_is_a_warning(board, controllers, status):
+    root = board(PI_5 | {"sys/fs/cgroup/cgroup.controllers": controllers})
+    found = named(health(root), "memory limit")
+    assert found.status == status
+    assert ("cgroup_enable=memory" in found.remedy) == (status == "warn")
+
+
 # --- cameras ------------------------------------------------------------------------
 
 
@@ -254,6 +264,41 @@ def test_picamera2_built_for_another_numpy_is_told_apart(board, picamera2):
     assert found.status == "warn"
     assert "numpy.dtype size changed" in found.value
     assert "numpy<2" in found.remedy
+
+
+def test_remedy_for_a_camera_without_a_frame_can_be_typed(board, monkeypatch):
+    root = board({"sys/class/video4linux/video0/name": "HD Webcam\n"})
+    monkeypatch.setattr(cameras, "_captures", lambda device: True)
+    (found,) = camera_findings(root)
+    flags = re.search(r"--size \S+ --pixel-format \S+", found.remedy)
+    assert flags is not None
+    args = build_parser("run").parse_args(["run", *flags[0].split()])
+    assert (args.size, args.pixel_format) == ((640, 480), "mjpg")
+
+
+@pytest.mark.parametrize(
+    ("found", "source"),
+    [
+        ([], "fake:scene"),
+        ([Finding("camera", "warn", "none was found", "plug one in")], "fake:scene"),
+        (
+            [Finding("camera imx708", "ok", "on the ribbon: --source picamera2")],
+            "picamera2",
+        ),
+        (
+            [
+                Finding("camera video0", "warn", "Cam, in use by x (pid 1)", "stop it"),
+                Finding("camera video2", "ok", "Cam, 640x480: --source /dev/video2"),
+            ],
+            "/dev/video2",
+        ),
+    ],
+    ids=["not looked", "none", "ribbon", "second"],
+)
+def test_next_step_has_a_camera_that_is_there(monkeypatch, capsys, found, source):
+    monkeypatch.setattr(command, "examine", lambda model: found or [WELL])
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith(f"run --source {source}\n")
 
 
 def test_node_that_vanished_is_a_finding(board):
