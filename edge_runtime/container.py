@@ -59,13 +59,19 @@ class ModelFile:
     sha256: str
 
 
-def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
+def read_model_file(
+    path: Path,
+    *,
+    public_key: Path | None = None,
+    largest_bytes: int = LARGEST_MODEL_BYTES,
+) -> ModelFile:
     """Returns a model file taken apart, its hashes checked.
 
     Args:
         path: A ``.tflite`` or ``.onnx`` file.
         public_key: PEM file; the model must be signed with its private key. Checked on
             the very bytes that are used, before anything in them is looked at.
+        largest_bytes: A larger file is refused before it is read.
 
     Raises:
         ModelError: Not there, not a ``.tflite`` or ``.onnx`` file, too large, cut off,
@@ -74,7 +80,7 @@ def read_model_file(path: Path, *, public_key: Path | None = None) -> ModelFile:
         SignatureError: It is not signed by that key.
         MissingDependencyError: A key is given and ``cryptography`` is not installed.
     """
-    data = _read(path)
+    data = _read(path, largest_bytes)
     if public_key is not None:
         signature.verify(data, signature.read_signature(path), public_key)
     kind = _kind(path, data)
@@ -143,14 +149,18 @@ def _canonical(document: Document) -> bytes:
     return text.encode("ascii")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, largest_bytes: int) -> bytes:
     try:
         size = path.stat().st_size
-        if size > LARGEST_MODEL_BYTES:
+        if size > largest_bytes:
             raise ModelError(
-                f"expected a model of at most {LARGEST_MODEL_BYTES} bytes, got {size}"
+                f"expected a model of at most {largest_bytes} bytes, got {size}"
             )
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(size + 1)
+        if len(data) > size:
+            raise ModelError(f"{path.name} grew while it was read: try it again")
+        return data
     except OSError as error:
         raise ModelError(
             f"expected a .tflite or .onnx model file, got {str(path)!r}:"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edge_runtime.classifier import Classifier, released_model
@@ -14,7 +15,13 @@ from edge_runtime.service.arguments import add_service_arguments
 if TYPE_CHECKING:
     from edge_runtime.service.updating import UpdatingClassifier
 
-__all__ = ["Updating", "add_service_arguments", "open_classifier"]
+__all__ = [
+    "Updating",
+    "add_service_arguments",
+    "check_watched",
+    "load_classifier",
+    "open_classifier",
+]
 
 
 @runtime_checkable
@@ -38,27 +45,53 @@ def open_classifier(
     Raises:
         ModelError: The model cannot be loaded, or the folder is none.
     """
-    threads, backend = args.threads or 1, args.backend or "auto"  # where not tuned
-    classifier = Classifier.load(
-        args.model,
-        num_threads=threads,
-        backend=backend,
-        labels=args.labels,
-        public_key=args.require_signature,
-    )
+    classifier = load_classifier(args)
     if args.watch is None:
         yield classifier
         return
-    if not args.watch.is_dir():
-        raise ModelError(f"expected a folder to watch, got {str(args.watch)!r}")
+    check_watched(args.watch)
     # Only where it is wanted: every import delays the first label.
     from edge_runtime.service.limits import Limits
     from edge_runtime.service.model_folder import ModelFolder
     from edge_runtime.service.updating import UpdatingClassifier, watching
     from edge_runtime.service.verification import Settings
 
+    threads, backend = _how(args)
     limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
     settings = Settings(threads, backend, args.require_signature, limits)
     updating = UpdatingClassifier(classifier, args.model or released_model(), settings)
     with watching(updating, ModelFolder(args.watch)):
         yield updating
+
+
+def load_classifier(args: argparse.Namespace) -> Classifier:
+    """Returns the model that was asked for, or the released one.
+
+    Args:
+        args: As for ``open_classifier``.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    threads, backend = _how(args)
+    return Classifier.load(
+        args.model,
+        num_threads=threads,
+        backend=backend,
+        labels=args.labels,
+        public_key=args.require_signature,
+    )
+
+
+def check_watched(folder: Path) -> None:
+    """Refuses what is no folder to watch.
+
+    Raises:
+        ModelError: It is none.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"expected a folder to watch, got {str(folder)!r}")
+
+
+def _how(args: argparse.Namespace) -> tuple[int, str]:
+    return args.threads or 1, args.backend or "auto"  # where not tuned

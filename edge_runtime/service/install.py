@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import flags
-from edge_runtime.config_file import apply_config
 from edge_runtime.errors import OutputError
 from edge_runtime.service import unit
 
+EXAMPLES = """\
+examples:
+  python -m edge_runtime install-service --config fer-edge.toml      prints it
+  sudo python -m edge_runtime install-service --config /etc/fer-edge.toml \\
+      --to /etc/systemd/system
+  python -m edge_runtime install-service --config fer-edge.toml --user \\
+      --to ~/.config/systemd/user
+"""
 SYSTEM_FOLDER = Path("/etc/systemd/system")
+STATE_FOLDER = Path("/var/lib")
 
 
 def add_install_service(commands: Any) -> None:
@@ -24,6 +32,8 @@ def add_install_service(commands: Any) -> None:
         "install-service",
         help=text,
         description=text[0].upper() + text[1:] + ". Without --to it is only printed.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(call=install_service)
@@ -68,9 +78,13 @@ def add_install_service(commands: Any) -> None:
 
 def install_service(args: argparse.Namespace) -> int:
     """Writes or prints the unit, and says what to type next."""
-    _check_config(args.config)
     if args.user and args.account:
         raise OutputError("expected --user or --account, got both: choose one")
+    # Here: it imports what run needs.
+    from edge_runtime.service.config_check import check_config, folders_outside
+
+    state = None if args.user else STATE_FOLDER / args.name
+    found = check_config(args.config, state)
     made = unit.Unit(
         # Not resolved: the interpreter of an environment is a link out of it.
         python=Path(sys.executable).absolute(),
@@ -79,6 +93,7 @@ def install_service(args: argparse.Namespace) -> int:
         account=args.account,
         memory_max_mib=args.memory_max,
         watchdog_s=args.watchdog,
+        writable=() if state is None else folders_outside(found, state),
     )
     text = unit.user_unit(made) if args.user else unit.system_unit(made)
     if args.to is None:
@@ -92,15 +107,6 @@ def install_service(args: argparse.Namespace) -> int:
     print(f"wrote {path}")
     print(_next(made, path, user=args.user))
     return 0
-
-
-def _check_config(path: Path) -> None:
-    """Finds out now that a service could not start with its configuration."""
-    from edge_runtime.run_command import add_run  # here: it imports what run needs
-
-    commands = argparse.ArgumentParser().add_subparsers()
-    add_run(commands)
-    apply_config(commands.choices["run"], path)
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
@@ -146,6 +152,11 @@ def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
             "note: the installation lies below /home, which the service's own user may"
             " not enter: install to /opt, or add --account USER"
         )
+    if made.writable:
+        named = ", ".join(map(str, made.writable))
+        lines.append(f"note: {named} must exist, and belong to the service's user")
+        if made.account is None:
+            lines[-1] += ": add --account USER, since one made up by systemd owns none"
     return "\n".join(lines)
 
 

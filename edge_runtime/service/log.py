@@ -89,13 +89,26 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"{priority}{line}" for line in lines)
 
 
+def _is_journal(stream: str) -> bool:
+    """Returns whether stderr is what ``JOURNAL_STREAM`` names: device:inode.
+
+    That variable alone, and INVOCATION_ID, is inherited by every shell of a desktop;
+    see man systemd.exec.
+    """
+    try:
+        found = os.fstat(2)
+    except OSError:  # closed
+        return False
+    return stream == f"{found.st_dev}:{found.st_ino}"
+
+
 def set_up_logging(environment: Mapping[str, str] = os.environ) -> None:
     """Sends the log to stderr: warnings in a terminal, information too in a service.
 
     Args:
-        environment: systemd sets ``INVOCATION_ID`` in a service.
+        environment: systemd sets ``JOURNAL_STREAM`` where it connects the journal.
     """
-    service = "INVOCATION_ID" in environment
+    service = _is_journal(environment.get("JOURNAL_STREAM", ""))
     handler = logging.StreamHandler()
     handler.addFilter(RateLimit())
     handler.setFormatter(

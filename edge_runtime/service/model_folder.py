@@ -3,7 +3,8 @@
 Looked at once a second; nothing is opened. A file counts when its size, time and inode
 stood still for two seconds, however it got there: written, copied or renamed into
 place. What was tried is remembered by that same mark, so a refused file is left alone
-until it changes. Whatever else lies there, or vanishes, is passed over.
+until it changes; what ended a process is remembered on disk. Whatever else lies there,
+or vanishes, is passed over.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_runtime.service.trial_memory import Mark, TrialMemory
 from edge_runtime.signature import signature_path
 
 logger = logging.getLogger(__name__)
@@ -21,15 +23,13 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".tflite", ".onnx")
 SETTLE_S = 2.0
 
-# Inode, size and time (ns) of the model, then of its signature or zeros.
-Mark = tuple[int, ...]
-
 
 class ModelFolder:
     """New models in a folder, each offered once until it changes.
 
     Attributes:
         path: The folder; it may vanish and come back.
+        memory: What is on trial, on disk.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class ModelFolder:
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Looks at nothing yet.
+        """Reads what an earlier process left there; looks at no model yet.
 
         Args:
             path: The folder.
             settle_s: Seconds for which a file must stand still.
             clock: Seconds that never go back.
         """
-        self.path = path
+        self.path, self.memory = path, TrialMemory(path)
         self._settle_s, self._clock = settle_s, clock
         self._since: dict[str, tuple[Mark, float]] = {}
         self._tried: dict[str, Mark] = {}
@@ -56,7 +56,8 @@ class ModelFolder:
         """Returns the newest complete file that was not tried as it is now, or None.
 
         It counts as tried from then on, and so do the older ones beside it: an update
-        never goes back to what lay in the folder before.
+        never goes back to what lay in the folder before. Its trial is noted on disk
+        until ``memory.end`` is called.
         """
         now, marks = self._clock(), self._marks()
         self._since = {
@@ -66,12 +67,15 @@ class ModelFolder:
             for name, mark in marks.items()
         }
         self._tried = {name: m for name, m in self._tried.items() if name in marks}
-        fresh = [name for name in marks if self._tried.get(name) != marks[name]]
+        known = self.memory.died | self._tried
+        fresh = [name for name in marks if known.get(name) != marks[name]]
         ready = [n for n in fresh if now - self._since[n][1] >= self._settle_s]
         if not ready:
             return None
         self._tried |= {name: marks[name] for name in ready}
-        return self.path / max(ready, key=lambda name: (marks[name][2], name))
+        newest = max(ready, key=lambda name: (marks[name][2], name))
+        self.memory.begin(newest, {name: marks[name] for name in ready})
+        return self.path / newest
 
     def _marks(self) -> dict[str, Mark]:
         """Returns the mark of each model file there is right now."""

@@ -14,6 +14,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from edge_runtime.errors import FerEdgeError, ModelError, exit_code_of
 TIMEOUT_S = 60.0
 WARM_UP, REPEATS = 3, 30
 NICENESS = 10  # the camera goes first
+_MOST_OOM_SCORE = "1000"  # man proc: who goes first where memory ends
+_SLICE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def probe(
     threads: int,
     backend: str,
     timeout_s: float = TIMEOUT_S,
+    ended: threading.Event | None = None,
 ) -> Probe:
     """Returns how a model did in a fresh process.
 
@@ -59,21 +63,16 @@ def probe(
         threads: CPU threads.
         backend: Inference library, or ``"auto"``.
         timeout_s: Seconds after which it is given up.
+        ended: Set when nobody waits for the answer any more: the child is ended.
 
     Raises:
-        ModelError: It cannot be loaded, crashed the process, or took too long.
+        ModelError: It cannot be loaded, crashed the process, or took too long; or
+            ``ended`` was set.
     """
     arguments = [str(path), str(present), str(threads), backend]
     command = [sys.executable, "-m", __name__, *arguments]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=timeout_s,
-        )
+        done = _run(command, timeout_s, ended or threading.Event())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelError(
             f"{path.name}: expected an answer from a fresh process within"
@@ -84,10 +83,43 @@ def probe(
     return Probe(**json.loads(done.stdout.splitlines()[-1]))
 
 
+def _run(
+    command: list[str], timeout_s: float, ended: threading.Event
+) -> subprocess.CompletedProcess[str]:
+    """Runs a child that is gone when this returns or raises.
+
+    Raises:
+        OSError: It cannot be started.
+        TimeoutExpired: It took too long.
+        ModelError: ``ended`` was set.
+    """
+    until = time.monotonic() + timeout_s
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            while not ended.is_set():
+                try:
+                    said = child.communicate(timeout=_SLICE_S)
+                    return subprocess.CompletedProcess(command, child.returncode, *said)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > until:
+                        raise
+            raise ModelError("the run ended while a new model was tried")
+        finally:
+            child.kill()  # does nothing where it has ended
+
+
 def main(arguments: list[str]) -> int:
     """Loads both models and prints a ``Probe`` as JSON; runs in the child."""
     with contextlib.suppress(OSError):  # a hardened unit may forbid it
         os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_MOST_OOM_SCORE, encoding="ascii")
     path, present, threads, backend = arguments
     new = Classifier.load(path, num_threads=int(threads), backend=backend)
     try:

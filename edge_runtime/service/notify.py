@@ -7,7 +7,8 @@ sent, so the same loop runs in a terminal.
 The watchdog hears of **progress**, never of time alone. A frame that was answered is
 progress. So is each attempt to open a lost camera again: a camera that is unplugged is
 no reason to kill a process that is doing all it can. A loop that hangs, in a library or
-in a lock, makes neither, and is restarted.
+in a lock, makes neither, and is restarted. So is one whose camera is held by a
+call that hangs in the driver (``LiveSource.stuck``): no attempt of its own can succeed.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ network, write below its own state folder. Left out on purpose:
 - ``MemoryDenyWriteExecute``: closures that libffi makes for camera libraries need it.
 - ``PrivateDevices``, ``PrivateUsers``: they take the cameras and the group away.
 - ``PrivateNetwork``: streams, MQTT and the page need the network.
+
+``OOMPolicy=continue``: a new model is tried in a process of its own, which goes first
+where memory ends; that is no reason to stop the service.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Unit:
         memory_max_mib: More than this and the kernel ends it; systemd starts it again.
         watchdog_s: Seconds without a frame or an attempt after which it is started
             again.
+        writable: Folders outside its own that it writes to, absolute.
     """
 
     python: Path
@@ -44,12 +48,14 @@ class Unit:
     account: str | None = None
     memory_max_mib: int = MEMORY_MAX_MIB
     watchdog_s: int = WATCHDOG_S
+    writable: tuple[Path, ...] = ()
 
 
 def system_unit(unit: Unit) -> str:
     """Returns a unit for ``/etc/systemd/system``."""
     account = f"User={unit.account}" if unit.account else "DynamicUser=yes"
-    below_home = any(one.is_relative_to("/home") for one in (unit.python, unit.config))
+    paths = (unit.python, unit.config, *unit.writable)
+    below_home = any(one.is_relative_to("/home") for one in paths)
     return (
         _head(unit)
         + _service(unit)
@@ -65,7 +71,7 @@ UMask=0077
 
 # What it sees
 ProtectSystem=strict
-ProtectHome={"read-only" if below_home else "yes"}
+{_writable(unit)}ProtectHome={"read-only" if below_home else "yes"}
 PrivateTmp=yes
 ProtectProc=invisible
 ProtectControlGroups=yes
@@ -167,14 +173,25 @@ StandardOutput=null
 StateDirectory={unit.name} {unit.name}/models
 WorkingDirectory=%S/{unit.name}
 MemoryMax={unit.memory_max_mib}M
+OOMPolicy=continue
 TasksMax=64
 """
 
 
-def _quoted(word: str) -> str:
+def _writable(unit: Unit) -> str:
+    # "-": a disk that is not plugged in must not keep the service from starting.
+    return "".join(
+        f"ReadWritePaths={_quoted(f'-{one}', variables=False)}\n"
+        for one in unit.writable
+    )
+
+
+def _quoted(word: str, *, variables: bool = True) -> str:
     """Returns a word for a command line of systemd (man systemd.service, QUOTING)."""
     # Each of these means something there: %, $, quotes and backslashes.
-    escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    escaped = word.replace("\\", "\\\\").replace("%", "%%")
+    if variables:  # in commands only
+        escaped = escaped.replace("$", "$$")
     if any(one in word for one in " \t\"'\\;"):
         return '"' + escaped.replace('"', '\\"') + '"'
     return escaped

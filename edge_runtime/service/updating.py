@@ -35,6 +35,7 @@ from edge_runtime.spec import ModelSpec
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
+_CLOSE_S = 0.5  # the model's child is ended within a tenth of a second
 
 
 class UpdatingClassifier:
@@ -60,6 +61,8 @@ class UpdatingClassifier:
         self._trial: Trial | None = None
         self._trial_path = path
         self._pending: tuple[Classifier, Path] | None = None
+        # Of the two above, which go from one thread to the other; held for no work.
+        self._lock = threading.Lock()
         self._crops: list[Image] = []
         self._last: dict[str, Any] | None = None
 
@@ -112,7 +115,14 @@ class UpdatingClassifier:
 
         It takes the place of one still in the shadow, and waits for one on probation.
         """
-        self._pending = (classifier, path)
+        with self._lock:
+            self._pending = (classifier, path)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is on trial, and nothing waits for one."""
+        with self._lock:
+            return self._trial is None and self._pending is None
 
     def refuse(self, path: Path, reason: str, outcome: str = "refused") -> None:
         """Records and logs that a file will not be used."""
@@ -137,12 +147,12 @@ class UpdatingClassifier:
         }
 
     def _begin(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        new, self._trial_path = pending
         self._crops = []
-        self._trial = Shadow(self._current, new, self.settings.limits)
+        with self._lock:
+            if self._pending is None:
+                return
+            (new, self._trial_path), self._pending = self._pending, None
+            self._trial = Shadow(self._current, new, self.settings.limits)
         logger.info(
             "model update: %s is compared with %s for %d frames with faces",
             self._trial_path.name,
@@ -152,17 +162,16 @@ class UpdatingClassifier:
 
     def _settle(self, trial: Trial) -> None:
         """Goes on to what follows a trial that is decided."""
-        self._trial = None
         path = self._trial_path
         if trial.fault is not None:
-            self._current = trial.old
+            self._current, self._trial = trial.old, None
             after = "rolled back" if isinstance(trial, Probation) else "refused"
             self.refuse(path, trial.fault, after)
         elif isinstance(trial, Shadow):
             self._current, self._trial = trial.new, Probation(trial)
             logger.info("model update: %s swapped in %s", path.name, _said(trial))
         else:
-            self.path = path
+            self.path, self._trial = path, None
             self._ended(path, "accepted", _said(trial))
             logger.info("model update: %s accepted", path.name)
 
@@ -190,18 +199,27 @@ def watching(
 ) -> Iterator[None]:
     """Watches a folder in the background for the length of a ``with`` block.
 
+    What was on trial when an earlier process died is refused, until it changes.
+
     Args:
         updating: Is offered what is found good.
         folder: Where files appear.
         poll_s: Seconds between two looks.
     """
     end = threading.Event()
+    if folder.memory.last is not None:
+        updating.refuse(
+            folder.path / folder.memory.last,
+            "the process died while it was on trial; to try it again, touch it",
+        )
 
     def watch() -> None:
         while not end.wait(poll_s):
             path = folder.next_candidate()
             if path is not None:
-                consider(updating, path)
+                consider(updating, path, end)
+            elif updating.settled:
+                folder.memory.end()
 
     thread = threading.Thread(target=watch, name="model-update", daemon=True)
     thread.start()
@@ -209,14 +227,26 @@ def watching(
         yield
     finally:
         end.set()
-        thread.join(timeout=poll_s + 1)
+        thread.join(_CLOSE_S)
+        folder.memory.end()
 
 
-def consider(updating: UpdatingClassifier, path: Path) -> None:
-    """Verifies a file and offers it, or says why not; never raises for a bad file."""
+def consider(
+    updating: UpdatingClassifier, path: Path, ended: threading.Event | None = None
+) -> None:
+    """Verifies a file and offers it, or says why not; never raises for a bad file.
+
+    Args:
+        updating: Is offered what is found good.
+        path: The file.
+        ended: Set when nobody waits for it any more.
+    """
+    ended = ended or threading.Event()
     try:
-        new = verify(path, updating.current, updating.path, updating.settings)
+        new = verify(path, updating.current, updating.path, updating.settings, ended)
     except FerEdgeError as error:
+        if ended.is_set():
+            return  # no fault of the file's
         updating.refuse(path, " ".join(str(error).split()))
     except Exception as error:  # a hostile file must not end the watching
         logger.debug("details", exc_info=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from edge_runtime.service.model_probe import probe
 from edge_runtime.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
+
+# A candidate is held several times in memory, beside all that runs on a small board.
+LARGEST_BYTES, LARGEST_GROWTH = 64 * 2**20, 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,11 @@ class Settings:
 
 
 def verify(
-    path: Path, running: Classifier, running_path: Path, settings: Settings
+    path: Path,
+    running: Classifier,
+    running_path: Path,
+    settings: Settings,
+    ended: threading.Event | None = None,
 ) -> Classifier | None:
     """Returns a model that is what its exporter wrote and does the same task.
 
@@ -43,21 +51,30 @@ def verify(
         running: The model that it would replace.
         running_path: Its file, for a comparison of their times.
         settings: How models are loaded and judged.
+        ended: Set when nobody waits for the answer any more.
 
     Returns:
         The loaded model; None if it is the one that is running.
 
     Raises:
-        ModelError: It is damaged, unsigned where a signature is required, for another
-            task, answers its golden vectors wrongly, crashes, or is too slow.
+        ModelError: It is too large, damaged, unsigned where a signature is required,
+            for another task, answers its golden vectors wrongly, crashes, or is too
+            slow; or ``ended`` was set.
     """
-    file = read_model_file(path, public_key=settings.public_key)
+    largest = max(LARGEST_BYTES, LARGEST_GROWTH * running.file.size)
+    file = read_model_file(path, public_key=settings.public_key, largest_bytes=largest)
     spec = _spec(file)
     if file.document == running.file.document:
         logger.info("model update: %s is the model that is running", path.name)
         return None
     check_same_task(spec, running.spec, path.name)
-    seen = probe(path, running_path, threads=settings.threads, backend=settings.backend)
+    seen = probe(
+        path,
+        running_path,
+        threads=settings.threads,
+        backend=settings.backend,
+        ended=ended,
+    )
     if seen.digest != (file.document or {}).get("digest"):
         raise ModelError(f"{path.name} changed while it was verified")
     if seen.present_ms is not None:

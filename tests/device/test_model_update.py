@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,10 @@ from edge_runtime.container import attach, read_model_file
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.model_update import open_classifier
 from edge_runtime.quiet import quiet_stderr
-from edge_runtime.service import model_probe
+from edge_runtime.service import model_probe, trial_memory
 from edge_runtime.service.limits import Limits
 from edge_runtime.service.model_folder import ModelFolder
+from edge_runtime.service.trial_memory import TrialMemory
 from edge_runtime.service.updating import UpdatingClassifier, consider, watching
 from edge_runtime.service.verification import Settings, verify
 from edge_runtime.spec import ModelSpec
@@ -340,6 +344,168 @@ def test_child_that_hangs_is_a_refusal(
         )
 
 
+@pytest.mark.parametrize("size", [64 * 2**20 + 1, 480 * 2**20])
+def test_file_too_large_for_the_board_is_refused_unread(running, tmp_path, size):
+    path = tmp_path / "big.onnx"
+    with path.open("wb") as file:
+        file.truncate(size)  # takes no room on the disk
+    tracemalloc.start()
+    consider(running, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert running.update_state()["last"]["outcome"] == "refused"
+    assert f"at most {64 * 2**20} bytes, got {size}" in _reason(running)
+    assert peak < 2**20
+
+
+def test_child_is_gone_soon_after_the_run_has_ended(
+    monkeypatch, tmp_path, tiny_float_path, running
+):
+    hanging = tmp_path / "python"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(model_probe.sys, "executable", str(hanging))
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "new.tflite").write_bytes(tiny_float_path.read_bytes())
+    with watching(running, ModelFolder(models, settle_s=0.0), poll_s=0.01):
+        _until((tmp_path / "pid").exists)
+        _until(lambda: (tmp_path / "pid").read_text())
+        child = int((tmp_path / "pid").read_text())
+        started = time.monotonic()
+    assert time.monotonic() - started < 1.0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert running.update_state()["last"] is None  # no fault of the model's
+    assert not (models / trial_memory.NAME).exists()
+
+
+def test_child_goes_first_where_memory_ends(tiny_float_path, tiny_model_path):
+    program = (
+        "import sys;"
+        "from edge_runtime.service import model_probe as one;"
+        "one.main(sys.argv[1:]); print(open('/proc/self/oom_score_adj').read())"
+    )
+    models = [str(tiny_float_path), str(tiny_model_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *models, "1", "auto"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split()[-1] == "1000"
+
+
+# --- across restarts ----------------------------------------------------------------
+
+
+def died_on_trial(folder: Path, *, boot: str = "") -> None:
+    """Leaves what a process leaves that dies while the newest file is on trial."""
+    assert ModelFolder(folder, settle_s=0.0).next_candidate() is not None
+    if boot:
+        path = folder / trial_memory.NAME
+        path.write_text(path.read_text().replace(_boot(), boot))
+
+
+def _boot() -> str:
+    return trial_memory.BOOT_ID.read_text().strip()
+
+
+def test_model_that_ended_the_process_is_not_tried_again_until_it_changes(
+    running, tmp_path, caplog
+):
+    (tmp_path / "older.tflite").write_bytes(b"older")
+    os.utime(tmp_path / "older.tflite", (1e9, 1e9))
+    (tmp_path / "new.tflite").write_bytes(b"kills")
+    died_on_trial(tmp_path)
+    for _ in range(2):  # it stays so, however often the service is started
+        with watching(running, ModelFolder(tmp_path, settle_s=0.0), poll_s=0.01):
+            time.sleep(0.1)
+    assert caplog.messages == [
+        "model update: new.tflite refused: the process died while it was on trial;"
+        " to try it again, touch it"
+    ]
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    assert folder.next_candidate() is None
+    os.utime(tmp_path / "new.tflite")
+    assert folder.next_candidate() == tmp_path / "new.tflite"
+
+
+def test_power_cut_tells_nothing_about_a_model(tmp_path):
+    (tmp_path / "new.tflite").write_bytes(b"model")
+    died_on_trial(tmp_path, boot="another")
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    assert folder.next_candidate() == tmp_path / "new.tflite"
+
+
+def test_trial_that_the_process_outlived_leaves_nothing(running, tmp_path):
+    path = tmp_path / trial_memory.NAME
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    with watching(running, folder, poll_s=0.2):
+        (tmp_path / "bad.tflite").write_bytes(b"no model")
+        _until(path.exists)
+        _until(lambda: _refused(running, "bad"))
+        _until(lambda: not path.exists())
+
+
+def test_candidate_is_remembered_from_the_shadow_to_the_end_of_the_probation(
+    running, new, faces
+):
+    assert running.settled
+    running.offer(new, Path("new.tflite"))
+    for _ in range(2 * FRAMES):
+        assert not running.settled
+        answer_frames(running, faces, 1)
+    answer_frames(running, faces, 1)
+    assert running.settled
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"died": 3, "on_trial": [1]}'])
+def test_damaged_memory_is_none(tmp_path, text):
+    (tmp_path / trial_memory.NAME).write_bytes(text)
+    assert TrialMemory(tmp_path).died == {}
+
+
+def test_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
+    memory = TrialMemory(tmp_path / "file")
+    (tmp_path / "file").write_text("no folder")
+    for _ in range(3):
+        memory.begin("new.tflite", {})
+    assert len(caplog.messages) == 1
+
+
+class Raced(UpdatingClassifier):
+    """Another thread offers a model at the worst of times: while one is taken up."""
+
+    later: tuple[Classifier, Path] | None = None
+
+    @property
+    def _pending(self):
+        found = vars(self)["pending"]
+        if found is not None and self.later is not None:
+            later, self.later = self.later, None
+            thread = threading.Thread(target=self.offer, args=later)
+            thread.start()
+            thread.join(0.2)
+        return found
+
+    @_pending.setter
+    def _pending(self, value):
+        vars(self)["pending"] = value
+
+
+def test_model_that_is_offered_while_another_is_taken_up_is_not_lost(
+    tiny_model_path, new
+):
+    running = Raced(Classifier.load(tiny_model_path), tiny_model_path, SETTINGS)
+    running.offer(new, Path("first.tflite"))
+    running.later = (new, Path("later.tflite"))
+    running._begin()
+    assert running.update_state()["file"] == "first.tflite"
+    _until(lambda: running._pending == (new, Path("later.tflite")))
+
+
 # --- the folder ---------------------------------------------------------------------
 
 
@@ -466,6 +632,10 @@ def test_watching_goes_on_after_files_of_every_bad_kind(
             _until(lambda n=number: _refused(running, str(n)))
         assert any(one.name == "model-update" for one in threading.enumerate())
     assert not any(one.name == "model-update" for one in threading.enumerate())
+
+
+def _reason(running: UpdatingClassifier) -> str:
+    return str(running.update_state()["last"]["reason"])
 
 
 def _refused(running: UpdatingClassifier, start: str) -> bool:

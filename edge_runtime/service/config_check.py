@@ -1,0 +1,124 @@
+"""Whether a service could start with its configuration, asked before it is installed.
+
+With the functions that ``run`` uses. Left out is what nobody can know yet: cameras,
+brokers and screens, credentials that systemd hands over, and the service's own folder
+where it is closed to who asks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from edge_runtime import tuning
+from edge_runtime.classifier import released_model
+from edge_runtime.config_file import apply_config
+from edge_runtime.detection import open_detector
+from edge_runtime.faces import DETECT_WIDTH_PX
+from edge_runtime.model_update import check_watched, load_classifier
+from edge_runtime.outputs.arguments import STDOUT, check_outputs
+from edge_runtime.outputs.secret_file import read_secret
+from edge_runtime.run_command import add_run
+from edge_runtime.web.address import parse_address
+
+CREDENTIALS = Path("/run/credentials")
+MODELS = "models"  # the folder that the unit makes
+# Each service has its own there, and nothing of it lasts.
+_PRIVATE = (Path("/tmp"), Path("/var/tmp"))
+_INPUTS = (
+    *("model", "require_signature", "detector_model", "watch"),
+    *("token_file", "mqtt_password_file", "mqtt_ca"),
+)
+_OUTPUTS = ("csv", "events", "output", "record")
+
+
+def check_config(path: Path, state: Path | None) -> argparse.Namespace:
+    """Returns what ``run`` would be given by a configuration file.
+
+    Args:
+        path: The file.
+        state: The folder in which the service will run; None where that is not known:
+            relative paths are then not looked at.
+
+    Raises:
+        FerEdgeError: ``run`` would refuse it.
+    """
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_run(commands)
+    apply_config(commands.choices["run"], path)
+    args: argparse.Namespace = commands.choices["run"].parse_args([])
+    seen = argparse.Namespace(**vars(args))
+    unknown = _seen_by_the_service(seen, state)
+    if "token_file" in unknown and seen.serve:
+        parse_address(seen.serve)
+        seen.serve = None
+    check_outputs(seen)
+    if seen.mqtt_password_file:
+        read_secret(seen.mqtt_password_file, "--mqtt-password-file")
+    if "model" not in unknown:
+        tuning.apply(seen, seen.model or released_model())
+        load_classifier(seen)
+    if seen.watch:
+        check_watched(seen.watch)
+    width = seen.detect_width or DETECT_WIDTH_PX
+    open_detector(seen.faces, seen.detector_model, width_px=width)
+    return args
+
+
+def folders_outside(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
+    """Returns the folders that a service writes to, but for its own and ``/tmp``.
+
+    Args:
+        args: As ``check_config`` returned them.
+        state: The service's own folder, absolute.
+    """
+    folders: list[Path] = []
+    for name in (*_OUTPUTS, "watch"):
+        path = _path(args, name)
+        if path is None:
+            continue
+        folder = state / path
+        if name not in ("record", "watch"):
+            folder = folder.parent
+        own = any(folder.is_relative_to(one) for one in (state, *_PRIVATE))
+        if not own and folder not in folders:
+            folders.append(folder)
+    return tuple(folders)
+
+
+def _seen_by_the_service(args: argparse.Namespace, state: Path | None) -> set[str]:
+    """Makes paths absolute as in the service; returns and clears the unknown ones."""
+    unknown = set()
+    for name in (*_INPUTS, *_OUTPUTS):
+        path = _path(args, name)
+        if path is None:
+            continue
+        if state is not None:
+            path = state / path
+        if _known(path, state, writes=name in _OUTPUTS):
+            setattr(args, name, str(path) if name == "events" else path)
+        else:
+            setattr(args, name, None)
+            unknown.add(name)
+    return unknown
+
+
+def _known(path: Path, state: Path | None, *, writes: bool) -> bool:
+    """Returns whether what is there now tells what the service will find."""
+    if not path.is_absolute() or path.is_relative_to(CREDENTIALS):
+        return False
+    if state is None:
+        return True
+    if writes:  # who asks is another user, unless it is root
+        return os.geteuid() == 0 and not path.is_relative_to(state)
+    if not path.is_relative_to(state):
+        return True
+    if os.path.lexists(state):
+        return os.access(state, os.R_OK | os.X_OK)
+    return path != state / MODELS
+
+
+def _path(args: argparse.Namespace, name: str) -> Path | None:
+    value = getattr(args, name)
+    return None if value in (None, STDOUT) else Path(value)
