@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +33,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--pixel-format",
         choices=PIXEL_FORMATS,
         default=_DEFAULTS.pixel_format,
-        help="mjpg or yuyv of a USB camera; grey or bgr of picamera2 (auto)",
+        help="mjpg or yuyv of a USB camera; grey or bgr of picamera2 (auto: what the"
+        " model takes)",
     )
     add(
         "--every",
@@ -72,14 +72,14 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_source_for(
-    args: argparse.Namespace, *, waiting: Waiting = wait_on
+    args: argparse.Namespace, *, colour: bool = False, waiting: Waiting = wait_on
 ) -> Iterator[Source]:
     """Yields the source that the flags choose, open, and closes it afterwards.
 
     Args:
         args: Parsed with ``add_source_arguments``.
-        waiting: Called a few times a second while a live source gives no frame;
-            returns whether to go on waiting.
+        colour: Whether the model takes colour.
+        waiting: Called while a live source gives no frame; see ``Waiting``.
 
     Raises:
         SourceError: There is no such thing, or nothing can be read from it.
@@ -88,6 +88,7 @@ def open_source_for(
         size_wh=args.size,
         fps=args.fps,
         pixel_format=args.pixel_format,
+        colour=colour,
         stall_s=args.stall_after,
         frozen_s=args.frozen_after,
         reopen_limit=args.reopen_limit,
@@ -110,26 +111,14 @@ def size_wh(text: str) -> tuple[int, int]:
 
 def rate(text: str) -> float:
     """Returns frames per second, 0.1 to 1000, for argparse."""
-    return _number(text, 0.1, 1000)
+    return flags.number(text, 0.1, 1000)
 
 
 def seconds(text: str) -> float:
     """Returns seconds, 0.1 to 3600, for argparse."""
-    return _number(text, 0.1, 3600)
+    return flags.number(text, 0.1, 3600)
 
 
 def seconds_or_never(text: str) -> float:
     """Returns seconds, 0 to 3600, for argparse."""
-    return _number(text, 0, 3600)
-
-
-def _number(text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(
-            f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
-        )
-    return value
+    return flags.number(text, 0, 3600)

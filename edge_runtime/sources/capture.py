@@ -10,6 +10,7 @@ import cv2
 from edge_runtime.sources.frames import FALLBACK_FPS
 
 _AV_LOG_QUIET = "-8"
+_CV_LOG_SILENT = 0
 
 
 def fps_of(capture: cv2.VideoCapture) -> float:
@@ -26,4 +27,5 @@ def quiet_opencv() -> None:
     """
     if not os.environ.get("FER_EDGE_VERBOSE"):
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV 4.11, the last for NumPy 1, has it in another place.
+        getattr(cv2.utils, "logging", cv2).setLogLevel(_CV_LOG_SILENT)

@@ -10,33 +10,36 @@ from contextlib import closing
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocess import Image
 from edge_runtime.sources.clock import RealClock
-from edge_runtime.sources.frames import Frame, Kind
+from edge_runtime.sources.frames import Frame
 from edge_runtime.sources.newest import Newest
 from edge_runtime.sources.settings import CameraSettings
-from edge_runtime.sources.supervisor import OPEN_S, OpenReader, Supervisor
+from edge_runtime.sources.supervisor import OPEN_S, OpenReader, Supervised
 
-# Called a few times a second while no frame comes; returns whether to go on waiting.
-Waiting = Callable[[], bool]
+# Called a few times a second while no frame comes, with whether that is hopeless (see
+# ``LiveSource.stuck``); returns whether to go on waiting.
+Waiting = Callable[[bool], bool]
 
+# Without a frame for so long, while a thread that was left behind is still in a call.
+STUCK_S = 60.0
 _SLICE_S = 0.2
-_CLOSE_S = 0.5
+_CLOSE_S = 0.3  # all that ends has a second together
 
 
-def wait_on() -> bool:
+def wait_on(stuck: bool) -> bool:
     """Goes on waiting for a frame as long as it takes."""
     return True
 
 
-class LiveSource:
+class LiveSource(Supervised):
     """A camera or stream: the newest frame is yielded, those before it are dropped.
 
     A thread reads the device, so that frames never queue up in a driver. A call that
     hangs in the device cannot be ended from outside: its thread is left behind (a
     daemon, which gives the device back when the call returns and does not keep the
-    process alive) and another one opens the device again.
+    process alive) and another one opens the device again. A device that only one may
+    open then stays lost until that call returns, or the process ends: see ``stuck``.
     """
 
-    kind: Kind = "camera"
     live = True
     frame_count: int | None = None
 
@@ -56,31 +59,23 @@ class LiveSource:
             name: What messages and frames call it; without a password.
             settings: How long faults are borne.
             every: Take each n-th frame only.
-            waiting: Called while no frame comes; False ends the iteration.
+            waiting: Called while no frame comes, with ``stuck``; False ends the
+                iteration.
 
         Raises:
             SourceError: It cannot be opened, or gives no frame.
         """
-        self.name, self._every, self._waiting = name, every, waiting
-        self._supervisor = Supervisor(open_reader, name, settings or CameraSettings())
+        super().__init__(open_reader, name, settings=settings, every=every)
+        self._waiting = waiting
         self._newest = Newest()
         self._count, self._first_s = 0, 0.0
+        self._left: list[threading.Thread] = []  # behind, in a call that hangs
         self._start(after_s=0.0)
         try:
-            self._await_first()
+            self._await_first(max(OPEN_S, (settings or CameraSettings()).stall_s))
         except BaseException:
             self.close()
             raise
-
-    @property
-    def fps(self) -> float:
-        """Frames taken per second, as far as the camera says."""
-        return self._supervisor.fps / self._every
-
-    @property
-    def skipped(self) -> int:
-        """Pictures that were missed or not usable."""
-        return self._supervisor.skipped
 
     @property
     def dropped(self) -> int:
@@ -88,9 +83,14 @@ class LiveSource:
         return self._newest.dropped
 
     @property
-    def reopened(self) -> int:
-        """How often it came back after a freeze or a loss."""
-        return self._supervisor.recovery.reopened
+    def stuck(self) -> bool:
+        """Whether a call hangs in the device and no frame came for ``STUCK_S``.
+
+        Nothing in this process can help then but that the call returns.
+        """
+        self._left = [one for one in self._left if one.is_alive()]
+        without_s = time.monotonic() - self._newest.put_at_s
+        return bool(self._left) and without_s > STUCK_S
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest frame each time; raises SourceError when it is given up."""
@@ -98,7 +98,7 @@ class LiveSource:
             frame = self._newest.take(_SLICE_S)
             if frame is not None:
                 yield frame
-            elif self._newest.finished or not self._waiting():
+            elif self._newest.finished or not self._waiting(self.stuck):
                 return
             else:
                 self._leave_a_hanging_call()
@@ -118,15 +118,15 @@ class LiveSource:
         )
         self._thread.start()
 
-    def _await_first(self) -> None:
-        until = time.monotonic() + OPEN_S
+    def _await_first(self, limit_s: float) -> None:
+        until = time.monotonic() + limit_s
         while not self._newest.wait(_SLICE_S):
-            if not self._waiting():
+            if not self._waiting(False):
                 return
             if time.monotonic() > until:
                 raise SourceError(
                     f"expected a picture from {self.name!r}, got none within"
-                    f" {OPEN_S:.0f} s: check that the camera or stream runs"
+                    f" {limit_s:.0f} s: check that the camera or stream runs"
                 )
 
     def _leave_a_hanging_call(self) -> None:
@@ -134,6 +134,7 @@ class LiveSource:
         if now <= self._clock.deadline_s:
             return
         self._clock.stop()
+        self._left.append(self._thread)
         stall_s = now - self._newest.put_at_s
         self._start(
             self._supervisor.recovery.lost(f"no picture for {stall_s:.1f} s", now)

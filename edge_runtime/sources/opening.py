@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.errors import SourceError
@@ -46,8 +48,7 @@ def open_source(
             JPEG pictures on stdin, or ``"fake:..."`` (see ``fake_script``).
         every: Take each n-th frame only.
         settings: Of a camera or stream.
-        waiting: Called a few times a second while a live source gives no frame;
-            returns whether to go on waiting.
+        waiting: Called while a live source gives no frame; see ``Waiting``.
 
     Raises:
         SourceError: There is no such thing, or nothing can be read from it.
@@ -66,7 +67,7 @@ def _open(text: str, every: int, settings: CameraSettings, waiting: Waiting) -> 
         return _open_stdin(every, settings, waiting)
     opener = _live(text, settings)
     if opener is not None:
-        name = _shown(text)
+        name = shown(text)
         return LiveSource(opener, name, settings=settings, every=every, waiting=waiting)
     return _open_files(text, every)
 
@@ -89,12 +90,13 @@ def _live(text: str, settings: CameraSettings) -> OpenReader | None:
     return None
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Returns what to call a source: itself, an address without its secrets."""
     if "://" not in text:
         return text
-    from edge_runtime.sources.streams import without_password
+    from edge_runtime.sources.streams import without_secrets
 
-    return without_password(text)
+    return without_secrets(text)
 
 
 def _open_fake(
@@ -121,8 +123,11 @@ def _open_stdin(every: int, settings: CameraSettings, waiting: Waiting) -> Sourc
     reader = PipeReader(sys.stdin.fileno(), settings.fps)
     if is_file(sys.stdin.fileno()):
         return SteppedSource(lambda clock: PacedReader(reader, clock), "-", every=every)
+    # A pipe cannot be opened again: a slow sender is waited for. Another thread would
+    # read the second half of a picture whose first half this one has.
+    patient = replace(settings, stall_s=math.inf, frozen_s=0.0)
     return LiveSource(
-        lambda clock: reader, "-", settings=settings, every=every, waiting=waiting
+        lambda clock: reader, "-", settings=patient, every=every, waiting=waiting
     )
 
 
@@ -140,7 +145,9 @@ def _open_files(text: str, every: int) -> Source:
 def _existing(text: str) -> Path | None:
     """Returns the path of what is there; None for a pattern."""
     if "://" in text:
-        raise SourceError(f"{_EXPECTED}, got the address {text!r}: record it to a file")
+        raise SourceError(
+            f"{_EXPECTED}, got the address {shown(text)!r}: record it to a file"
+        )
     try:
         if text and Path(text).exists():
             return Path(text)

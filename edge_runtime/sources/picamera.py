@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ from edge_runtime.errors import MissingDependencyError, SourceError
 from edge_runtime.preprocess import Image
 from edge_runtime.sources.settings import CameraSettings
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_SIZE_WH = (640, 480)
 DEFAULT_FPS = 30.0
+FIRST_S = 10.0  # until the first picture; sooner than the watch over all sources
 _BUFFERS = 4
 
 
@@ -23,38 +28,61 @@ class PiCameraReader:
         """Sets a ``Picamera2`` up and starts it."""
         self.fps = settings.fps or DEFAULT_FPS
         self._camera = camera
-        self._size_wh = settings.size_wh or DEFAULT_SIZE_WH
-        self._grey = settings.pixel_format != "bgr"
+        # Sooner than the watch over all sources, which would leave a thread behind
+        # that holds the camera: it can be opened once only.
+        self._stall_s = 0.8 * settings.stall_s
+        self._wait_s = max(FIRST_S, self._stall_s)
+        wanted = settings.size_wh or DEFAULT_SIZE_WH
         # picamera2 names formats after the order in a register: RGB888 is BGR in
         # memory. YUV420 begins with the brightness of each pixel, row by row.
-        name = "YUV420" if self._grey else "RGB888"
+        name = "RGB888" if _colour(settings) else "YUV420"
         camera.configure(
             camera.create_video_configuration(
-                main={"format": name, "size": self._size_wh},
+                main={"format": name, "size": wanted},
                 controls={"FrameRate": self.fps},
                 buffer_count=_BUFFERS,
             )
         )
+        self._size_wh = tuple(camera.camera_configuration()["main"]["size"])
+        if self._size_wh != wanted:
+            logger.warning("picamera2: asked for %s, gives %s", wanted, self._size_wh)
         camera.start()
 
     def read(self) -> Image:
         """Returns the next picture: uint8 (H, W) grey, or (H, W, 3) BGR.
 
         Raises:
-            SourceError: The camera gives an error.
+            SourceError: The camera gives an error, or no picture in time.
         """
         try:
-            buffer = self._camera.capture_array("main")
+            buffer = self._capture()
         except RuntimeError as error:
             raise SourceError(f"the camera stopped: {error}") from error
         width, height = self._size_wh
-        # Rows may be padded, and after the brightness comes the colour.
+        # Rows are as long as the camera's stride, and after the brightness comes the
+        # colour.
         return np.ascontiguousarray(buffer[:height, :width])
 
     def close(self) -> None:
-        """Gives the camera back."""
-        self._camera.stop()
+        """Gives the camera back.
+
+        Not by ``stop``, which would wait in line behind a capture that never ends;
+        ``close`` ends picamera2's thread first and then stops.
+        """
+        # Since 0.3.19: what still waits for a picture is told that none will come.
+        getattr(self._camera, "cancel_all_and_flush", _nothing)()
         self._camera.close()
+
+    def _capture(self) -> Any:
+        # Not wait(job, timeout=...), which older versions do not have.
+        there = threading.Event()
+        job = self._camera.capture_array(
+            "main", wait=False, signal_function=lambda _: there.set()
+        )
+        if not there.wait(self._wait_s):
+            raise SourceError(f"no picture for {self._wait_s:.1f} s")
+        self._wait_s = self._stall_s
+        return self._camera.wait(job)
 
 
 def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
@@ -62,7 +90,8 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
 
     Args:
         text: ``"picamera2"``, or ``"picamera2:1"`` for the second one.
-        settings: Size (640x480), rate (30) and ``grey`` or ``bgr``.
+        settings: Size (640x480), rate (30), ``grey`` or ``bgr``; ``stall_s`` limits
+            each read.
 
     Raises:
         MissingDependencyError: picamera2 is not there.
@@ -84,9 +113,24 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
             "  python3 -m venv --system-site-packages .venv"
         ) from error
     try:
-        return PiCameraReader(Picamera2(int(number)), settings)
+        camera = Picamera2(int(number))
+        try:
+            return PiCameraReader(camera, settings)
+        except BaseException:
+            camera.close()  # or nobody could open it again
+            raise
     except (RuntimeError, IndexError) as error:
         raise SourceError(
             f"expected a camera as {text!r}, got {error}: see"
             "  rpicam-hello --list-cameras  and check the ribbon cable"
         ) from error
+
+
+def _colour(settings: CameraSettings) -> bool:
+    if settings.pixel_format == "auto":
+        return settings.colour
+    return settings.pixel_format == "bgr"
+
+
+def _nothing() -> None:
+    pass

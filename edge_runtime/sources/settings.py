@@ -17,7 +17,8 @@ class CameraSettings:
         size_wh: Width and height in pixels; None for the camera's own.
         fps: Pictures per second; None for the camera's own.
         pixel_format: ``"mjpg"`` or ``"yuyv"`` of a USB camera, ``"grey"`` or ``"bgr"``
-            of picamera2, ``"auto"`` for the camera's own (grey for picamera2).
+            of picamera2, ``"auto"`` for the camera's own.
+        colour: Whether ``"auto"`` is ``"bgr"`` for picamera2, else ``"grey"``.
         stall_s: Without a new picture for so long it is opened again.
         frozen_s: With the same picture for so long it is opened again; 0 for never.
         reopen_limit: Failures within ten minutes after which it is given up; 0 for
@@ -27,6 +28,7 @@ class CameraSettings:
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
     pixel_format: PixelFormat = "auto"
+    colour: bool = False
     stall_s: float = 3.0
     frozen_s: float = 5.0
     reopen_limit: int = 40

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocess import Image
 from edge_runtime.sources.clock import VirtualClock
-from edge_runtime.sources.frames import Frame, Kind
+from edge_runtime.sources.frames import Frame
 from edge_runtime.sources.settings import CameraSettings
-from edge_runtime.sources.supervisor import OpenReader, Supervisor
+from edge_runtime.sources.supervisor import OpenReader, Supervised
 
 
-class SteppedSource:
+class SteppedSource(Supervised):
     """A camera on virtual time: watched over like a live one, the same every time."""
 
-    kind: Kind = "camera"
     live = False
     dropped = 0
 
@@ -40,28 +39,13 @@ class SteppedSource:
         Raises:
             SourceError: It cannot be opened, or gives no picture.
         """
-        self.name, self.frame_count, self._every = name, frame_count, every
-        self._supervisor = Supervisor(open_reader, name, settings or CameraSettings())
+        super().__init__(open_reader, name, settings=settings, every=every)
+        self.frame_count = frame_count
         self._pictures = self._supervisor.pictures(VirtualClock())
         first = next(self._pictures, None)
         if first is None:
             raise SourceError(f"expected pictures from {name!r}, got none")
         self._first: tuple[Image, float] = first
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of virtual time."""
-        return self._supervisor.fps / self._every
-
-    @property
-    def skipped(self) -> int:
-        """Pictures that were missed or not usable."""
-        return self._supervisor.skipped
-
-    @property
-    def reopened(self) -> int:
-        """How often it came back after a freeze or a loss."""
-        return self._supervisor.recovery.reopened
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields all of its frames."""

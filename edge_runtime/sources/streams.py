@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import cv2
 
@@ -20,6 +21,7 @@ SCHEMES = ("rtsp", "rtsps", "http", "https")
 OPEN_TIMEOUT_S = 5.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _PROBE_S = 2.0
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
 
 
 class StreamReader:
@@ -50,13 +52,20 @@ class StreamReader:
         self._capture.release()
 
 
-def without_password(url: str) -> str:
-    """Returns an address fit for logs: ``rtsp://user:***@host/path``."""
-    before, at, host = _authority(url).rpartition("@")
-    if not at or ":" not in before:
-        return url
-    user = before.partition(":")[0]
-    return url.replace(f"{before}@{host}", f"{user}:***@{host}", 1)
+def without_secrets(url: str) -> str:
+    """Returns an address fit for logs: ``rtsp://host:554/...``.
+
+    Cameras take passwords before the host, in the query and in the path: nothing but
+    scheme, host and port is told. Where a password may stand in the host's place (it
+    has a ``/`` in it), the host is left out, too.
+    """
+    scheme, _, rest = url.partition("://")
+    authority, *after = re.split(r"[/?#]", rest, maxsplit=1)
+    host = authority.rpartition("@")[2]
+    tail = after[0] if after else ""
+    if "@" in tail or not _HOST.fullmatch(host):
+        return f"{scheme}://..."
+    return f"{scheme}://{host}" + ("/..." if tail else "")
 
 
 def open_stream(url: str, settings: CameraSettings) -> StreamReader:
@@ -83,7 +92,7 @@ def open_stream(url: str, settings: CameraSettings) -> StreamReader:
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if capture.isOpened():
         return StreamReader(capture)
-    raise SourceError(f"expected a stream at {without_password(url)}, got {_why(url)}")
+    raise SourceError(f"expected a stream at {without_secrets(url)}, got {_why(url)}")
 
 
 def _why(url: str) -> str:
@@ -93,21 +102,16 @@ def _why(url: str) -> str:
         port = parts.port or _PORTS[parts.scheme]
         socket.create_connection((parts.hostname or "", port), _PROBE_S).close()
     except ValueError:
-        return "a port that is no number: write  rtsp://host:554/path"
+        return (
+            "a port that is no number: write  rtsp://host:554/path  and in a password"
+            " %2F for / and %40 for @"
+        )
     except socket.gaierror:
-        return f"no host named {parts.hostname!r}: check the spelling and the network"
+        return "no host of that name: check the spelling and the network"
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return f"no answer ({reason}): check that the camera is on, and the port"
     return (
         "an answer that is no video: check path, user and password, as with"
-        f"  ffplay {_example(parts)}"
+        f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.hostname}/PATH"
     )
-
-
-def _example(parts: SplitResult) -> str:
-    return f"{parts.scheme}://USER:PASSWORD@{parts.hostname}{parts.path}"
-
-
-def _authority(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]

@@ -8,7 +8,13 @@ from collections.abc import Callable, Generator, Iterator
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocess import Image
 from edge_runtime.sources.clock import Clock
-from edge_runtime.sources.frames import FALLBACK_FPS, EndOfSource, Reader, usable
+from edge_runtime.sources.frames import (
+    FALLBACK_FPS,
+    EndOfSource,
+    Kind,
+    Reader,
+    usable,
+)
 from edge_runtime.sources.recovery import Recovery
 from edge_runtime.sources.settings import CameraSettings
 from edge_runtime.sources.watch import PictureWatch
@@ -20,6 +26,39 @@ MOST_MISSED_FRAMES = 30
 _MISS_PAUSE_S = 0.01
 # Opening, and the first picture: a stream may have to wait for a key frame.
 OPEN_S = 15.0
+
+
+class Supervised:
+    """What a supervised camera is and tells; frames are the business of each kind."""
+
+    kind: Kind = "camera"
+
+    def __init__(
+        self,
+        open_reader: OpenReader,
+        name: str,
+        *,
+        settings: CameraSettings | None,
+        every: int,
+    ) -> None:
+        """Opens nothing yet."""
+        self.name, self._every = name, every
+        self._supervisor = Supervisor(open_reader, name, settings or CameraSettings())
+
+    @property
+    def fps(self) -> float:
+        """Frames taken per second of its time, as far as the camera says."""
+        return self._supervisor.fps / self._every
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that were missed or not usable."""
+        return self._supervisor.skipped
+
+    @property
+    def reopened(self) -> int:
+        """How often it came back after a freeze or a loss."""
+        return self._supervisor.recovery.reopened
 
 
 class Supervisor:
@@ -76,7 +115,9 @@ class Supervisor:
                 yield image, now
                 self._watch.look(image, now)
         finally:
+            clock.deadline_s = clock.now() + OPEN_S  # closing may hang, too
             reader.close()
+            clock.deadline_s = math.inf
 
     def _usable_pictures(self, reader: Reader, clock: Clock) -> Iterator[Image]:
         missed, until_s = 0, clock.now() + max(OPEN_S, self._settings.stall_s)

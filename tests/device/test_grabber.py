@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, LiveSource
+from edge_runtime.run_command import _go_on
+from edge_runtime.service.notify import Notifier
+from edge_runtime.sources import CameraSettings, Frame, LiveSource, live
 from edge_runtime.sources.clock import Clock, VirtualClock
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.recovery import MOST_WAIT_S, STEADY_S, Recovery
 from edge_runtime.sources.watch import PictureWatch
+from edge_runtime.stopping import Stop
 
 QUICK = CameraSettings(stall_s=0.3, frozen_s=0.5)
 
@@ -166,6 +172,58 @@ def test_read_that_hangs_is_left_behind_and_the_camera_opened_again() -> None:
     assert cameras[0].closed.wait(2)  # by its own thread, when the call returned
 
 
+def test_watchdog_hears_nothing_while_a_call_that_hangs_keeps_the_camera(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(live, "STUCK_S", 1.0)
+    release, held = threading.Event(), threading.Lock()
+
+    class Exclusive(Camera):
+        def close(self) -> None:
+            held.release()
+
+    def hang_at_5(number: int) -> np.ndarray:
+        if number == 5:
+            release.wait(60)
+        return at_100_per_second(number)
+
+    def open_camera(_: Clock) -> Camera:
+        if not held.acquire(blocking=False):
+            raise SourceError("Device or resource busy")
+        return Exclusive(at_100_per_second if release.is_set() else hang_at_5)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(1.0)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        notifier, stop = Notifier(told), Stop()
+        settings = CameraSettings(stall_s=0.3, reopen_limit=0)
+        waiting = partial(_go_on, notifier, stop)
+        source = LiveSource(open_camera, "cam", settings=settings, waiting=waiting)
+        frames: list[Frame] = []
+        loop = threading.Thread(target=lambda: frames.extend(source))
+        loop.start()
+        beats = 0
+        with pytest.raises(TimeoutError):  # a second of silence: systemd would kill
+            while True:
+                systemd.recv(100)
+                beats += 1
+        assert beats >= 3  # it was borne for a while
+        assert source.stuck
+        release.set()  # the driver returns after all
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        before = len(frames)
+        until = time.monotonic() + 5
+        while len(frames) < before + 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(frames) >= before + 3
+        stop.signal = 15
+        source._newest.finish(None)
+        loop.join(5)
+        source.close()
+        notifier.close()
+
+
 def test_close_does_not_wait_for_a_read_that_hangs() -> None:
     release = threading.Event()
 
@@ -190,7 +248,7 @@ def test_who_waits_for_a_camera_is_asked_whether_to_go_on() -> None:
             time.sleep(0.9)
         return picture(number)
 
-    def go_on() -> bool:
+    def go_on(_: bool) -> bool:
         asked.append(time.monotonic())
         return len(asked) < 3
 

@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.console import _next
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source, usable
 from edge_runtime.sources.arguments import add_source_arguments, open_source_for
+from edge_runtime.sources.capture import quiet_opencv
+from edge_runtime.sources.opening import shown
 
 
 def write_video(path: Path, frames: int, *, fps: float = 10.0) -> Path:
@@ -126,6 +129,65 @@ def test_cut_video_and_video_without_a_frame_are_errors(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_an_error(text: str) -> None:
     with pytest.raises(SourceError, match="expected"), open_source(text):
         pass
+
+
+def test_opencv_is_silenced_whichever_version_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FER_EDGE_VERBOSE", raising=False)
+    quiet_opencv()
+    place = getattr(cv2.utils, "logging", cv2)
+    assert place.getLogLevel() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rtsp://admin:geheim@cam:554/1", "rtsp://cam:554/..."),
+        ("rtsp://admin:ge@heim@cam/1", "rtsp://cam/..."),
+        ("rtsp://admin:ge/heim@cam/1", "rtsp://..."),
+        ("rtsp://admin:12/geheim@cam/1", "rtsp://..."),
+        ("rtsp://admin:ge#heim@cam/1", "rtsp://..."),
+        ("rtsp://geheim/heim@cam:554/1", "rtsp://..."),
+        ("http://cam/video.cgi?user=admin&pwd=geheim", "http://cam/..."),
+        ("http://cam/video.cgi?pwd=a@geheim", "http://..."),
+        ("http://cam?pwd=geheim", "http://cam/..."),
+        (
+            "rtsp://cam:554/user=admin_password=geheim_channel=1_stream=0.sdp",
+            "rtsp://cam:554/...",
+        ),
+        ("http://[fe80::1]:8080/video", "http://[fe80::1]:8080/..."),
+        ("http://192.168.1.21:8080", "http://192.168.1.21:8080"),
+        ("rtmp://me:geheim@host/live", "rtmp://host/..."),
+        ("0", "0"),
+        ("shots/*.jpg", "shots/*.jpg"),
+    ],
+)
+def test_name_of_a_source_has_no_secret(address: str, told: str) -> None:
+    assert shown(address) == told
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://geheim:ge/heim@127.0.0.1/1",
+        "http://geheim.invalid/?pwd=geheim",
+        "rtmp://me:geheim@host/live",
+        "http://127.0.0.1:1/pwd=geheim",
+    ],
+)
+def test_error_about_an_address_has_no_secret(address: str) -> None:
+    with pytest.raises(SourceError) as caught, open_source(address):
+        pass
+    assert "geheim" not in str(caught.value).replace("geheim.invalid", "")
+
+
+def test_next_step_of_a_stream_names_no_address() -> None:
+    args = argparse.Namespace(
+        model=None, faces="auto", source="rtsp://me:geheim@cam/1", output=None
+    )
+    assert "--source SOURCE" in _next(args)
+    assert "geheim" not in _next(args)
 
 
 def test_pattern_names_pictures_in_order_and_nothing_else(tmp_path: Path) -> None:

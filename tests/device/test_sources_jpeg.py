@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import LiveSource
+from edge_runtime.sources import CameraSettings, LiveSource, open_source
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.jpeg_stream import MOST_PICTURE_BYTES, JpegSplitter
 from edge_runtime.sources.pipe import PipeReader, is_file
@@ -109,6 +110,28 @@ def test_live_pipe_ends_the_run_quietly_when_the_sender_ends() -> None:
     assert frames[-1].index == 3
     assert len(frames) + source.dropped == 4
     os.close(reading)
+
+
+def test_slow_sender_loses_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+
+    def send() -> None:
+        for picture in PICTURES:  # each in two halves, with a long pause between them
+            os.write(writing, picture[:200])
+            time.sleep(1.0)
+            os.write(writing, picture[200:])
+        os.close(writing)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        impatient = CameraSettings(stall_s=0.2, frozen_s=0.2)
+        with open_source("-", settings=impatient) as source:
+            frames = list(source)
+    sender.join()
+    assert [frame.index for frame in frames] == list(range(len(PICTURES)))
+    assert (source.skipped, source.reopened) == (0, 0)
 
 
 def test_file_on_a_disk_is_told_from_a_pipe(tmp_path: Path) -> None:
