@@ -37,6 +37,7 @@ MOST_OVER_BARE = 1.15
 MOST_AGE_PERIODS = 2.0
 MOST_START = 1.5
 MOST_MEMORY_MB = 90.0
+MOST_SERVICE_MEMORY_MB = 150.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,12 @@ def measure_pipeline(setup: Setup) -> Document:
             model_record(setup.float_path, "tutorial", tutorial_model, 1),
             model_record(setup.int8_path, "ours", model, 1),
         ],
-        "settings": {"detect_every": DETECT_EVERY, "threads": 1, "opencv_threads": 1},
+        "settings": {
+            "detect_every": DETECT_EVERY,
+            "threads": 1,
+            "opencv_threads": 1,
+            "clip_read_ahead": True,  # by ours, in a second thread
+        },
         "loops": loops,
         "age": ages,
         "predict": predict,
@@ -183,6 +189,7 @@ def _loops(
             | {
                 "speed_up": speed_up(timed, first),
                 "around_share": timed.around_share,
+                "around_share_complete": timed.around_share_complete,
                 "boxes": agreement(timed.results, boxes),
             }
         )
@@ -191,13 +198,13 @@ def _loops(
 
 def _record(timed: Timed) -> Document:
     frames = len(timed.results) or None
-    per_frame = {"detect_ms": timed.detect_s, "network_ms": timed.network_s}
+    spent = {"detect_ms": sum(timed.detect_s), "network_ms": sum(timed.network_s)}
     return {
         "name": timed.name,
         "blocks": len(timed.blocks_s),
         "frame_ms": 1000 * timed.frame_s,
         "frames_per_second": 1 / timed.frame_s,
-        **{key: 1000 * s / frames if frames else None for key, s in per_frame.items()},
+        **{key: 1000 * s / frames if frames else None for key, s in spent.items()},
     }
 
 
@@ -258,9 +265,12 @@ def _requirements(
             "first label over a bare script", start["ratio"], MOST_START, False, "x"
         ),
     ]
-    peak = start["ours_peak_mb"]
-    if peak is not None:
-        found.append(
-            Requirement("memory at its first label", peak, MOST_MEMORY_MB, False, "MiB")
-        )
-    return found
+    memory = (
+        ("memory at its first label", start["ours_peak_mb"], MOST_MEMORY_MB),
+        ("with page and MQTT", start["service_peak_mb"], MOST_SERVICE_MEMORY_MB),
+    )
+    return found + [
+        Requirement(name, peak, most, False, "MiB")
+        for name, peak, most in memory
+        if peak is not None
+    ]

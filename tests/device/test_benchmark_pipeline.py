@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -82,6 +83,20 @@ def test_loops_take_turns_and_are_compared_block_by_block() -> None:
     assert (len(one.blocks_s), len(other.blocks_s), len(rounds)) == (2, 2, 3)
     one.blocks_s, other.blocks_s = [6.0, 8.0, 60.0], [1.0, 1.0, 10.0]
     assert speed_up(other, one)["median"] == pytest.approx(6.0)
+
+
+def test_share_around_is_of_all_frames_or_of_those_with_detector_and_network() -> None:
+    def answer(detect_ms: float, *boxes: Box) -> FrameResult:
+        return replace(result(*boxes), detect_ms=detect_ms, detected=detect_ms > 0)
+
+    # Of 10 ms each: detector 6 and network 3; network 2 of a face that is followed;
+    # a detector that found nobody.
+    timed = Timed("one", frames_s=[0.01] * 3, network_s=[0.003, 0.002, 0.0])
+    timed.results = [answer(6.0, BOX), answer(0.0, BOX), answer(7.0)]
+    assert timed.around_share == pytest.approx(1 - (9 + 2 + 7) / 30)
+    assert timed.around_share_complete == pytest.approx(0.1)
+    timed.results[0] = answer(0.0, BOX)
+    assert timed.around_share_complete is None
 
 
 def test_second_person_comes_and_goes() -> None:
