@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEVICE := .venv-device
 DEVICE_TESTS := pytest pytest-timeout hypothesis
 
-.PHONY: setup demo test test-host test-device test-system test-arm64 check format clean
+.PHONY: setup demo test test-host test-device test-system test-arm64 soak check format clean
 
 setup: .venv/ready
 
@@ -26,6 +26,14 @@ test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(if $(PYTHON
 	$(DEVICE)/litert/bin/python -m pytest -q tests/device
 	$(DEVICE)/tflite-runtime/bin/python -m pytest -q tests/device
 	$(if $(PYTHON_313),$(DEVICE)/python-3.13/bin/python -m pytest -q tests/device,@echo "SKIPPED: no Python 3.13 here, its device tests were not run")
+
+# Every fault of a camera over and over: does memory grow? MINUTES and SOAK are settable.
+MINUTES ?= 20
+SOAK ?= artifacts/soak.json
+soak: .venv/ready
+	mkdir -p $(dir $(SOAK))
+	FER_EDGE_SOAK_MINUTES=$(MINUTES) FER_EDGE_SOAK_JSON=$(SOAK) \
+	$(BIN)/python -m pytest -s -q tests/system/test_soak.py
 
 # The device's wheels on emulated Raspberry Pi cores. It says why where it must skip;
 # with FER_EDGE_ARM64=required that is a failure.
