@@ -257,10 +257,17 @@ def _requirements(
                 "share",
             ),
         ]
-    over, age = predict["ratio"]["median"], ages[0]["age_periods"]
+    over = predict["ratio"]["median"]
+    found.append(
+        Requirement("predict over the bare call", over, MOST_OVER_BARE, False, "x")
+    )
+    for age in ages:
+        every = age["detect_every"]
+        name = f"age p95 over the period, detector each {every}"
+        found.append(
+            Requirement(name, age["age_periods"], MOST_AGE_PERIODS, False, "x")
+        )
     found += [
-        Requirement("predict over the bare call", over, MOST_OVER_BARE, False, "x"),
-        Requirement("age p95 over the period", age, MOST_AGE_PERIODS, False, "x"),
         Requirement(
             "first label over a bare script", start["ratio"], MOST_START, False, "x"
         ),
