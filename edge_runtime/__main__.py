@@ -6,11 +6,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from edge_runtime import __version__
 from edge_runtime.arguments import EXAMPLES
 from edge_runtime.errors import exit_code_of
 from edge_runtime.service.log import set_up_logging
+from edge_runtime.stopping import end_process
 
 # Each command with the function that adds it: importing all of them would be most of
 # the time from the start of ``run`` to its first label.
@@ -75,5 +77,10 @@ def _call(
     return code
 
 
+def program() -> NoReturn:
+    """Runs a command and ends the process: what ``edge-runtime`` calls."""
+    end_process(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

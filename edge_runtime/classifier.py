@@ -16,7 +16,6 @@ from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.preprocess import Colour, Image, to_model_input
 from edge_runtime.quantization import softmax
 from edge_runtime.spec import GoldenVectors, ModelSpec, check_labels
-from edge_runtime.tflite_graph import read_tflite
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +97,7 @@ class Classifier:
             SignatureError: It is not signed by the owner of ``public_key``.
             GoldenVectorError: It does not answer as it did when it was exported.
             MissingDependencyError: No library that runs it is installed.
+            ValueError: ``num_threads`` is not 1 to 256.
         """
         file = read_model_file(
             Path(path) if path is not None else released_model(),
@@ -186,7 +186,8 @@ class Classifier:
                 "expected an image (uint8 array, as cv2.imread returns it),"
                 f" got {type(image).__name__}"
             )
-        probabilities = self.probabilities(self.prepare(image)[np.newaxis])[0]
+        logits = self.backend.logits(self.prepare(image)[np.newaxis])
+        probabilities = softmax(logits[0], self.spec.temperature)
         best = int(probabilities.argmax())
         return Prediction(
             self.spec.labels[best], float(probabilities[best]), probabilities
@@ -212,6 +213,8 @@ def _own_spec(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None
     """Returns what a file's metadata say; None where it has none, but labels came."""
     if file.document is None:
         if file.kind == "tflite":
+            from edge_runtime.tflite_graph import read_tflite  # seldom needed
+
             read_tflite(file.model)  # libraries crash on a file that was cut off
         if labels is None:
             raise MetadataError(

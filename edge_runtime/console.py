@@ -6,12 +6,18 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.summary import Summary
+from edge_runtime.outputs.text_files import Stdout
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Source
+from edge_runtime.stopping import Stop
 
 PROGRESS_EVERY_S = 0.1
+CLOSE_S = 0.5
 
 
 class Console:
@@ -19,56 +25,116 @@ class Console:
 
     A line for each picture; of a camera one for each event, or the log of a service
     would grow by thirty lines a second; of a video only the summary. On a terminal the
-    newest answer is shown meanwhile.
+    newest answer is shown meanwhile. A camera never waits for a terminal that stands
+    still (Ctrl-S).
     """
 
-    def __init__(self, args: argparse.Namespace, source: Source) -> None:
+    def __init__(self, args: argparse.Namespace, source: Source, stop: Stop) -> None:
         """Starts its clock."""
-        self._args, self._source = args, source
-        self._silent = args.json or args.events == "-"
+        self._args, self._source, self._stop = args, source, stop
         self._summary = Summary()
         self._started = self._shown = time.perf_counter()
-        self._width = 0  # of the progress line that is on the terminal
         self._terminal = sys.stdout.isatty()
+        self._queue: Queued[_Said] | None = None
+        if not (args.json or args.events == "-"):
+            room, lossless = Room(frames=1), not source.live
+            self._queue = Queued(
+                "stdout", _Screen().write, room=room, lossless=lossless, stop=stop
+            )
 
     def take(self, result: FrameResult) -> None:
         """Counts one answer and says it, where somebody wants to read it."""
         self._summary.add(result)
-        if self._silent:
+        if self._queue is None:
             return
+        said = self._said(result)
+        if said.lines or said.progress:
+            self._queue.put(said, keep=bool(said.lines))
+
+    def finish(self, *, broken: bool = False) -> None:
+        """Prints the summary, hints, and what to do next.
+
+        Args:
+            broken: An error follows: it says what to do, and there is no next step.
+        """
+        if self._queue is not None:
+            last = []
+            if self._summary.frames or not broken:
+                seconds = max(time.perf_counter() - self._started, 1e-9)
+                table = self._summary.table(seconds, self._source.skipped)
+                last = ["", *table.splitlines()]
+            if not broken:
+                last += _next(self._args).splitlines()
+            self._queue.put(_Said(tuple(last)), keep=True)
+            self._close(self._queue)
+        if not broken:
+            for hint in self._hints():
+                print(hint, file=sys.stderr)
+
+    def _close(self, queue: Queued[_Said]) -> None:
+        """Waits until all is said, or as long as a camera or the end allows."""
+        queue.stop()
+        while not queue.wait(CLOSE_S):
+            if self._source.live or self._stop.signal is not None:
+                return
+        queue.check()
+
+    def _hints(self) -> Iterator[str]:
+        """Yields what somebody may not have expected, one line each."""
+        summary, args = self._summary, self._args
+        pictures = self._source.kind == "pictures"
+        if pictures and summary.frames and not summary.labels and args.faces != "none":
+            yield (
+                "no face was found: where a picture shows a face and nothing else,"
+                " give --faces none"
+            )
+        if args.serve and not self._source.live:
+            yield (
+                f"the page ended with the last frame of {self._source.name}: it stays"
+                " for a camera, a stream or fake:scene"
+            )
+
+    def _said(self, result: FrameResult) -> _Said:
         if self._source.kind == "pictures":
-            print(line(result), flush=True)
-            return
-        if self._source.kind == "camera":
-            for event in result.events:
-                self._clear()
-                print(event_line(event), flush=True)
-        if self._terminal:
-            self._show(result)
+            return _Said((line(result),))
+        camera = self._source.kind == "camera"
+        lines = tuple(map(event_line, result.events)) if camera else ()
+        return _Said(lines, self._progress(result) if self._terminal else "")
 
-    def finish(self) -> None:
-        """Prints the summary and what to do next."""
-        if self._silent:
-            return
-        self._clear()
-        seconds = max(time.perf_counter() - self._started, 1e-9)
-        print("\n" + self._summary.table(seconds, self._source.skipped))
-        print(_next(self._args))
-
-    def _show(self, result: FrameResult) -> None:
+    def _progress(self, result: FrameResult) -> str:
         now = time.perf_counter()
         if now - self._shown < PROGRESS_EVERY_S:
-            return
+            return ""
         self._shown = now
         of = f"/{self._source.frame_count}" if self._source.frame_count else ""
-        text = f"frame {self._summary.frames}{of}  {_found(result)}"[:79]
-        print("\r" + text.ljust(self._width), end="", flush=True)
-        self._width = len(text)
+        return f"frame {self._summary.frames}{of}  {_found(result)}"[:79]
 
-    def _clear(self) -> None:
-        if self._width:
-            print("\r" + " " * self._width + "\r", end="")
+
+@dataclass(frozen=True)
+class _Said:
+    """Lines that stay, and one below them that the next thing said replaces."""
+
+    lines: tuple[str, ...]
+    progress: str = ""
+
+
+class _Screen:
+    """Writes what is said on stdout."""
+
+    def __init__(self) -> None:
+        self._out = Stdout()
+        self._width = 0  # of the progress line that is on the terminal
+
+    def write(self, said: _Said) -> None:
+        text = ""
+        if self._width and (said.lines or not said.progress):
+            text = "\r" + " " * self._width + "\r"
             self._width = 0
+        text += "".join(f"{one}\n" for one in said.lines)
+        if said.progress:
+            text += "\r" + said.progress.ljust(self._width)
+            self._width = len(said.progress)
+        self._out.write(text, end="")
 
 
 def line(result: FrameResult) -> str:
@@ -100,13 +166,17 @@ def _said(face: FaceResult) -> str:
     if face.decision is None:
         return f"{face.label} {100 * face.confidence:.0f} %"
     said = face.decision
-    return f"#{face.track_id} {said.label} {100 * said.confidence:.0f} %"
+    share = said.probabilities.get(said.label)  # none of "uncertain"
+    percent = "" if share is None else f" {100 * share:.0f} %"
+    return f"#{face.track_id} {said.label}{percent}"
 
 
 def _next(args: argparse.Namespace) -> str:
     again = f"python -m edge_runtime run {args.model or ''}".rstrip()
     how = " --faces none" if args.faces == "none" else ""
-    first = f"  {again} --source {shlex.quote(args.source)}{how} --output annotated.mp4"
+    # An address may hold a password, and this goes into logs.
+    source = "SOURCE" if "://" in args.source else shlex.quote(args.source)
+    first = f"  {again} --source {source}{how} --output annotated.mp4"
     if args.output:
         first = f"  look at {args.output}"
     check = f"  python -m edge_runtime check {args.model or ''}".rstrip()

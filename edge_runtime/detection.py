@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from edge_runtime import flags
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import ModelError, OutputError
 from edge_runtime.faces import DETECT_WIDTH_PX, FaceDetector, WholeImage
 from edge_runtime.haar import HaarDetector
 from edge_runtime.pipeline import DETECT_EVERY
@@ -45,11 +45,30 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--detect-every",
         type=flags.positive,
-        default=DETECT_EVERY,
         metavar="N",
         help="detect on each n-th frame and follow the faces in between"
-        f" (default: {DETECT_EVERY})",
+        f" (default: {DETECT_EVERY}; 1 with --privacy blur)",
     )
+
+
+def detect_every(args: argparse.Namespace) -> int:
+    """Returns how many frames it is from one run of the detector to the next.
+
+    Args:
+        args: With ``detect_every`` and ``privacy``.
+
+    Raises:
+        OutputError: Faces are to be blurred, and frames in which nobody looks for them
+            were asked for: a new face would be shown in those.
+    """
+    if args.privacy != "blur":
+        return args.detect_every or DETECT_EVERY
+    if args.detect_every not in (None, 1):
+        raise OutputError(
+            "--privacy blur needs the detector on every frame, got --detect-every"
+            f" {args.detect_every}: leave it out"
+        )
+    return 1
 
 
 def open_detector(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +41,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _temporary_beside(path: Path) -> Path:
+    import tempfile  # here: a run that writes no file need not wait for it
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from edge_runtime.arguments import command
 from edge_runtime.classifier import released_model
 from edge_runtime.console import Console
 from edge_runtime.decisions import add_decision_arguments, rules_of
-from edge_runtime.detection import add_face_arguments, open_detector
+from edge_runtime.detection import add_face_arguments, detect_every, open_detector
 from edge_runtime.errors import SourceError
 from edge_runtime.faces import FaceDetector
 from edge_runtime.model_update import (
@@ -54,6 +54,7 @@ def add_run(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or somebody ends it."""
     check_outputs(args)
+    detect_every(args)  # refuses what contradicts itself, before anything is opened
     if told := tuning.apply(args, args.model or released_model()):
         print(told, file=sys.stderr)
     with ExitStack() as stack:
@@ -64,25 +65,41 @@ def run(args: argparse.Namespace) -> int:
         )
         notifier = stack.enter_context(closing(Notifier()))
         waiting = partial(_go_on, notifier, stop)
-        source = stack.enter_context(open_source_for(args, waiting=waiting))
+        colour = classifier.spec.colour == "rgb"
+        opened = open_source_for(args, colour=colour, waiting=waiting)
+        source = stack.enter_context(opened)
         status = Status(source=source, classifier=classifier, detector=detector.name)
         if isinstance(classifier, Updating):
             status.include("model_update", classifier.update_state)
-        sinks = stack.enter_context(open_sinks(args, source, status))
-        console = Console(args, source)
+        sinks = stack.enter_context(open_sinks(args, source, status, stop))
+        console = Console(args, source, stop)
         takers = Takers(status, console, sinks, notifier, args.max_frames)
         answer = answering(args, source, detector, classifier)
-        broken = _loop(source, answer, takers, stop)
+        with _frames(source) as frames:
+            broken = _loop(frames, answer, takers, stop)
         notifier.stopping()
-    console.finish()
+    console.finish(broken=broken is not None)
     if broken:
         raise broken
     return stop.exit_code
 
 
-def _go_on(notifier: Notifier, stop: Stop) -> bool:
-    """Returns whether to wait for the camera; the loop that asks is alive."""
-    notifier.still_trying()
+def _frames(source: Source) -> AbstractContextManager[Iterable[Frame]]:
+    """Returns what yields the frames of a source; those of a video are read ahead."""
+    if source.kind != "video":
+        return nullcontext(source)
+    from edge_runtime.ahead import reading_ahead
+
+    return reading_ahead(source)
+
+
+def _go_on(notifier: Notifier, stop: Stop, stuck: bool) -> bool:
+    """Returns whether to wait for the camera; the loop that asks is alive.
+
+    Where only a new process can get the camera back, systemd is to start one.
+    """
+    if not stuck:
+        notifier.still_trying()
     return stop.signal is None
 
 
@@ -96,7 +113,7 @@ def answering(
     if source.kind == "pictures":
         return partial(pipeline.process, detector=detector, classifier=classifier)
     followed = pipeline.Pipeline(
-        detector, classifier, detect_every=args.detect_every, rules=rules_of(args)
+        detector, classifier, detect_every=detect_every(args), rules=rules_of(args)
     )
     return followed.process
 

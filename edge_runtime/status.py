@@ -15,6 +15,7 @@ from edge_runtime.version import VERSION
 STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
 RECENT_S = 10.0
+STALE_S = 10.0  # without a frame for so long nobody knows who is there
 
 _Moment = tuple[float, FrameResult]
 
@@ -45,7 +46,8 @@ class Status:
 
     def include(self, name: str, read: Callable[[], Any]) -> None:
         """Has each snapshot contain what ``read`` returns, JSON-ready, under a name."""
-        self._parts[name] = read
+        # Another one, not a longer one: a page may be going through it just now.
+        self._parts = {**self._parts, name: read}
 
     def update(self, result: FrameResult) -> None:
         """Counts one answered frame."""

@@ -1,14 +1,17 @@
-"""Ctrl-C and SIGTERM, answered when the work in hand is complete."""
+"""Ctrl-C and SIGTERM, answered when the work in hand is complete, and the end."""
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE
 
@@ -49,3 +52,18 @@ def stopping() -> Iterator[Stop]:
     finally:
         for one in numbers:
             signal.signal(one, before[one])
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends this process with an exit code, everything said.
+
+    Python would take itself and its libraries apart before: that is most of the time
+    from SIGTERM to the end, and a thread left behind in a driver may crash it.
+    """
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # Python's own end says what is wrong with them
+        sys.exit(code)
+    os._exit(code)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -209,6 +208,9 @@ def _sha256(path: Path) -> str:
 
 
 def _version(name: str) -> str:
+    # Here, not at the top: it takes as long as the rest of the imports of a run.
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edge_runtime import flags
 from edge_runtime.errors import OutputError
+from edge_runtime.outputs.limits import RecordLimits
 from edge_runtime.outputs.opening import open_sinks
-from edge_runtime.outputs.record import RecordLimits
 from edge_runtime.outputs.video import check_output
 
 __all__ = ["STDOUT", "add_output_arguments", "check_outputs", "open_sinks"]
@@ -129,16 +129,29 @@ def check_outputs(args: argparse.Namespace) -> None:
     for path in (args.csv, _events_file(args)):
         if path is not None:
             _check_appendable(path)
-    if args.mqtt:
-        from edge_runtime.outputs.mqtt_address import parse_broker
-
-        parse_broker(args.mqtt)
     _check_only_with("mqtt", args, "mqtt_password_file", "mqtt_ca")
+    if args.mqtt:
+        _check_broker(args)
     if args.serve:
         from edge_runtime.web.address import parse_address, read_token
 
         read_token(parse_address(args.serve), args.token_file)
     _check_only_with("serve", args, "token_file")
+
+
+def _check_broker(args: argparse.Namespace) -> None:
+    from edge_runtime.outputs.mqtt_address import parse_broker
+
+    broker = parse_broker(args.mqtt)
+    if args.mqtt_ca is not None and not broker.tls:
+        raise OutputError(
+            "--mqtt-ca does nothing without encryption: give --mqtt mqtts://..."
+        )
+    if args.mqtt_password_file is not None and not broker.user:
+        raise OutputError(
+            "--mqtt-password-file does nothing without a user:"
+            " give --mqtt mqtts://USER@HOST"
+        )
 
 
 def _events_file(args: argparse.Namespace) -> Path | None:

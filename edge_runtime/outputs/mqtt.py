@@ -23,10 +23,10 @@ from edge_runtime.outputs.mqtt_address import Broker
 from edge_runtime.outputs.mqtt_discovery import discovery_messages
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.status import Status
+from edge_runtime.status import STALE_S, Status
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+    from paho.mqtt.client import Client, MQTTMessageInfo
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ STATE_SCHEMA = "fer-edge/mqtt-state/1"
 STATE_EVERY_S = 1.0
 MOST_EVENTS = 1000
 KEEPALIVE_S = 15
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1, 30
+# However long there was no broker, it is found within five seconds of being back.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1, 4
 FLUSH_S = 0.4
 
 
@@ -63,22 +64,25 @@ class MqttSink:
         self._client, self._options, self._status = client, options, status
         self._broker = options.broker
         self._next_state_s = 0.0
+        self._last_s = time.monotonic()
+        self._stale_told = False
         self._published = self._dropped = 0
-        self._unconfirmed: int | None = None  # number of the newest event
+        self._newest_event: MQTTMessageInfo | None = None
         self._error: str | None = "not connected yet"
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
+        self._closing = threading.Event()
+        threading.Thread(target=self._watch, name="--mqtt", daemon=True).start()
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
         """Takes one answer; publishes what happened, and the state when it is due."""
         for event in result.events:
             document = event_document(event, result.name, utc=utc_now())
             self._publish_event(json.dumps(document))
-        now = time.monotonic()
-        if result.events or now >= self._next_state_s:
-            self._next_state_s = now + STATE_EVERY_S
+        self._last_s, self._stale_told = time.monotonic(), False
+        if result.events or self._last_s >= self._next_state_s:
+            self._next_state_s = self._last_s + STATE_EVERY_S
             self._publish_state(result)
         return True
 
@@ -93,10 +97,13 @@ class MqttSink:
 
     def close(self) -> None:
         """Says good-bye and ends within half a second, broker or not."""
+        self._closing.set()
         if self._client.is_connected():
-            self._wait_for_events()
+            answers = self._wait_for_events()
             topic = self._broker.topic("availability")
-            self._client.publish(topic, "offline", retain=True).wait_for_publish(0.1)
+            said = self._client.publish(topic, "offline", retain=True)
+            if answers:
+                said.wait_for_publish(0.1)
         self._client.disconnect()
         # loop_stop() waits for a connection attempt in progress, which may take long.
         ending = threading.Thread(target=self._client.loop_stop, daemon=True)
@@ -104,7 +111,7 @@ class MqttSink:
         ending.join(0.1)
 
     def _publish_event(self, document: str) -> None:
-        from paho.mqtt.client import MQTT_ERR_QUEUE_SIZE
+        from paho.mqtt.client import MQTT_ERR_QUEUE_SIZE, MQTT_ERR_SUCCESS
 
         topic = self._broker.topic("events")
         info = self._client.publish(topic, document, qos=1)
@@ -112,14 +119,26 @@ class MqttSink:
             self._dropped += 1
             return
         self._published += 1
-        self._unconfirmed = info.mid
+        # Without a connection it waits for one, and paho would never take that back.
+        info.rc = MQTT_ERR_SUCCESS
+        self._newest_event = info
 
-    def _publish_state(self, result: FrameResult) -> None:
-        if self._client.is_connected():
-            fps = self._status.snapshot()["fps"]
-            document = json.dumps(state_document(result, fps))
-            self._client.publish(self._broker.topic("state"), document, retain=True)
-            self._published += 1
+    def _publish_state(self, result: FrameResult | None) -> bool:
+        """Returns whether there was a connection."""
+        if not self._client.is_connected():
+            return False
+        fps = self._status.snapshot()["fps"]
+        document = json.dumps(state_document(result, fps))
+        self._client.publish(self._broker.topic("state"), document, retain=True)
+        self._published += 1
+        return True
+
+    def _watch(self) -> None:
+        """Says once that there is no face when there have been no frames for long."""
+        while not self._closing.wait(STATE_EVERY_S):
+            stale = time.monotonic() - self._last_s >= STALE_S
+            if stale and not self._stale_told:
+                self._stale_told = self._publish_state(None)
 
     def _on_connect(
         self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
@@ -155,18 +174,12 @@ class MqttSink:
         if reason.is_failure and self._error is None:
             self._tell(f"connection lost: {reason}")
 
-    def _on_publish(
-        self, _client: Client, _data: Any, number: int, _reason: Any, _more: Any
-    ) -> None:
-        if number == self._unconfirmed:
-            self._unconfirmed = None
-
-    def _wait_for_events(self) -> None:
-        # Not paho's wait_for_publish(): it refuses what was handed over while there
-        # was no broker, even if it has been sent since.
-        deadline = time.monotonic() + FLUSH_S
-        while self._unconfirmed is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
+    def _wait_for_events(self) -> bool:
+        """Returns whether the broker has confirmed all of them: it does so in order."""
+        if self._newest_event is None:
+            return True
+        self._newest_event.wait_for_publish(FLUSH_S)
+        return self._newest_event.is_published()
 
     def _tell(self, error: str) -> None:
         """Reports an error, once until there was a connection."""
@@ -193,18 +206,25 @@ def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
         sink.close()
 
 
-def state_document(result: FrameResult, fps: float | None) -> dict[str, Any]:
-    """Returns what the largest face shows now, and how the run does, JSON-ready."""
-    said = [face.decision or face for face in result.faces[:1]]
+def state_document(result: FrameResult | None, fps: float | None) -> dict[str, Any]:
+    """Returns what the largest face shows now, and how the run does, JSON-ready.
+
+    Args:
+        result: The newest; None where it is too old to be true.
+        fps: Answered frames per second.
+    """
+    faces = result.faces if result else ()
+    age_ms = result.age_ms if result else None
+    said = [face.decision or face for face in faces[:1]]
     confidence = said[0].confidence if said else 0.0
     return {
         "schema": STATE_SCHEMA,
-        "face": "ON" if result.faces else "OFF",
-        "faces": len(result.faces),
+        "face": "ON" if faces else "OFF",
+        "faces": len(faces),
         "expression": said[0].label if said else "none",
         "confidence_percent": round(100 * confidence, 1),
         "fps": None if fps is None else round(fps, 1),
-        "age_ms": None if result.age_ms is None else round(result.age_ms, 1),
+        "age_ms": None if age_ms is None else round(age_ms, 1),
     }
 
 

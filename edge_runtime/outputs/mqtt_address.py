@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from edge_runtime.errors import OutputError
 
@@ -64,7 +64,8 @@ def parse_broker(url: str) -> Broker:
     prefix = parts.path.strip("/") or f"fer-edge/{socket.gethostname()}"
     _check_prefix(prefix)
     tls = parts.scheme == "mqtts"
-    return Broker(host, port or PORTS[parts.scheme], tls, parts.username, prefix)
+    user = None if parts.username is None else unquote(parts.username)
+    return Broker(host, port or PORTS[parts.scheme], tls, user, prefix)
 
 
 def _check_prefix(prefix: str) -> None:

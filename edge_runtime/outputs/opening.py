@@ -9,25 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_runtime.outputs import lines
-from edge_runtime.outputs.painter import Painter, Picture
-from edge_runtime.outputs.pictures import (
-    Pictures,
-    PictureTaker,
-    VideoTaker,
-    WindowTaker,
-)
-from edge_runtime.outputs.queued import Queued, Room
-from edge_runtime.outputs.record import RECORD_ROOM, Album, Recorder, RecordLimits
+from edge_runtime.outputs.limits import RecordLimits
+from edge_runtime.outputs.queued import LOOK_S, Queued, Room
 from edge_runtime.outputs.secret_file import read_secret
 from edge_runtime.outputs.sink import Sink
 from edge_runtime.outputs.text_files import EVENT_START, AppendedFile, Stdout
-from edge_runtime.outputs.video import open_output
-from edge_runtime.outputs.window import Window
 from edge_runtime.sources import Source
 from edge_runtime.status import Status
+from edge_runtime.stopping import Stop
+
+if TYPE_CHECKING:
+    from edge_runtime.outputs.painter import Painter, Picture
+    from edge_runtime.outputs.pictures import PictureTaker
 
 VIDEO_ROOM = Room(frames=4, events=4)  # pictures in memory
 LINES_CLOSE_S = 0.5
@@ -39,7 +35,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def open_sinks(
-    args: argparse.Namespace, source: Source, status: Status
+    args: argparse.Namespace, source: Source, status: Status, stop: Stop | None = None
 ) -> Iterator[list[Sink]]:
     """Yields the outputs the flags ask for; at the end all is written or given up.
 
@@ -47,17 +43,18 @@ def open_sinks(
         args: With the flags of ``add_output_arguments``, checked.
         source: Gives the frame rate, and whether its frames wait for outputs.
         status: Learns what each output wrote and dropped.
+        stop: After its signal a file's frames are waited for as little as a camera's.
 
     Raises:
         OutputError: One cannot be opened; or, of a file's frames, written.
         MissingDependencyError: A library that one needs is not installed.
     """
     with ExitStack() as stack:
-        opening = _Opening(args, source, status, stack)
+        opening = _Opening(args, source, status, stop or Stop(), stack)
+        status.include("outputs", opening.counts)  # before the page is asked for it
         opening.open_lines()
         opening.open_pictures()
         opening.open_mqtt()
-        status.include("outputs", opening.counts)
         stack.callback(opening.stop)
         yield opening.sinks
 
@@ -70,19 +67,19 @@ class _Opening:
         args: argparse.Namespace,
         source: Source,
         status: Status,
+        stop: Stop,
         stack: ExitStack,
     ) -> None:
         self._args, self._source, self._status = args, source, status
-        self._stack = stack
+        self._stop, self._stack = stop, stack
         self._queues: list[Queued[Any]] = []
         self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
         self._stopped_s = math.inf
-        privacy = args.privacy == "blur"
-        self._painter = Painter(privacy=privacy, rate=source.kind != "pictures")
         self.sinks: list[Sink] = []
 
     def counts(self) -> dict[str, Any]:
-        return {name: read() for name, read in self._counts.items()}
+        # A copy: the page may ask while outputs are still being opened.
+        return {name: read() for name, read in list(self._counts.items())}
 
     def stop(self) -> None:
         """Tells all threads at once to end, so that they end side by side."""
@@ -104,24 +101,30 @@ class _Opening:
             self.sinks.append(self._table())
 
     def open_pictures(self) -> None:
+        args = self._args
+        if not (args.output or args.display or args.record or args.serve):
+            return
+        # Only where it is wanted, here and below: imports delay the first label.
+        from edge_runtime.outputs.painter import Painter
+        from edge_runtime.outputs.pictures import Pictures
+
+        rate = self._source.kind != "pictures"
+        painter = Painter(privacy=args.privacy == "blur", rate=rate)
         takers: list[PictureTaker] = []
-        if self._args.output:
-            takers.append(self._video())
-        if self._args.display:
-            window = self._stack.enter_context(closing(Window("fer-edge")))
-            takers.append(WindowTaker(window, self._painter))
-        if self._args.record:
+        if args.output:
+            takers.append(self._video(painter))
+        if args.display:
+            takers.append(self._window(painter))
+        if args.record:
             takers.append(self._recorder())
-        if self._args.serve:
-            takers.append(self._page())
-        if takers:
-            self.sinks.append(Pictures(self._painter, takers))
+        if args.serve:
+            takers.append(self._page(painter))
+        self.sinks.append(Pictures(painter, takers))
 
     def open_mqtt(self) -> None:
         args = self._args
         if not args.mqtt:
             return
-        # Only where it is wanted, here and below: imports delay the first label.
         from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
         from edge_runtime.outputs.mqtt_address import parse_broker
 
@@ -153,24 +156,38 @@ class _Opening:
             self._queue("csv", partial(lines.write_rows, file, labels))
         )
 
-    def _video(self) -> VideoTaker:
+    def _video(self, painter: Painter) -> PictureTaker:
+        from edge_runtime.outputs.pictures import VideoTaker
+        from edge_runtime.outputs.video import open_output
+
         writer = self._stack.enter_context(open_output(self._args.output, self._source))
 
         def draw_and_write(picture: Picture) -> None:
-            writer.write(self._painter.drawn(picture))
+            at_s = picture.result.timestamp_s if self._source.live else None
+            writer.write(painter.drawn(picture), at_s)
 
         queue = self._queue(
             "output", draw_and_write, room=VIDEO_ROOM, close_s=VIDEO_CLOSE_S
         )
         return VideoTaker(queue)
 
-    def _recorder(self) -> Recorder:
+    def _window(self, painter: Painter) -> PictureTaker:
+        from edge_runtime.outputs.pictures import WindowTaker
+        from edge_runtime.outputs.window import Window
+
+        window = self._stack.enter_context(closing(Window("fer-edge")))
+        return WindowTaker(window, painter)
+
+    def _recorder(self) -> PictureTaker:
+        from edge_runtime.outputs.record import RECORD_ROOM, Album, Recorder
+
         limits = RecordLimits(self._args.record_most, self._args.record_mb)
         album = Album(self._args.record, limits)
         queue = self._queue("record", album.store, room=RECORD_ROOM)
-        return Recorder(queue, limits.every_s)
+        alone = self._source.kind == "pictures"  # they have no time
+        return Recorder(queue, 0.0 if alone else limits.every_s)
 
-    def _page(self) -> PictureTaker:
+    def _page(self, painter: Painter) -> PictureTaker:
         from edge_runtime.web.address import parse_address, read_token
         from edge_runtime.web.page import PageOptions, open_page
 
@@ -182,7 +199,7 @@ class _Opening:
             blurred=args.privacy == "blur",
             recording=args.record is not None,
         )
-        opened = open_page(options, self._painter, self._status)
+        opened = open_page(options, painter, self._status)
         page = self._stack.enter_context(opened)
         self._counts["page"] = page.counts
         self.sinks.append(page.states)
@@ -197,12 +214,18 @@ class _Opening:
         close_s: float = LINES_CLOSE_S,
     ) -> Queued[Item]:
         lossless = not self._source.live
-        queue = Queued(f"--{name}", consume, room=room, lossless=lossless)
+        queue = Queued(
+            f"--{name}", consume, room=room, lossless=lossless, stop=self._stop
+        )
 
         def close(kind: type[BaseException] | None, *_: object) -> None:
             queue.stop()
+            if lossless and self._stop.signal is None:
+                while not queue.wait(LOOK_S) and self._stop.signal is None:
+                    pass
+                self._stopped_s = time.monotonic()
             started = min(self._stopped_s, time.monotonic())
-            queue.join(math.inf if lossless else started + close_s)
+            queue.join(started + close_s)
             if kind is None:
                 queue.check()
 

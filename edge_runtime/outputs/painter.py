@@ -12,8 +12,7 @@ from edge_runtime.outputs.privacy import RecentBoxes, blurred
 from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FrameResult
 from edge_runtime.sources import Frame
-
-RATE_S = 2.0
+from edge_runtime.status import RECENT_S
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +46,10 @@ class Painter:
 
         Args:
             privacy: Blur faces.
-            rate: Write the frame rate into the corner, not the times alone.
+            rate: They follow each other in time: write their rate into the corner, and
+                blur where a face was in those just before. Else each stands alone.
         """
-        self._recent = RecentBoxes() if privacy else None
+        self._privacy, self._recent = privacy, RecentBoxes() if rate else None
         self._rate = rate
         self._times: deque[float] = deque()
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class Painter:
 
     def picture(self, frame: Frame, result: FrameResult) -> Picture:
         """Returns an answer as a picture to be drawn; cheap, called for every frame."""
-        hidden = self._recent.add(result) if self._recent else None
+        hidden = self._hidden(result) if self._privacy else None
         return Picture(frame, result, hidden, self._text(result))
 
     def drawn(self, picture: Picture) -> Image:
@@ -70,6 +70,11 @@ class Painter:
                 self._drawn = picture, image
             return self._drawn[1]
 
+    def _hidden(self, result: FrameResult) -> tuple[Box, ...]:
+        if self._recent is not None:
+            return self._recent.add(result)
+        return tuple(face.box_xywh for face in result.faces)
+
     def _text(self, result: FrameResult) -> str:
         busy_ms = result.detect_ms + result.track_ms + result.classify_ms
         text = f"{busy_ms:.1f} ms"
@@ -78,6 +83,7 @@ class Painter:
     def _per_second(self) -> float:
         now = time.monotonic()
         self._times.append(now)
-        while now - self._times[0] > RATE_S and len(self._times) > 2:
+        # As long as the page's own figure, or the two of one page would differ.
+        while now - self._times[0] > RECENT_S and len(self._times) > 2:
             self._times.popleft()
         return (len(self._times) - 1) / max(now - self._times[0], 1e-9)

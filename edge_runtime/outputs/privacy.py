@@ -57,7 +57,7 @@ def _widened(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 class RecentBoxes:
-    """Where faces were in the last second: a detector that blinks reveals nobody."""
+    """Where a video's faces were in the last second: a blink reveals nobody."""
 
     def __init__(self) -> None:
         """Remembers none."""

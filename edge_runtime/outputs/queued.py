@@ -7,18 +7,21 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from edge_runtime.errors import OutputError
+from edge_runtime.stopping import Stop
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+# However long a disk was full, it is written again within five seconds of having room.
+LONGEST_PAUSE_S = 4.0
+LOOK_S = 0.1  # how soon a wait for room sees that the run is to end
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Queued(Generic[Item]):
     """Hands items to a function in a thread of its own.
 
     A live source's items are dropped when the function is too slow, and an ``OSError``
-    of it is reported once and the item tried again until it works. A file's items
-    (``lossless``) are waited for, and any error is raised in the loop.
+    of it is reported once and the item tried again until it works; after any other
+    error nothing is written any more. A file's items (``lossless``) are waited for,
+    and any error is raised in the loop.
     """
 
     def __init__(
@@ -49,16 +53,19 @@ class Queued(Generic[Item]):
         *,
         room: Room,
         lossless: bool,
+        stop: Stop | None = None,
     ) -> None:
         """Starts the thread.
 
         Args:
             name: The flag that asked for it, for messages and the status.
-            consume: Takes one item; ``OutputError`` means never again.
+            consume: Takes one item; an error but ``OSError`` means never again.
             room: The bound.
             lossless: Whether ``put`` waits for room and raises errors.
+            stop: After its signal ``put`` waits no more.
         """
         self.name, self._lossless, self._room = name, lossless, room
+        self._stop = stop or Stop()
         self._consume = consume
         self._items: deque[tuple[Item, bool]] = deque()
         self._changed = threading.Condition()
@@ -83,15 +90,16 @@ class Queued(Generic[Item]):
         """
         with self._changed:
             self._raise_error()
-            while self._lossless and len(self._items) >= self._room.frames:
-                self._changed.wait()
+            while self._must_wait():
+                self._changed.wait(LOOK_S)
                 self._raise_error()
             if self._given_up:
                 self._dropped[keep] += 1
                 return
             self._items.append((item, keep))
             self._kept += keep
-            self._make_room()
+            if not self._lossless:
+                self._make_room()
             self._changed.notify_all()
 
     def counts(self) -> dict[str, Any]:
@@ -111,17 +119,24 @@ class Queued(Generic[Item]):
             self._closing.set()
             self._changed.notify_all()
 
+    def wait(self, seconds: float) -> bool:
+        """Waits for the end, for so long at most; returns whether it has come."""
+        self._thread.join(None if math.isinf(seconds) else max(0.0, seconds))
+        return not self._thread.is_alive()
+
     def join(self, deadline_s: float) -> None:
         """Waits for the end, until a ``time.monotonic()``; says what was left."""
-        left_s = max(0.0, deadline_s - time.monotonic())
-        self._thread.join(None if math.isinf(left_s) else left_s)
-        if self._thread.is_alive():
+        if not self.wait(deadline_s - time.monotonic()):
             logger.warning("%s: ended with %d unwritten", self.name, len(self._items))
 
     def check(self) -> None:
         """Raises ``OutputError`` if a lossless queue could not write everything."""
         with self._changed, suppress(BrokenPipeError):  # the reader wanted no more
             self._raise_error()
+
+    def _must_wait(self) -> bool:
+        full = self._lossless and len(self._items) >= self._room.frames
+        return full and self._stop.signal is None
 
     def _raise_error(self) -> None:
         error = self._error
@@ -161,17 +176,18 @@ class Queued(Generic[Item]):
 
     def _hand_over(self, item: Item, keep: bool) -> None:
         """Has one item written, however long the disk is full."""
-        pause_s = FIRST_PAUSE_S
+        pauses = pauses_s()
         while not self._given_up:
             try:
                 self._consume(item)
-            except (OutputError, BrokenPipeError) as error:
+            except BrokenPipeError as error:
                 self._give_up(error)
             except OSError as error:
                 self._fail(error)
-                if self._closing.wait(pause_s):
+                if self._closing.wait(next(pauses)):
                     self._give_up(error)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            except Exception as error:  # this thread must not end while items come
+                self._give_up(error)
             else:
                 self._succeed()
                 return
@@ -210,5 +226,15 @@ class Queued(Generic[Item]):
             logger.warning("%s: %s; closed", self.name, _reason(error))
 
 
+def pauses_s() -> Iterator[float]:
+    """Yields how many seconds to wait before each next try, for ever."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, (OSError, OutputError)):
+        return getattr(error, "strerror", None) or str(error)
+    return f"{type(error).__name__}: {error}"  # of a KeyError str() is its key

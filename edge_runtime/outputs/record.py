@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import cv2
 
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs.documents import frame_document
+from edge_runtime.outputs.limits import RecordLimits
 from edge_runtime.outputs.painter import Picture
 from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.video import SPARE_BYTES
@@ -22,28 +23,20 @@ from edge_runtime.preprocess import Image
 
 RECORD_ROOM = Room(frames=2, events=8)  # pictures in memory
 JPEG_QUALITY = 90
-
-
-@dataclass(frozen=True)
-class RecordLimits:
-    """What may be kept.
-
-    Attributes:
-        pictures: Most pictures in the folder; the oldest goes first.
-        megabytes: Most megabytes (10**6 bytes) of them and their documents.
-        every_s: Least time between two pictures without an event, in seconds.
-    """
-
-    pictures: int = 1000
-    megabytes: int = 500
-    every_s: float = 1.0
+# Only what was recorded is ever removed: a folder may hold other pictures, too.
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 
 
 class Recorder:
     """Chooses pictures: those with an event, and else one with a face now and then."""
 
     def __init__(self, queue: Queued[Picture], every_s: float) -> None:
-        """Takes the queue before the folder."""
+        """Takes the queue before the folder.
+
+        Args:
+            queue: Gets the pictures to keep.
+            every_s: Least time between two without an event; 0 for every one.
+        """
         self._queue, self._every_s = queue, every_s
         self._last_s: float | None = None
 
@@ -61,7 +54,8 @@ class Recorder:
 class Album:
     """A folder of pictures, each with its answer beside it, within limits.
 
-    Files are for their owner alone. What an earlier run left counts.
+    Files are for their owner alone. What an earlier run left counts; files of other
+    names neither count nor are touched.
     """
 
     def __init__(self, folder: Path, limits: RecordLimits) -> None:
@@ -73,8 +67,9 @@ class Album:
         self._folder, self._limits = folder, limits
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            names = sorted(folder.glob("*.jpg"))
-            self._kept = deque((path, _size(path)) for path in names)
+            names = (path.name for path in folder.iterdir())
+            own = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
+            self._kept = deque((path, _size(path)) for path in own)
         except OSError as error:
             raise OutputError(
                 f"cannot record to {str(folder)!r}: {error.strerror}"

@@ -37,16 +37,20 @@ class Stdout:
         except OSError:  # a test or a notebook put another object there
             self._descriptor = None
 
-    def write(self, line: str) -> None:
+    def write(self, line: str, end: str = "\n") -> None:
         """Writes one line.
+
+        Args:
+            line: The line.
+            end: What comes behind it.
 
         Raises:
             BrokenPipeError: Nobody reads it any more.
         """
         if self._descriptor is None:
-            print(line, file=self._stream, flush=True)
+            print(line, file=self._stream, end=end, flush=True)
         else:
-            _write_all(self._descriptor, line)
+            _write_all(self._descriptor, line + end)
 
 
 class AppendedFile:
@@ -89,13 +93,7 @@ class AppendedFile:
         if self._moved():
             self.close()
             self._open()
-        size = os.fstat(self._descriptor).st_size
-        try:
-            _write_all(self._descriptor, line)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, size)
-            raise
+        self._write_whole(line)
 
     def close(self) -> None:
         """Closes it."""
@@ -107,12 +105,25 @@ class AppendedFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more_flags
         self._descriptor = os.open(self._path, flags, 0o666)
         if self._header and not os.fstat(self._descriptor).st_size:
-            _write_all(self._descriptor, self._header)
+            try:
+                self._write_whole(self._header)
+            except OSError:
+                self.close()  # else the next line would come without a header
+                raise
+
+    def _write_whole(self, line: str) -> None:
+        size = os.fstat(self._descriptor).st_size
+        try:
+            _write_all(self._descriptor, f"{line}\n")
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise
 
     def _check_start(self, start: str) -> None:
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             return  # such as a named pipe
-        expected = start.encode()
+        expected = _encoded(start)
         found = os.pread(self._descriptor, len(expected), 0)
         if found and found != expected:
             self.close()
@@ -132,7 +143,12 @@ class AppendedFile:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
 
-def _write_all(descriptor: int, line: str) -> None:
-    data = memoryview(f"{line}\n".encode())
+def _encoded(text: str) -> bytes:
+    """Returns UTF-8; what of a file's name is no text is escaped, as in JSON."""
+    return text.encode(errors="backslashreplace")
+
+
+def _write_all(descriptor: int, text: str) -> None:
+    data = memoryview(_encoded(text))
     while data:
         data = data[os.write(descriptor, data) :]

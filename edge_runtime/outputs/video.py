@@ -20,6 +20,8 @@ from edge_runtime.sources import PICTURE_SUFFIXES, Source
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 SPARE_BYTES = 32 * 2**20  # left free on the disk for everybody else
+MOST_LIVE_FPS = 30.0  # copies fill what was not answered, and each is encoded
+LONGEST_HOLD_S = 2.0  # an outage of an hour is no hour of copies
 _FRAMES_PER_LOOK = 30
 _PROBE_WH = (64, 64)
 
@@ -27,8 +29,14 @@ _PROBE_WH = (64, 64)
 class ImageWriter(Protocol):
     """Takes annotated frames."""
 
-    def write(self, image: Image) -> None:
-        """Takes one uint8 (H, W, 3) BGR frame."""
+    def write(self, image: Image, at_s: float | None = None) -> None:
+        """Takes one frame.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            at_s: Its time in a live source, which leaves frames out; None where each
+                follows the one before.
+        """
 
 
 def check_output(path: Path, source: str, *, force: bool) -> None:
@@ -66,7 +74,8 @@ def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
         OutputError: The folder or this OpenCV cannot write it, or no frame came.
     """
     if path.suffix.lower() in VIDEO_CODECS:
-        opened = _open_video(path, source.fps)
+        fps = min(source.fps, MOST_LIVE_FPS) if source.live else source.fps
+        opened = _open_video(path, fps)
     elif source.kind == "pictures" and source.frame_count == 1:
         opened = _open_picture(path)
     else:
@@ -103,7 +112,11 @@ def _check_written(count: int, path: Path) -> None:
 
 
 class VideoFile:
-    """A video file; frames of another size than the first are fitted into it."""
+    """A video file; frames of another size than the first are fitted into it.
+
+    Attributes:
+        count: Frames in it.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
         """Takes the path and the frames per second; the first frame gives the size."""
@@ -111,23 +124,49 @@ class VideoFile:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
+        self._last = np.zeros((0, 0, 3), np.uint8)
+        self._start_s: float | None = None  # the time of the video's beginning
         self._lock = threading.Lock()  # closing waits for a frame in another thread
 
-    def write(self, image: Image) -> None:
-        """Takes one uint8 (H, W, 3) BGR frame.
+    def write(self, image: Image, at_s: float | None = None) -> None:
+        """Takes one frame.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            at_s: Its time in a live source: the frame before stays until then, and for
+                ``LONGEST_HOLD_S`` at most; a frame that comes too early is left out.
 
         Raises:
             OutputError: The disk is nearly full, or OpenCV cannot write this video.
         """
         with self._lock:
-            if self._writer is None:
-                self._size_wh = (image.shape[1], image.shape[0])
-                self._writer = _make_video(self._path, self._fps, self._size_wh)
-            if self.count % _FRAMES_PER_LOOK == 0:
-                _check_space(self._path)  # OpenCV does not say that a disk is full
-            # OpenCV drops frames of another size without a word.
-            self._writer.write(fitted(image, self._size_wh))
-            self.count += 1
+            missing = 0 if at_s is None else self._missing(at_s)
+            for _ in range(missing):
+                self._write(self._last)
+            if missing >= -1:  # one early: it came in a burst, or the one before late
+                self._write(image)
+
+    def _missing(self, at_s: float) -> int:
+        """Returns how many frames lie before this one; fewer than 0: it is early."""
+        if self._start_s is None:
+            self._start_s = at_s
+        missing = round((at_s - self._start_s) * self._fps) - self.count
+        longest = max(1, round(LONGEST_HOLD_S * self._fps))
+        if missing > longest:
+            self._start_s += (missing - longest) / self._fps
+            return longest
+        return missing
+
+    def _write(self, image: Image) -> None:
+        if self._writer is None:
+            self._size_wh = (image.shape[1], image.shape[0])
+            self._writer = _make_video(self._path, self._fps, self._size_wh)
+        if self.count % _FRAMES_PER_LOOK == 0:
+            _check_space(self._path)  # OpenCV does not say that a disk is full
+        # OpenCV drops frames of another size without a word.
+        self._last = fitted(image, self._size_wh)
+        self._writer.write(self._last)
+        self.count += 1
 
     def close(self) -> None:
         """Finishes the file."""
@@ -144,8 +183,8 @@ class PictureFile:
         self.count = 0
         self._path = path
 
-    def write(self, image: Image) -> None:
-        """Takes one uint8 (H, W, 3) BGR frame.
+    def write(self, image: Image, at_s: float | None = None) -> None:
+        """Takes one uint8 (H, W, 3) BGR frame; its time means nothing.
 
         Raises:
             OutputError: It cannot be encoded or written.

@@ -1,5 +1,6 @@
 """The inference libraries behind one call: the same numbers, silently."""
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
-from edge_runtime.backends import open_backend
+from edge_runtime.backends import TensorInfo, answer_table, open_backend
 from edge_runtime.container import read_model_file
 from edge_runtime.errors import ModelError
+from edge_runtime.quantization import Quantization, dequantize
 from train.drawn_faces import drawn_faces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +109,32 @@ def test_free_batch_of_an_onnx_file_is_zero_in_its_shape(data_folder):
 def test_backend_names_its_library_and_version(data_folder, name):
     backend = Classifier.load(data_folder / here(name)).backend
     assert backend.name in ("ai-edge-litert", "tflite-runtime", "onnxruntime")
-    assert backend.version[0].isdigit()
+    assert backend.version == importlib.metadata.version(backend.name)
+
+
+def test_answers_of_a_batch_are_those_of_its_images(data_folder, images):
+    for name in ("tiny.int8.tflite", "tiny.float32.tflite"):
+        backend = Classifier.load(data_folder / name).backend
+        single = [backend.logits(image[np.newaxis]) for image in images[:3]]
+        assert np.array_equal(backend.logits(images[:3]), np.concatenate(single))
+        assert backend.logits(images[:0]).shape == (0, *single[0].shape[1:])
+        assert backend.logits(images[:0]).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_table_of_answers_holds_what_dequantize_says(dtype):
+    tensor = TensorInfo((1, 7), np.dtype(dtype), Quantization(0.137, 3))
+    integers = np.arange(256, dtype=np.uint8).view(dtype)
+    table = answer_table(tensor)
+    assert table is not None
+    expected = dequantize(integers, tensor.quantization)
+    assert np.array_equal(table[integers.view(np.uint8)], expected)
+
+
+def test_only_bytes_that_stand_for_real_values_have_a_table():
+    wide = TensorInfo((1, 7), np.dtype(np.int16), Quantization(0.1, 0))
+    real = TensorInfo((1, 7), np.dtype(np.float32), Quantization(0.0, 0))
+    assert (answer_table(wide), answer_table(real)) == (None, None)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -129,3 +156,9 @@ def test_bytes_that_are_no_onnx_model_are_a_model_error(tmp_path):
     path.write_bytes(b"\x08\x0a\x12\x03abc")
     with pytest.raises(ModelError, match="cannot load it"):
         open_backend(read_model_file(path))
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 257])
+def test_impossible_number_of_threads_is_not_the_files_fault(data_folder, threads):
+    with pytest.raises(ValueError, match=f"expected 1 to 256 threads, got {threads}"):
+        Classifier.load(data_folder / "tiny.int8.tflite", num_threads=threads)

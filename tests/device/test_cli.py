@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.__main__ import build_parser, main
+from edge_runtime.__main__ import COMMANDS, build_parser, main
+from edge_runtime.sources.fake_scene import DrawnScene
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +51,25 @@ def run(model: Path, source: Path, *more: str) -> int:
     return main(["run", str(model), "--source", str(source), "--faces", "none", *more])
 
 
+def test_picture_with_a_name_that_is_no_text_is_answered_like_any_other(
+    tiny_model_path: Path, picture: Path, tmp_path: Path
+) -> None:
+    """A name in Latin-1, from an old disk; stdout is UTF-8 and strict about it."""
+    odd = os.fsencode(tmp_path) + b"/Zo\xeb.png"
+    Path(os.fsdecode(odd)).write_bytes(picture.read_bytes())
+    command = ["-m", "edge_runtime", "run", str(tiny_model_path), "--faces", "none"]
+    done = subprocess.run(
+        [sys.executable, *command, "--source", odd, "--csv", tmp_path / "faces.csv"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Zo\\udceb.png  frame 0" in done.stdout
+    assert b"Zo\\udceb.png" in (tmp_path / "faces.csv").read_bytes()
+
+
 def test_run_prints_json_lines_and_nothing_else(
     tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +91,31 @@ def test_run_on_a_video_ends_with_a_summary_and_no_progress_in_a_pipe(
     assert "next:" in out
 
 
+def test_picture_that_cannot_be_read_is_an_error_and_no_next_step(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert run(tiny_model_path, bad) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: expected a picture")
+    assert err.count("\n") == 1
+
+
+def test_pictures_without_a_face_are_answered_with_the_hint_at_faces_none(
+    tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(tiny_model_path), "--source", str(picture), "--json"]
+    assert main([*command, "--faces", "none"]) == 0
+    assert capsys.readouterr().err == ""
+    blank = picture.with_name("blank.png")
+    cv2.imwrite(str(blank), np.full((96, 96, 3), 200, np.uint8))
+    command[3] = str(blank)
+    assert main([*command, "--faces", "haar"]) == 0
+    assert "--faces none" in capsys.readouterr().err
+
+
 def test_run_on_a_picture_prints_its_answer(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +129,69 @@ def test_run_writes_an_annotated_video(
     out = tmp_path / "out.avi"
     assert run(tiny_model_path, video, "--output", str(out), "--max-frames", "4") == 0
     assert frames_of(out) == 4
+
+
+def test_live_video_lasts_as_long_as_the_run(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = "fake:scene?size=320x240&fps=30&script=slow@0s=5"
+    output = tmp_path / "out.avi"
+    more = ["--output", str(output), "--json", "--max-frames", "10"]
+    assert (
+        main(["run", str(tiny_model_path), "--source", slow, "--faces", "none", *more])
+        == 0
+    )
+    times = [
+        json.loads(line)["time_s"] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert frames_of(output) / 30 == pytest.approx(times[-1] - times[0], abs=0.1)
+
+
+@pytest.mark.skipif(
+    not hasattr(cv2, "CascadeClassifier"), reason="this OpenCV has no cascades"
+)
+def test_face_that_enters_is_blurred_from_its_first_frame(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall, scene = (DrawnScene((640, 480), 30, faces=n, seed=1) for n in (0, 1))
+    clip, output = tmp_path / "clip.avi", tmp_path / "out.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
+    for number in range(24):
+        writer.write((scene if number >= 11 else wall).picture(number))
+    writer.release()
+    command = ["run", str(tiny_model_path), "--source", str(clip), "--faces", "haar"]
+    assert main([*command, "--privacy", "blur", "--output", str(output), "--json"]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(document["detected"] for document in documents)
+    assert all(document["faces"] for document in documents[11:])
+    sharp, hidden = (pictures_of(path)[11:] for path in (clip, output))
+    for before, after, document in zip(sharp, hidden, documents[11:], strict=True):
+        x, y, width, height = document["faces"][0]["box"]
+        # Not the frame that is drawn around the face.
+        inside = slice(y + 6, y + height - 6), slice(x + 6, x + width - 6)
+        assert detail(after[inside]) < 0.2 * detail(before[inside])
+
+
+def pictures_of(path: Path) -> list[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    pictures = []
+    while (read := capture.read())[0]:
+        pictures.append(read[1])
+    return pictures
+
+
+def detail(image: np.ndarray) -> float:
+    return float(cv2.Laplacian(image, cv2.CV_64F).var())
+
+
+def test_camera_is_searched_for_faces_in_every_frame_that_is_to_be_blurred(
+    tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["--source", "fake:scene?size=160x120&fps=30"]
+    command = ["run", str(tiny_model_path), *source, "--json", "--max-frames", "20"]
+    assert main([*command, "--privacy", "blur"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["detected"] for line in lines] == [True] * 20
 
 
 def test_run_writes_an_annotated_picture(
@@ -117,6 +226,7 @@ def test_existing_output_is_kept_without_force(
         (["--source", "97", "--detector-model", "no.onnx"], "no.onnx"),
         (["--source", "97", "--output", "out.txt"], "out.txt"),
         (["--source", "97", "--labels", "a,b"], "leave out --labels"),
+        (["--source", "97", "--privacy", "blur", "--detect-every", "2"], "every frame"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -181,6 +291,17 @@ def test_wrong_flags_end_with_code_2(
 
 def test_help_has_examples() -> None:
     assert "examples:" in build_parser().format_help()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_has_examples_that_can_be_typed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert "examples:" in said
+    assert f"python -m edge_runtime {command}" in said
 
 
 @pytest.mark.parametrize("fixture", ["tiny_model_path", "tiny_onnx_path"])

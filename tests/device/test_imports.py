@@ -1,11 +1,14 @@
 """What runs on the device loads no training library and no other package of ours."""
 
 import importlib.util
+import json
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import edge_runtime
@@ -70,6 +73,43 @@ def test_importing_the_package_loads_no_inference_library():
         " if n in sys.modules])"
     )
     assert run_python(code).stdout.strip() == "[]"
+
+
+# What a picture's first label does not need, and what takes long.
+LATE = (
+    "importlib.metadata",
+    "tempfile",
+    "asyncio",
+    "ssl",
+    "aiohttp",
+    "paho",
+    "edge_runtime.ahead",
+    "edge_runtime.config_file",
+    "edge_runtime.onnx_graph",
+    "edge_runtime.outputs.mqtt",
+    "edge_runtime.outputs.painter",
+    "edge_runtime.outputs.record",
+    "edge_runtime.tflite_graph",
+    "edge_runtime.web.page",
+)
+
+
+def test_first_label_waits_for_no_import_that_it_does_not_need(
+    tmp_path, tiny_model_path
+):
+    picture = tmp_path / "face.png"
+    cv2.imwrite(str(picture), np.zeros((48, 48), np.uint8))
+    asked = ["run", str(tiny_model_path), "--source", str(picture), "--faces", "none"]
+    code = (
+        "import sys\nbefore = set(sys.modules)\n"
+        "from edge_runtime.__main__ import main\n"
+        f"assert main({[*asked, '--json']!r}) == 0\n"
+        f"print([n for n in {LATE!r} if n in sys.modules and n not in before])"
+    )
+    done = run_python(code)
+    label, late = done.stdout.splitlines()
+    assert json.loads(label)["faces"]
+    assert late == "[]"
 
 
 def test_reading_images_needs_no_training_library():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,13 +31,15 @@ from edge_runtime.outputs.arguments import (
     check_outputs,
     open_sinks,
 )
+from edge_runtime.outputs.mqtt_address import parse_broker
 from edge_runtime.outputs.painter import Painter, Picture
 from edge_runtime.outputs.privacy import CELLS, RecentBoxes, blurred
-from edge_runtime.outputs.queued import Queued, Room
+from edge_runtime.outputs.queued import Queued, Room, pauses_s
 from edge_runtime.outputs.record import Album, Recorder, RecordLimits
 from edge_runtime.outputs.text_files import EVENT_START, AppendedFile
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
+from edge_runtime.sources.frames import Kind
 from edge_runtime.status import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,11 +50,11 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8
 class Camera:
     """What outputs ask a source; not iterated over here."""
 
-    name, kind, fps, frame_count = "camera", "camera", 25.0, None
+    name, fps, frame_count = "camera", 25.0, None
     skipped = dropped = reopened = 0
 
-    def __init__(self, *, live: bool = True) -> None:
-        self.live = live
+    def __init__(self, *, live: bool = True, kind: Kind = "camera") -> None:
+        self.live, self.kind = live, kind
 
     def __iter__(self) -> Iterator[Frame]:
         yield from ()
@@ -89,9 +93,14 @@ def flags(*given: str) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def run(results: list[FrameResult], *given: str, live: bool = True) -> dict[str, Any]:
+def run(
+    results: list[FrameResult],
+    *given: str,
+    live: bool = True,
+    kind: Kind = "camera",
+) -> dict[str, Any]:
     """Writes results as a run does; returns what the status says at the end."""
-    source = Camera(live=live)
+    source = Camera(live=live, kind=kind)
     args, state = flags(*given), status(source)
     check_outputs(args)
     with open_sinks(args, source, state) as sinks:
@@ -264,6 +273,38 @@ def test_full_disk_is_told_once_and_what_waited_is_written_when_it_has_room(
     assert queue.counts()["error"] is None
 
 
+def test_tries_become_rarer_and_never_so_rare_that_recovery_takes_five_seconds() -> (
+    None
+):
+    tries = list(itertools.islice(pauses_s(), 1000))
+    assert tries == sorted(tries)
+    assert tries[0] == 0.5
+    assert max(tries) <= 4
+
+
+def test_outage_of_a_night_is_told_in_two_lines(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.outputs.queued.FIRST_PAUSE_S", 1e-4)
+    monkeypatch.setattr("edge_runtime.outputs.queued.LONGEST_PAUSE_S", 1e-4)
+    tries = itertools.count()
+
+    def write(item: int) -> None:
+        if next(tries) < 1000:
+            raise OSError(30, "Read-only file system")
+
+    with caplog.at_level(logging.DEBUG):
+        queue = Queued("--record", write, room=Room(frames=5), lossless=False)
+        queue.put(0)
+        until(lambda: queue.counts()["written"] == 1)
+        queue.stop()
+        queue.join(time.monotonic() + 5)
+    assert [one.message for one in caplog.records] == [
+        "--record: Read-only file system; trying again",
+        "--record works again; dropped so far: 0",
+    ]
+
+
 def test_error_of_a_files_output_ends_the_run() -> None:
     def broken(item: int) -> None:
         raise OSError(28, "No space left on device")
@@ -275,7 +316,47 @@ def test_error_of_a_files_output_ends_the_run() -> None:
         queue.put(1)
 
 
+@pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd")], ids=repr)
+def test_any_error_of_a_files_output_ends_the_run(error: Exception) -> None:
+    def broken(item: int) -> None:
+        raise error
+
+    queue = Queued("--csv", broken, room=Room(frames=2), lossless=True)
+    with pytest.raises(OutputError, match=r"^--csv: \w+: odd"):
+        for number in range(5):
+            queue.put(number)
+            time.sleep(0.05)
+    with pytest.raises(OutputError, match="odd"):
+        queue.check()
+
+
+def test_any_error_of_a_live_output_is_told_once_and_what_it_loses_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(item: int) -> None:
+        raise KeyError("odd")
+
+    queue = Queued("--csv", broken, room=Room(frames=2), lossless=False)
+    for number in range(5):
+        queue.put(number, keep=number == 4)
+    queue.stop()
+    queue.join(time.monotonic() + 5)
+    counts = queue.counts()
+    assert (counts["dropped_frames"], counts["dropped_events"]) == (4, 1)
+    assert counts["error"] == "KeyError: 'odd'"
+    assert [one.message for one in caplog.records] == ["--csv: KeyError: 'odd'; closed"]
+
+
 # --- lines -------------------------------------------------------------------------
+
+
+def test_name_that_is_no_text_is_written_as_in_json(tmp_path: Path) -> None:
+    """Python gives the byte 0xff of a file's name as a character no UTF-8 has."""
+    path = tmp_path / "faces.csv"
+    odd = replace(result(0, face()), name=os.fsdecode(b"Zo\xeb.png"))
+    run([odd], "--csv", str(path), live=False)
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [row["source"] for row in csv.DictReader(file)] == ["Zo\\udceb.png"]
 
 
 def test_csv_has_one_row_per_face_with_a_column_per_label(tmp_path: Path) -> None:
@@ -357,6 +438,34 @@ def test_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> No
     )
     assert done.stdout == "File too large\n"
     assert path.read_text() == "head\nfits\n"
+
+
+def test_header_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
+    """``logrotate`` took the file away while the disk was full."""
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from edge_runtime.outputs.text_files import AppendedFile\n"
+        "path = Path(sys.argv[1])\n"
+        "file = AppendedFile(path, start='', header='a long header')\n"
+        "path.rename(sys.argv[1] + '.1')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5, 100))\n"
+        "for _ in range(2):\n"
+        "    try:\n        file.write('1')\n"
+        "    except OSError as error:\n        print(error.strerror)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "file.write('2')\n"
+    )
+    path = tmp_path / "lines"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "File too large\n" * 2
+    assert path.read_text() == "a long header\n2\n"
 
 
 def test_csv_on_a_full_device_does_not_stop_the_loop(
@@ -468,6 +577,14 @@ def test_privacy_reaches_every_picture(tmp_path: Path, way: str) -> None:
     assert details[1] < 0.5 * details[0]
 
 
+def test_pictures_that_stand_alone_share_no_blurred_places() -> None:
+    painter = Painter(privacy=True, rate=False)
+    for left in (0, 60, 110):
+        alone = replace(result(0, face(box=(left, 30, 50, 60))), timestamp_s=0.0)
+        assert painter.picture(frame(), alone).hidden == ((left, 30, 50, 60),)
+    assert painter.picture(frame(), result(0)).hidden == ()
+
+
 def first_picture(folder: Path) -> Any:
     (path,) = [one for one in folder.rglob("*") if one.suffix in (".avi", ".jpg")]
     if path.suffix == ".jpg":
@@ -512,6 +629,18 @@ def test_album_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jpg"))) == 3
 
 
+def test_album_neither_counts_nor_removes_files_of_others(tmp_path: Path) -> None:
+    names = ["0-IMG_0001.jpg", "0-IMG_0001.json", "20240131T101112.jpg", "notes.txt"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x" * 600_000)
+    (tmp_path / "0-album.jpg").mkdir()
+    stored(Album(tmp_path, RecordLimits(pictures=3)), 5)
+    stored(Album(tmp_path, RecordLimits(pictures=3, megabytes=1)), 2)
+    assert [(tmp_path / name).stat().st_size for name in names] == [600_000] * 4
+    assert len(list(tmp_path.glob("*Z-*.jpg"))) == 3
+    assert len(list(tmp_path.glob("*Z-*.json"))) == 3
+
+
 def test_album_stays_under_its_megabytes(tmp_path: Path) -> None:
     stored(Album(tmp_path, RecordLimits(megabytes=1)), 60)
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
@@ -535,6 +664,12 @@ def test_recorder_keeps_events_and_else_one_face_per_second() -> None:
     queue.stop()
     queue.join(float("inf"))
     assert kept == [1, 11, 13, 23]
+
+
+def test_every_picture_of_a_folder_with_a_face_is_kept(tmp_path: Path) -> None:
+    alone = [replace(result(n, face()), timestamp_s=0.0) for n in range(10)]
+    run(alone, "--record", str(tmp_path), live=False, kind="pictures")
+    assert len(list(tmp_path.glob("*.jpg"))) == 10
 
 
 def test_nothing_is_stored_unless_asked_for(tmp_path: Path) -> None:
@@ -564,6 +699,9 @@ def test_nothing_is_stored_unless_asked_for(tmp_path: Path) -> None:
         (["--mqtt", "mqtt://host/a/#"], "mqtt://HOST"),
         (["--mqtt", "mqtt://host/a/+/b"], "prefix"),
         (["--mqtt-password-file", "p"], "without --mqtt"),
+        (["--mqtt", "mqtt://me@host", "--mqtt-ca", "c.pem"], "mqtts://"),
+        (["--mqtt", "mqtts://host", "--mqtt-password-file", "p"], "mqtts://USER@"),
+        (["--mqtt", "mqtts://@host", "--mqtt-password-file", "p"], "mqtts://USER@"),
         (["--serve", "host:port"], "PORT"),
         (["--serve", "99999"], "PORT"),
         (["--serve", "0.0.0.0:8080"], "--token-file"),
@@ -584,6 +722,12 @@ def test_password_on_the_command_line_is_refused_and_not_repeated() -> None:
     with pytest.raises(OutputError, match="--mqtt-password-file") as caught:
         check_outputs(flags("--mqtt", "mqtt://me:hunter2@host"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_user_of_a_broker_may_have_any_character() -> None:
+    broker = parse_broker("mqtt://us%40er%20%C3%A9@host/home/door")
+    assert (broker.user, broker.host) == ("us@er é", "host")
+    check_outputs(flags("--mqtt", "mqtts://a%40b@host", *("--mqtt-password-file", "p")))
 
 
 def test_short_token_is_refused_and_not_repeated(tmp_path: Path) -> None:

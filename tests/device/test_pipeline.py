@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -139,6 +141,68 @@ def test_video_has_every_frame_in_the_first_ones_size(
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+def seconds_of(path: Path, times_s: Sequence[float], fps: float = 30.0) -> float:
+    """Writes a live source's frames; returns how long the video lasts."""
+    camera = SimpleNamespace(fps=fps, kind="camera", frame_count=None, live=True)
+    with open_output(path, camera) as writer:
+        for at_s in times_s:
+            writer.write(images((48, 64))[0], at_s)
+    count = 0
+    capture = cv2.VideoCapture(str(path))
+    while capture.read()[0]:
+        count += 1
+    return count / capture.get(cv2.CAP_PROP_FPS)
+
+
+@pytest.mark.parametrize(
+    "times_s",
+    [
+        [n / 30 for n in range(90)],
+        [n / 5 for n in range(16)],
+        [n / 60 for n in range(180)],
+        [7 + n / 11 for n in range(33)],
+        [2 * (n // 2) / 30 + 0.0005 * (n % 2) for n in range(90)],
+        [n / 30 + 0.014 * (-1) ** n for n in range(90)],
+        [*[n / 30 for n in range(30)], *[2 + n / 30 for n in range(30)]],
+    ],
+    ids=["nominal", "slow", "fast", "odd-rate", "pairs", "jitter", "pause"],
+)
+def test_live_video_lasts_as_long_as_what_it_shows(
+    tmp_path: Path, times_s: Sequence[float]
+) -> None:
+    lasted = seconds_of(tmp_path / "out.avi", times_s)
+    assert lasted == pytest.approx(times_s[-1] - times_s[0] + 1 / 30, abs=2 / 30)
+
+
+def test_fast_cameras_live_video_has_no_more_frames_than_a_screen_shows(
+    tmp_path: Path,
+) -> None:
+    times = [n / 120 for n in range(240)]
+    lasted = seconds_of(tmp_path / "out.avi", times, fps=120.0)
+    assert lasted == pytest.approx(times[-1] + 1 / 30, abs=2 / 30)
+    assert cv2.VideoCapture(str(tmp_path / "out.avi")).get(cv2.CAP_PROP_FPS) == 30
+
+
+def test_jitter_leaves_no_frame_out_of_a_live_video(tmp_path: Path) -> None:
+    path, shades = tmp_path / "out.avi", [n % 7 for n in range(100)]
+    jitter_s = np.random.default_rng(0).uniform(-0.014, 0.014, len(shades))
+    camera = SimpleNamespace(fps=30.0, kind="camera", frame_count=None, live=True)
+    with open_output(path, camera) as writer:
+        for number, shade in enumerate(shades):
+            image = np.full((48, 64, 3), 30 * shade, np.uint8)
+            writer.write(image, number / 30 + jitter_s[number])
+    capture, shown = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        shown.append(round(read[1].mean() / 30))
+    assert [shade for shade, _ in itertools.groupby(shown)] == shades
+    assert len(shown) <= len(shades) + 2
+
+
+def test_outage_of_an_hour_is_two_seconds_of_a_live_video(tmp_path: Path) -> None:
+    times = [*[n / 30 for n in range(30)], *[3600 + n / 30 for n in range(30)]]
+    assert seconds_of(tmp_path / "out.avi", times) == pytest.approx(4, abs=2 / 30)
+
+
 def test_one_picture_is_written_as_a_picture(tmp_path: Path) -> None:
     with open_output(tmp_path / "out.png", pictures(1)) as writer:
         writer.write(images((9, 7))[0])
@@ -264,6 +328,24 @@ def test_face_appears_and_leaves_once_and_single_frames_are_ignored() -> None:
     assert events[1].timestamp_s == pytest.approx(2.9, abs=0.5)
 
 
+def test_face_leaves_with_an_outage_and_another_is_looked_for_at_once() -> None:
+    pipeline = Pipeline(Light(), Brightness(), detect_every=5)
+    frames = video(*[painted(100, 80)] * 14)
+    later = [
+        Frame(one.image, 14 + one.index, 3600 + one.timestamp_s, "clip")
+        for one in frames
+    ]
+    results = [pipeline.process(one) for one in [*frames, *later]]
+    assert results[14].detected
+    assert [face.track_id for face in results[14].faces] == [2]
+    events = [event for result in results for event in result.events]
+    assert [(event.kind, event.track_id, event.timestamp_s) for event in events] == [
+        ("face_appeared", 1, pytest.approx(0.1)),
+        ("face_left", 1, 3600.0),
+        ("face_appeared", 2, pytest.approx(3600.1)),
+    ]
+
+
 def test_same_frames_give_the_same_answers() -> None:
     runs = []
     for _ in range(2):
@@ -312,6 +394,18 @@ def test_live_frames_have_an_age_and_files_have_none() -> None:
     live = Frame(frame().image, 0, 0.0, "camera", captured_s=now - 0.5)
     assert process(live, Fixed(), Brightness()).age_ms == pytest.approx(500, abs=200)
     assert process(frame(), Fixed(), Brightness()).age_ms is None
+
+
+def test_part_of_the_status_may_be_included_while_a_page_reads_it() -> None:
+    status = Status(source=pictures(1), classifier=Brightness(), detector="light")
+
+    def read() -> str:
+        status.include("outputs", dict)  # another thread does, just now
+        return "watching"
+
+    status.include("model_update", read)
+    assert status.snapshot()["model_update"] == "watching"
+    assert status.snapshot()["outputs"] == {}
 
 
 def test_status_counts_from_another_thread_while_the_loop_runs() -> None:

@@ -70,3 +70,33 @@ def test_another_thread_runs_without_handlers() -> None:
     thread.start()
     thread.join()
     assert signals == [None]
+
+
+def test_process_ends_with_its_code_and_everything_said() -> None:
+    program = (
+        "import sys, threading, time\n"
+        "from edge_runtime.stopping import end_process\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print('said', end='')\n"
+        "print('told', end='', file=sys.stderr)\n"
+        "end_process(3)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"said", b"told")
+
+
+def test_end_that_cannot_be_written_is_no_success() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    program = "print('said'); from edge_runtime.stopping import end_process as e; e(0)"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+        )
+    assert done.returncode != 0
+    assert b"No space left" in done.stderr
