@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections import Counter
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -16,7 +17,8 @@ SESSION_S = 30 * 24 * 3600
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 WRONG_PAUSE_S = 1.0
-MOST_WRONG_AT_ONCE = 8
+MOST_WRONG_AT_ONCE = 8  # of one address
+MOST_WRONG_ADDRESSES = 256
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -40,7 +42,7 @@ class Access:
     def __init__(self, token: str | None) -> None:
         """Takes the token; None lets in whoever is on this machine."""
         self._token = None if token is None else token.encode()
-        self._wrong_now = 0
+        self._wrong_now: Counter[str] = Counter()  # by address, none of them 0
 
     @property
     def needs_token(self) -> bool:
@@ -60,21 +62,30 @@ class Access:
 
         return guard
 
-    async def is_token(self, given: str) -> bool:
+    async def is_token(self, given: str, request: web.Request) -> bool:
         """Returns whether it is the token; a wrong one takes a second.
 
+        Args:
+            given: Perhaps the token.
+            request: Who gave it is in here.
+
         Raises:
-            web.HTTPTooManyRequests: Too many wrong ones are waiting.
+            web.HTTPTooManyRequests: Too many wrong ones of this address are waiting.
         """
-        if self._wrong_now >= MOST_WRONG_AT_ONCE:
+        address, wrong = request.remote or "", self._wrong_now
+        if wrong[address] >= MOST_WRONG_AT_ONCE or (
+            address not in wrong and len(wrong) >= MOST_WRONG_ADDRESSES
+        ):
             raise web.HTTPTooManyRequests(headers={"Retry-After": "5"})
-        if self._token is None or _same(given.encode(), self._token):
+        if self._token is None or _same(_encoded(given), self._token):
             return True
-        self._wrong_now += 1
+        wrong[address] += 1
         try:
             await asyncio.sleep(WRONG_PAUSE_S)
         finally:
-            self._wrong_now -= 1
+            wrong[address] -= 1
+            if not wrong[address]:
+                del wrong[address]
         return False
 
     def let_in(self, response: web.StreamResponse, request: web.Request) -> None:
@@ -91,7 +102,7 @@ class Access:
 
     async def _check_credentials(self, request: web.Request) -> None:
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer" and await self.is_token(given.strip()):
+        if kind.lower() == "bearer" and await self.is_token(given.strip(), request):
             return
         if not kind and self._is_session(request.cookies.get(COOKIE, "")):
             return
@@ -113,13 +124,18 @@ class Access:
         if not (text.isascii() and text.isdecimal() and len(text) <= 12):
             return False
         fresh = time.time() < int(text) <= time.time() + SESSION_S
-        return fresh and _same(cookie.encode(), self._session(int(text)).encode())
+        return fresh and _same(_encoded(cookie), self._session(int(text)).encode())
 
 
 async def secure(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the security headers to a response; nothing of the page is to be kept."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _encoded(text: str) -> bytes:
+    """Returns UTF-8; of bytes in a header that are none, something, not an error."""
+    return text.encode(errors="surrogatepass")
 
 
 def _same(a: bytes, b: bytes) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from importlib.resources import files
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -89,10 +90,13 @@ class _Routes:
         """Answers the form: back to it, or in with a cookie."""
         try:
             async with asyncio.timeout(BODY_PATIENCE_S):
-                form = await request.post()
-        except (TimeoutError, ValueError) as error:
+                body = await request.read()
+        except (TimeoutError, web.RequestPayloadError) as error:
             raise web.HTTPBadRequest from error
-        if not await self._access.is_token(str(form.get("token", "")).strip()):
+        # Not request.post(): it follows what the client says of charset and encoding.
+        form = parse_qs(body.decode(errors="replace"))
+        given = form.get("token", [""])[0].strip()
+        if not await self._access.is_token(given, request):
             raise web.HTTPSeeOther("/login?wrong")
         response = web.Response(status=303, headers={"Location": "/"})
         self._access.let_in(response, request)
@@ -133,10 +137,12 @@ class _Routes:
         try:
             async with asyncio.timeout(SNAPSHOT_PATIENCE_S):
                 with self._stream.watching() as newest:
-                    jpeg = (await newest.after(newest.count))[1]
-        except TimeoutError as error:
-            raise web.HTTPServiceUnavailable(text="no frame came\n") from error
-        return web.Response(body=jpeg, content_type="image/jpeg")
+                    found = await newest.after(newest.count)
+        except TimeoutError:
+            found = None
+        if found is None:
+            raise web.HTTPServiceUnavailable(text="no frame came\n")
+        return web.Response(body=found[1], content_type="image/jpeg")
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures until the client goes, or takes none for too long."""
@@ -148,8 +154,8 @@ class _Routes:
         with self._stream.watching() as newest:
             await response.prepare(request)
             count = newest.count
-            while True:
-                count, jpeg = await newest.after(count)
+            while (found := await newest.after(count)) is not None:
+                count, jpeg = found
                 try:
                     async with asyncio.timeout(WRITE_PATIENCE_S):
                         await response.write(_part(jpeg))

@@ -27,7 +27,8 @@ MOST_CONNECTIONS = 128
 SILENT_S = 10.0  # a connection without a complete request for so long is closed
 KEEPALIVE_S = 15.0
 BOARD_EVERY_S = 5.0
-START_S, STOP_S = 10.0, 0.4
+START_S, STOP_S = 10.0, 0.3
+SHUTDOWN_S = 0.05  # for answers in progress, and again for clients that read nothing
 
 
 class Server:
@@ -64,7 +65,7 @@ class Server:
             raise OutputError(_cannot_listen(address, error)) from error
 
     def close(self) -> None:
-        """Ends it, with all connections, within half a second."""
+        """Ends it, with all connections, within 0.3 s."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(STOP_S)
@@ -85,7 +86,7 @@ class Server:
             handle_signals=False,
             access_log=None,  # it would hold addresses, and fill a card
             keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=0.1,
+            shutdown_timeout=SHUTDOWN_S,
             logger=_logger(),
         )
         await runner.setup()
@@ -94,6 +95,7 @@ class Server:
             listening = await self._listen(runner)
             self._started.set_result(listening.sockets[0].getsockname()[1])
             await self._stop.wait()
+            self._stream.newest.end()
             listening.close()
         finally:
             board.cancel()

@@ -10,11 +10,10 @@ from typing import Any
 from edge_runtime.outputs.documents import event_document, face_document, utc_now
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.status import Status
+from edge_runtime.status import STALE_S, Status
 from edge_runtime.web.history import History
 
 MOST_EVENTS = 100
-STALE_S = 10.0  # without a frame for so long a run is not healthy
 
 
 class States:
@@ -64,12 +63,13 @@ class States:
         Args:
             since: History after this second of the run.
         """
-        last = self._last
+        healthy = self.healthy
+        faces = self._last.faces if self._last and healthy else ()
         return {
             **self._status.snapshot(),
-            "healthy": self.healthy,
+            "healthy": healthy,
             "uptime_s": round(time.monotonic() - self._started, 1),
-            "faces_now": [face_document(face) for face in last.faces] if last else [],
+            "faces_now": [face_document(face) for face in faces],
             "recent_events": list(self._events),
             "history": self._history.since(since),
             "board": self.board,

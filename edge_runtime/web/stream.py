@@ -26,6 +26,7 @@ class Newest:
     def __init__(self) -> None:
         """Has none yet."""
         self._count, self._jpeg = 0, b""
+        self._over = False
         self._changed = asyncio.Event()
 
     @property
@@ -36,17 +37,25 @@ class Newest:
     def put(self, jpeg: bytes) -> None:
         """Replaces it and wakes all who wait."""
         self._count, self._jpeg = self._count + 1, jpeg
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._wake()
 
-    async def after(self, count: int) -> tuple[int, bytes]:
+    def end(self) -> None:
+        """Wakes all who wait: no more will come."""
+        self._over = True
+        self._wake()
+
+    async def after(self, count: int) -> tuple[int, bytes] | None:
         """Returns number and JPEG of the newest, as soon as it is not number ``count``.
 
-        Whoever is slow misses the ones in between.
+        Whoever is slow misses the ones in between. None at the end.
         """
-        while self._count == count:
+        while self._count == count and not self._over:
             await self._changed.wait()
-        return self._count, self._jpeg
+        return None if self._over else (self._count, self._jpeg)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class Stream:

@@ -85,12 +85,19 @@ class Run:
         raise AssertionError(f"the kernel tells no {key}")
 
 
+def _journal(descriptor: int) -> dict[str, str]:
+    """Returns what systemd says of a stderr that goes to its journal."""
+    found = os.fstat(descriptor)
+    return {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+
+
 @contextmanager
 def running(
     folder: Path,
     *arguments: str,
     listen: bool = True,
     environment: dict[str, str] | None = None,
+    journal: bool = False,
     before: Callable[[], None] | None = None,
 ) -> Iterator[Run]:
     """Yields ``python -m edge_runtime run`` with some arguments; ends it afterwards.
@@ -100,6 +107,7 @@ def running(
         arguments: Behind ``run``.
         listen: Read its stdout; otherwise nobody does.
         environment: Added to this process's.
+        journal: Its log is a journal, as in a service: information is logged, too.
         before: Called in the child before it becomes Python.
     """
     log = folder / "stderr.txt"
@@ -109,7 +117,11 @@ def running(
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={
+                **os.environ,
+                **(environment or {}),
+                **(_journal(stderr.fileno()) if journal else {}),
+            },
             preexec_fn=before,
             stderr=stderr,
             stdout=subprocess.PIPE,

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import resource
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_runtime.__main__ import main
+from tests.system.broker import MISSING, MOSQUITTO, Broker
+from tests.system.conftest import NOT_A_PART
 from tests.system.service_run import Run, running
 
 RECOVERY_S = 5.0
-# The promise is one second; this machine may be doing something else as well.
-END_S = 5.0
+# The pauses between tries grow: long enough to meet the longest of them.
+OUTAGE_S = 9.0
+# The promise is one second, and test_ending.py holds it; here each run ends once, on a
+# machine that may be doing something else as well.
+END_S = 2.0
 CAMERA = "fake:scene?fps=15&size=320x240"
 BEGIN_S, LENGTH_S = 1.5, 2.0
 FAULTS = (
@@ -30,6 +38,7 @@ FAULTS = (
 )
 # Faults are borne for less than a second; each frame is a face, no detector is needed.
 FLAGS = ("--faces", "none", "--stall-after", "0.7", "--frozen-after", "0.7")
+RESTLESS = ("--half-life", "0.1", "--dwell", "0", "--margin", "0")  # many events
 
 
 def ended_well(run: Run) -> None:
@@ -158,7 +167,7 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
         capture_output=True,
     )
     if done.returncode:
-        pytest.skip("mounting a small disk needs root")
+        pytest.skip(f"{NOT_A_PART}mounting a small disk needs root")
     try:
         yield folder
     finally:
@@ -192,24 +201,46 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
 
-def test_full_disk_does_not_stop_the_answers_and_is_written_again_when_there_is_room(
+def wait_through_an_outage(run: Run) -> None:
+    """Waits as long as faults last here; answers must go on all the time."""
+    until = time.monotonic() + OUTAGE_S
+    while time.monotonic() < until:
+        run.wait_for_frames(5, RECOVERY_S)
+
+
+def events_in(answers: list[dict[str, Any]]) -> list[tuple[float, str]]:
+    return [
+        (event["time_s"], event["event"])
+        for answer in answers
+        for event in answer["events"]
+    ]
+
+
+def test_full_disk_stops_no_answer_loses_no_event_and_is_written_again_in_time(
     tiny_model_path: Path, tmp_path: Path, small_disk: Path
 ) -> None:
-    table = small_disk / "faces.csv"
-    arguments = (str(tiny_model_path), "--json", "--source", CAMERA, *FLAGS)
-    with running(tmp_path, *arguments, "--csv", str(table)) as run:
+    table, events = small_disk / "faces.csv", small_disk / "events.jsonl"
+    files = ("--csv", str(table), "--events", str(events))
+    arguments = (str(tiny_model_path), "--json", "--source", CAMERA, *FLAGS, *RESTLESS)
+    with running(tmp_path, *arguments, *files) as run:
         run.wait_for(lambda: table.exists() and _lines(table) > 5, 30, "rows")
         filler = _fill(small_disk)
         run.wait_for(lambda: "No space left" in run.said, 15, "word of it")
-        run.wait_for_frames(15)
+        wait_through_an_outage(run)
+        rows, before = _lines(table), _lines(events)
         filler.unlink()
-        rows = _lines(table)
         run.wait_for(lambda: _lines(table) > rows, RECOVERY_S, "rows again")
-        assert run.said.count("No space left") <= 2  # no flood
+        run.wait_for(lambda: _lines(events) > before, RECOVERY_S, "events again")
+        assert run.said.count("No space left") <= 2  # one for each: no flood
         ended_well(run)
+        said = run.said
+    written = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [(one["time_s"], one["event"]) for one in written] == events_in(run.answers)
+    assert len(written) > before + 3
+    assert "--events works again; dropped so far: 0" in said
 
 
-def test_disk_that_becomes_read_only_does_not_stop_the_answers(
+def test_disk_that_is_read_only_for_a_while_stops_no_answer_and_is_written_again(
     tiny_model_path: Path, tmp_path: Path, large_disk: Path
 ) -> None:
     pictures = large_disk / "pictures"
@@ -226,11 +257,14 @@ def test_disk_that_becomes_read_only_does_not_stop_the_answers(
                 break
             time.sleep(0.02)
         else:
-            pytest.skip("the disk was in use all the time")
-        run.wait_for_frames(30)
-        assert "Read-only" in run.said
+            pytest.fail("the disk was in use all the time")
+        run.wait_for(lambda: "Read-only" in run.said, 15, "word of it")
+        wait_through_an_outage(run)
+        kept = len(list(pictures.iterdir()))
         subprocess.run(["mount", "-o", "remount,rw", str(large_disk)], check=True)
-        run.wait_for_frames(10)
+        more = lambda: len(list(pictures.iterdir())) > kept  # noqa: E731
+        run.wait_for(more, RECOVERY_S, "pictures again")
+        assert run.said.count("Read-only") == 1  # no flood
         ended_well(run)
 
 
@@ -283,6 +317,51 @@ def test_browser_that_never_reads_does_not_stop_the_rest(
             ended_well(run)
 
 
+# --- the broker ---------------------------------------------------------------------
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
+def test_broker_that_is_gone_for_a_while_stops_no_answer_and_misses_no_event(
+    tiny_model_path: Path, tmp_path: Path
+) -> None:
+    from paho.mqtt.client import CallbackAPIVersion, Client
+
+    broker = Broker(tmp_path, "allow_anonymous true", keeps=True)
+    broker.start()
+    heard: list[dict[str, Any]] = []
+    # The broker keeps what this listener subscribed to: it need not be back first.
+    listener = Client(CallbackAPIVersion.VERSION2, "listener", clean_session=False)
+    subscribed = threading.Event()
+    listener.on_connect = lambda *_: listener.subscribe("home/door/events", qos=1)
+    listener.on_subscribe = lambda *_: subscribed.set()
+    listener.on_message = lambda *of: heard.append(json.loads(of[-1].payload))
+    listener.reconnect_delay_set(1, 1)
+    listener.connect("127.0.0.1", broker.port)
+    listener.loop_start()
+    url = f"mqtt://127.0.0.1:{broker.port}/home/door"
+    arguments = (str(tiny_model_path), "--json", "--source", CAMERA, *FLAGS, *RESTLESS)
+    try:
+        assert subscribed.wait(10)
+        with running(tmp_path, *arguments, "--mqtt", url) as run:
+            run.wait_for(lambda: len(heard) > 1, 30, "events")
+            broker.stop()
+            run.wait_for(lambda: "--mqtt" in run.said, 15, "word of it")
+            wait_through_an_outage(run)
+            before = len(heard)
+            broker.start()
+            run.wait_for(lambda: len(heard) > before, RECOVERY_S, "events again")
+            all_of_it = {at_s for at_s, _ in events_in(run.answers)}
+            run.wait_for(
+                lambda: {one["time_s"] for one in heard} >= all_of_it, 15, "all events"
+            )
+            assert run.said.count("trying again") == 1  # no flood
+            ended_well(run)
+    finally:
+        listener.loop_stop()
+        broker.kill()
+    assert len(all_of_it) > before + 3
+
+
 # --- the model ----------------------------------------------------------------------
 
 
@@ -293,8 +372,7 @@ def test_garbage_is_refused_and_a_good_model_taken_while_frames_go_on(
     models.mkdir()
     arguments = (str(tiny_model_path), "--json", "--source", CAMERA, *FLAGS)
     watch = ("--watch", str(models), "--watch-frames", "10", "--watch-slowdown", "1000")
-    told = {"INVOCATION_ID": "1"}  # as in a service: information is logged
-    with running(tmp_path, *arguments, *watch, environment=told) as run:
+    with running(tmp_path, *arguments, *watch, journal=True) as run:
         run.wait_for_frames(3)
         (models / "a.tflite").write_bytes(os.urandom(20_000))
         (models / "loop.tflite").symlink_to(models / "loop.tflite")

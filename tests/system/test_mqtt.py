@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -18,45 +18,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_runtime.outputs import mqtt
 from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
 from edge_runtime.outputs.mqtt_address import parse_broker
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.status import Status
+from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(
-    MOSQUITTO is None, reason="no mosquitto here: apt-get install mosquitto"
-)
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 BLACK = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
 SHARE = {"happy": 0.9, "sad": 0.1}
-
-
-class Broker:
-    """mosquitto on a free port, which can be killed and started again."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        head = [f"listener {self.port} 127.0.0.1", "user root", "persistence false"]
-        self._config.write_text("\n".join([*head, *more]) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [str(MOSQUITTO), "-c", str(self._config)]
-        nowhere = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
-        until(self._listens)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Listener:
@@ -102,12 +75,6 @@ def listening(port: int, **more: Any) -> Iterator[Listener]:
         yield listener
     finally:
         listener.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
@@ -191,6 +158,48 @@ def test_discovery_can_be_left_out(broker: Broker) -> None:
             until(lambda: listener.of("home/door/availability"))
             time.sleep(0.2)
         assert not [one for one in listener.heard if "homeassistant" in one[0]]
+
+
+def test_without_frames_there_is_no_face_until_they_come_again(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "STALE_S", 0.5)
+    monkeypatch.setattr(mqtt, "STATE_EVERY_S", 0.1)
+
+    def faces() -> list[tuple[str, int, str]]:
+        documents = map(json.loads, listener.of("home/door/state"))
+        return [(one["face"], one["faces"], one["expression"]) for one in documents]
+
+    with (
+        listening(broker.port) as listener,
+        open_mqtt(options(broker.port), status()) as sink,
+    ):
+        until(lambda: sink.counts()["error"] is None)
+        sink.write(BLACK, answer(1))
+        until(lambda: faces() == [("ON", 1, "happy"), ("OFF", 0, "none")])
+        time.sleep(1)
+        assert len(faces()) == 2  # told once
+        sink.write(BLACK, answer(2))
+        until(lambda: faces()[2:] == [("ON", 1, "happy"), ("OFF", 0, "none")])
+
+
+def test_end_does_not_wait_for_what_was_confirmed_at_once(broker: Broker) -> None:
+    taken = []
+    for _ in range(5):
+        with open_mqtt(options(broker.port), status()) as sink:
+            until(lambda one=sink: one.counts()["error"] is None)
+            publish = sink._client.publish
+
+            def publish_and_wait(*given: Any, _real: Any = publish, **more: Any) -> Any:
+                info = _real(*given, **more)
+                info.wait_for_publish(5)  # the broker was faster than this thread
+                return info
+
+            sink._client.publish = publish_and_wait
+            sink.write(BLACK, answer(1))
+            started = time.monotonic()
+        taken.append(time.monotonic() - started)
+    assert statistics.median(taken) < 0.3, taken
 
 
 def test_last_will_says_offline_when_the_run_is_killed(

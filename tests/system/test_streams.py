@@ -22,8 +22,7 @@ from tests.system.service_run import ROOT, running
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 RECOVERY_S = 5.0
-# The promise is one second; this machine may be doing something else as well.
-END_S = 3.0
+END_S = 2.0  # as in test_faults.py
 FLAGS = ("--faces", "none", "--json", "--stall-after", "1")
 
 
@@ -145,7 +144,7 @@ def test_password_is_in_no_message_and_no_answer(
         server.kill()
         run.wait_for(lambda: "opening it again" in run.said, 20, "the loss in the log")
         run.end()
-    assert run.answers[0]["source"] == f"http://me:***@127.0.0.1:{port}/stream"
+    assert run.answers[0]["source"] == f"http://127.0.0.1:{port}/..."
     assert "s3cret" not in run.said + str(run.answers)
 
 

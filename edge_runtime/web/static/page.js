@@ -80,7 +80,7 @@ function faceCard(face, small) {
   const said = face.decision ?? face;
   const card = make("div", undefined, { className: small ? "face small" : "face" });
   const line = make("div", undefined, { className: "said", colour: colourOf(said.label) });
-  line.append(make("b", said.label), make("em", percent(said.confidence)));
+  line.append(make("b", said.label), make("em", shareOf(said)));
   const who = face.track === null ? "" : `face ${face.track}`;
   line.append(make("span", who, { className: "quiet" }));
   card.append(line);
@@ -88,6 +88,12 @@ function faceCard(face, small) {
     for (const [label, p] of Object.entries(said.probabilities)) card.append(bar(label, p, said.label));
   }
   return card;
+}
+
+// The label's own share, as on its bar and in the picture; an uncertain answer has none.
+function shareOf(said) {
+  const p = said.probabilities[said.label];
+  return known(p) ? percent(p) : "";
 }
 
 function bar(label, p, said) {
@@ -138,7 +144,8 @@ function eventRow(event) {
     expression_changed: `face ${event.track}: ${event.previous} → ${event.label}`,
     face_left: `face ${event.track} left`,
   }[event.event];
-  const share = event.event === "face_left" ? "" : percent(event.confidence);
+  const decided = event.event !== "face_left" && state.model.labels.includes(event.label);
+  const share = decided ? percent(event.confidence) : "";
   const dot = make("i", undefined, { colour: colourOf(event.label) });
   dot.classList.toggle("open", event.event === "face_left");
   row.append(make("span", clock, { className: "quiet" }), dot, make("span", text));
