@@ -16,6 +16,12 @@ YUNET_URL = (
     "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/"
     f"face_detection_yunet/{YUNET_FILE}"
 )
+EXAMPLES = """\
+examples:
+  python -m edge_runtime fetch-detector
+  python -m edge_runtime fetch-detector --output yunet.onnx     for another board
+  python -m edge_runtime fetch-detector --url https://example.org/yunet.onnx --force
+"""
 LARGEST_BYTES = 4 * 2**20
 TIMEOUT_S = 30.0
 
@@ -27,8 +33,10 @@ def add_fetch_detector(commands: Any) -> None:
         "fetch-detector",
         help=text,
         description="Downloads OpenCV Zoo's YuNet (MIT licence, 230 kB) and keeps it"
-        " only if it is the very file this version knows (sha256). Then run finds it"
+        " only if it is\nthe very file this version knows (sha256). Then run finds it"
         " by itself.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(call=_run)

@@ -10,12 +10,24 @@ from typing import Any
 from edge_runtime.errors import OutputError
 from edge_runtime.signature import new_key_pair
 
+EXAMPLES = """\
+examples:
+  python -m edge_runtime keygen signing.pem              and signing.pub.pem beside it
+  python -m export --int8 --sign signing.pem
+  python -m edge_runtime run MODEL --require-signature signing.pub.pem
+"""
+
 
 def add_keygen(commands: Any) -> None:
     """Adds ``keygen`` to the commands."""
     text = "a pair of keys to sign model files with"
     parser = commands.add_parser(
-        "keygen", help=text, description=text[0].upper() + text[1:] + "."
+        "keygen",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(call=keygen)
     parser.add_argument(

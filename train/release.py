@@ -25,6 +25,12 @@ from edge_runtime.spec import ModelSpec
 from train.run_folder import RunFolder, find_run
 
 ROOT = Path(__file__).parent.parent
+EXAMPLES = """\
+examples:
+  python -m train.release my-run
+  python -m train.release my-run --file artifacts/my-run/my-run.int8.tflite --force
+  python -m train.release my-run --name digits           beside the released one
+"""
 DEFAULT_NAME = "fer"
 COPIED = (
     "model.keras",
@@ -41,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.release",
         description="Makes a finished and exported run the released model.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
