@@ -49,6 +49,12 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
         help="detect on each n-th frame and follow the faces in between"
         f" (default: {DETECT_EVERY}; 1 with --privacy blur)",
     )
+    add(
+        "--detect-waits",
+        action="store_true",
+        help="frames of a camera wait for the detector, as those of files and with"
+        " --privacy blur; else it looks at one in a thread of its own meanwhile",
+    )
 
 
 def detect_every(args: argparse.Namespace) -> int:
@@ -69,6 +75,19 @@ def detect_every(args: argparse.Namespace) -> int:
             f" {args.detect_every}: leave it out"
         )
     return 1
+
+
+def frames_wait(args: argparse.Namespace, *, live: bool) -> bool:
+    """Returns whether each frame waits for the detector.
+
+    Frames of files do, so that their answers do not depend on its speed, and frames in
+    which faces are to be blurred.
+
+    Args:
+        args: With ``detect_waits`` and ``privacy``.
+        live: The frames come whether or not anyone takes them.
+    """
+    return args.detect_waits or args.privacy == "blur" or not live
 
 
 def open_detector(

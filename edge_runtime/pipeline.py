@@ -14,6 +14,7 @@ from edge_runtime.boxes import clip_box, same_face
 from edge_runtime.decisions import Decisions, Rules, Sighting
 from edge_runtime.faces import Face, FaceDetector
 from edge_runtime.following import follow, patch_of
+from edge_runtime.looking import Look, Lookout, brought_forward, look_at
 from edge_runtime.preprocess import Image, square_crop
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
@@ -76,6 +77,8 @@ class Pipeline:
 
     The detector runs on every n-th frame, and at once where a new face waits to be
     found again or a followed one is lost; in between faces are followed by their looks.
+    With ``waits=False`` no frame waits for the detector: it looks at one frame in a
+    thread of its own, and a later frame takes what it found.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Pipeline:
         *,
         detect_every: int = DETECT_EVERY,
         rules: Rules | None = None,
+        waits: bool = True,
     ) -> None:
         """Starts with no faces.
 
@@ -93,27 +97,39 @@ class Pipeline:
             classifier: Answers for them, all of a frame in one call.
             detect_every: Frames from one run of the detector to the next.
             rules: How decisions are made.
+            waits: A frame waits for the detector. Else answers also depend on how
+                long it takes: for cameras. Close the pipeline then.
         """
         self._detector, self._classifier = detector, classifier
         # Taking the whole frame as the face costs nothing.
         self._every = 1 if detector.name == "none" else detect_every
+        waits = waits or detector.name == "none"
+        self._lookout = None if waits else Lookout(detector)
         self._tracker = Tracker()
         self._decisions = Decisions(classifier.spec.labels, rules or Rules())
         self._since_detection = self._every
+        self._lost = False  # a face, since the detector last looked
         self._shape: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Ends the detector's thread, if it has one."""
+        if self._lookout is not None:
+            self._lookout.close()
 
     def process(self, frame: Frame) -> FrameResult:
         """Returns the answer for the next frame."""
         started = perf_counter()
         gone = self._begin(frame)
-        detected, detect_s = self._locate(frame.image)
+        look = self._locate(frame.image)
         gone += self._tracker.drop_lost()
         tracks, faces = _visible(self._tracker.tracks, frame.image)
         located = perf_counter()
         rows = classify(frame.image, faces, self._classifier)
         classified = perf_counter()
         results, events = self._decide(tracks, faces, rows, gone, frame.timestamp_s)
-        around_s = located - started - detect_s + perf_counter() - classified
+        detect_s = look.taken_s if look else 0.0
+        waited_s = 0.0 if self._lookout else detect_s
+        around_s = located - started - waited_s + perf_counter() - classified
         return FrameResult(
             index=frame.index,
             timestamp_s=frame.timestamp_s,
@@ -123,7 +139,7 @@ class Pipeline:
             classify_ms=1000 * (classified - located),
             track_ms=1000 * around_s,
             age_ms=_age_ms(frame),
-            detected=detected,
+            detected=look is not None,
             events=events,
         )
 
@@ -139,25 +155,54 @@ class Pipeline:
             self._since_detection = self._every
         return gone
 
-    def _locate(self, image: Image) -> tuple[bool, float]:
-        """Finds the faces; returns whether, and for how long, the detector ran."""
+    def _locate(self, image: Image) -> Look | None:
+        """Finds the faces; returns what the detector saw, if it has just seen it."""
         lost = self._follow(image, self._tracker.tracks)
+        self._lost = self._lost or lost
         self._since_detection += 1
-        unsettled = any(not track.confirmed for track in self._tracker.tracks)
-        if not (lost or unsettled or self._since_detection >= self._every):
-            return False, 0.0
-        self._since_detection = 0
-        started = perf_counter()
-        faces = self._detector.detect(image)
-        taken_s = perf_counter() - started
-        followed = [track for track in self._tracker.tracks if track.visible]
-        found = self._tracker.detected(faces)
-        for track in found:
+        if self._lookout is not None:
+            return self._locate_meanwhile(image, self._lookout)
+        if not self._due:
+            return None
+        self._since_detection, self._lost = 0, False
+        look = look_at(image, self._detector, self._tracker.tracks)
+        for track in self._take(look.faces):
             track.patch = None if track.whole else patch_of(image, track.box)
+        return look
+
+    def _locate_meanwhile(self, image: Image, lookout: Lookout) -> Look | None:
+        """Takes what was seen since the last frame, and asks for more if need be."""
+        look = lookout.take()
+        if look is not None and look.image.shape[:2] != image.shape[:2]:
+            look = None  # the stream came back in another size
+        if look is not None:
+            found = brought_forward(look, image, self._tracker.tracks)
+            tracks = self._take([face for face, _ in found])
+            for track, (_, patch) in zip(tracks, found, strict=True):
+                track.patch = patch
+        if lookout.idle and self._due:
+            self._since_detection, self._lost = 0, False
+            lookout.ask(image, self._tracker.tracks)
+        return look
+
+    @property
+    def _due(self) -> bool:
+        """Whether the detector is to look again."""
+        unsettled = any(not track.confirmed for track in self._tracker.tracks)
+        return self._lost or unsettled or self._since_detection >= self._every
+
+    def _take(self, faces: Sequence[Face]) -> list[Track]:
+        """Takes what the detector found; returns the track of each of these faces."""
+        followed = [
+            track
+            for track in self._tracker.tracks
+            if track.visible and not track.coasting
+        ]
+        found = self._tracker.detected(faces)
         for track in followed:  # overlooked by the detector, but plainly there
             hidden = any(same_face(track.box, other.box) for other in found)
             track.visible = track.visible or not hidden
-        return True, taken_s
+        return found
 
     def _follow(self, image: Image, tracks: Sequence[Track]) -> bool:
         """Looks for every visible face near by; returns whether one was lost."""
@@ -167,7 +212,9 @@ class Pipeline:
                 continue
             box = follow(image, track.patch, track.box) if track.patch else None
             if box is None:
-                track.visible, lost = False, True
+                # A detector that is waited for says at once whether it is there.
+                track.visible = track.coasting = self._lookout is not None
+                lost = True
             else:
                 self._tracker.found(track, box)
         return lost

@@ -83,11 +83,13 @@ class FrameResult:
         timestamp_s: The frame's time in its source, in seconds.
         name: The frame's file name, or the camera's.
         faces: Largest first; may be empty.
-        detect_ms: Time for finding the faces; 0 where the detector did not run.
+        detect_ms: Time for finding the faces; 0 where the detector did not run. Not
+            part of the frame's own time where it looked in a thread of its own.
         classify_ms: Time for cropping and classifying all of them.
         track_ms: Time for following and deciding.
         age_ms: Age of the picture when the answer was ready; None for files.
-        detected: The detector ran on this frame.
+        detected: The detector ran on this frame, or what it saw meanwhile in an earlier
+            one was taken in.
         events: What happened in this frame, in the order of the track ids.
     """
 

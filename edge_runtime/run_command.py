@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +21,12 @@ from edge_runtime.arguments import command
 from edge_runtime.classifier import released_model
 from edge_runtime.console import Console
 from edge_runtime.decisions import add_decision_arguments, rules_of
-from edge_runtime.detection import add_face_arguments, detect_every, open_detector
+from edge_runtime.detection import (
+    add_face_arguments,
+    detect_every,
+    frames_wait,
+    open_detector,
+)
 from edge_runtime.errors import SourceError
 from edge_runtime.faces import FaceDetector
 from edge_runtime.model_update import (
@@ -74,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, source, stop)
         takers = Takers(status, console, sinks, notifier, args.max_frames)
-        answer = answering(args, source, detector, classifier)
+        answer = stack.enter_context(answering(args, source, detector, classifier))
         with _frames(source) as frames:
             broken = _loop(frames, answer, takers, stop)
         notifier.stopping()
@@ -103,19 +114,26 @@ def _go_on(notifier: Notifier, stop: Stop, stuck: bool) -> bool:
     return stop.signal is None
 
 
+@contextmanager
 def answering(
     args: argparse.Namespace,
     source: Source,
     detector: FaceDetector,
     classifier: FaceClassifier,
-) -> Answer:
-    """Returns what answers for a frame: pictures stand alone, videos go on."""
+) -> Iterator[Answer]:
+    """Yields what answers for a frame: pictures stand alone, videos go on."""
     if source.kind == "pictures":
-        return partial(pipeline.process, detector=detector, classifier=classifier)
+        yield partial(pipeline.process, detector=detector, classifier=classifier)
+        return
     followed = pipeline.Pipeline(
-        detector, classifier, detect_every=detect_every(args), rules=rules_of(args)
+        detector,
+        classifier,
+        detect_every=detect_every(args),
+        rules=rules_of(args),
+        waits=frames_wait(args, live=source.live),
     )
-    return followed.process
+    with closing(followed):
+        yield followed.process
 
 
 @dataclass

@@ -54,7 +54,10 @@ class Track:
         velocity: Of its centre, pixels a second.
         hits: Times the detector found it.
         misses: Times in a row that the detector ran and did not find it.
-        visible: It was found in this frame, by the detector or by its likeness.
+        visible: It was found in this frame, by the detector or by its likeness, or is
+            ``coasting``.
+        coasting: It no longer looks like itself and the detector has not said yet
+            whether it is there: it is shown where it should be.
         clocked_s: Time in the source at which its speed was last corrected.
         patch: What it looked like when the detector last found it.
     """
@@ -68,6 +71,7 @@ class Track:
     hits: int = 1
     misses: int = 0
     visible: bool = True
+    coasting: bool = False
     clocked_s: float = 0.0
     patch: Patch | None = field(default=None, repr=False)
 
@@ -106,7 +110,7 @@ class Track:
         x, y, width, height = self.box
         vx, vy = self.velocity
         self.box = (x + vx * step_s, y + vy * step_s, width, height)
-        if not self.visible:
+        if self.coasting or not self.visible:
             fade = 0.5 ** (step_s / COASTING_HALF_LIFE_S)
             self.velocity = (vx * fade, vy * fade)
 
@@ -142,13 +146,13 @@ class Tracker:
     def found(self, track: Track, box: RawBox) -> None:
         """Takes a place at which a face was found without the detector."""
         track.move_to(box, self._now_s)
-        track.visible = True
+        track.visible, track.coasting = True, False
 
     def detected(self, faces: Sequence[Face]) -> list[Track]:
         """Takes what the detector found in this frame.
 
         Returns:
-            The tracks that it found, new ones among them. The others count a miss and
+            The track of each face, new ones among them. The others count a miss and
             are invisible until something finds them.
         """
         pairs = self._pairs(faces)
@@ -157,10 +161,11 @@ class Tracker:
             track.visible = False
         for index, track in pairs.items():
             self._hit(track, faces[index])
-        new = [face for index, face in enumerate(faces) if index not in pairs]
-        begun = [self._begin(face) for face in new]
-        self.tracks += begun
-        return [*pairs.values(), *begun]
+        for index, face in enumerate(faces):
+            if index not in pairs:
+                pairs[index] = self._begin(face)
+                self.tracks.append(pairs[index])
+        return [pairs[index] for index in range(len(faces))]
 
     def drop_lost(self) -> list[Track]:
         """Forgets the faces that are gone, and returns them."""

@@ -1,0 +1,238 @@
+"""A detector that looks in a thread of its own while frames go on."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+
+from edge_runtime.boxes import iou
+from edge_runtime.detection import frames_wait
+from edge_runtime.faces import Face, WholeImage
+from edge_runtime.following import patch_of
+from edge_runtime.looking import Look, brought_forward, look_at
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.preprocess import Image
+from edge_runtime.results import Box, FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.tracking import Track
+from tests.device.test_pipeline import Brightness, Light, painted
+
+PATIENCE_S = 10.0
+SIDE = 60
+
+
+class Slow(Light):
+    """Finds the light square when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = threading.Semaphore(0)
+
+    def detect(self, frame: Image) -> list[Face]:
+        assert self.may_end.acquire(timeout=PATIENCE_S)
+        return super().detect(frame)
+
+
+class Camera:
+    """Hands frames to a pipeline, ten a second of their own time."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.count = pipeline, 0
+
+    def show(self, image: Image) -> FrameResult:
+        at_s = self.count / 10
+        self.count += 1
+        return self.pipeline.process(Frame(image, self.count, at_s, "camera"))
+
+    def show_until_seen(self, image: Image) -> FrameResult:
+        end = time.monotonic() + PATIENCE_S
+        while not (result := self.show(image)).detected:
+            assert time.monotonic() < end, "the look was never taken"
+            time.sleep(0.005)
+        return result
+
+
+@contextmanager
+def camera(detector: Light, every: int = 5) -> Iterator[Camera]:
+    pipeline = Pipeline(detector, Brightness(), detect_every=every, waits=False)
+    with closing(pipeline):
+        yield Camera(pipeline)
+
+
+@contextmanager
+def followed(every: int) -> Iterator[tuple[Camera, Slow]]:
+    """Yields a camera before which a confirmed face stands at 40, 40."""
+    slow = Slow()
+    with camera(slow, every) as shown:
+        shown.show(painted(40, 40))
+        for _ in range(2):
+            slow.may_end.release()
+            shown.show_until_seen(painted(40, 40))
+        yield shown, slow
+
+
+def boxes(result: FrameResult) -> list[Box]:
+    return [face.box_xywh for face in result.faces]
+
+
+def test_no_frame_waits_for_the_detector_and_it_looks_at_one_at_a_time() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        results = [shown.show(painted(40, 40)) for _ in range(12)]
+        assert not any(one.detected or one.faces for one in results)
+        assert all(one.detect_ms == 0 for one in results)
+        slow.may_end.release()
+        seen = shown.show_until_seen(painted(40, 40))
+        assert iou(boxes(seen)[0], (40, 40, SIDE, SIDE)) > 0.85
+        assert seen.detect_ms > 0
+        slow.may_end.release()  # a new face is looked at again, at once
+        shown.show_until_seen(painted(40, 40))
+        assert slow.calls == 2
+
+
+def test_time_of_the_detector_is_not_counted_as_time_around_it() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        time.sleep(0.3)
+        slow.may_end.release()
+        seen = shown.show_until_seen(painted(40, 40))
+        assert seen.detect_ms > 290
+        assert 0 <= seen.track_ms < 200
+
+
+def test_face_that_moved_meanwhile_is_found_where_it_is_now() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        slow.may_end.release()
+        seen = shown.show_until_seen(painted(56, 52))
+        assert iou(boxes(seen)[0], (56, 52, SIDE, SIDE)) > 0.75
+
+
+def test_followed_face_is_corrected_by_an_old_look_and_stays_where_it_is() -> None:
+    with followed(every=2) as (shown, slow):
+        for step in range(6):  # of these the detector has seen the first alone
+            shown.show(painted(40 + 8 * step, 40))
+        slow.may_end.release()
+        seen = shown.show_until_seen(painted(80, 40))
+        assert iou(boxes(seen)[0], (80, 40, SIDE, SIDE)) > 0.75
+        assert [face.track_id for face in seen.faces] == [1]
+
+
+def test_face_unlike_itself_is_shown_until_the_detector_has_said_it_is_gone() -> None:
+    nobody = np.full((240, 320, 3), 40, np.uint8)
+    with followed(every=100) as (shown, slow):
+        for _ in range(3):
+            assert len(shown.show(nobody).faces) == 1
+        slow.may_end.release()
+        assert shown.show_until_seen(nobody).faces == ()
+        assert shown.show(nobody).faces == ()
+
+
+def test_face_that_looks_another_way_keeps_its_number() -> None:
+    def turned(x: int) -> Image:
+        image = painted(x, 40)
+        image[40 : 40 + SIDE, x : x + SIDE] = image[40 : 40 + SIDE, x : x + SIDE][::-1]
+        return image
+
+    with followed(every=100) as (shown, slow):
+        assert len(shown.show(turned(44)).faces) == 1
+        slow.may_end.release()
+        seen = shown.show_until_seen(turned(44))
+        assert [face.track_id for face in seen.faces] == [1]
+        slow.may_end.release()
+        after = shown.show(turned(44))
+        assert iou(boxes(after)[0], (44, 40, SIDE, SIDE)) > 0.75
+
+
+def test_look_at_a_picture_of_another_size_is_not_taken() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        slow.may_end.release()
+        time.sleep(0.2)
+        small = painted(40, 40)[:120, :160]
+        assert not shown.show(small).detected
+        slow.may_end.release()
+        seen = shown.show_until_seen(small)
+        assert iou(boxes(seen)[0], (40, 40, SIDE, SIDE)) > 0.85
+
+
+def test_error_of_the_detector_reaches_the_loop() -> None:
+    class Broken(Light):
+        def detect(self, frame: Image) -> list[Face]:
+            raise RuntimeError("no face today")
+
+    with camera(Broken()) as shown, pytest.raises(RuntimeError, match="no face today"):
+        shown.show_until_seen(painted(40, 40))
+
+
+def test_end_does_not_wait_for_a_look_under_way() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        started = time.monotonic()
+    assert time.monotonic() - started < 1
+    slow.may_end.release()
+
+
+def test_whole_frames_need_no_thread() -> None:
+    pipeline = Pipeline(WholeImage(), Brightness(), waits=False)
+    assert Camera(pipeline).show(painted(40, 40)).detected
+
+
+def brought(look: Look, image: Image, *tracks: Track) -> list[Box]:
+    return [face.box_xywh for face, _ in brought_forward(look, image, tracks)]
+
+
+def track(number: int, x: float, y: float) -> Track:
+    return Track(number, (x, y, SIDE, SIDE), 1.0, False, 0.0)
+
+
+def test_face_is_moved_as_its_own_track_and_another_is_found_by_its_looks() -> None:
+    then, now = painted(40, 40), painted(60, 50)
+    one, other = track(1, 42, 38), track(2, 200, 150)
+    look = look_at(then, Light(), [one, other])
+    one.box, other.box = (142.0, 48.0, SIDE, SIDE), (0.0, 0.0, SIDE, SIDE)
+    assert brought(look, now, one, other) == [(140, 50, SIDE, SIDE)]
+    one.visible = False  # nobody knows where it went
+    assert brought(look, now, one, other)[0] == pytest.approx((60, 50, 60, 60), abs=3)
+
+
+def test_face_that_nothing_is_like_any_more_stays_where_it_was() -> None:
+    then, now = painted(40, 40), np.full((240, 320, 3), 40, np.uint8)
+    look = look_at(then, Light(), [])
+    assert brought(look, now) == [(40, 40, SIDE, SIDE)]
+
+
+def test_face_brings_what_it_looked_like_when_the_detector_saw_it() -> None:
+    then, now = painted(40, 40), painted(60, 50)
+    ((_, patch),) = brought_forward(look_at(then, Light(), []), now, [])
+    expected = patch_of(then, (40, 40, SIDE, SIDE))
+    assert patch is not None
+    assert expected is not None
+    assert np.array_equal(patch.grey, expected.grey)
+
+
+@pytest.mark.parametrize(
+    ("detect_waits", "privacy", "live", "waits"),
+    [
+        (False, "none", True, False),
+        (False, "none", False, True),
+        (True, "none", True, True),
+        (False, "blur", True, True),
+    ],
+    ids=["camera", "file", "asked for", "blurred"],
+)
+def test_frames_wait_for_the_detector(
+    detect_waits: bool, privacy: str, live: bool, waits: bool
+) -> None:
+    args = argparse.Namespace(detect_waits=detect_waits, privacy=privacy)
+    assert frames_wait(args, live=live) == waits
