@@ -16,7 +16,8 @@ from benchmarks.latency import one_face
 from benchmarks.machine import machine_card
 from benchmarks.models import Document, model_record, now
 from benchmarks.pipeline_age import measure_age
-from benchmarks.pipeline_boxes import agreement, reference_boxes
+from benchmarks.pipeline_boxes import agreement, live_agreement, reference_boxes
+from benchmarks.pipeline_camera import pictures_of
 from benchmarks.pipeline_loops import Timed, ours, speed_up, take_turns, tutorial
 from benchmarks.pipeline_start import IMPORTS, measure_start
 from benchmarks.turns import Protocol, ratio
@@ -27,6 +28,7 @@ from edge_runtime.detection import open_detector
 from edge_runtime.errors import GateError, MeasurementError
 from edge_runtime.faces import FaceDetector
 from edge_runtime.pipeline import DETECT_EVERY, Pipeline
+from edge_runtime.preprocess import Image
 
 SCHEMA = "fer-edge/pipeline/1"
 FULL_WIDTH_PX = 100_000  # frames are never made wider
@@ -35,6 +37,7 @@ LEAST_MATCHED = 0.9
 MOST_AROUND = 0.10
 MOST_OVER_BARE = 1.15
 MOST_AGE_PERIODS = 2.0
+LEAST_CAMERA_OVER_PIPELINE = 1.5  # else the age says nothing
 MOST_START = 1.5
 MOST_MEMORY_MB = 90.0
 MOST_SERVICE_MEMORY_MB = 150.0
@@ -115,8 +118,10 @@ def measure_pipeline(setup: Setup) -> Document:
             f" {model.backend.name}: a bare call of it is not written here"
         )
     with one_opencv_thread():
+        pictures = pictures_of(setup.clip)
         loops = _loops(setup, tutorial_model, model, watch)
-        ages = _ages(setup, model, loops)
+        _add_boxes(loops[1:], setup, pictures, model)
+        ages = _ages(setup, pictures, model, watch)
         predict = _predict(model)
     start = measure_start(setup.int8_path, setup.picture, library=model.backend.name)
     requirements = _requirements(loops, ages, predict, start)
@@ -180,20 +185,32 @@ def _loops(
     take_turns(turns, watch.observe)
     if not first.blocks_s:
         raise MeasurementError("the clip is too short: give one of 100 frames or more")
-    records: list[Document] = [_record(first)]
-    for timed in mine:
-        full = setup.detector(timed.name, FULL_WIDTH_PX)
-        boxes = reference_boxes(setup.clip, full)
-        records.append(
-            _record(timed)
-            | {
-                "speed_up": speed_up(timed, first),
-                "around_share": timed.around_share,
-                "around_share_complete": timed.around_share_complete,
-                "boxes": agreement(timed.results, boxes),
-            }
-        )
-    return records
+    ours_too = [
+        _record(timed)
+        | {
+            "speed_up": speed_up(timed, first),
+            "around_share": timed.around_share,
+            "around_share_complete": timed.around_share_complete,
+            "results": timed.results,
+        }
+        for timed in mine
+    ]
+    return [_record(first), *ours_too]
+
+
+def _add_boxes(
+    loops: Sequence[Document],
+    setup: Setup,
+    pictures: Sequence[Image],
+    model: Classifier,
+) -> None:
+    """Puts the boxes' agreement in the place of the results: as a file, as a camera."""
+    for loop in loops:
+        name = loop["name"]
+        boxes = reference_boxes(pictures, setup.detector(name, FULL_WIDTH_PX))
+        loop["boxes"] = agreement(loop.pop("results"), boxes)
+        live = Pipeline(setup.detector(name), model, waits=False)
+        loop["boxes_of_a_camera"] = live_agreement(pictures, live, boxes)
 
 
 def _record(timed: Timed) -> Document:
@@ -208,16 +225,20 @@ def _record(timed: Timed) -> Document:
     }
 
 
-def _ages(setup: Setup, model: Classifier, loops: Sequence[Document]) -> list[Document]:
-    """Returns ages with Haar: detection on every frame, and as it is by default."""
+def _ages(
+    setup: Setup, pictures: Sequence[Image], model: Classifier, watch: Watch
+) -> list[Document]:
+    """Returns ages with Haar: frames wait for it, each of them; and as run does."""
     ages = []
-    for every in (1, DETECT_EVERY):
-        pipeline = Pipeline(setup.detector("haar"), model, detect_every=every)
-        frame_s = loops[1]["frame_ms"] / 1000 * (DETECT_EVERY / every)
-        age = measure_age(
-            setup.clip, pipeline, frame_s=frame_s, seconds=setup.age_seconds
-        )
-        ages.append({"detect_every": every, **age})
+    for every, waits in ((1, True), (DETECT_EVERY, False)):
+
+        def opened(every: int = every, waits: bool = waits) -> Pipeline:
+            detector = setup.detector("haar")
+            return Pipeline(detector, model, detect_every=every, waits=waits)
+
+        age = measure_age(pictures, opened, seconds=setup.age_seconds)
+        ages.append({"detect_every": every, "waits": waits, **age})
+        watch.observe()
     return ages
 
 
@@ -262,11 +283,20 @@ def _requirements(
         Requirement("predict over the bare call", over, MOST_OVER_BARE, False, "x")
     )
     for age in ages:
-        every = age["detect_every"]
-        name = f"age p95 over the period, detector each {every}"
-        found.append(
-            Requirement(name, age["age_periods"], MOST_AGE_PERIODS, False, "x")
-        )
+        how = "frames wait" if age["waits"] else "as run does"
+        periods, faster = age["age_periods"], age["camera_over_pipeline"]
+        found += [
+            Requirement(
+                f"{how}: age p95 over the period", periods, MOST_AGE_PERIODS, False, "x"
+            ),
+            Requirement(
+                f"{how}: camera's rate over ours",
+                faster,
+                LEAST_CAMERA_OVER_PIPELINE,
+                True,
+                "x",
+            ),
+        ]
     found += [
         Requirement(
             "first label over a bare script", start["ratio"], MOST_START, False, "x"

@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from benchmarks.pipeline_camera import playing
+from benchmarks.pipeline_clip import FPS
 from edge_runtime.boxes import iou
 from edge_runtime.faces import FaceDetector
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FrameResult
-from edge_runtime.sources import open_source
 
 LEAST_IOU = 0.5
 
 
-def reference_boxes(clip: Path, detector: FaceDetector) -> list[list[Box]]:
+def reference_boxes(
+    pictures: Sequence[Image], detector: FaceDetector
+) -> list[list[Box]]:
     """Returns the boxes of a detector that runs on every frame.
 
     Args:
-        clip: A video.
+        pictures: The clip's, uint8 (H, W, 3) BGR.
         detector: At the frame's full size.
     """
-    with open_source(str(clip)) as source:
-        return [
-            [face.box_xywh for face in detector.detect(frame.image)] for frame in source
-        ]
+    return [
+        [face.box_xywh for face in detector.detect(picture)] for picture in pictures
+    ]
+
+
+def live_agreement(
+    pictures: Sequence[Image],
+    pipeline: Pipeline,
+    reference: Sequence[Sequence[Box]],
+) -> dict[str, Any]:
+    """Returns ``agreement`` of the frames that a pipeline answers of a camera.
+
+    Args:
+        pictures: What the camera shows once, in order, uint8 (H, W, 3) BGR.
+        pipeline: Answers, and is closed afterwards.
+        reference: Boxes of each picture.
+    """
+    with playing(pictures, FPS, endless=False) as source:
+        results = [pipeline.process(frame) for frame in source]
+        dropped = source.dropped
+    pipeline.close()
+    boxes = [reference[result.index] for result in results]
+    return {"fps": FPS, "dropped": dropped, **agreement(results, boxes)}
 
 
 def agreement(
@@ -35,8 +58,8 @@ def agreement(
     Returns:
         frames, frames_with_faces; matched_share: of all frames, those in which every
         box of the reference has one of ours at ``LEAST_IOU`` or more;
-        extra_share: those in which we have a box more; detected_share: those on which
-        the detector ran.
+        extra_share: those in which we have a box more; detected_share: those with which
+        an answer of the detector came in.
     """
     matched = extra = 0
     for result, boxes in zip(results, reference, strict=True):

@@ -100,6 +100,7 @@ def pipeline_table(document: Document) -> str:
     lines = [describe(document["machine"]), ""]
     lines += columns(LOOP_HEADINGS, [_loop_row(loop) for loop in document["loops"]])
     lines += ["", *(_around_line(loop) for loop in document["loops"][1:])]
+    lines += [_boxes_line(loop) for loop in document["loops"][1:]]
     lines += [*(_age_line(age) for age in document["age"]), ""]
     rows = [_requirement_row(one) for one in document["requirements"]]
     lines += columns(("", "measured", "limit", "met"), rows)
@@ -141,12 +142,20 @@ def _around_line(loop: Document) -> str:
     return f"{text}; of the frames on which both ran {complete:.1%}"
 
 
-def _age_line(age: Document) -> str:
+def _boxes_line(loop: Document) -> str:
+    boxes = loop["boxes_of_a_camera"]
     return (
-        f"age, detection on every {age['detect_every']}. frame: p50"
-        f" {age['age_p50_ms']:.0f} ms, p95 {age['age_p95_ms']:.0f} ms; an answer each"
-        f" {age['period_ms']:.0f} ms, camera each {1000 / age['camera_fps']:.0f} ms,"
-        f" {age['dropped']} dropped"
+        f"{loop['name']}: the clip as a camera shows it, {boxes['fps']:.0f} frames/s:"
+        f" every box in {boxes['matched_share']:.1%} of {boxes['frames']} frames"
+    )
+
+
+def _age_line(age: Document) -> str:
+    how = "frames wait for the detector" if age["waits"] else "it looks meanwhile"
+    return (
+        f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
+        f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
+        f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped"
     )
 
 
