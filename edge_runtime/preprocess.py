@@ -101,42 +101,47 @@ def resize(image: Image, size_px: int) -> Image:
 def _shrink(image: Image, size_wh: tuple[int, int]) -> Image:
     """Returns an image of which every pixel is the mean of the area it stands for.
 
-    As ``INTER_AREA``, without its rounding, which differs between processors: sums
-    over areas are differences of the integral image, all of them integers that their
-    type holds exactly. Halves are rounded to the even value.
+    As ``INTER_AREA``, without its rounding, which differs between processors: the sum
+    of an area is a difference of the integral image at its corners (Crow 1984), and all
+    of these are whole numbers. Halves are rounded to the even value.
     """
     height, width = image.shape[:2]
     wide, tall = size_wh
-    # No sum below is larger. float64 holds integers up to 2**53, int32 is faster.
-    small = 255 * height * width * max(wide, tall) < 2**31
+    # No area's sum is larger. Where it fits into int32 the corners' values may wrap
+    # around: their differences are right modulo 2**32. float64 holds up to 2**53.
+    small = 255 * height * width < 2**31
     sums = cv2.integral(image, sdepth=cv2.CV_32S if small else cv2.CV_64F)
-    channels = sums.shape[2:]
-    rows = _of_parts(sums.reshape(height + 1, -1), tall, small)
-    columns = rows.reshape(tall, width + 1, *channels).swapaxes(0, 1)
-    areas = _of_parts(columns.reshape(width + 1, -1), wide, small)
-    means = np.rint(areas / (height * width)).reshape(wide, tall, *channels)
-    shrunk = np.asarray(means.swapaxes(0, 1), dtype=np.uint8, order="C")
-    return shrunk.reshape(tall, wide, *image.shape[2:])
+    sums = _at_borders(sums, tall, small, axis=0)
+    sums = _at_borders(sums, wide, small, axis=1)
+    areas = sums[1:] - sums[:-1]
+    areas = areas[:, 1:] - areas[:, :-1]
+    means = areas / (height * width)
+    shrunk: Image = np.rint(means, out=means).astype(np.uint8)
+    return shrunk
 
 
-def _of_parts(sums: _Sums, count: int, small: bool) -> _Sums:
-    """Returns the sums over ``count`` equal parts of the rows, times ``count``.
+def _at_borders(sums: _Sums, count: int, small: bool, *, axis: int) -> _Sums:
+    """Returns the sums before each border between ``count`` equal parts of an axis.
 
     Args:
-        sums: (pixels + 1, ...): of all rows of pixels before each border between them.
-        count: At most as many as there are rows of pixels.
+        sums: Of all pixels before each border between two of them: (H + 1, W + 1) or
+            (H + 1, W + 1, C).
+        count: At most as many as there are pixels.
         small: The sums are int32, else float64.
+        axis: Which one is cut into parts, 0 or 1.
 
     Returns:
-        (count, ...) of the same type.
+        The same with count + 1 values on this axis, all times ``count``.
     """
-    borders, weights = _borders(len(sums) - 1, count, small)
-    around: _Sums = sums.take(borders, axis=0)
+    borders, weights = _borders(sums.shape[axis] - 1, count, small)
+    around = sums.take(borders, axis=axis)
+    weights = weights.reshape(2, -1, *(1,) * (sums.ndim - 1 - axis))
     around *= weights  # in place, here and below: memory that is in the cache
-    before, after = around
+    before, after = (
+        (around[0], around[1]) if axis == 0 else (around[:, 0], around[:, 1])
+    )
     before += after
-    parts: _Sums = before[1:] - before[:-1]
-    return parts
+    return before
 
 
 @lru_cache(maxsize=256)  # a followed face has one of a few sizes
@@ -147,13 +152,13 @@ def _borders(
 
     Returns:
         intp (2, count + 1): the pixels' borders before and after each of them; and
-        (2, count + 1, 1): how many ``count``-ths each of the two counts.
+        (2, count + 1): how many ``count``-ths each of the two counts.
     """
     border = np.arange(count + 1) * length
     whole = np.minimum(border // count, length - 1)
     after = border - whole * count
-    weights = np.stack([count - after, after])[..., np.newaxis]
     borders = np.stack([whole, whole + 1]).astype(np.intp)
+    weights = np.stack([count - after, after])
     return borders, weights.astype(np.int32 if small else np.float64)
 
 
