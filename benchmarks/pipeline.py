@@ -26,8 +26,8 @@ from benchmarks.validity import verdict
 from edge_runtime import Classifier
 from edge_runtime.detection import open_detector
 from edge_runtime.errors import GateError, MeasurementError
-from edge_runtime.faces import FaceDetector
-from edge_runtime.pipeline import DETECT_EVERY, Pipeline
+from edge_runtime.faces import DETECT_EVERY, FaceDetector
+from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image
 
 SCHEMA = "fer-edge/pipeline/1"

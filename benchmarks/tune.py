@@ -14,10 +14,10 @@ from benchmarks.models import Document
 from benchmarks.turns import Call, Protocol, Timings, take_turns
 from edge_runtime import Classifier
 from edge_runtime.backends import OF_KIND
+from edge_runtime.classification import process
 from edge_runtime.detection import open_detector
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.faces import FaceDetector
-from edge_runtime.pipeline import process
 from edge_runtime.sources import Frame
 from edge_runtime.tuning import Choice
 

@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 from edge_runtime import signature
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.protobuf import content_of, read_varint, to_varint
 
 Kind = Literal["tflite", "onnx"]
 Document = dict[str, Any]
@@ -33,9 +32,8 @@ PROPERTY = "fer_edge"
 LARGEST_MODEL_BYTES = 512 * 2**20
 LARGEST_METADATA_BYTES = 2 * 2**20
 _TFLITE_MAGIC = slice(4, 8)
-_ONNX_METADATA_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited
 # StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
-_ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
+ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
 
 
 @dataclass(frozen=True)
@@ -86,17 +84,22 @@ def read_model_file(
     kind = _kind(path, data)
     split = _split_zip if kind == "tflite" else _split_protobuf
     text, length = split(data, path.name)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if text is None:
-        return ModelFile(path.name, kind, data, None, len(data), sha256)
     model = data[: len(data) - length]
+    # Hashed once: of a large file that is most of the time that reading it takes.
+    hasher = hashlib.sha256(model)
+    model_sha256 = hasher.hexdigest()
+    hasher.update(data[len(model) :])
+    sha256 = hasher.hexdigest()
+    if text is None:
+        return ModelFile(path.name, kind, model, None, len(data), sha256)
     document = parse_document(text)
-    if document.get("sha256") not in (None, hashlib.sha256(model).hexdigest()):
+    if document.get("sha256") not in (None, model_sha256):
         raise ModelError(
             f"{path.name}: the model was altered after the export (its sha256 does not"
             " match): export or copy it again"
         )
-    if attach(model, document, kind) != data:
+    tail = _metadata({**document, "sha256": model_sha256}, kind, len(model))
+    if tail != data[len(model) :]:
         raise MetadataError(f"{path.name}: its metadata was altered after the export")
     return ModelFile(path.name, kind, model, document, len(data), sha256)
 
@@ -109,10 +112,14 @@ def attach(model: bytes, document: Document, kind: Kind) -> bytes:
         document: JSON-ready; ``sha256`` and ``digest`` in it are set here.
         kind: ``"tflite"`` or ``"onnx"``.
     """
-    text = format_document({**document, "sha256": hashlib.sha256(model).hexdigest()})
-    if kind == "tflite":
-        return model + _zip_tail(len(model), text)
-    return model + _protobuf_entry(text)
+    sha256 = hashlib.sha256(model).hexdigest()
+    return model + _metadata({**document, "sha256": sha256}, kind, len(model))
+
+
+def _metadata(document: Document, kind: Kind, offset: int) -> bytes:
+    """Returns what stands behind a model of ``offset`` bytes."""
+    text = format_document(document)
+    return _zip_tail(offset, text) if kind == "tflite" else _protobuf_entry(text)
 
 
 def format_document(document: Document) -> bytes:
@@ -208,7 +215,7 @@ def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
 def _no_document(data: bytes, name: str) -> tuple[None, int]:
     # A cut or bit-flipped document must not pass for a file that never had one: one
     # flipped byte leaves its name or its hashes readable.
-    named = MEMBER.encode() in data or _ENTRY_BEGIN in data
+    named = MEMBER.encode() in data or ENTRY_BEGIN in data
     if named or all(key in data for key in (b'"digest":"', b'"sha256":"')):
         raise MetadataError(
             f"{name}: its metadata is cut off or damaged: copy the file again"
@@ -248,35 +255,19 @@ class _Shifted:
 
 
 def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
-    """Returns the document's text and its entry's length, or (None, 0).
+    """Returns the document's text and its entry's length, or (None, 0)."""
+    from edge_runtime.onnx_entry import find_entry  # a TFLite file has no use for it
 
-    Walks the top-level fields of the message only: the graph is one of them.
-    """
-    position = 0
     try:
-        while position < len(data):
-            start = position
-            tag, position = read_varint(data, position)
-            content, position = content_of(data, position, tag & 7)
-            if tag == _ONNX_METADATA_TAG:
-                text = _our_value(data[content:position])
-                if text is not None:
-                    return text, len(data) - start
+        text, start = find_entry(data)
     except (IndexError, ValueError) as error:
         raise ModelError(
             f"{name} is cut off or damaged: copy the file again ({error})"
         ) from error
-    return _no_document(data, name)
-
-
-def _our_value(entry: bytes) -> bytes | None:
-    """Returns the value of a key-value entry if the key is ours."""
-    if not entry.startswith(_ENTRY_BEGIN):
-        return None
-    length, begin = read_varint(entry, len(_ENTRY_BEGIN))
-    return entry[begin : begin + length]
+    return _no_document(data, name) if text is None else (text, len(data) - start)
 
 
 def _protobuf_entry(text: bytes) -> bytes:
-    entry = _ENTRY_BEGIN + to_varint(len(text)) + text
-    return to_varint(_ONNX_METADATA_TAG) + to_varint(len(entry)) + entry
+    from edge_runtime.onnx_entry import entry_of
+
+    return entry_of(text)

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from edge_runtime import flags
 from edge_runtime.errors import ModelError, OutputError
-from edge_runtime.faces import DETECT_WIDTH_PX, FaceDetector, WholeImage
+from edge_runtime.faces import (
+    DETECT_EVERY,
+    DETECT_WIDTH_PX,
+    FaceDetector,
+    WholeImage,
+)
 from edge_runtime.haar import HaarDetector
-from edge_runtime.pipeline import DETECT_EVERY
 from edge_runtime.yunet import YUNET_THRESHOLD, YuNetDetector
 
 # As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.

@@ -1,75 +1,26 @@
-"""The loop's work: a frame, its faces, one answer for each, and how long that took."""
+"""The loop's work on a video: find faces, follow them, answer, decide."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from edge_runtime.boxes import clip_box, same_face
+from edge_runtime.classification import (
+    FaceClassifier,
+    Rows,
+    age_ms,
+    classify,
+    face_result,
+)
 from edge_runtime.decisions import Decisions, Rules, Sighting
-from edge_runtime.faces import Face, FaceDetector
+from edge_runtime.faces import DETECT_EVERY, Face, FaceDetector
 from edge_runtime.following import follow, patch_of
 from edge_runtime.looking import Look, Lookout, brought_forward, look_at
-from edge_runtime.preprocess import Image, square_crop
-from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.preprocess import Image
+from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.spec import ModelSpec
 from edge_runtime.tracking import Track, Tracker
-
-__all__ = ["FaceClassifier", "FaceResult", "FrameResult", "Pipeline", "process"]
-
-# Chosen by measurement, see docs/decisions.md.
-DETECT_EVERY = 5
-
-_Rows = npt.NDArray[np.float32]
-
-
-class FaceClassifier(Protocol):
-    """What the loop needs of a ``Classifier``."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Labels and crop margin."""
-
-    def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
-        """Returns an image as the model takes it, uint8 (S, S, C)."""
-
-    def probabilities(self, batch: npt.NDArray[np.uint8]) -> _Rows:
-        """Returns float32 (N, classes) for uint8 (N, S, S, C)."""
-
-
-def process(
-    frame: Frame, detector: FaceDetector, classifier: FaceClassifier
-) -> FrameResult:
-    """Returns the answer for a picture that stands alone.
-
-    Args:
-        frame: uint8 BGR or grey image with its time and name.
-        detector: Finds the faces.
-        classifier: Answers for them, all in one call.
-    """
-    started = perf_counter()
-    faces = detector.detect(frame.image)
-    detected = perf_counter()
-    rows = classify(frame.image, faces, classifier)
-    labels = classifier.spec.labels
-    results = tuple(
-        _result(face, row, labels) for face, row in zip(faces, rows, strict=True)
-    )
-    return FrameResult(
-        index=frame.index,
-        timestamp_s=frame.timestamp_s,
-        name=frame.name,
-        faces=results,
-        detect_ms=1000 * (detected - started),
-        classify_ms=1000 * (perf_counter() - detected),
-        age_ms=_age_ms(frame),
-    )
 
 
 class Pipeline:
@@ -138,7 +89,7 @@ class Pipeline:
             detect_ms=1000 * detect_s,
             classify_ms=1000 * (classified - located),
             track_ms=1000 * around_s,
-            age_ms=_age_ms(frame),
+            age_ms=age_ms(frame),
             detected=look is not None,
             events=events,
         )
@@ -223,7 +174,7 @@ class Pipeline:
         self,
         tracks: Sequence[Track],
         faces: Sequence[Face],
-        rows: _Rows,
+        rows: Rows,
         gone: Sequence[Track],
         timestamp_s: float,
     ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
@@ -236,40 +187,12 @@ class Pipeline:
         decisions, events = self._decisions.take(sightings, left, timestamp_s)
         labels = self._classifier.spec.labels
         results = tuple(
-            _result(face, row, labels, track.id, decision)
+            face_result(face, row, labels, track.id, decision)
             for track, face, row, decision in zip(
                 tracks, faces, rows, decisions, strict=True
             )
         )
         return results, events
-
-
-def classify(image: Image, faces: Sequence[Face], classifier: FaceClassifier) -> _Rows:
-    """Returns float32 (faces, classes): probabilities for each, in the same order.
-
-    Args:
-        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
-        faces: In this image.
-        classifier: Called once for all of them, not at all when there are none.
-    """
-    if not faces:
-        return np.zeros((0, len(classifier.spec.labels)), np.float32)
-    margin = classifier.spec.crop_margin_frac
-    crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
-    return classifier.probabilities(np.stack(crops))
-
-
-def crop(image: Image, face: Face, margin_frac: float) -> Image:
-    """Returns the square around a face as the model was trained on (a view).
-
-    Args:
-        image: uint8 (H, W, 3) BGR or (H, W) grey.
-        face: In this image; a whole-image face is returned uncut, as in training.
-        margin_frac: The model's margin around a canonical box.
-    """
-    if face.whole:
-        return image
-    return square_crop(image, face.box_xywh, margin_frac=margin_frac)
 
 
 def _visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[Face]]:
@@ -282,28 +205,3 @@ def _visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[F
             pairs.append((track, Face(box, track.score, track.whole)))
     pairs.sort(key=lambda pair: -pair[1].box_xywh[2] * pair[1].box_xywh[3])
     return [track for track, _ in pairs], [face for _, face in pairs]
-
-
-def _age_ms(frame: Frame) -> float | None:
-    if not frame.captured_s:
-        return None
-    return 1000 * (time.monotonic() - frame.captured_s)
-
-
-def _result(
-    face: Face,
-    row: npt.NDArray[np.float32],
-    labels: tuple[str, ...],
-    track_id: int | None = None,
-    decision: Decision | None = None,
-) -> FaceResult:
-    best = int(row.argmax())
-    return FaceResult(
-        box_xywh=face.box_xywh,
-        score=face.score,
-        label=labels[best],
-        confidence=float(row[best]),
-        probabilities=dict(zip(labels, row.tolist(), strict=True)),
-        track_id=track_id,
-        decision=decision,
-    )

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from edge_runtime import pipeline, tuning
+from edge_runtime import tuning
 from edge_runtime.arguments import command
+from edge_runtime.classification import FaceClassifier, process
 from edge_runtime.classifier import released_model
 from edge_runtime.console import Console
 from edge_runtime.decisions import add_decision_arguments, rules_of
@@ -40,7 +41,6 @@ from edge_runtime.outputs.arguments import (
     open_sinks,
 )
 from edge_runtime.outputs.sink import Sink
-from edge_runtime.pipeline import FaceClassifier
 from edge_runtime.results import FrameResult
 from edge_runtime.service.notify import Notifier
 from edge_runtime.sources import Frame, Source
@@ -123,9 +123,11 @@ def answering(
 ) -> Iterator[Answer]:
     """Yields what answers for a frame: pictures stand alone, videos go on."""
     if source.kind == "pictures":
-        yield partial(pipeline.process, detector=detector, classifier=classifier)
+        yield partial(process, detector=detector, classifier=classifier)
         return
-    followed = pipeline.Pipeline(
+    from edge_runtime.pipeline import Pipeline  # a picture's answer waits for imports
+
+    followed = Pipeline(
         detector,
         classifier,
         detect_every=detect_every(args),

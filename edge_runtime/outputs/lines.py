@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable
@@ -108,6 +107,8 @@ def csv_row(result: FrameResult, face: FaceResult, labels: Iterable[str]) -> str
 
 
 def _joined(fields: Iterable[object]) -> str:
+    import csv  # few want it, and each import delays the first label
+
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(fields)
     return text.getvalue()

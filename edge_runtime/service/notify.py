@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +119,8 @@ class Notifier:
 def _open(address: str) -> socket.socket | None:
     if not address.startswith(("/", "@")):
         return None
+    import socket  # only a service has use for it: 5 ms
+
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     opened.setblocking(False)  # a frame never waits for systemd
     return opened

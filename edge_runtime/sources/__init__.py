@@ -1,7 +1,6 @@
 """Frames from cameras, streams, files and a fake camera; see docs/sources.md."""
 
 from edge_runtime.sources.frames import FALLBACK_FPS, Frame, Kind, Source, usable
-from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.opening import open_source
 from edge_runtime.sources.pictures import (
     PICTURE_SUFFIXES,
@@ -9,16 +8,13 @@ from edge_runtime.sources.pictures import (
     read_picture,
 )
 from edge_runtime.sources.settings import CameraSettings
-from edge_runtime.sources.videos import CaptureSource
 
 __all__ = [
     "FALLBACK_FPS",
     "PICTURE_SUFFIXES",
     "CameraSettings",
-    "CaptureSource",
     "Frame",
     "Kind",
-    "LiveSource",
     "PictureSource",
     "Source",
     "open_source",

@@ -9,9 +9,13 @@ from contextlib import contextmanager
 
 from edge_runtime import flags
 from edge_runtime.sources.frames import Source
-from edge_runtime.sources.live import Waiting, wait_on
 from edge_runtime.sources.opening import open_source
-from edge_runtime.sources.settings import PIXEL_FORMATS, CameraSettings
+from edge_runtime.sources.settings import (
+    PIXEL_FORMATS,
+    CameraSettings,
+    Waiting,
+    wait_on,
+)
 
 _DEFAULTS = CameraSettings()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 from edge_runtime.errors import SourceError
@@ -12,22 +12,13 @@ from edge_runtime.preprocess import Image
 from edge_runtime.sources.clock import RealClock
 from edge_runtime.sources.frames import Frame
 from edge_runtime.sources.newest import Newest
-from edge_runtime.sources.settings import CameraSettings
+from edge_runtime.sources.settings import CameraSettings, Waiting, wait_on
 from edge_runtime.sources.supervisor import OPEN_S, OpenReader, Supervised
-
-# Called a few times a second while no frame comes, with whether that is hopeless (see
-# ``LiveSource.stuck``); returns whether to go on waiting.
-Waiting = Callable[[bool], bool]
 
 # Without a frame for so long, while a thread that was left behind is still in a call.
 STUCK_S = 60.0
 _SLICE_S = 0.2
 _CLOSE_S = 0.3  # all that ends has a second together
-
-
-def wait_on(stuck: bool) -> bool:
-    """Goes on waiting for a frame as long as it takes."""
-    return True
 
 
 class LiveSource(Supervised):

@@ -1,4 +1,7 @@
-"""What ``--source`` may be: each kind of text, and what opens it."""
+"""What ``--source`` may be: each kind of text, and what opens it.
+
+What opens one is imported when it is wanted: a picture's label waits for each import.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.frames import Source
-from edge_runtime.sources.live import LiveSource, Waiting, wait_on
 from edge_runtime.sources.pictures import (
     PICTURE_SUFFIXES,
     PictureSource,
     pictures_in,
     pictures_like,
 )
-from edge_runtime.sources.settings import CameraSettings
-from edge_runtime.sources.stepped import SteppedSource
-from edge_runtime.sources.supervisor import OpenReader
-from edge_runtime.sources.videos import CaptureSource, open_video
+from edge_runtime.sources.settings import CameraSettings, Waiting, wait_on
+
+if TYPE_CHECKING:
+    from edge_runtime.sources.supervisor import OpenReader
 
 _EXPECTED = (
     "expected a camera number, picamera2, a video, a picture, a folder of pictures,"
@@ -67,6 +70,8 @@ def _open(text: str, every: int, settings: CameraSettings, waiting: Waiting) -> 
         return _open_stdin(every, settings, waiting)
     opener = _live(text, settings)
     if opener is not None:
+        from edge_runtime.sources.live import LiveSource
+
         name = shown(text)
         return LiveSource(opener, name, settings=settings, every=every, waiting=waiting)
     return _open_files(text, every)
@@ -104,6 +109,8 @@ def _open_fake(
 ) -> Source:
     from edge_runtime.sources.fake_camera import FakeCamera
     from edge_runtime.sources.fake_script import parse_fake
+    from edge_runtime.sources.live import LiveSource
+    from edge_runtime.sources.stepped import SteppedSource
 
     plan = parse_fake(text, settings)
     opener, name = FakeCamera(plan).open, text.partition("?")[0]
@@ -113,7 +120,9 @@ def _open_fake(
 
 
 def _open_stdin(every: int, settings: CameraSettings, waiting: Waiting) -> Source:
+    from edge_runtime.sources.live import LiveSource
     from edge_runtime.sources.pipe import PacedReader, PipeReader, is_file
+    from edge_runtime.sources.stepped import SteppedSource
 
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
@@ -139,6 +148,8 @@ def _open_files(text: str, every: int) -> Source:
         return PictureSource(pictures_in(path), text, every)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return PictureSource([path], text, every)
+    from edge_runtime.sources.videos import CaptureSource, open_video
+
     return CaptureSource(open_video(path), text, every)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 PixelFormat = Literal["auto", "mjpg", "yuyv", "grey", "bgr"]
 PIXEL_FORMATS: tuple[PixelFormat, ...] = get_args(PixelFormat)
+
+# Called a few times a second while no frame comes, with whether that is hopeless (see
+# ``LiveSource.stuck``); returns whether to go on waiting.
+Waiting = Callable[[bool], bool]
+
+
+def wait_on(stuck: bool) -> bool:
+    """Goes on waiting for a frame as long as it takes."""
+    return True
 
 
 @dataclass(frozen=True)

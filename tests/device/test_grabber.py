@@ -17,9 +17,10 @@ import pytest
 from edge_runtime.errors import SourceError
 from edge_runtime.run_command import _go_on
 from edge_runtime.service.notify import Notifier
-from edge_runtime.sources import CameraSettings, Frame, LiveSource, live
+from edge_runtime.sources import CameraSettings, Frame, live
 from edge_runtime.sources.clock import Clock, VirtualClock
 from edge_runtime.sources.frames import EndOfSource
+from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.recovery import MOST_WAIT_S, STEADY_S, Recovery
 from edge_runtime.sources.watch import PictureWatch
 from edge_runtime.stopping import Stop

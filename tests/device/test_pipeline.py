@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from edge_runtime.boxes import iou
+from edge_runtime.classification import crop, process
 from edge_runtime.classifier import Classifier
 from edge_runtime.decisions import Rules
 from edge_runtime.errors import OutputError
@@ -27,7 +28,7 @@ from edge_runtime.outputs import (
     fitted,
     open_output,
 )
-from edge_runtime.pipeline import Pipeline, crop, process
+from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image, to_model_input
 from edge_runtime.sources import Frame, PictureSource
 from edge_runtime.spec import ModelSpec

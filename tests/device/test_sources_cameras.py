@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, SourceError
-from edge_runtime.sources import CameraSettings, LiveSource, open_source
+from edge_runtime.sources import CameraSettings, open_source
 from edge_runtime.sources.arguments import add_source_arguments, open_source_for
 from edge_runtime.sources.devices import CameraReader, _set, open_camera
+from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.supervisor import MOST_MISSED_FRAMES
 
 GOOD = np.zeros((4, 6, 3), np.uint8)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, LiveSource, open_source
+from edge_runtime.sources import CameraSettings, open_source
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.jpeg_stream import MOST_PICTURE_BYTES, JpegSplitter
+from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.pipe import PipeReader, is_file
 
 

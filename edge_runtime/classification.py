@@ -1,0 +1,127 @@
+"""The faces of a frame, cropped and classified in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.faces import Face, FaceDetector
+from edge_runtime.preprocess import Image, square_crop
+from edge_runtime.results import Decision, FaceResult, FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.spec import ModelSpec
+
+Rows = npt.NDArray[np.float32]
+
+
+class FaceClassifier(Protocol):
+    """What the loop needs of a ``Classifier``."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Labels and crop margin."""
+
+    def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
+        """Returns an image as the model takes it, uint8 (S, S, C)."""
+
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> Rows:
+        """Returns float32 (N, classes) for uint8 (N, S, S, C)."""
+
+
+def process(
+    frame: Frame, detector: FaceDetector, classifier: FaceClassifier
+) -> FrameResult:
+    """Returns the answer for a picture that stands alone.
+
+    Args:
+        frame: uint8 BGR or grey image with its time and name.
+        detector: Finds the faces.
+        classifier: Answers for them, all in one call.
+    """
+    started = perf_counter()
+    faces = detector.detect(frame.image)
+    detected = perf_counter()
+    rows = classify(frame.image, faces, classifier)
+    labels = classifier.spec.labels
+    results = tuple(
+        face_result(face, row, labels) for face, row in zip(faces, rows, strict=True)
+    )
+    return FrameResult(
+        index=frame.index,
+        timestamp_s=frame.timestamp_s,
+        name=frame.name,
+        faces=results,
+        detect_ms=1000 * (detected - started),
+        classify_ms=1000 * (perf_counter() - detected),
+        age_ms=age_ms(frame),
+    )
+
+
+def classify(image: Image, faces: Sequence[Face], classifier: FaceClassifier) -> Rows:
+    """Returns float32 (faces, classes): probabilities for each, in the same order.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
+        faces: In this image.
+        classifier: Called once for all of them, not at all when there are none.
+    """
+    if not faces:
+        return np.zeros((0, len(classifier.spec.labels)), np.float32)
+    margin = classifier.spec.crop_margin_frac
+    crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
+    # One is the usual number, and a view of it is free.
+    batch = crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
+    return classifier.probabilities(batch)
+
+
+def crop(image: Image, face: Face, margin_frac: float) -> Image:
+    """Returns the square around a face as the model was trained on (a view).
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey.
+        face: In this image; a whole-image face is returned uncut, as in training.
+        margin_frac: The model's margin around a canonical box.
+    """
+    if face.whole:
+        return image
+    return square_crop(image, face.box_xywh, margin_frac=margin_frac)
+
+
+def age_ms(frame: Frame) -> float | None:
+    """Returns how old a frame is by now, in ms; None for a file's."""
+    if not frame.captured_s:
+        return None
+    return 1000 * (time.monotonic() - frame.captured_s)
+
+
+def face_result(
+    face: Face,
+    row: npt.NDArray[np.float32],
+    labels: tuple[str, ...],
+    track_id: int | None = None,
+    decision: Decision | None = None,
+) -> FaceResult:
+    """Returns the answer for one face.
+
+    Args:
+        face: In the frame.
+        row: float32 (classes,), the network's probabilities.
+        labels: The model's, in order.
+        track_id: The face's number, where it is followed.
+        decision: What its frames so far say, where it is followed.
+    """
+    best = int(row.argmax())
+    return FaceResult(
+        box_xywh=face.box_xywh,
+        score=face.score,
+        label=labels[best],
+        confidence=float(row[best]),
+        probabilities=dict(zip(labels, row.tolist(), strict=True)),
+        track_id=track_id,
+        decision=decision,
+    )
