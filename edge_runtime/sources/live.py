@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocess import Image
 from edge_runtime.sources.clock import RealClock
+from edge_runtime.sources.crew import Crew
 from edge_runtime.sources.frames import Frame
 from edge_runtime.sources.newest import Newest
 from edge_runtime.sources.settings import CameraSettings, Waiting, wait_on
@@ -27,8 +29,9 @@ class LiveSource(Supervised):
     A thread reads the device, so that frames never queue up in a driver. A call that
     hangs in the device cannot be ended from outside: its thread is left behind (a
     daemon, which gives the device back when the call returns and does not keep the
-    process alive) and another one opens the device again. A device that only one may
-    open then stays lost until that call returns, or the process ends: see ``stuck``.
+    process alive) and another one opens the device again; the one left behind is used
+    again once its call has returned. A device that only one may open stays lost until
+    then, or until the process ends: see ``stuck``.
     """
 
     live = True
@@ -60,7 +63,8 @@ class LiveSource(Supervised):
         self._waiting = waiting
         self._newest = Newest()
         self._count, self._first_s = 0, 0.0
-        self._left: list[threading.Thread] = []  # behind, in a call that hangs
+        self._crew = Crew(f"grab {name}")
+        self._left: list[threading.Event] = []  # unset: behind, in a call that hangs
         self._start(after_s=0.0)
         try:
             self._await_first(max(OPEN_S, (settings or CameraSettings()).stall_s))
@@ -79,7 +83,7 @@ class LiveSource(Supervised):
 
         Nothing in this process can help then but that the call returns.
         """
-        self._left = [one for one in self._left if one.is_alive()]
+        self._left = [one for one in self._left if not one.is_set()]
         without_s = time.monotonic() - self._newest.put_at_s
         return bool(self._left) and without_s > STUCK_S
 
@@ -97,17 +101,12 @@ class LiveSource(Supervised):
     def close(self) -> None:
         """Gives the device back, or leaves a thread that hangs in it behind."""
         self._clock.stop()
-        self._thread.join(_CLOSE_S)
+        self._crew.dismiss()
+        self._grabbed.wait(_CLOSE_S)
 
     def _start(self, after_s: float) -> None:
         self._clock = RealClock()
-        self._thread = threading.Thread(
-            target=self._grab,
-            args=(self._clock, after_s),
-            name=f"grab {self.name}",
-            daemon=True,
-        )
-        self._thread.start()
+        self._grabbed = self._crew.call(partial(self._grab, self._clock, after_s))
 
     def _await_first(self, limit_s: float) -> None:
         until = time.monotonic() + limit_s
@@ -125,7 +124,7 @@ class LiveSource(Supervised):
         if now <= self._clock.deadline_s:
             return
         self._clock.stop()
-        self._left.append(self._thread)
+        self._left.append(self._grabbed)
         stall_s = now - self._newest.put_at_s
         self._start(
             self._supervisor.recovery.lost(f"no picture for {stall_s:.1f} s", now)

@@ -17,7 +17,7 @@ import pytest
 from edge_runtime.errors import SourceError
 from edge_runtime.run_command import _go_on
 from edge_runtime.service.notify import Notifier
-from edge_runtime.sources import CameraSettings, Frame, live
+from edge_runtime.sources import CameraSettings, Frame, live, recovery
 from edge_runtime.sources.clock import Clock, VirtualClock
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.live import LiveSource
@@ -171,6 +171,35 @@ def test_read_that_hangs_is_left_behind_and_the_camera_opened_again() -> None:
     assert (source.reopened, len(frames)) == (1, 20)
     release.set()
     assert cameras[0].closed.wait(2)  # by its own thread, when the call returned
+
+
+def test_thread_is_used_again_once_its_call_has_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "MOST_WAIT_S", 0.05)
+    cameras: list[Camera] = []
+    threads = set()
+
+    def hang_at_5(number: int) -> np.ndarray:
+        threads.add(threading.current_thread())
+        last = len(cameras)
+        if number == 4 and last > 1:
+            assert cameras[-2].closed.wait(20)
+            time.sleep(0.05)  # until its thread is idle
+        while number == 5 and last < 5 and len(cameras) == last:
+            time.sleep(0.01)
+        return at_100_per_second(number)
+
+    def open_camera(_: Clock) -> Camera:
+        cameras.append(Camera(hang_at_5))
+        return cameras[-1]
+
+    source = LiveSource(open_camera, "cam", settings=QUICK)
+    for _ in source:
+        if len(cameras) == 5 and cameras[-1].count > 8:
+            break
+    source.close()
+    assert len(threads) == 2
 
 
 def test_watchdog_hears_nothing_while_a_call_that_hangs_keeps_the_camera(
