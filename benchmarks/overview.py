@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks import accuracy, instructions, latency, limit, report
+from benchmarks import accuracy, instructions, latency, limit, pipeline, report
 from benchmarks.images import DRAWN_NAME
 from benchmarks.line_svg import sustained_svg
 from benchmarks.models import Document
@@ -234,7 +234,7 @@ def _sources(results: Sequence[Result]) -> list[str]:
     for one in results:
         created = one.document.get("created", "")
         said = f"{one.name}: {created}"
-        if one.schema in (latency.SCHEMA, limit.SCHEMA):
+        if one.schema in (latency.SCHEMA, limit.SCHEMA, pipeline.SCHEMA):
             said += f", {shown_conditions(one.document)}"
         lines.append(escape(said))
     return ["<footer>" + "<br>\n".join(lines) + "</footer>"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks import accuracy, instructions, latency, limit
+from benchmarks import accuracy, instructions, latency, limit, pipeline
 from benchmarks.instructions import CORES
 from benchmarks.machine import describe
 from benchmarks.models import Document
-from benchmarks.overview_rows import PREFERRED_LIBRARY, Result, Row, join
+from benchmarks.overview_rows import PREFERRED_LIBRARY, Result, Row, join, of_schema
+from benchmarks.pipeline_table import requirement_cells
 from benchmarks.tables import percent
 
 HEADINGS = (
@@ -48,7 +49,8 @@ def markdown_tables(results: Sequence[Result]) -> str:
         "| " + " | ".join(map(_cell, cells)) + " |"
         for cells in model_cells(join(results))
     ]
-    return "\n".join([*parts, "", LEGEND, "", *_sources(results)]) + "\n"
+    parts += ["", LEGEND, "", *_pipelines(results), *_sources(results)]
+    return "\n".join(parts) + "\n"
 
 
 def shown_conditions(document: Document) -> str:
@@ -60,6 +62,20 @@ def shown_conditions(document: Document) -> str:
             "VALID" if judged["valid"] else "INVALID: " + "; ".join(judged["reasons"])
         )
     return f"{describe(document['machine'])}. {said}"
+
+
+def _pipelines(results: Sequence[Result]) -> list[str]:
+    """Returns the requirements of each pipeline measurement as a table."""
+    lines = []
+    for one in of_schema(results, pipeline.SCHEMA):
+        lines += [f"From camera to label (`{one.name}`):", ""]
+        lines += ["| | measured | limit | |", "|---|---|---|---|"]
+        lines += [
+            "| " + " | ".join(map(_cell, requirement_cells(each))) + " |"
+            for each in one.document["requirements"]
+        ]
+        lines.append("")
+    return lines
 
 
 def _sources(results: Sequence[Result]) -> list[str]:
@@ -74,6 +90,8 @@ def _sources(results: Sequence[Result]) -> list[str]:
 def _source(one: Result) -> str:
     """Returns on what a result was measured, one line; empty for other schemas."""
     document = one.document
+    if one.schema == pipeline.SCHEMA:
+        return shown_conditions(document)
     if one.schema in (latency.SCHEMA, limit.SCHEMA):
         used = {f"{m['backend']['name']} {m['backend']['version']}" for m in _of(one)}
         return f"{', '.join(sorted(used))}; {shown_conditions(document)}"

@@ -10,11 +10,10 @@ from typing import Any
 import cv2
 
 from benchmarks.arguments import command
-from benchmarks.machine import describe
 from benchmarks.models import Document, check_writable, say_written, write_json
 from benchmarks.pipeline import Setup, check_met, measure_pipeline
 from benchmarks.pipeline_clip import FRAMES, write_clip
-from benchmarks.tables import columns
+from benchmarks.pipeline_table import pipeline_table
 from benchmarks.validity import verdict_lines
 from edge_runtime import flags
 from edge_runtime.detection import fetched_model
@@ -32,7 +31,6 @@ as run does. Without --clip it is made of drawn faces. Without --detector-model 
 measured where fetch-detector has put it. With --strict a requirement that was missed
 ends with exit code 3.
 """
-UNITS = {"x": "{:.2f} x", "share": "{:.1%}", "MiB": "{:.0f} MiB"}
 
 
 def add_pipeline(commands: Any) -> None:
@@ -93,82 +91,6 @@ def _pipeline(options: argparse.Namespace) -> int:
     if options.strict:
         check_met(document)
     return 0
-
-
-def pipeline_table(document: Document) -> str:
-    """Returns a pipeline document as text."""
-    lines = [describe(document["machine"]), ""]
-    lines += columns(LOOP_HEADINGS, [_loop_row(loop) for loop in document["loops"]])
-    lines += ["", *(_around_line(loop) for loop in document["loops"][1:])]
-    lines += [_boxes_line(loop) for loop in document["loops"][1:]]
-    lines += [*(_age_line(age) for age in document["age"]), ""]
-    rows = [_requirement_row(one) for one in document["requirements"]]
-    lines += columns(("", "measured", "limit", "met"), rows)
-    if len(document["loops"]) < 3:
-        lines += ["", "YuNet was not measured: give its file with --detector-model"]
-    return "\n".join(lines)
-
-
-LOOP_HEADINGS = (
-    "",
-    "ms/frame",
-    "frames/s",
-    "detect",
-    "network",
-    "faster",
-    "(p5 to p95)",
-)
-
-
-def _loop_row(loop: Document) -> list[str]:
-    row = [loop["name"], f"{loop['frame_ms']:.2f}", f"{loop['frames_per_second']:.1f}"]
-    if "speed_up" not in loop:
-        return [*row, "", "", "", ""]
-    speed = loop["speed_up"]
-    return [
-        *row,
-        f"{loop['detect_ms']:.2f}",
-        f"{loop['network_ms']:.2f}",
-        f"{speed['median']:.1f} x",
-        f"({speed['p5']:.1f} to {speed['p95']:.1f})",
-    ]
-
-
-def _around_line(loop: Document) -> str:
-    text = f"{loop['name']}: around detector and network {loop['around_share']:.1%}"
-    complete = loop["around_share_complete"]
-    if complete is None:
-        return text
-    return f"{text}; of the frames on which both ran {complete:.1%}"
-
-
-def _boxes_line(loop: Document) -> str:
-    boxes = loop["boxes_of_a_camera"]
-    return (
-        f"{loop['name']}: the clip as a camera shows it, {boxes['fps']:.0f} frames/s:"
-        f" every box in {boxes['matched_share']:.1%} of {boxes['frames']} frames"
-    )
-
-
-def _age_line(age: Document) -> str:
-    how = "frames wait for the detector" if age["waits"] else "it looks meanwhile"
-    return (
-        f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
-        f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
-        f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped"
-    )
-
-
-def _requirement_row(one: Document) -> list[str]:
-    form = UNITS[one["unit"]]
-    bound = ">= " if one["at_least"] else "<= "
-    met = "met" if one["met"] else "MISSED"
-    return [
-        one["name"],
-        form.format(one["value"]),
-        bound + form.format(one["limit"]),
-        met,
-    ]
 
 
 def _about(document: Document) -> dict[str, Any]:

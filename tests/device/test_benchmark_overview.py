@@ -214,6 +214,24 @@ def test_committed_table_is_that_of_the_committed_results():
     assert committed == markdown_tables(read_results(RESULTS))
 
 
+def test_requirements_of_a_pipeline_are_a_table_with_its_verdict(results):
+    met = {"name": "speed", "value": 7.0, "limit": 6.0, "at_least": True, "unit": "x"}
+    missed = {**met, "name": "memory", "value": 91.2, "limit": 90.0, "unit": "MiB"}
+    document = {
+        "schema": "fer-edge/pipeline/1",
+        "requirements": [
+            {**met, "met": True},
+            {**missed, "at_least": False, "met": False},
+        ],
+        "machine": results[1].document["machine"],
+        "verdict": {"valid": False, "reasons": ["busy"]},
+    }
+    text = markdown_tables([*results, Result("pipeline.json", document)])
+    assert "| speed | 7.00 x | >= 6.00 x | met |" in text
+    assert "| memory | 91 MiB | &lt;= 90 MiB | MISSED |" in text
+    assert "INVALID: busy" in text.partition("- `pipeline.json`")[2].splitlines()[0]
+
+
 def test_table_says_on_what_everything_was_measured(results):
     text = markdown_tables(results)
     for one in ("latency.json", "limit.json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import numpy as np
 import pytest
 
 from benchmarks.pipeline import Requirement, check_met
-from benchmarks.pipeline_boxes import agreement
-from benchmarks.pipeline_clip import FRAME_WH, centres, write_clip
+from benchmarks.pipeline_age import measure_age
+from benchmarks.pipeline_boxes import agreement, live_agreement
+from benchmarks.pipeline_camera import PlayedClip, playing
+from benchmarks.pipeline_clip import FPS, FRAME_WH, centres, write_clip
 from benchmarks.pipeline_loops import Timed, speed_up, take_turns
 from edge_runtime.errors import GateError
+from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FaceResult, FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.sources.clock import VirtualClock
+from edge_runtime.sources.frames import EndOfSource
 
 BOX: Box = (100, 100, 80, 80)
 NEAR: Box = (115, 110, 80, 80)
@@ -116,3 +123,59 @@ def test_clip_is_the_same_every_time(tmp_path: Path) -> None:
         capture.release()
     assert clips[0][0].shape == (480, 640, 3)
     assert np.array_equal(clips[0], clips[1])
+
+
+def numbered(count: int) -> list[Image]:
+    return [np.full((24, 32, 3), number, np.uint8) for number in range(count)]
+
+
+def test_people_in_a_played_clip_move_as_fast_at_any_rate() -> None:
+    for fps, expected in ((10.0, [0, 3, 6]), (90.0, [0, 0, 0, 1, 1, 1, 2, 2, 2])):
+        clip = PlayedClip(numbered(9), fps, VirtualClock(), endless=False)
+        shown = [int(clip.read()[0, 0, 0]) for _ in range(len(expected))]
+        assert shown == expected
+    with pytest.raises(EndOfSource):
+        for _ in range(99):
+            clip.read()
+
+
+def test_played_clip_is_a_live_source_in_real_time() -> None:
+    with playing(numbered(12), FPS, endless=False) as source:
+        frames = list(source)
+    assert source.live
+    assert [frame.index for frame in frames] == [int(f.image[0, 0, 0]) for f in frames]
+    assert frames[-1].timestamp_s == pytest.approx(11 / FPS, abs=0.1)
+
+
+class Sleeping:
+    """A pipeline that takes its time; the box of a frame follows its number."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def process(self, frame: Frame) -> FrameResult:
+        time.sleep(self._seconds)
+        age_ms = 1000 * (time.monotonic() - frame.captured_s)
+        box = (int(frame.image[0, 0, 0]), 0, 80, 80)
+        return replace(result(box), index=frame.index, age_ms=age_ms)
+
+    def close(self) -> None:
+        """Ends nothing."""
+
+
+def test_age_is_told_in_the_pipelines_own_periods_with_a_faster_camera() -> None:
+    found = measure_age(numbered(30), lambda: Sleeping(0.02), seconds=1.0)
+    assert 10 < found["camera_fps"] <= 3 / 0.02
+    assert found["camera_over_pipeline"] > 1.5
+    assert found["period_ms"] >= 20
+    assert found["age_p50_ms"] >= 20
+    assert found["age_periods"] == found["age_p95_ms"] / found["period_ms"]
+
+
+def test_boxes_of_a_camera_are_compared_with_those_of_the_very_picture() -> None:
+    reference = [[(number, 0, 80, 80)] for number in range(12)]
+    found = live_agreement(numbered(12), Sleeping(0.0), reference)
+    assert found["matched_share"] == 1.0
+    assert found["frames"] + found["dropped"] == 12
+    elsewhere = [[(number + 100, 0, 80, 80)] for number in range(12)]
+    assert live_agreement(numbered(12), Sleeping(0.0), elsewhere)["matched_share"] == 0

@@ -1,0 +1,84 @@
+"""A pipeline document as text."""
+
+from __future__ import annotations
+
+from benchmarks.machine import describe
+from benchmarks.models import Document
+from benchmarks.tables import columns
+
+UNITS = {"x": "{:.2f} x", "share": "{:.1%}", "MiB": "{:.0f} MiB"}
+LOOP_HEADINGS = (
+    "",
+    "ms/frame",
+    "frames/s",
+    "detect",
+    "network",
+    "faster",
+    "(p5 to p95)",
+)
+
+
+def pipeline_table(document: Document) -> str:
+    """Returns a pipeline document as text."""
+    lines = [describe(document["machine"]), ""]
+    lines += columns(LOOP_HEADINGS, [_loop_row(loop) for loop in document["loops"]])
+    lines += ["", *(_around_line(loop) for loop in document["loops"][1:])]
+    lines += [_boxes_line(loop) for loop in document["loops"][1:]]
+    lines += [*(_age_line(age) for age in document["age"]), ""]
+    rows = [requirement_cells(one) for one in document["requirements"]]
+    lines += columns(("", "measured", "limit", "met"), rows)
+    if len(document["loops"]) < 3:
+        lines += ["", "YuNet was not measured: give its file with --detector-model"]
+    return "\n".join(lines)
+
+
+def _loop_row(loop: Document) -> list[str]:
+    row = [loop["name"], f"{loop['frame_ms']:.2f}", f"{loop['frames_per_second']:.1f}"]
+    if "speed_up" not in loop:
+        return [*row, "", "", "", ""]
+    speed = loop["speed_up"]
+    return [
+        *row,
+        f"{loop['detect_ms']:.2f}",
+        f"{loop['network_ms']:.2f}",
+        f"{speed['median']:.1f} x",
+        f"({speed['p5']:.1f} to {speed['p95']:.1f})",
+    ]
+
+
+def _around_line(loop: Document) -> str:
+    text = f"{loop['name']}: around detector and network {loop['around_share']:.1%}"
+    complete = loop["around_share_complete"]
+    if complete is None:
+        return text
+    return f"{text}; of the frames on which both ran {complete:.1%}"
+
+
+def _boxes_line(loop: Document) -> str:
+    boxes = loop["boxes_of_a_camera"]
+    return (
+        f"{loop['name']}: the clip as a camera shows it, {boxes['fps']:.0f} frames/s:"
+        f" every box in {boxes['matched_share']:.1%} of {boxes['frames']} frames"
+    )
+
+
+def _age_line(age: Document) -> str:
+    how = "frames wait for the detector" if age["waits"] else "it looks meanwhile"
+    return (
+        f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
+        f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
+        f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped"
+    )
+
+
+def requirement_cells(one: Document) -> list[str]:
+    """Returns a requirement: name, figure, limit, whether it was met."""
+    form = UNITS[one["unit"]]
+    bound = ">= " if one["at_least"] else "<= "
+    met = "met" if one["met"] else "MISSED"
+    return [
+        one["name"],
+        form.format(one["value"]),
+        bound + form.format(one["limit"]),
+        met,
+    ]
