@@ -17,6 +17,7 @@ FerEdgeError
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -101,8 +102,8 @@ def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit code, reporting expected errors in one line.
 
     A ``FerEdgeError`` becomes one line on stderr and its own exit code; Ctrl-C
-    becomes 130; a closed pipe (``... | head``) ends quietly. Anything else is a bug
-    and keeps its traceback.
+    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk is one line,
+    too. Anything else is a bug and keeps its traceback.
     """
     try:
         return command()
@@ -115,6 +116,17 @@ def exit_code_of(command: Callable[[], int]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        # Python flushes stdout at exit and would raise again: point it nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_stdout()
+        where = error.filename or "stdout or a temporary file"
+        print(f"error: {where} cannot be written: {error.strerror}", file=sys.stderr)
+        return FerEdgeError.exit_code
+
+
+def _drop_stdout() -> None:
+    """Points stdout nowhere: Python flushes it at exit and would raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -100,3 +101,24 @@ def test_end_that_cannot_be_written_is_no_success() -> None:
         )
     assert done.returncode != 0
     assert b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["1", ""], ids=["at once", "at the end"])
+def test_full_disk_behind_stdout_is_one_line_and_no_traceback(
+    tiny_model_path: Path, unbuffered: str
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    command = [sys.executable, "-m", "edge_runtime", "check", str(tiny_model_path)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode not in (0, 1)
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr
