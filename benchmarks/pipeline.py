@@ -287,7 +287,11 @@ def _requirements(
         periods, faster = age["age_periods"], age["camera_over_pipeline"]
         found += [
             Requirement(
-                f"{how}: age p95 over the period", periods, MOST_AGE_PERIODS, False, "x"
+                f"{how}: age p95 in its own periods",
+                periods,
+                MOST_AGE_PERIODS,
+                False,
+                "x",
             ),
             Requirement(
                 f"{how}: camera's rate over ours",

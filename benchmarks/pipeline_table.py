@@ -67,7 +67,8 @@ def _age_line(age: Document) -> str:
     return (
         f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
         f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
-        f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped"
+        f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped;"
+        f" p95 is {age['age_mean_periods']:.2f} mean periods"
     )
 
 

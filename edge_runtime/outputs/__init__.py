@@ -11,30 +11,12 @@ from edge_runtime.outputs.documents import (
 )
 from edge_runtime.outputs.sink import Sink
 from edge_runtime.outputs.summary import Summary
-from edge_runtime.outputs.video import (
-    VIDEO_CODECS,
-    ImageWriter,
-    PictureFile,
-    VideoFile,
-    check_output,
-    fitted,
-    open_output,
-)
-from edge_runtime.outputs.window import Window
 
 __all__ = [
     "EVENT_SCHEMA",
     "FRAME_SCHEMA",
-    "VIDEO_CODECS",
-    "ImageWriter",
-    "PictureFile",
     "Sink",
     "Summary",
-    "VideoFile",
-    "Window",
-    "check_output",
     "event_document",
-    "fitted",
     "frame_document",
-    "open_output",
 ]

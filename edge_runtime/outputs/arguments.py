@@ -10,7 +10,6 @@ from edge_runtime import flags
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs.limits import RecordLimits
 from edge_runtime.outputs.opening import open_sinks
-from edge_runtime.outputs.video import check_output
 
 __all__ = ["STDOUT", "add_output_arguments", "check_outputs", "open_sinks"]
 
@@ -119,6 +118,8 @@ def check_outputs(args: argparse.Namespace) -> None:
         OutputError: With what was expected, what was got and what to do.
     """
     if args.output:
+        from edge_runtime.outputs.video import check_output
+
         check_output(args.output, args.source, force=args.force)
     if args.json and args.events == STDOUT:
         raise OutputError(

@@ -97,6 +97,8 @@ LATE = (
     "edge_runtime.outputs.mqtt",
     "edge_runtime.outputs.painter",
     "edge_runtime.outputs.record",
+    "edge_runtime.outputs.video",
+    "edge_runtime.outputs.window",
     "edge_runtime.tflite_graph",
     "edge_runtime.web.page",
 )

@@ -22,12 +22,8 @@ from edge_runtime.classifier import Classifier
 from edge_runtime.decisions import Rules
 from edge_runtime.errors import OutputError
 from edge_runtime.faces import Face, WholeImage
-from edge_runtime.outputs import (
-    Summary,
-    check_output,
-    fitted,
-    open_output,
-)
+from edge_runtime.outputs import Summary
+from edge_runtime.outputs.video import check_output, fitted, open_output
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image, to_model_input
 from edge_runtime.sources import Frame, PictureSource
