@@ -16,7 +16,12 @@ from benchmarks.latency import one_face
 from benchmarks.machine import machine_card
 from benchmarks.models import Document, model_record, now
 from benchmarks.pipeline_age import measure_age
-from benchmarks.pipeline_boxes import agreement, live_agreement, reference_boxes
+from benchmarks.pipeline_boxes import (
+    Slowed,
+    agreement,
+    live_agreement,
+    reference_boxes,
+)
 from benchmarks.pipeline_camera import pictures_of
 from benchmarks.pipeline_loops import Timed, ours, speed_up, take_turns, tutorial
 from benchmarks.pipeline_start import IMPORTS, measure_start
@@ -38,6 +43,8 @@ MOST_AROUND = 0.10
 MOST_OVER_BARE = 1.15
 MOST_AGE_PERIODS = 2.0
 LEAST_CAMERA_OVER_PIPELINE = 1.5  # else the age says nothing
+SHORT_AGE_S = 60.0
+SLOWER_S = 0.1  # a Raspberry Pi's Haar cascade takes so much longer than a server's
 MOST_START = 1.5
 MOST_MEMORY_MB = 90.0
 MOST_SERVICE_MEMORY_MB = 150.0
@@ -209,8 +216,14 @@ def _add_boxes(
         name = loop["name"]
         boxes = reference_boxes(pictures, setup.detector(name, FULL_WIDTH_PX))
         loop["boxes"] = agreement(loop.pop("results"), boxes)
-        live = Pipeline(setup.detector(name), model, waits=False)
-        loop["boxes_of_a_camera"] = live_agreement(pictures, live, boxes)
+        for key, slower_s in (
+            ("boxes_of_a_camera", 0.0),
+            ("boxes_of_a_slower_detector", SLOWER_S),
+        ):
+            slowed = Slowed(setup.detector(name), slower_s)
+            live = Pipeline(slowed, model, waits=False)
+            found = live_agreement(pictures, live, boxes)
+            loop[key] = {"slower_ms": 1000 * slower_s, **found}
 
 
 def _record(timed: Timed) -> Document:
@@ -236,7 +249,9 @@ def _ages(
             detector = setup.detector("haar")
             return Pipeline(detector, model, detect_every=every, waits=waits)
 
-        age = measure_age(pictures, opened, seconds=setup.age_seconds)
+        # What the requirement is about is what run does.
+        seconds = min(setup.age_seconds, SHORT_AGE_S) if waits else setup.age_seconds
+        age = measure_age(pictures, opened, seconds=seconds)
         ages.append({"detect_every": every, "waits": waits, **age})
         watch.observe()
     return ages
@@ -269,6 +284,13 @@ def _requirements(
             Requirement(f"{name}: frames/s over tutorial's", speed, least, True, "x"),
             Requirement(
                 f"{name}: frames with every box", matched, LEAST_MATCHED, True, "share"
+            ),
+            Requirement(
+                f"{name}: the same of a camera",
+                loop["boxes_of_a_camera"]["matched_share"],
+                LEAST_MATCHED,
+                True,
+                "share",
             ),
             Requirement(
                 f"{name}: around detector and network",

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.pipeline_camera import playing
 from benchmarks.pipeline_clip import FPS
 from edge_runtime.boxes import iou
-from edge_runtime.faces import FaceDetector
+from edge_runtime.faces import Face, FaceDetector
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FrameResult
 
 LEAST_IOU = 0.5
+
+
+class Slowed:
+    """A detector that takes longer, as on a smaller board.
+
+    Attributes:
+        name: The detector's.
+    """
+
+    def __init__(self, detector: FaceDetector, slower_s: float) -> None:
+        """Takes the detector, and by how many seconds it is slower."""
+        self.name = detector.name
+        self._detector, self._slower_s = detector, slower_s
+
+    def detect(self, frame: Image) -> list[Face]:
+        """Returns the faces, later."""
+        time.sleep(self._slower_s)
+        return self._detector.detect(frame)
 
 
 def reference_boxes(

@@ -1,6 +1,7 @@
 """A camera that shows a clip from memory: no time goes into decoding it.
 
-People move in it as fast as in the clip, whatever the camera's rate.
+People move in it as fast as in the clip, whatever the camera's rate, as far as it can
+keep that up.
 """
 
 from __future__ import annotations

@@ -55,10 +55,12 @@ def _around_line(loop: Document) -> str:
 
 
 def _boxes_line(loop: Document) -> str:
-    boxes = loop["boxes_of_a_camera"]
+    boxes, slower = loop["boxes_of_a_camera"], loop["boxes_of_a_slower_detector"]
     return (
         f"{loop['name']}: the clip as a camera shows it, {boxes['fps']:.0f} frames/s:"
-        f" every box in {boxes['matched_share']:.1%} of {boxes['frames']} frames"
+        f" every box in {boxes['matched_share']:.1%} of {boxes['frames']} frames;"
+        f" {slower['matched_share']:.1%} were the detector"
+        f" {slower['slower_ms']:.0f} ms slower"
     )
 
 
@@ -68,7 +70,7 @@ def _age_line(age: Document) -> str:
         f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
         f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
         f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped;"
-        f" p95 is {age['age_mean_periods']:.2f} mean periods"
+        f" p95 in its own periods {age['age_own_periods']:.2f}"
     )
 
 

@@ -9,6 +9,7 @@ of 20x20 pixels in 37x37, a fraction of a millisecond.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,12 +82,27 @@ def follow(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
     _, best, _, (left, top) = cv2.minMaxLoc(likeness)
     if not best >= LEAST_LIKENESS:
         return None
+    # A pixel here is up to a tenth of a face: between two of them lies the true peak.
+    across = left + _peak_offset(likeness[top], left) + width / 2
+    down = top + _peak_offset(likeness[:, left], top) + height / 2
     # The small picture's true scale differs a little: its sides are whole pixels.
-    centre_x = inside[0] + (left + width / 2) * inside[2] / searched.shape[1]
-    centre_y = inside[1] + (top + height / 2) * inside[3] / searched.shape[0]
+    centre_x = inside[0] + across * inside[2] / searched.shape[1]
+    centre_y = inside[1] + down * inside[3] / searched.shape[0]
     x = centre_x - patch.offset_xy[0] - box[2] / 2
     y = centre_y - patch.offset_xy[1] - box[3] / 2
     return x, y, box[2], box[3]
+
+
+def _peak_offset(values: npt.NDArray[Any], at: int) -> float:
+    """Returns how far a peak lies from its highest sample, -0.5..0.5 samples.
+
+    The vertex of the parabola through it and its two neighbours; 0 at the edge.
+    """
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    before, peak, after = values[at - 1 : at + 2].tolist()
+    bend = before - 2 * peak + after
+    return float(0.5 * (before - after) / bend) if bend < 0 else 0.0
 
 
 def _small_grey(image: Image, box: Box, scale: float) -> _Grey:

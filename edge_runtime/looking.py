@@ -7,19 +7,24 @@ frame to frame meanwhile, and what was found is brought forward to the frame of 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from edge_runtime.boxes import RawBox, clip_box, iou
 from edge_runtime.faces import Face, FaceDetector
 from edge_runtime.following import Patch, follow, patch_of
 from edge_runtime.preprocess import Image
-from edge_runtime.tracking import LEAST_IOU, Track
+from edge_runtime.sources.crew import Crew
+from edge_runtime.tracking import LEAST_IOU, Track, best_pairs
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+# A detector that takes longer is waited for: one that hangs then stops the loop, whose
+# watchdog has the process started again.
+LONGEST_LOOK_S = 10.0
+MOST_KEPT = 8  # frames since a look was asked for: some megabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,122 +36,186 @@ class Look:
         faces: What it found there.
         boxes: Where each followed face was then, by its track's number.
         taken_s: How long the detector took, in seconds.
+        waited: The loop waited for it.
     """
 
     image: Image
     faces: list[Face]
     boxes: dict[int, RawBox]
     taken_s: float
+    waited: bool
 
 
-def look_at(image: Image, detector: FaceDetector, tracks: Sequence[Track]) -> Look:
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A face of a look where it is in a later frame.
+
+    Attributes:
+        face: There.
+        patch: What it looked like in the look's frame; None where it has no contrast.
+        track_id: Of the followed face that it is; None for another one.
+    """
+
+    face: Face
+    patch: Patch | None
+    track_id: int | None
+
+
+def look_at(
+    image: Image,
+    detector: FaceDetector,
+    boxes: dict[int, RawBox],
+    *,
+    waited: bool = True,
+) -> Look:
     """Returns what a detector sees in a frame.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey.
         detector: Finds the faces.
-        tracks: The faces that are followed; where they are now is kept.
+        boxes: Where each followed face is, by its track's number.
+        waited: The loop waits.
     """
-    boxes = {track.id: track.box for track in tracks}
-    return _look(image, detector, boxes)
-
-
-def _look(image: Image, detector: FaceDetector, boxes: dict[int, RawBox]) -> Look:
     started = perf_counter()
     faces = detector.detect(image)
-    return Look(image, faces, boxes, perf_counter() - started)
+    return Look(image, faces, boxes, perf_counter() - started, waited)
 
 
 class Lookout:
     """Looks at one frame at a time, in a thread of its own."""
 
     def __init__(self, detector: FaceDetector) -> None:
-        """Takes the detector; nobody else may use it."""
-        # Not above: pictures and videos need no thread, and wait for every import.
-        from concurrent.futures import ThreadPoolExecutor
-
+        """Takes the detector; nobody else may use it unless this is ``idle``."""
         self._detector = detector
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
-        self._pending: Future[Look] | None = None
+        self._crew = Crew("detect")
+        self._returned: threading.Event | None = None
+        self._seen: Look | Exception | None = None
+        self._void = False
+        self._asked_s = 0.0
+        self._since: list[Image] = []
 
     @property
     def idle(self) -> bool:
         """Whether it may be asked to look: nothing is under way or left to be taken."""
-        return self._pending is None
+        return self._returned is None
 
-    def ask(self, image: Image, tracks: Sequence[Track]) -> None:
+    @property
+    def since(self) -> Sequence[Image]:
+        """The frames between the one it looks at and the newest, oldest first.
+
+        Of many only some, at most ``MOST_KEPT``.
+        """
+        return self._since
+
+    def ask(self, image: Image, boxes: dict[int, RawBox]) -> None:
         """Has it look at a frame; only where it is ``idle``.
 
         Args:
             image: uint8, not to be changed until the look was taken.
-            tracks: The faces that are followed.
+            boxes: Where each followed face is, by its track's number.
         """
-        boxes = {track.id: track.box for track in tracks}
-        self._pending = self._thread.submit(_look, image, self._detector, boxes)
+        self._void, self._asked_s, self._since = False, perf_counter(), []
+        self._returned = self._crew.call(partial(self._look, image, boxes))
+
+    def pass_by(self, image: Image) -> None:
+        """Keeps a frame that comes while it looks at another."""
+        if len(self._since) == MOST_KEPT:
+            del self._since[::2]
+        self._since.append(image)
+
+    def forget(self) -> None:
+        """Has nobody take the look under way: it is at another world."""
+        self._void = True
 
     def take(self) -> Look | None:
-        """Returns what it saw, once; None as long as it looks.
+        """Returns what it saw, once; None as long as it looks, or if that is void.
+
+        After ``LONGEST_LOOK_S`` it waits.
 
         Raises:
             Exception: What the detector raised.
         """
-        if self._pending is None or not self._pending.done():
+        if self._returned is None:
             return None
-        pending, self._pending = self._pending, None
-        return pending.result()
+        late = perf_counter() - self._asked_s > LONGEST_LOOK_S
+        if not self._returned.wait(None if late else 0.0):
+            return None
+        seen, self._seen, self._returned = self._seen, None, None
+        if isinstance(seen, Exception):
+            raise seen
+        return None if self._void else seen
 
     def close(self) -> None:
         """Asks no more; does not wait for a look that is under way."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._crew.dismiss()
+
+    def _look(self, image: Image, boxes: dict[int, RawBox]) -> None:
+        try:
+            self._seen = look_at(image, self._detector, boxes, waited=False)
+        except Exception as error:  # whatever it is, the loop must hear of it
+            self._seen = error
 
 
 def brought_forward(
-    look: Look, image: Image, tracks: Sequence[Track]
-) -> list[tuple[Face, Patch | None]]:
+    look: Look, since: Sequence[Image], image: Image, tracks: Sequence[Track]
+) -> list[Found]:
     """Returns the faces of a look where they are in a later frame.
 
-    A face that was followed since has moved as its track has. Any other one is looked
-    for by its likeness, and stays where it was if nothing is like it any more: the next
-    look tells.
+    Each is looked for in one frame after the other. Where it gets lost, one that was
+    followed since has moved as its track has, and any other one is left out.
 
     Args:
         look: At an earlier frame of the same size.
+        since: Frames between the two, oldest first.
         image: The later one, uint8 (H, W, 3) BGR or (H, W) grey.
         tracks: The faces that are followed, in this frame.
-
-    Returns:
-        Faces, each with what it looked like then; None where it has no contrast.
     """
-    seen = {track.id: track.box for track in tracks if track.visible}
-    moved = [
-        (box, seen[number]) for number, box in look.boxes.items() if number in seen
-    ]
+    followed = [t for t in tracks if t.visible and t.id in look.boxes]
+    pairs = best_pairs(
+        len(look.faces),
+        len(followed),
+        lambda face, at: _overlap(look.boxes[followed[at].id], look.faces[face]),
+    )
     found = []
-    for face in look.faces:
+    for index, face in enumerate(look.faces):
+        track = followed[pairs[index]] if index in pairs else None
         patch = patch_of(look.image, face.box_xywh)
-        place = _moved(face, moved)
-        if place is None and patch is not None:
-            place = follow(image, patch, face.box_xywh)
-        box = clip_box(place or face.box_xywh, (image.shape[1], image.shape[0]))
+        place = _chased(face.box_xywh, patch, [look.image, *since, image])
+        if place is None and track is not None:
+            place = _moved(face, look.boxes[track.id], track.box)
+        box = clip_box(place, (image.shape[1], image.shape[0])) if place else None
         if box is not None:
-            found.append((replace(face, box_xywh=box), patch))
+            number = track.id if track else None
+            found.append(Found(replace(face, box_xywh=box), patch, number))
     return found
 
 
-def _moved(face: Face, moved: Sequence[tuple[RawBox, RawBox]]) -> RawBox | None:
-    """Returns where a face is if one of the followed ones is it.
+def _overlap(box: RawBox, face: Face) -> float:
+    overlap = iou(box, face.box_xywh)
+    return overlap if overlap >= LEAST_IOU else 0.0
 
-    Args:
-        face: As it was found.
-        moved: Boxes of followed faces, in the same frame and in the later one.
-    """
-    if not moved:
-        return None
-    then, now = max(moved, key=lambda pair: iou(pair[0], face.box_xywh))
-    if iou(then, face.box_xywh) < LEAST_IOU:
-        return None
+
+def _moved(face: Face, then: RawBox, now: RawBox) -> RawBox:
+    """Returns where a face is whose track was at one place and is now at another."""
     x, y, width, height = face.box_xywh
     # Of the centres: the size may have been corrected meanwhile.
     across = now[0] + now[2] / 2 - then[0] - then[2] / 2
     down = now[1] + now[3] / 2 - then[1] - then[3] / 2
     return x + across, y + down, width, height
+
+
+def _chased(box: RawBox, patch: Patch | None, images: Sequence[Image]) -> RawBox | None:
+    """Returns where a face of the first frame is in the last; None where it got lost.
+
+    By what it looked like in the first, or else in the frame before: a face that turns
+    or laughs is soon unlike what it was.
+    """
+    for before, after in pairwise(images):
+        place = follow(after, patch, box) if patch else None
+        if place is None:
+            newer = patch_of(before, box)
+            place = follow(after, newer, box) if newer else None
+        if place is None:
+            return None
+        box = place
+    return box

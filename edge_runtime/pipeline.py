@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from edge_runtime.boxes import clip_box, same_face
+from edge_runtime.boxes import RawBox, clip_box, same_face
 from edge_runtime.classification import (
     FaceClassifier,
     Rows,
@@ -22,14 +22,18 @@ from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.tracking import Track, Tracker
 
+# Of the time between two frames: a detector that takes less of it is waited for.
+WAITING_SHARE = 0.5
+
 
 class Pipeline:
     """Answers for the frames of a video or camera, one after the other.
 
     The detector runs on every n-th frame, and at once where a new face waits to be
     found again or a followed one is lost; in between faces are followed by their looks.
-    With ``waits=False`` no frame waits for the detector: it looks at one frame in a
-    thread of its own, and a later frame takes what it found.
+    With ``waits=False`` a frame waits for the detector only where the next one is far
+    off. Else it looks at one frame in a thread of its own, and a later frame takes what
+    it found.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Pipeline:
             classifier: Answers for them, all of a frame in one call.
             detect_every: Frames from one run of the detector to the next.
             rules: How decisions are made.
-            waits: A frame waits for the detector. Else answers also depend on how
+            waits: Every frame waits for the detector. Else answers also depend on how
                 long it takes: for cameras. Close the pipeline then.
         """
         self._detector, self._classifier = detector, classifier
@@ -60,6 +64,10 @@ class Pipeline:
         self._decisions = Decisions(classifier.spec.labels, rules or Rules())
         self._since_detection = self._every
         self._lost = False  # a face, since the detector last looked
+        self._taken_s = 0.0  # by the detector's last look
+        # Of the frame before, where nobody waits:
+        self._before: Image | None = None
+        self._places: dict[int, RawBox] = {}
         self._shape: tuple[int, ...] = ()
 
     def close(self) -> None:
@@ -73,13 +81,15 @@ class Pipeline:
         gone = self._begin(frame)
         look = self._locate(frame.image)
         gone += self._tracker.drop_lost()
+        if self._lookout is not None:
+            self._before, self._places = frame.image, self._seen_boxes()
         tracks, faces = _visible(self._tracker.tracks, frame.image)
         located = perf_counter()
         rows = classify(frame.image, faces, self._classifier)
         classified = perf_counter()
         results, events = self._decide(tracks, faces, rows, gone, frame.timestamp_s)
         detect_s = look.taken_s if look else 0.0
-        waited_s = 0.0 if self._lookout else detect_s
+        waited_s = detect_s if look and look.waited else 0.0
         around_s = located - started - waited_s + perf_counter() - classified
         return FrameResult(
             index=frame.index,
@@ -96,45 +106,58 @@ class Pipeline:
 
     def _begin(self, frame: Frame) -> list[Track]:
         """Moves the faces on in time; returns those that are gone since the last."""
-        gone: list[Track] = []
-        if frame.image.shape[:2] != self._shape:  # a stream came back in another size
-            self._shape = frame.image.shape[:2]
+        resized = frame.image.shape[:2] != self._shape  # a stream came back
+        self._shape = frame.image.shape[:2]
+        gone = self._tracker.drop_all() if resized else []
+        outage = self._tracker.advance(frame.timestamp_s)
+        if resized or outage is not None:  # who is there now is to be seen at once
             self._since_detection = self._every
-            gone = self._tracker.drop_all()
-        gone += self._tracker.advance(frame.timestamp_s)
-        if gone:  # whoever is there now is to be seen at once
-            self._since_detection = self._every
-        return gone
+            if self._lookout is not None:
+                self._lookout.forget()
+        return gone + (outage or [])
 
     def _locate(self, image: Image) -> Look | None:
         """Finds the faces; returns what the detector saw, if it has just seen it."""
         lost = self._follow(image, self._tracker.tracks)
         self._lost = self._lost or lost
         self._since_detection += 1
-        if self._lookout is not None:
+        if self._lookout is not None and not self._worth_waiting(self._lookout):
             return self._locate_meanwhile(image, self._lookout)
         if not self._due:
             return None
         self._since_detection, self._lost = 0, False
-        look = look_at(image, self._detector, self._tracker.tracks)
+        look = look_at(image, self._detector, self._seen_boxes())
+        self._taken_s = look.taken_s
         for track in self._take(look.faces):
             track.patch = None if track.whole else patch_of(image, track.box)
         return look
 
+    def _worth_waiting(self, lookout: Lookout) -> bool:
+        """Returns whether the detector should be done well before the next frame."""
+        return lookout.idle and self._taken_s < WAITING_SHARE * self._tracker.step_s
+
     def _locate_meanwhile(self, image: Image, lookout: Lookout) -> Look | None:
         """Takes what was seen since the last frame, and asks for more if need be."""
         look = lookout.take()
-        if look is not None and look.image.shape[:2] != image.shape[:2]:
-            look = None  # the stream came back in another size
         if look is not None:
-            found = brought_forward(look, image, self._tracker.tracks)
-            tracks = self._take([face for face, _ in found])
-            for track, (_, patch) in zip(tracks, found, strict=True):
-                track.patch = patch
-        if lookout.idle and self._due:
+            self._taken_s = look.taken_s
+            tracks = self._tracker.tracks
+            found = brought_forward(look, lookout.since, image, tracks)
+            tracks = self._take(
+                [one.face for one in found], [one.track_id for one in found]
+            )
+            for track, one in zip(tracks, found, strict=True):
+                track.patch = one.patch
+        if not lookout.idle:
+            lookout.pass_by(image)
+        elif self._due:
             self._since_detection, self._lost = 0, False
-            lookout.ask(image, self._tracker.tracks)
+            lookout.ask(image, self._seen_boxes())
         return look
+
+    def _seen_boxes(self) -> dict[int, RawBox]:
+        """Returns where each visible face is, by its track's number."""
+        return {one.id: one.box for one in self._tracker.tracks if one.visible}
 
     @property
     def _due(self) -> bool:
@@ -142,14 +165,16 @@ class Pipeline:
         unsettled = any(not track.confirmed for track in self._tracker.tracks)
         return self._lost or unsettled or self._since_detection >= self._every
 
-    def _take(self, faces: Sequence[Face]) -> list[Track]:
+    def _take(
+        self, faces: Sequence[Face], known: Sequence[int | None] = ()
+    ) -> list[Track]:
         """Takes what the detector found; returns the track of each of these faces."""
         followed = [
             track
             for track in self._tracker.tracks
             if track.visible and not track.coasting
         ]
-        found = self._tracker.detected(faces)
+        found = self._tracker.detected(faces, known)
         for track in followed:  # overlooked by the detector, but plainly there
             hidden = any(same_face(track.box, other.box) for other in found)
             track.visible = track.visible or not hidden
@@ -163,12 +188,30 @@ class Pipeline:
                 continue
             box = follow(image, track.patch, track.box) if track.patch else None
             if box is None:
-                # A detector that is waited for says at once whether it is there.
-                track.visible = track.coasting = self._lookout is not None
+                self._lose(track, image)
                 lost = True
             else:
                 self._tracker.found(track, box)
         return lost
+
+    def _lose(self, track: Track, image: Image) -> None:
+        """Hides a face that no longer looks like itself, or has it coast.
+
+        A detector that is waited for says at once whether it is there. Until one that
+        is not says so, the face is where it looks as it did in the frame before, or
+        else where its speed has brought it.
+        """
+        if self._lookout is None:
+            track.visible = False
+            return
+        place, patch = self._places.get(track.id), None
+        if place is not None and self._before is not None:
+            patch = patch_of(self._before, place)
+        box = follow(image, patch, track.box) if patch else None
+        if box is not None:
+            self._tracker.found(track, box)
+            track.box = box  # smoothed, it would fall behind more with each frame
+        track.coasting = True
 
     def _decide(
         self,

@@ -108,7 +108,8 @@ def _shrink(image: Image, size_wh: tuple[int, int]) -> Image:
     height, width = image.shape[:2]
     wide, tall = size_wh
     # No area's sum is larger. Where it fits into int32 the corners' values may wrap
-    # around: their differences are right modulo 2**32. float64 holds up to 2**53.
+    # around: their differences are right modulo 2**32. float64 holds whole numbers up
+    # to 2**53, enough here for 34 megapixels to 1024x1024.
     small = 255 * height * width < 2**31
     sums = cv2.integral(image, sdepth=cv2.CV_32S if small else cv2.CV_64F)
     sums = _at_borders(sums, tall, small, axis=0)
@@ -117,7 +118,7 @@ def _shrink(image: Image, size_wh: tuple[int, int]) -> Image:
     areas = areas[:, 1:] - areas[:, :-1]
     means = areas / (height * width)
     shrunk: Image = np.rint(means, out=means).astype(np.uint8)
-    return shrunk
+    return shrunk.reshape(tall, wide, *image.shape[2:])  # OpenCV drops a single channel
 
 
 def _at_borders(sums: _Sums, count: int, small: bool, *, axis: int) -> _Sums:

@@ -38,8 +38,6 @@ SIZE_GAIN = 0.5
 COASTING_HALF_LIFE_S = 0.2  # of the speed of a face that is out of sight
 LONGEST_STEP_S = 0.5
 
-Pair = tuple[float, int, int]
-
 
 @dataclass
 class Track:
@@ -56,8 +54,8 @@ class Track:
         misses: Times in a row that the detector ran and did not find it.
         visible: It was found in this frame, by the detector or by its likeness, or is
             ``coasting``.
-        coasting: It no longer looks like itself and the detector has not said yet
-            whether it is there: it is shown where it should be.
+        coasting: It no longer looks as the detector last saw it, and that has not said
+            yet whether it is there: it is shown where it should be.
         clocked_s: Time in the source at which its speed was last corrected.
         patch: What it looked like when the detector last found it.
     """
@@ -116,49 +114,62 @@ class Track:
 
 
 class Tracker:
-    """The faces that are followed."""
+    """The faces that are followed.
+
+    Attributes:
+        tracks: They.
+        step_s: Time from the frame before to this one; infinity for the first.
+    """
 
     def __init__(self) -> None:
         """Starts with none."""
         self.tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._now_s = -math.inf
-        self._step_s = math.inf
+        self.step_s = math.inf
 
-    def advance(self, timestamp_s: float) -> list[Track]:
+    def advance(self, timestamp_s: float) -> list[Track] | None:
         """Moves every face to where it should be by now.
 
         Args:
             timestamp_s: The new frame's time in its source.
 
         Returns:
-            The faces that are gone because no frame came for so long.
+            The faces that are gone because no frame came for so long; None where that
+            was not so.
         """
-        before_s, self._step_s = self._step_s, max(0.0, timestamp_s - self._now_s)
+        before_s, self.step_s = self.step_s, max(0.0, timestamp_s - self._now_s)
         self._now_s = timestamp_s
         # Not where frames come that slowly anyhow.
-        if self._step_s > max(LOST_AFTER_S, OUTAGE_STEPS * before_s):
+        if self.step_s > max(LOST_AFTER_S, OUTAGE_STEPS * before_s):
             return self.drop_all()
         for track in self.tracks:
-            track.advance(min(self._step_s, LONGEST_STEP_S))
-        return []
+            track.advance(min(self.step_s, LONGEST_STEP_S))
+        return None
 
     def found(self, track: Track, box: RawBox) -> None:
         """Takes a place at which a face was found without the detector."""
         track.move_to(box, self._now_s)
         track.visible, track.coasting = True, False
 
-    def detected(self, faces: Sequence[Face]) -> list[Track]:
+    def detected(
+        self, faces: Sequence[Face], known: Sequence[int | None] = ()
+    ) -> list[Track]:
         """Takes what the detector found in this frame.
+
+        Args:
+            faces: Where they are now.
+            known: Number of the track that each of them is, where that is known;
+                nothing where it is known of none.
 
         Returns:
             The track of each face, new ones among them. The others count a miss and
             are invisible until something finds them.
         """
-        pairs = self._pairs(faces)
+        pairs = self._pairs(faces, known)
         for track in self.tracks:
             track.misses += 1
-            track.visible = False
+            track.visible = track.coasting = False
         for index, track in pairs.items():
             self._hit(track, faces[index])
         for index, face in enumerate(faces):
@@ -198,15 +209,36 @@ class Tracker:
         track.hits, track.misses = track.hits + 1, 0
         track.visible, track.seen_s = True, self._now_s
 
-    def _pairs(self, faces: Sequence[Face]) -> dict[int, Track]:
+    def _pairs(
+        self, faces: Sequence[Face], known: Sequence[int | None]
+    ) -> dict[int, Track]:
         """Returns the track of each face that has one, by the face's index."""
-        pairs: dict[int, Track] = {}
+        of_id = {track.id: track for track in self.tracks}
+        pairs = {
+            index: of_id[number]
+            for index, number in enumerate(known)
+            if number is not None and number in of_id
+        }
         for measure in (_overlap, self._nearness):
-            free = [one for one in self.tracks if one not in pairs.values()]
-            left = [at for at in range(len(faces)) if at not in pairs]
-            for at, track in _best_first(faces, left, free, measure):
-                pairs[at] = track
+            self._add_best(pairs, faces, measure)
         return pairs
+
+    def _add_best(
+        self,
+        pairs: dict[int, Track],
+        faces: Sequence[Face],
+        measure: Callable[[Track, Face], float],
+    ) -> None:
+        """Adds the best pairs of the faces and tracks that have none yet."""
+        taken = {track.id for track in pairs.values()}
+        free = [track for track in self.tracks if track.id not in taken]
+        left = [index for index in range(len(faces)) if index not in pairs]
+        best = best_pairs(
+            len(left),
+            len(free),
+            lambda one, other: measure(free[other], faces[left[one]]),
+        )
+        pairs |= {left[one]: free[other] for one, other in best.items()}
 
     def _nearness(self, track: Track, face: Face) -> float:
         """Returns 1 for a face in the very place, 0 for one that cannot be it."""
@@ -230,21 +262,24 @@ def _overlap(track: Track, face: Face) -> float:
     return overlap if overlap >= LEAST_IOU else 0.0
 
 
-def _best_first(
-    faces: Sequence[Face],
-    indices: Sequence[int],
-    tracks: Sequence[Track],
-    measure: Callable[[Track, Face], float],
-) -> list[tuple[int, Track]]:
-    """Returns pairs of a face's index and a track, the best ones, each used once."""
-    pairs: list[Pair] = []
-    for index in indices:
-        for at, track in enumerate(tracks):
-            value = measure(track, faces[index])
-            if value > 0:
-                pairs.append((-value, index, at))
+def best_pairs(
+    ones: int, others: int, measure: Callable[[int, int], float]
+) -> dict[int, int]:
+    """Returns pairs of two sets' indices, the best first, each used once.
+
+    Args:
+        ones: How many there are in the first set.
+        others: How many there are in the second.
+        measure: Of an index of each: how good the pair is; 0 for one that cannot be.
+    """
+    pairs = [
+        (-value, one, other)
+        for one in range(ones)
+        for other in range(others)
+        if (value := measure(one, other)) > 0
+    ]
     chosen: dict[int, int] = {}
-    for _, index, at in sorted(pairs):
-        if index not in chosen and at not in chosen.values():
-            chosen[index] = at
-    return [(index, tracks[at]) for index, at in chosen.items()]
+    for _, one, other in sorted(pairs):
+        if one not in chosen and other not in chosen.values():
+            chosen[one] = other
+    return chosen

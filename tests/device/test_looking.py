@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 import pytest
 
+from edge_runtime import looking
 from edge_runtime.boxes import iou
 from edge_runtime.detection import frames_wait
 from edge_runtime.faces import Face, WholeImage
@@ -25,17 +26,19 @@ from tests.device.test_pipeline import Brightness, Light, painted
 
 PATIENCE_S = 10.0
 SIDE = 60
+NOBODY = np.full((240, 320, 3), 40, np.uint8)
 
 
 class Slow(Light):
-    """Finds the light square when it is told to."""
+    """Finds the light square when it is told to; at first at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.may_end = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(1)
 
     def detect(self, frame: Image) -> list[Face]:
         assert self.may_end.acquire(timeout=PATIENCE_S)
+        time.sleep(0.06)  # more than half of the time between two frames
         return super().detect(frame)
 
 
@@ -44,6 +47,10 @@ class Camera:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.count = pipeline, 0
+
+    def pause(self, seconds: int) -> None:
+        """Gives no frame for so long."""
+        self.count += 10 * seconds
 
     def show(self, image: Image) -> FrameResult:
         at_s = self.count / 10
@@ -59,10 +66,14 @@ class Camera:
 
 
 @contextmanager
-def camera(detector: Light, every: int = 5) -> Iterator[Camera]:
+def camera(detector: Light, every: int = 1) -> Iterator[Camera]:
+    """Yields a camera that has shown an empty room: that frame had to wait."""
     pipeline = Pipeline(detector, Brightness(), detect_every=every, waits=False)
     with closing(pipeline):
-        yield Camera(pipeline)
+        shown = Camera(pipeline)
+        assert shown.show(NOBODY).detected
+        detector.calls = 0
+        yield shown
 
 
 @contextmanager
@@ -70,7 +81,8 @@ def followed(every: int) -> Iterator[tuple[Camera, Slow]]:
     """Yields a camera before which a confirmed face stands at 40, 40."""
     slow = Slow()
     with camera(slow, every) as shown:
-        shown.show(painted(40, 40))
+        for _ in range(every):
+            shown.show(painted(40, 40))
         for _ in range(2):
             slow.may_end.release()
             shown.show_until_seen(painted(40, 40))
@@ -116,9 +128,33 @@ def test_face_that_moved_meanwhile_is_found_where_it_is_now() -> None:
         assert iou(boxes(seen)[0], (56, 52, SIDE, SIDE)) > 0.75
 
 
+def test_face_seen_some_frames_ago_is_found_though_it_went_far() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        places = [40 + 18 * step for step in range(8)]  # two sides in all
+        for x in places:
+            shown.show(painted(x, 40))
+        slow.may_end.release()
+        time.sleep(0.2)  # else many frames came meanwhile, of which few are kept
+        seen = shown.show_until_seen(painted(places[-1], 40))
+        assert iou(boxes(seen)[0], (places[-1], 40, SIDE, SIDE)) > 0.7
+
+
+def test_face_that_got_lost_meanwhile_is_not_shown() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        shown.show(painted(240, 160))
+        slow.may_end.release()
+        assert shown.show_until_seen(painted(240, 160)).faces == ()
+        slow.may_end.release()  # the next look finds it
+        seen = shown.show_until_seen(painted(240, 160))
+        assert iou(boxes(seen)[0], (240, 160, SIDE, SIDE)) > 0.7
+
+
 def test_followed_face_is_corrected_by_an_old_look_and_stays_where_it_is() -> None:
     with followed(every=2) as (shown, slow):
-        for step in range(6):  # of these the detector has seen the first alone
+        for step in range(6):  # of these the detector has seen an early one alone
             shown.show(painted(40 + 8 * step, 40))
         slow.may_end.release()
         seen = shown.show_until_seen(painted(80, 40))
@@ -126,14 +162,56 @@ def test_followed_face_is_corrected_by_an_old_look_and_stays_where_it_is() -> No
         assert [face.track_id for face in seen.faces] == [1]
 
 
+def test_loss_while_a_look_is_under_way_has_the_detector_look_again() -> None:
+    with followed(every=3) as (shown, slow):
+        for _ in range(3):
+            shown.show(painted(40, 40))  # at the third it looks
+        shown.show(NOBODY)
+        calls = slow.calls
+        for _ in range(2):
+            slow.may_end.release()
+            result = shown.show_until_seen(NOBODY)
+        assert slow.calls == calls + 2
+        assert result.faces == ()
+
+
+def test_frame_waits_where_the_next_one_is_far_off() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.pause(2)
+        slow.may_end.release()
+        result = shown.show(painted(40, 40))
+        assert result.detected
+        assert boxes(result) == [(40, 40, SIDE, SIDE)]
+        assert result.detect_ms > 50
+        assert result.track_ms < result.detect_ms
+
+
+def test_only_frame_of_a_camera_is_answered() -> None:
+    with closing(Pipeline(Light(), Brightness(), waits=False)) as pipeline:
+        assert boxes(Camera(pipeline).show(painted(40, 40))) == [(40, 40, SIDE, SIDE)]
+
+
+def test_detector_that_hangs_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the loop stands still, and the watchdog starts the service again."""
+    monkeypatch.setattr(looking, "LONGEST_LOOK_S", 0.2)
+    slow = Slow()
+    with camera(slow) as shown:
+        shown.show(painted(40, 40))
+        threading.Timer(0.6, slow.may_end.release).start()
+        started = time.monotonic()
+        time.sleep(0.25)
+        assert shown.show(painted(40, 40)).detected
+        assert time.monotonic() - started > 0.5
+
+
 def test_face_unlike_itself_is_shown_until_the_detector_has_said_it_is_gone() -> None:
-    nobody = np.full((240, 320, 3), 40, np.uint8)
     with followed(every=100) as (shown, slow):
         for _ in range(3):
-            assert len(shown.show(nobody).faces) == 1
+            assert len(shown.show(NOBODY).faces) == 1
         slow.may_end.release()
-        assert shown.show_until_seen(nobody).faces == ()
-        assert shown.show(nobody).faces == ()
+        assert shown.show_until_seen(NOBODY).faces == ()
+        assert shown.show(NOBODY).faces == ()
 
 
 def test_face_that_looks_another_way_keeps_its_number() -> None:
@@ -165,13 +243,45 @@ def test_look_at_a_picture_of_another_size_is_not_taken() -> None:
         assert iou(boxes(seen)[0], (40, 40, SIDE, SIDE)) > 0.85
 
 
+def test_look_from_before_an_outage_is_not_taken() -> None:
+    slow = Slow()
+    with camera(slow) as shown:
+        for _ in range(2):
+            shown.show(painted(40, 40))
+        shown.pause(60)
+        shown.show(NOBODY)
+        slow.may_end.release()
+        time.sleep(0.2)
+        result = shown.show(NOBODY)  # would be shown whoever was there a minute ago
+        assert (result.detected, result.faces) == (False, ())
+        slow.may_end.release()
+        assert shown.show_until_seen(NOBODY).faces == ()
+        assert slow.calls == 2
+
+
 def test_error_of_the_detector_reaches_the_loop() -> None:
     class Broken(Light):
         def detect(self, frame: Image) -> list[Face]:
             raise RuntimeError("no face today")
 
-    with camera(Broken()) as shown, pytest.raises(RuntimeError, match="no face today"):
-        shown.show_until_seen(painted(40, 40))
+    pipeline = Pipeline(Broken(), Brightness(), detect_every=1, waits=False)
+    with closing(pipeline), pytest.raises(RuntimeError, match="no face today"):
+        Camera(pipeline).show_until_seen(painted(40, 40))
+
+
+def test_error_in_the_detectors_thread_reaches_the_loop() -> None:
+    class Breaking(Slow):
+        def detect(self, frame: Image) -> list[Face]:
+            found = super().detect(frame)
+            if self.calls > 0 and found:
+                raise RuntimeError("no more faces")
+            return found
+
+    slow = Breaking()
+    with camera(slow) as shown:
+        slow.may_end.release()
+        with pytest.raises(RuntimeError, match="no more faces"):
+            shown.show_until_seen(painted(40, 40))
 
 
 def test_end_does_not_wait_for_a_look_under_way() -> None:
@@ -188,37 +298,55 @@ def test_whole_frames_need_no_thread() -> None:
     assert Camera(pipeline).show(painted(40, 40)).detected
 
 
-def brought(look: Look, image: Image, *tracks: Track) -> list[Box]:
-    return [face.box_xywh for face, _ in brought_forward(look, image, tracks)]
+def brought(look: Look, image: Image, *tracks: Track) -> list[tuple[int | None, Box]]:
+    found = brought_forward(look, [], image, tracks)
+    return [(one.track_id, one.face.box_xywh) for one in found]
 
 
 def track(number: int, x: float, y: float) -> Track:
     return Track(number, (x, y, SIDE, SIDE), 1.0, False, 0.0)
 
 
-def test_face_is_moved_as_its_own_track_and_another_is_found_by_its_looks() -> None:
-    then, now = painted(40, 40), painted(60, 50)
+def seen(image: Image, *tracks: Track) -> Look:
+    return look_at(image, Light(), {one.id: one.box for one in tracks})
+
+
+def test_face_is_the_track_that_it_was_in_the_looks_own_frame() -> None:
     one, other = track(1, 42, 38), track(2, 200, 150)
-    look = look_at(then, Light(), [one, other])
-    one.box, other.box = (142.0, 48.0, SIDE, SIDE), (0.0, 0.0, SIDE, SIDE)
-    assert brought(look, now, one, other) == [(140, 50, SIDE, SIDE)]
+    look = seen(painted(40, 40), one, other)
+    one.box, other.box = (150.0, 60.0, SIDE, SIDE), (52.0, 44.0, SIDE, SIDE)
+    ((number, box),) = brought(look, painted(52, 44), one, other)
+    assert number == 1
+    assert box == pytest.approx((52, 44, 60, 60), abs=3)
+
+
+def test_face_that_nothing_is_like_has_moved_as_its_track_or_is_left_out() -> None:
+    one = track(1, 42, 38)
+    look = seen(painted(40, 40), one)
+    assert brought(seen(painted(40, 40)), NOBODY) == []
+    one.box = (142.0, 48.0, SIDE, SIDE)
+    assert brought(look, NOBODY, one) == [(1, (140, 50, SIDE, SIDE))]
     one.visible = False  # nobody knows where it went
-    assert brought(look, now, one, other)[0] == pytest.approx((60, 50, 60, 60), abs=3)
-
-
-def test_face_that_nothing_is_like_any_more_stays_where_it_was() -> None:
-    then, now = painted(40, 40), np.full((240, 320, 3), 40, np.uint8)
-    look = look_at(then, Light(), [])
-    assert brought(look, now) == [(40, 40, SIDE, SIDE)]
+    assert brought(look, NOBODY, one) == []
 
 
 def test_face_brings_what_it_looked_like_when_the_detector_saw_it() -> None:
-    then, now = painted(40, 40), painted(60, 50)
-    ((_, patch),) = brought_forward(look_at(then, Light(), []), now, [])
+    then, now = painted(40, 40), painted(52, 44)
+    (found,) = brought_forward(seen(then), [], now, [])
     expected = patch_of(then, (40, 40, SIDE, SIDE))
-    assert patch is not None
+    assert found.patch is not None
     assert expected is not None
-    assert np.array_equal(patch.grey, expected.grey)
+    assert np.array_equal(found.patch.grey, expected.grey)
+
+
+def test_few_of_many_frames_are_kept_the_newest_among_them() -> None:
+    lookout = looking.Lookout(Light())
+    for number in range(100):
+        lookout.pass_by(np.full((2, 2), number, np.uint8))
+    kept = [int(image[0, 0]) for image in lookout.since]
+    assert len(kept) <= looking.MOST_KEPT
+    assert kept == sorted(kept)
+    assert kept[-1] == 99
 
 
 @pytest.mark.parametrize(

@@ -132,14 +132,14 @@ def test_face_is_another_after_an_outage() -> None:
 def test_pause_of_less_than_a_second_is_no_outage() -> None:
     tracker = Tracker()
     tracked(*([at(100)] for _ in range(5)), tracker=tracker)
-    assert tracker.advance(4 * STEP_S + 0.9 * LOST_AFTER_S) == []
+    assert tracker.advance(4 * STEP_S + 0.9 * LOST_AFTER_S) is None
     assert [track.id for track in tracker.detected([at(100)])] == [1]
 
 
 def test_frames_that_come_every_few_seconds_are_no_outages() -> None:
     tracker = Tracker()
     for number in range(5):
-        assert tracker.advance(3.0 * number) == []
+        assert tracker.advance(3.0 * number) is None
         assert [track.id for track in tracker.detected([at(100)])] == [1]
 
 
@@ -234,3 +234,25 @@ def test_odd_boxes_break_nothing(box: RawBox) -> None:
     assert patch is not None
     follow(scene, patch, box)
     patch_of(scene, box)
+
+
+def test_track_that_is_known_counts_more_than_overlap() -> None:
+    tracker = Tracker()
+    tracked(*([at(100), at(300)] for _ in range(3)), tracker=tracker)
+    one, other = tracker.tracks
+    found = tracker.detected([at(290), at(110)], [one.id, other.id])
+    assert [track.id for track in found] == [one.id, other.id]
+    found = tracker.detected([at(300)], [99])  # one that is gone meanwhile
+    assert len(found) == 1
+
+
+def test_face_that_coasts_slows_down_and_the_detector_ends_that() -> None:
+    tracker = Tracker()
+    tracked(*([at(10 * n)] for n in range(5)), tracker=tracker)
+    (track,) = tracker.tracks
+    track.coasting = True
+    speed = track.velocity[0]
+    tracker.advance(5 * STEP_S)
+    assert 0 < track.velocity[0] < speed
+    tracker.detected([])
+    assert (track.visible, track.coasting) == (False, False)
