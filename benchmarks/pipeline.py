@@ -309,7 +309,7 @@ def _requirements(
         periods, faster = age["age_periods"], age["camera_over_pipeline"]
         found += [
             Requirement(
-                f"{how}: age p95 in its own periods",
+                f"{how}: age p95 over the period",
                 periods,
                 MOST_AGE_PERIODS,
                 False,

@@ -56,8 +56,8 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--detect-waits",
         action="store_true",
-        help="frames of a camera wait for the detector, as those of files and with"
-        " --privacy blur; else it looks at one in a thread of its own meanwhile",
+        help="each frame of a camera waits for the detector, as those of files and with"
+        " --privacy blur; else only where the next frame is far off",
     )
 
 
@@ -82,7 +82,7 @@ def detect_every(args: argparse.Namespace) -> int:
 
 
 def frames_wait(args: argparse.Namespace, *, live: bool) -> bool:
-    """Returns whether each frame waits for the detector.
+    """Returns whether every frame waits for the detector.
 
     Frames of files do, so that their answers do not depend on its speed, and frames in
     which faces are to be blurred.
