@@ -174,8 +174,11 @@ def _said(face: FaceResult) -> str:
 def _next(args: argparse.Namespace) -> str:
     again = f"python -m edge_runtime run {args.model or ''}".rstrip()
     how = " --faces none" if args.faces == "none" else ""
-    # An address may hold a password, and this goes into logs.
-    source = "SOURCE" if "://" in args.source else shlex.quote(args.source)
+    if args.privacy == "blur":
+        how += " --privacy blur"  # or what is typed next would keep what this one hid
+    # An address may hold a password, and this goes into logs; a pipe is over.
+    hidden = "://" in args.source or args.source == "-"
+    source = "SOURCE" if hidden else shlex.quote(args.source)
     first = f"  {again} --source {source}{how} --output annotated.mp4"
     if args.output:
         first = f"  look at {args.output}"

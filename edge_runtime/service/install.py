@@ -133,8 +133,9 @@ def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
     journal = "journalctl --user" if user else "journalctl"
     folder = "~/.config/systemd/user" if user else str(SYSTEM_FOLDER)
     lines = ["", "next:"]
+    sudo = "" if user else "sudo "
     if str(path.parent) != folder and path.parent != Path(folder).expanduser():
-        lines.append(f"  copy {path} to {folder}/")
+        lines.append(f"  {sudo}cp {path} {folder}/   # with --to it is written there")
     lines += [
         f"  {control} daemon-reload",
         f"  {control} enable --now {made.name}",
@@ -144,7 +145,7 @@ def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
         lines.append("  sudo loginctl enable-linger $USER   # runs without a login")
     lines += [
         "to take it away:",
-        f"  {control} disable --now {made.name}; rm {folder}/{made.name}.service;"
+        f"  {control} disable --now {made.name}; {sudo}rm {folder}/{made.name}.service;"
         f" {control} daemon-reload",
     ]
     if not user and made.python.is_relative_to("/home") and made.account is None:

@@ -182,12 +182,23 @@ def test_error_about_an_address_has_no_secret(address: str) -> None:
     assert "geheim" not in str(caught.value).replace("geheim.invalid", "")
 
 
-def test_next_step_of_a_stream_names_no_address() -> None:
-    args = argparse.Namespace(
-        model=None, faces="auto", source="rtsp://me:geheim@cam/1", output=None
+def next_step(source: str, privacy: str = "none") -> str:
+    return _next(
+        argparse.Namespace(
+            model=None, faces="auto", source=source, output=None, privacy=privacy
+        )
     )
-    assert "--source SOURCE" in _next(args)
-    assert "geheim" not in _next(args)
+
+
+def test_next_step_of_a_stream_names_no_address() -> None:
+    assert "--source SOURCE" in next_step("rtsp://me:geheim@cam/1")
+    assert "geheim" not in next_step("rtsp://me:geheim@cam/1")
+    assert "--source SOURCE" in next_step("-")
+
+
+def test_next_step_of_a_run_that_blurred_blurs() -> None:
+    assert "--privacy blur" in next_step("0", privacy="blur")
+    assert "--privacy" not in next_step("0")
 
 
 def test_pattern_names_pictures_in_order_and_nothing_else(tmp_path: Path) -> None:
