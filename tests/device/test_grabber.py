@@ -6,10 +6,12 @@ import logging
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from edge_runtime.errors import SourceError
 from edge_runtime.run_command import _go_on
 from edge_runtime.service.notify import Notifier
-from edge_runtime.sources import CameraSettings, Frame, live, recovery
+from edge_runtime.sources import CameraSettings, Frame, live, recovery, watch
 from edge_runtime.sources.clock import Clock, VirtualClock
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.live import LiveSource
@@ -329,11 +331,11 @@ def test_absent_camera_is_an_error_at_once() -> None:
 # --- which pictures are frozen -----------------------------------------------------
 
 
-def look(watch: PictureWatch, images: list[np.ndarray], *, fps: float = 10) -> int:
+def look(watcher: PictureWatch, images: list[np.ndarray], *, fps: float = 10) -> int:
     """Returns how many were looked at before one was called frozen."""
     for number, image in enumerate(images):
         try:
-            watch.look(image, number / fps)
+            watcher.look(image, number / fps)
         except SourceError:
             return number
     return len(images)
@@ -348,6 +350,18 @@ def test_buffers_given_in_turn_are_frozen() -> None:
     assert look(PictureWatch("cam", 2.0), turns, fps=8) == 3 + 2 * 8
 
 
+@pytest.mark.parametrize("buffers", [1, 8])
+def test_fast_cameras_pictures_are_looked_at_now_and_then(
+    buffers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = Mock(wraps=zlib.crc32)
+    monkeypatch.setattr(watch, "zlib", Mock(crc32=digests))
+    pictures = [picture(number) for number in range(buffers)]
+    frozen_at = look(PictureWatch("cam", 2.0), pictures * 5000, fps=1000)
+    assert 2000 <= frozen_at <= 2500
+    assert digests.call_count <= 1 + frozen_at / 20
+
+
 def test_pictures_with_noise_alone_are_not_frozen() -> None:
     rng = np.random.default_rng(1)
     wall = np.full((48, 64, 3), 120, np.uint8)
@@ -360,19 +374,19 @@ def test_frozen_after_0_never_calls_it_frozen() -> None:
 
 
 def test_still_stream_is_opened_again_less_and_less_often() -> None:
-    watch, counts = PictureWatch("cam", 2.0), []
+    watcher, counts = PictureWatch("cam", 2.0), []
     for _ in range(3):
-        watch.start(0.0)
-        counts.append(look(watch, [picture(1)] * 200))
+        watcher.start(0.0)
+        counts.append(look(watcher, [picture(1)] * 200))
     assert counts == [20, 40, 80]
 
 
 def test_black_pictures_are_reported_once_and_never_called_frozen(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    watch = PictureWatch("cam", 2.0)
+    watcher = PictureWatch("cam", 2.0)
     black = np.zeros((48, 64, 3), np.uint8)
-    assert look(watch, [picture(1)] + [black] * 500 + [picture(2)]) == 502
+    assert look(watcher, [picture(1)] + [black] * 500 + [picture(2)]) == 502
     assert len(caplog.messages) == 2
     assert "black" in caplog.messages[0]
     assert "again" in caplog.messages[1]
