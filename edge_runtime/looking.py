@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from time import perf_counter
 
 from edge_runtime.boxes import RawBox, clip_box, iou
@@ -81,18 +80,60 @@ def look_at(
     return Look(image, faces, boxes, perf_counter() - started, waited)
 
 
+class Chase:
+    """Finds the faces of a look again, in one later frame after the other.
+
+    Attributes:
+        look: At the first frame.
+        patches: What each of its faces looked like there; None without contrast.
+        places: Where each is in the latest frame, as left, top, width and height in
+            pixels; None where it got lost.
+    """
+
+    def __init__(self, look: Look) -> None:
+        """Begins in the look's own frame."""
+        self.look = look
+        boxes = [face.box_xywh for face in look.faces]
+        self.patches = [patch_of(look.image, box) for box in boxes]
+        self.places: list[RawBox | None] = [*boxes]
+        self._latest = look.image
+
+    def go_on(self, image: Image) -> None:
+        """Finds them in the next frame, uint8 (H, W, 3) BGR or (H, W) grey.
+
+        By what each looked like in the first, or else in the frame before: a face that
+        turns or laughs is soon unlike what it was.
+        """
+        before, self._latest = self._latest, image
+        for index, (patch, place) in enumerate(
+            zip(self.patches, self.places, strict=True)
+        ):
+            if place is None:
+                continue
+            box = follow(image, patch, place) if patch else None
+            if box is None:
+                newer = patch_of(before, place)
+                box = follow(image, newer, place) if newer else None
+            self.places[index] = box
+
+
 class Lookout:
-    """Looks at one frame at a time, in a thread of its own."""
+    """Looks at one frame at a time, in a thread of its own.
+
+    The thread also chases what it found through the frames that came meanwhile, so that
+    the frame that takes the look has a step or two left to go.
+    """
 
     def __init__(self, detector: FaceDetector) -> None:
         """Takes the detector; nobody else may use it unless this is ``idle``."""
         self._detector = detector
         self._crew = Crew("detect")
         self._returned: threading.Event | None = None
-        self._seen: Look | Exception | None = None
+        self._seen: Chase | Exception | None = None
         self._void = False
         self._asked_s = 0.0
         self._since: list[Image] = []
+        self._passing = threading.Lock()  # guards them
 
     @property
     def idle(self) -> bool:
@@ -101,7 +142,7 @@ class Lookout:
 
     @property
     def since(self) -> Sequence[Image]:
-        """The frames between the one it looks at and the newest, oldest first.
+        """The frames that have passed by and were not gone through, oldest first.
 
         Of many only some, at most ``MOST_KEPT``.
         """
@@ -114,21 +155,25 @@ class Lookout:
             image: uint8, not to be changed until the look was taken.
             boxes: Where each followed face is, by its track's number.
         """
-        self._void, self._asked_s, self._since = False, perf_counter(), []
+        self._void, self._asked_s = False, perf_counter()
+        self._take_since()
         self._returned = self._crew.call(partial(self._look, image, boxes))
 
     def pass_by(self, image: Image) -> None:
         """Keeps a frame that comes while it looks at another."""
-        if len(self._since) == MOST_KEPT:
-            del self._since[::2]
-        self._since.append(image)
+        with self._passing:
+            if len(self._since) == MOST_KEPT:
+                del self._since[::2]
+            self._since.append(image)
 
     def forget(self) -> None:
         """Has nobody take the look under way: it is at another world."""
         self._void = True
 
-    def take(self) -> Look | None:
+    def take(self) -> Chase | None:
         """Returns what it saw, once; None as long as it looks, or if that is void.
+
+        What has passed by since is left to be gone through: see ``since``.
 
         After ``LONGEST_LOOK_S`` it waits.
 
@@ -151,13 +196,23 @@ class Lookout:
 
     def _look(self, image: Image, boxes: dict[int, RawBox]) -> None:
         try:
-            self._seen = look_at(image, self._detector, boxes, waited=False)
+            look = look_at(image, self._detector, boxes, waited=False)
+            chase = Chase(look)
+            for later in self._take_since():  # once: what comes meanwhile is little
+                if not self._void:
+                    chase.go_on(later)
+            self._seen = chase
         except Exception as error:  # whatever it is, the loop must hear of it
             self._seen = error
 
+    def _take_since(self) -> list[Image]:
+        with self._passing:
+            since, self._since = self._since, []
+        return since
+
 
 def brought_forward(
-    look: Look, since: Sequence[Image], image: Image, tracks: Sequence[Track]
+    chase: Chase, since: Sequence[Image], image: Image, tracks: Sequence[Track]
 ) -> list[Found]:
     """Returns the faces of a look where they are in a later frame.
 
@@ -165,11 +220,14 @@ def brought_forward(
     followed since has moved as its track has, and any other one is left out.
 
     Args:
-        look: At an earlier frame of the same size.
-        since: Frames between the two, oldest first.
+        chase: Of a look at an earlier frame of the same size.
+        since: Frames between where it is and the later one, oldest first.
         image: The later one, uint8 (H, W, 3) BGR or (H, W) grey.
         tracks: The faces that are followed, in this frame.
     """
+    for later in (*since, image):
+        chase.go_on(later)
+    look = chase.look
     followed = [t for t in tracks if t.visible and t.id in look.boxes]
     pairs = best_pairs(
         len(look.faces),
@@ -179,8 +237,7 @@ def brought_forward(
     found = []
     for index, face in enumerate(look.faces):
         track = followed[pairs[index]] if index in pairs else None
-        patch = patch_of(look.image, face.box_xywh)
-        place = _chased(face.box_xywh, patch, [look.image, *since, image])
+        patch, place = chase.patches[index], chase.places[index]
         if place is None and track is not None:
             place = _moved(face, look.boxes[track.id], track.box)
         box = clip_box(place, (image.shape[1], image.shape[0])) if place else None
@@ -202,20 +259,3 @@ def _moved(face: Face, then: RawBox, now: RawBox) -> RawBox:
     across = now[0] + now[2] / 2 - then[0] - then[2] / 2
     down = now[1] + now[3] / 2 - then[1] - then[3] / 2
     return x + across, y + down, width, height
-
-
-def _chased(box: RawBox, patch: Patch | None, images: Sequence[Image]) -> RawBox | None:
-    """Returns where a face of the first frame is in the last; None where it got lost.
-
-    By what it looked like in the first, or else in the frame before: a face that turns
-    or laughs is soon unlike what it was.
-    """
-    for before, after in pairwise(images):
-        place = follow(after, patch, box) if patch else None
-        if place is None:
-            newer = patch_of(before, box)
-            place = follow(after, newer, box) if newer else None
-        if place is None:
-            return None
-        box = place
-    return box

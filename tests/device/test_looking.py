@@ -16,7 +16,7 @@ from edge_runtime.boxes import iou
 from edge_runtime.detection import frames_wait
 from edge_runtime.faces import Face, WholeImage
 from edge_runtime.following import patch_of
-from edge_runtime.looking import Look, brought_forward, look_at
+from edge_runtime.looking import Chase, brought_forward, look_at
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FrameResult
@@ -298,8 +298,8 @@ def test_whole_frames_need_no_thread() -> None:
     assert Camera(pipeline).show(painted(40, 40)).detected
 
 
-def brought(look: Look, image: Image, *tracks: Track) -> list[tuple[int | None, Box]]:
-    found = brought_forward(look, [], image, tracks)
+def brought(chase: Chase, image: Image, *tracks: Track) -> list[tuple[int | None, Box]]:
+    found = brought_forward(chase, [], image, tracks)
     return [(one.track_id, one.face.box_xywh) for one in found]
 
 
@@ -307,8 +307,8 @@ def track(number: int, x: float, y: float) -> Track:
     return Track(number, (x, y, SIDE, SIDE), 1.0, False, 0.0)
 
 
-def seen(image: Image, *tracks: Track) -> Look:
-    return look_at(image, Light(), {one.id: one.box for one in tracks})
+def seen(image: Image, *tracks: Track) -> Chase:
+    return Chase(look_at(image, Light(), {one.id: one.box for one in tracks}))
 
 
 def test_face_is_the_track_that_it_was_in_the_looks_own_frame() -> None:
@@ -337,6 +337,23 @@ def test_face_brings_what_it_looked_like_when_the_detector_saw_it() -> None:
     assert found.patch is not None
     assert expected is not None
     assert np.array_equal(found.patch.grey, expected.grey)
+
+
+def test_thread_chases_what_it_found_through_the_frames_that_came_meanwhile() -> None:
+    slow = Slow()
+    slow.may_end.acquire()
+    lookout = looking.Lookout(slow)
+    with closing(lookout):
+        lookout.ask(painted(40, 40), {})
+        for step in range(1, 5):
+            lookout.pass_by(painted(40 + 20 * step, 40))
+        slow.may_end.release()
+        end = time.monotonic() + PATIENCE_S
+        while (chase := lookout.take()) is None:
+            assert time.monotonic() < end, "the look was never taken"
+            time.sleep(0.001)
+    assert list(lookout.since) == []
+    assert chase.places == [pytest.approx((120, 40, SIDE, SIDE), abs=3)]
 
 
 def test_few_of_many_frames_are_kept_the_newest_among_them() -> None:
