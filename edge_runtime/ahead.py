@@ -26,13 +26,16 @@ def reading_ahead(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
         frames: Of a file: nobody waits for the newest one.
     """
     ready: SimpleQueue[_Item] = SimpleQueue()
-    room, over = threading.Semaphore(ROOM), threading.Event()
+    over = threading.Event()
+    room: SimpleQueue[None] = SimpleQueue()  # an item for each frame that may come
+    for _ in range(ROOM):
+        room.put(None)
 
     def read() -> None:
         end: BaseException | None = None
         try:
             for frame in frames:
-                room.acquire()
+                room.get()
                 if over.is_set():
                     return
                 ready.put(frame)
@@ -46,14 +49,14 @@ def reading_ahead(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
         yield _taken(ready, room)
     finally:
         over.set()
-        room.release()
+        room.put(None)
         reader.join()
 
 
-def _taken(ready: SimpleQueue[_Item], room: threading.Semaphore) -> Iterator[Frame]:
+def _taken(ready: SimpleQueue[_Item], room: SimpleQueue[None]) -> Iterator[Frame]:
     while True:
         item = ready.get()
-        room.release()
+        room.put(None)
         if isinstance(item, BaseException):
             raise item
         if item is None:
