@@ -13,6 +13,7 @@ from benchmarks.limit_command import add_limit
 from benchmarks.pipeline_command import add_pipeline
 from benchmarks.report_command import add_report
 from benchmarks.tune_command import add_tune
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import exit_code_of
 
 DESCRIPTION = "Measures model files the way a device runs them."
@@ -32,12 +33,10 @@ exit codes: 0 done, 2 something given is wrong, 3 a gate failed, 4 not valid
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line; ``call`` runs the command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m benchmarks",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_accuracy(commands)

@@ -34,8 +34,6 @@ def command(
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=call)
     return parser

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from edge_runtime import __version__
 from edge_runtime.arguments import EXAMPLES
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import exit_code_of
 from edge_runtime.service.log import set_up_logging
 from edge_runtime.stopping import end_process
@@ -32,12 +33,10 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     Args:
         command: The one that will be parsed; any other text adds all of them.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m edge_runtime",
         description="Runs an exported classifier on a camera; checks model files.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--version", action="version", version=f"fer-edge {__version__}"

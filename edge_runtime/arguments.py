@@ -43,8 +43,6 @@ def command(
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=call)
     add = parser.add_argument

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.command_line import nearest
 from edge_runtime.errors import ConfigError
 
 LARGEST_CONFIG_BYTES = 1 << 20
@@ -70,7 +71,8 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     for key, value in read_config(path).items():
         action = actions.get(key)
         if action is None:
-            raise ConfigError(f"{path}: {key} is no flag of it{_nearest(key, actions)}")
+            meant = nearest(key.replace("_", "-"), actions) or "; --help lists them"
+            raise ConfigError(f"{path}: {key} is no flag of it{meant}")
         try:
             parser.set_defaults(**{action.dest: _converted(action, value)})
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
@@ -120,13 +122,6 @@ def _key(action: argparse.Action) -> str:
     """Returns a flag's name without its dashes, or a positional argument's name."""
     longest = max(action.option_strings, key=len, default=action.dest)
     return longest.lstrip("-")
-
-
-def _nearest(key: str, known: Mapping[str, Any]) -> str:
-    import difflib  # here: only where something is wrong
-
-    near = difflib.get_close_matches(key.replace("_", "-"), list(known), n=1)
-    return f": did you mean {near[0]}?" if near else "; --help lists them"
 
 
 def _converted(action: argparse.Action, value: Any) -> Any:

@@ -36,8 +36,6 @@ def add_fetch_detector(commands: Any) -> None:
         " only if it is\nthe very file this version knows (sha256). Then run finds it"
         " by itself.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=_run)
     add = parser.add_argument

@@ -26,8 +26,6 @@ def add_keygen(commands: Any) -> None:
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=keygen)
     parser.add_argument(

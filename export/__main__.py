@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import GateError, OutputError, exit_code_of
 from edge_runtime.files import write_bytes, write_text
 from edge_runtime.signature import sign, signature_path
@@ -41,12 +42,10 @@ exit codes: 0 done, 2 an error of use, 3 no exception holds the bound of --max-d
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m export",
         description="Exports a trained model as TFLite and ONNX files.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", nargs="?", metavar="RUN", help="run or .keras file (newest run)")

@@ -6,6 +6,7 @@ import argparse
 import textwrap
 
 from edge_runtime import flags
+from edge_runtime.command_line import CommandLine
 from train.config import ARCHITECTURE_NAMES, CLASS_WEIGHTS, PRECISIONS
 from train.recipes import RECIPES
 
@@ -29,13 +30,11 @@ RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores)
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line; flags that were not given leave no attribute."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m train",
         description=DESCRIPTION,
         epilog=_epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")

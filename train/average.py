@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import FerEdgeError, OutputError, RunError, exit_code_of
 from edge_runtime.files import replacing, write_text
 from train import dataset
@@ -41,12 +42,10 @@ Weights = list[npt.NDArray[np.float32]]
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m train.average",
         description="Makes one network of several runs by averaging their weights.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="of the same network and images")

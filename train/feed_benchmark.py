@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import flags
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import OutputError, exit_code_of
 from edge_runtime.files import write_text
 from train.config import ARCHITECTURE_NAMES, Precision
@@ -310,12 +311,10 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m train.feed_benchmark",
         description="Measures the training feed beside the notebook's.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--seconds", type=flags.positive, default=5, metavar="N", help="for each (5)")

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.command_line import CommandLine
 from edge_runtime.container import ModelFile, read_model_file
 from edge_runtime.errors import ModelError, OutputError, RunError, exit_code_of
 from edge_runtime.files import write_bytes
@@ -44,12 +45,10 @@ Document = dict[str, Any]
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m train.release",
         description="Makes a finished and exported run the released model.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="name or path of the run")

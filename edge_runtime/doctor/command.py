@@ -32,8 +32,6 @@ def add_doctor(commands: Any) -> None:
         help=text,
         description=text[0].upper() + text[1:] + ". Exit code 3: something fails.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=doctor)
     parser.add_argument(

@@ -278,15 +278,36 @@ def test_display_without_a_screen_is_code_2(
         ["run", "--threads", "x"],
         ["walk"],
         ["run", "--sour"],
+        ["run", "model.tflite", "--source"],
+        ["run", "model.tflite", "surplus"],
     ],
 )
-def test_wrong_flags_end_with_code_2(
+def test_wrong_flags_end_with_code_2_and_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "--help)" in error
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--detect-evry", ": did you mean --detect-every?"),
+        ("--sourc=0", ": did you mean --source?"),
+        ("--qqqqqq", " (see python -m edge_runtime run --help)"),
+    ],
+)
+def test_wrong_flag_names_the_nearest_of_its_command(
+    given: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", given])
+    assert f"unknown {given!r}{meant}" in capsys.readouterr().err
 
 
 def test_help_has_examples() -> None:

@@ -1,0 +1,49 @@
+"""Command lines whose mistakes are told in one line, like all other errors."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+USAGE_EXIT_CODE = 2
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An ``ArgumentParser`` that does not print the usage with each error.
+
+    Flags are written in full, and the help keeps its examples' lines. Its commands'
+    parsers are of this kind, too.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """Takes what ``ArgumentParser`` does."""
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(**settings)
+
+    def parse_known_args(  # type: ignore[override]  # as all of them: no surplus
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Returns the arguments and none that are left over.
+
+        Ends the program where there are any: here the command whose flags they are not
+        is still known.
+        """
+        found, surplus = super().parse_known_args(args, namespace)
+        if surplus:
+            flags = [flag for one in self._actions for flag in one.option_strings]
+            self.error(f"unknown {surplus[0]!r}{nearest(surplus[0], flags)}")
+        return found, surplus
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and ends the program."""
+        self.exit(USAGE_EXIT_CODE, f"error: {message} (see {self.prog} --help)\n")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns ``": did you mean X?"`` for the known word most like one, or nothing."""
+    import difflib  # here: only where something is wrong
+
+    near = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
