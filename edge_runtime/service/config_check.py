@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime import tuning
 from edge_runtime.classifier import released_model
+from edge_runtime.command_line import CommandLine
 from edge_runtime.config_file import apply_config
 from edge_runtime.detection import open_detector
 from edge_runtime.faces import DETECT_WIDTH_PX
@@ -44,7 +46,7 @@ def check_config(path: Path, state: Path | None) -> argparse.Namespace:
     Raises:
         FerEdgeError: ``run`` would refuse it.
     """
-    commands = argparse.ArgumentParser().add_subparsers()
+    commands = CommandLine().add_subparsers()
     add_run(commands)
     apply_config(commands.choices["run"], path)
     args: argparse.Namespace = commands.choices["run"].parse_args([])
@@ -64,6 +66,31 @@ def check_config(path: Path, state: Path | None) -> argparse.Namespace:
     width = seen.detect_width or DETECT_WIDTH_PX
     open_detector(seen.faces, seen.detector_model, width_px=width)
     return args
+
+
+def files_read(args: argparse.Namespace) -> tuple[Path, ...]:
+    """Returns what a service reads outside its own folder, absolute.
+
+    Args:
+        args: As ``check_config`` returned them.
+    """
+    paths = (_path(args, name) for name in _INPUTS)
+    return tuple(path for path in paths if path is not None and path.is_absolute())
+
+
+def out_of_sight(paths: Sequence[Path], *, account: str | None) -> list[Path]:
+    """Returns those paths that a service will not be able to read.
+
+    Args:
+        paths: Absolute.
+        account: The user that it runs as; None where systemd makes one up.
+    """
+    closed = [*_PRIVATE]
+    if account is None:
+        closed.append(Path("/home"))
+    if account != "root":
+        closed.append(Path("/root"))
+    return [path for path in paths if any(path.is_relative_to(one) for one in closed)]
 
 
 def folders_outside(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,6 @@ def add_install_service(commands: Any) -> None:
         help=text,
         description=text[0].upper() + text[1:] + ". Without --to it is only printed.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(call=install_service)
     add = parser.add_argument
@@ -81,7 +80,12 @@ def install_service(args: argparse.Namespace) -> int:
     if args.user and args.account:
         raise OutputError("expected --user or --account, got both: choose one")
     # Here: it imports what run needs.
-    from edge_runtime.service.config_check import check_config, folders_outside
+    from edge_runtime.service.config_check import (
+        check_config,
+        files_read,
+        folders_outside,
+        out_of_sight,
+    )
 
     state = None if args.user else STATE_FOLDER / args.name
     found = check_config(args.config, state)
@@ -93,19 +97,23 @@ def install_service(args: argparse.Namespace) -> int:
         account=args.account,
         memory_max_mib=args.memory_max,
         watchdog_s=args.watchdog,
+        reads=files_read(found),
         writable=() if state is None else folders_outside(found, state),
     )
+    hidden: list[Path] = []
+    if not args.user:
+        paths = [made.python, made.config, *made.reads]
+        hidden = out_of_sight(paths, account=args.account)
     text = unit.user_unit(made) if args.user else unit.system_unit(made)
     if args.to is None:
         print(text, end="")
-        print(
-            _next(made, Path(f"{made.name}.service"), user=args.user), file=sys.stderr
-        )
+        path = Path(f"{made.name}.service")
+        print(_next(made, path, hidden, user=args.user), file=sys.stderr)
         return 0
     path = args.to / f"{made.name}.service" if args.to.is_dir() else args.to
     _write(path, text, force=args.force)
     print(f"wrote {path}")
-    print(_next(made, path, user=args.user))
+    print(_next(made, path, hidden, user=args.user))
     return 0
 
 
@@ -128,7 +136,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     write_text(path, text)
 
 
-def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
+def _next(made: unit.Unit, path: Path, hidden: Sequence[Path], *, user: bool) -> str:
     control = "systemctl --user" if user else "sudo systemctl"
     journal = "journalctl --user" if user else "journalctl"
     folder = "~/.config/systemd/user" if user else str(SYSTEM_FOLDER)
@@ -148,11 +156,14 @@ def _next(made: unit.Unit, path: Path, *, user: bool) -> str:
         f"  {control} disable --now {made.name}; {sudo}rm {folder}/{made.name}.service;"
         f" {control} daemon-reload",
     ]
-    if not user and made.python.is_relative_to("/home") and made.account is None:
+    if hidden:
+        named = ", ".join(map(str, hidden))
         lines.append(
-            "note: the installation lies below /home, which the service's own user may"
-            " not enter: install to /opt, or add --account USER"
+            f"note: the service cannot read {named}: it has a /tmp of its own, and"
+            " homes are closed to it: install to /opt, keep files in /etc"
         )
+        if any(one.is_relative_to("/home") for one in hidden):
+            lines[-1] += ", or add --account USER"
     if made.writable:
         named = ", ".join(map(str, made.writable))
         lines.append(f"note: {named} must exist, and belong to the service's user")

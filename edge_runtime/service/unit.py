@@ -39,6 +39,7 @@ class Unit:
         memory_max_mib: More than this and the kernel ends it; systemd starts it again.
         watchdog_s: Seconds without a frame or an attempt after which it is started
             again.
+        reads: Files that it reads, absolute.
         writable: Folders outside its own that it writes to, absolute.
     """
 
@@ -48,13 +49,14 @@ class Unit:
     account: str | None = None
     memory_max_mib: int = MEMORY_MAX_MIB
     watchdog_s: int = WATCHDOG_S
+    reads: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
 
 
 def system_unit(unit: Unit) -> str:
     """Returns a unit for ``/etc/systemd/system``."""
     account = f"User={unit.account}" if unit.account else "DynamicUser=yes"
-    paths = (unit.python, unit.config, *unit.writable)
+    paths = (unit.python, unit.config, *unit.reads, *unit.writable)
     below_home = any(one.is_relative_to("/home") for one in paths)
     return (
         _head(unit)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.service.config_check import out_of_sight
 from edge_runtime.service.install import _name
 from edge_runtime.service.log import JournalFormatter, RateLimit, set_up_logging
 from edge_runtime.service.notify import Notifier
@@ -388,6 +389,33 @@ def test_configuration_that_run_would_refuse_is_refused(
 def test_what_only_the_service_will_find_is_no_reason_to_refuse(config, text):
     config.write_text(text)
     assert main(["install-service", "--config", str(config)]) == 0
+
+
+def test_what_the_service_cannot_read_is_told(config, capsys):
+    assert main(["install-service", "--config", str(config)]) == 0
+    (note,) = [one for one in capsys.readouterr().err.splitlines() if "note" in one]
+    assert str(config) in note  # tests' files lie in /tmp
+    assert main(["install-service", "--config", str(config), "--user"]) == 0
+    assert "note" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("account", "hidden"),
+    [
+        (None, ["/tmp/a", "/home/ann/b", "/root/c"]),
+        ("ann", ["/tmp/a", "/root/c"]),
+        ("root", ["/tmp/a"]),
+    ],
+)
+def test_tmp_and_homes_are_out_of_a_services_sight(account, hidden):
+    paths = [Path(one) for one in ("/etc/x", "/tmp/a", "/home/ann/b", "/root/c")]
+    assert out_of_sight(paths, account=account) == [Path(one) for one in hidden]
+
+
+def test_model_in_a_home_opens_homes_for_reading():
+    python, config = Path("/opt/python"), Path("/etc/fer.toml")
+    unit = Unit(python, config, account="ann", reads=(Path("/home/ann/m.tflite"),))
+    assert settings(system_unit(unit))["ProtectHome"] == "read-only"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write there")
