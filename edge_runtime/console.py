@@ -6,8 +6,9 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.summary import Summary
@@ -18,6 +19,8 @@ from edge_runtime.stopping import Stop
 
 PROGRESS_EVERY_S = 0.1
 CLOSE_S = 0.5
+# Outputs whose reader wants all of it; a page's wants the newest.
+KEEPING = ("json", "events", "csv", "output", "record", "mqtt")
 
 
 class Console:
@@ -51,22 +54,32 @@ class Console:
         if said.lines or said.progress:
             self._queue.put(said, keep=bool(said.lines))
 
-    def finish(self, *, broken: bool = False) -> None:
+    def finish(
+        self, outputs: Mapping[str, Mapping[str, Any]], *, broken: bool = False
+    ) -> None:
         """Prints the summary, hints, and what to do next.
 
         Args:
+            outputs: What each wrote and dropped, by its name.
             broken: An error follows: it says what to do, and there is no next step.
         """
         if self._queue is not None:
             last = []
             if self._summary.frames or not broken:
                 seconds = max(time.perf_counter() - self._started, 1e-9)
-                table = self._summary.table(seconds, self._source.skipped)
+                table = self._summary.table(
+                    seconds,
+                    skipped=self._source.skipped,
+                    dropped=self._source.dropped,
+                    reopened=self._source.reopened,
+                )
                 last = ["", *table.splitlines()]
             if not broken:
                 last += _next(self._args).splitlines()
             self._queue.put(_Said(tuple(last)), keep=True)
             self._close(self._queue)
+        for loss in _losses(outputs):
+            print(loss, file=sys.stderr)
         if not broken:
             for hint in self._hints():
                 print(hint, file=sys.stderr)
@@ -169,6 +182,18 @@ def _said(face: FaceResult) -> str:
     share = said.probabilities.get(said.label)  # none of "uncertain"
     percent = "" if share is None else f" {100 * share:.0f} %"
     return f"#{face.track_id} {said.label}{percent}"
+
+
+def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a line for each output that was to keep all and did not."""
+    for name, counts in outputs.items():
+        frames, events = (counts.get(f"dropped_{one}") for one in ("frames", "events"))
+        if name in KEEPING and (frames or events):
+            because = f": {counts['error']}" if counts.get("error") else ""
+            yield (
+                f"--{name}: {frames} frames without an event and {events} with one were"
+                f" not written{because}"
+            )
 
 
 def _next(args: argparse.Namespace) -> str:

@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
         with _frames(source) as frames:
             broken = _loop(frames, answer, takers, stop)
         notifier.stopping()
-    console.finish(broken=broken is not None)
+    # "| head" wanted no more: nothing is lost then.
+    outputs = {} if isinstance(broken, BrokenPipeError) else status.read("outputs")
+    console.finish(outputs, broken=broken is not None)
     if broken:
         raise broken
     return stop.exit_code

@@ -49,6 +49,10 @@ class Status:
         # Another one, not a longer one: a page may be going through it just now.
         self._parts = {**self._parts, name: read}
 
+    def read(self, name: str) -> Any:
+        """Returns what a snapshot would contain under an included name."""
+        return self._parts[name]()
+
     def update(self, result: FrameResult) -> None:
         """Counts one answered frame."""
         moment = (time.monotonic(), result)

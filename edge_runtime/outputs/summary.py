@@ -34,17 +34,28 @@ class Summary:
         if result.faces:
             self._classify_ms.append(result.classify_ms)
 
-    def table(self, seconds: float, skipped: int = 0) -> str:
+    def table(
+        self, seconds: float, *, skipped: int = 0, dropped: int = 0, reopened: int = 0
+    ) -> str:
         """Returns a table for people.
 
         Args:
             seconds: Wall time of the run.
             skipped: Frames that could not be read.
+            dropped: Frames passed over because a newer one was there.
+            reopened: How often the source was lost and came back.
         """
         faces = self.labels.total()
-        rows = [
-            ("frames", f"{self.frames}" + f" ({skipped} unreadable)" * bool(skipped))
+        beside = [
+            f"{count} {what}"
+            for count, what in (
+                (skipped, "unreadable"),
+                (dropped, "passed over for newer ones"),
+            )
+            if count
         ]
+        rows = [("frames", f"{self.frames}" + f" ({', '.join(beside)})" * bool(beside))]
+        rows += [("lost and back", f"{reopened} times")] * bool(reopened)
         rows += [("faces", str(faces))]
         rows += [
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -72,7 +73,8 @@ class AppendedFile:
             replace: Empty an older file first.
 
         Raises:
-            OutputError: It cannot be written, or begins otherwise.
+            OutputError: It cannot be written, or begins otherwise. Where only the disk
+                is full, ``write`` raises instead, until there is room.
         """
         self._path, self._header = path, header
         self._descriptor = -1
@@ -80,6 +82,8 @@ class AppendedFile:
             self._open(os.O_TRUNC if replace else 0)
             self._check_start(start)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return  # no room for the header: the first line brings it, or raises
             raise OutputError(
                 f"cannot write {str(path)!r}: {error.strerror}"
             ) from error

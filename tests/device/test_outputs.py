@@ -24,6 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.console import Console
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import event_document, frame_document, lines
 from edge_runtime.outputs.arguments import (
@@ -41,6 +42,7 @@ from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.frames import Kind
 from edge_runtime.status import Status
+from edge_runtime.stopping import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("happy", "sad")
@@ -473,8 +475,12 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
 ) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
+    frames = [result(0, face()), result(1, face(), events=[event()])]
+    counts = run(frames, "--csv", "/dev/full")["csv"]
+    assert (counts["dropped_frames"], counts["dropped_events"]) == (1, 1)
     with pytest.raises(OutputError, match="No space left"):
-        run([result(0, face())], "--csv", "/dev/full", "--force")
+        run(frames, "--csv", "/dev/full", live=False)
+    caplog.clear()
     queue = Queued(
         "--csv",
         lambda one: lines.write_rows(full_device(), LABELS, one),
@@ -488,6 +494,26 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     queue.join(time.monotonic() + 2)
     assert queue.counts()["dropped_frames"] == 100
     assert caplog.text.count("No space left") <= 2
+
+
+def test_what_a_full_disk_cost_is_told_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    camera = Camera()
+    camera.dropped, camera.reopened = 40, 2
+    args = argparse.Namespace(**vars(flags()), model=None, faces="haar")
+    console = Console(args, camera, Stop())
+    console.take(result(0, face()))
+    error = "No space left on device"
+    lost = {"dropped_frames": 7, "dropped_events": 1, "error": error}
+    none = {"dropped_frames": 0, "dropped_events": 0, "error": None}
+    console.finish({"csv": lost, "events": none, "page": lost})
+    out, err = capsys.readouterr()
+    assert "frames         1 (40 passed over for newer ones)" in out
+    assert "lost and back  2 times" in out
+    (line,) = err.splitlines()
+    assert line.startswith("--csv: 7 frames without an event and 1 with one")
+    assert line.endswith(error)
 
 
 def full_device() -> AppendedFile:
