@@ -10,7 +10,7 @@ from benchmarks import accuracy, instructions, latency, limit, pipeline, report
 from benchmarks.images import DRAWN_NAME
 from benchmarks.line_svg import sustained_svg
 from benchmarks.models import Document
-from benchmarks.overview_rows import Result, Row, join, of_schema
+from benchmarks.overview_rows import Result, Row, is_invalid, join, of_schema
 from benchmarks.overview_svg import (
     histogram_svg,
     layers_svg,
@@ -74,7 +74,7 @@ def render_overview(results: Sequence[Result]) -> str:
 def _summary(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
     if not rows:
         return []
-    unsure = [one for one in results if _invalid(one.document)]
+    unsure = [one for one in results if is_invalid(one.document)]
     drawn = any(row.data and row.data["name"] == DRAWN_NAME for row in rows)
     return [
         note(report.DRAWN_WARNING, "warning") if drawn else "",
@@ -85,11 +85,6 @@ def _summary(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
         f"<h2>All models</h2>\n<p>{LEGEND}</p>",
         table(HEADINGS, model_cells(rows)),
     ]
-
-
-def _invalid(document: Document) -> bool:
-    judged = document.get("verdict")
-    return isinstance(judged, dict) and judged.get("valid") is False
 
 
 def _scatter(rows: Sequence[Row]) -> list[str]:

@@ -41,6 +41,7 @@ class Row:
         accuracy: Its figures in an accuracy document.
         data: The images these were measured on.
         timed: Its rows in a latency document, by threads.
+        unsure: Threads whose rows are of a measurement that was not valid.
         fresh: Its row of the fresh processes.
         limit: Its rows in a limit document, by threads.
         instructions: Instructions per inference, by core.
@@ -50,6 +51,7 @@ class Row:
     accuracy: Document | None = None
     data: Document | None = None
     timed: dict[int, Document] = field(default_factory=dict)
+    unsure: set[int] = field(default_factory=set)
     fresh: Document | None = None
     limit: dict[int, Document] = field(default_factory=dict)
     instructions: dict[str, int] = field(default_factory=dict)
@@ -92,6 +94,8 @@ def of_schema(results: Sequence[Result], schema: str) -> list[Result]:
 def join(results: Sequence[Result]) -> list[Row]:
     """Returns a row for each model file; later results replace earlier ones.
 
+    Of times those of a measurement that was valid stay where a later one was not.
+
     Raises:
         FerEdgeError: A result lacks a key of its schema.
     """
@@ -99,9 +103,9 @@ def join(results: Sequence[Result]) -> list[Row]:
     try:
         for one in of_schema(results, accuracy.SCHEMA):
             _join_accuracy(rows, one.document)
-        for one in of_schema(results, latency.SCHEMA):
+        for one in _valid_last(of_schema(results, latency.SCHEMA)):
             _join_latency(rows, one.document)
-        for one in of_schema(results, limit.SCHEMA):
+        for one in _valid_last(of_schema(results, limit.SCHEMA)):
             for row, timed in _by_model(rows, one.document):
                 row.limit[timed["threads"]] = timed
         _join_instructions(rows, results)
@@ -119,9 +123,22 @@ def _join_accuracy(rows: dict[str, Row], document: Document) -> None:
         row.accuracy, row.data = model, document["data"]
 
 
+def is_invalid(document: Document) -> bool:
+    """Returns whether a result's own conditions speak against it."""
+    judged = document.get("verdict")
+    return isinstance(judged, dict) and judged.get("valid") is False
+
+
+def _valid_last(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda one: not is_invalid(one.document))
+
+
 def _join_latency(rows: dict[str, Row], document: Document) -> None:
     for row, timed in _by_model(rows, document):
-        row.timed[timed["threads"]] = timed
+        threads = timed["threads"]
+        row.timed[threads] = timed
+        row.unsure -= {threads}
+        row.unsure |= {threads} if is_invalid(document) else set()
     for one in document["fresh_process"]:
         for model in document["models"]:
             if model["name"] == one["model"]:

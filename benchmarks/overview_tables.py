@@ -1,4 +1,4 @@
-"""The one table of all models, for a page and for a README."""
+"""The one table of all models, as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LEGEND = (
     " multiply-accumulates would take at the rate of one large convolution in the same"
     " run, of the time they took, one thread. Memory: the whole process at its highest."
     f" Instructions: of one inference with {PREFERRED_LIBRARY}, counted under"
-    " emulation, no time. A dash: not measured."
+    " emulation, no time. A dash: not measured. A question mark: of a run whose own"
+    " conditions speak against it, named below."
 )
 
 
@@ -43,8 +44,9 @@ def model_cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def markdown_tables(results: Sequence[Result]) -> str:
-    """Returns tables for a README, Markdown; names cannot break out of a cell."""
-    parts = ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
+    """Returns all tables as a Markdown page; names cannot break out of a cell."""
+    parts = ["# What was measured", ""]
+    parts += ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
     parts += [
         "| " + " | ".join(map(_cell, cells)) + " |"
         for cells in model_cells(join(results))
@@ -124,7 +126,8 @@ def _times(row: Row, threads: int) -> str:
     if threads not in row.timed:
         return "-"
     times = row.timed[threads]["logits_ms"]
-    return f"{times['p50']:.3f} / {times['p99']:.3f}"
+    mark = " ?" if threads in row.unsure else ""
+    return f"{times['p50']:.3f} / {times['p99']:.3f}{mark}"
 
 
 def _instructions(row: Row) -> str:

@@ -181,6 +181,17 @@ def test_later_result_replaces_an_earlier_one(results):
     assert rows["tiny.int8.tflite"].accuracy["accuracy"] == 0.99
 
 
+def test_invalid_times_do_not_replace_valid_ones_and_are_marked(results):
+    newer = copy.deepcopy(results[1])
+    newer.document["verdict"] = {"valid": False, "reasons": ["hot"], "unknown": []}
+    for one in newer.document["results"]:
+        one["logits_ms"]["p50"] = 99.0
+    text = markdown_tables([*results, newer])
+    assert "99.000" not in text
+    text = markdown_tables([newer])
+    assert text.count("| 99.000 / ") == text.count(" ? |") > 0
+
+
 def test_incomplete_result_is_one_error(results):
     del results[1].document["results"][0]["logits_ms"]
     with pytest.raises(FerEdgeError, match="logits_ms"):
@@ -194,7 +205,7 @@ def test_command_makes_page_and_tables(results, tmp_path, capsys):
     argv = ["report", "--results", str(tmp_path), "--output", str(page)]
     assert main([*argv, "--markdown", str(tables)]) == 0
     assert "tiny.int8.tflite" in page.read_text()
-    assert tables.read_text().startswith("| model |")
+    assert tables.read_text().startswith("# What was measured\n\n| model |")
     assert main(argv) == 2
     assert "--force" in capsys.readouterr().err
 
