@@ -40,7 +40,8 @@ def check(args: argparse.Namespace) -> int:
     path = args.model or released_model()
     file = read_model_file(path, public_key=args.require_signature)
     spec = ModelSpec.from_document(file.document) if file.document else None
-    inventory = take_inventory(read_graph(file))
+    graph = read_graph(file)
+    inventory = take_inventory(graph)
     replay = _replay(file, args)
     verdict = reach_verdict(file, spec, inventory, expect=args.expect, replay=replay)
     document = {
@@ -56,7 +57,8 @@ def check(args: argparse.Namespace) -> int:
         raise GateError(f"{file.name} is not what it says it is ({rules})")
     if replay.error:
         raise replay.error
-    if not args.json:
+    # A classifier has one answer: a face detector, say, is nothing for run.
+    if not args.json and (spec or len(graph.outputs) == 1):
         labels = "" if spec else " --labels A,B,..."
         print(f"\nnext:\n  python -m edge_runtime run {path}{labels} --source 0")
     return 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,12 @@ def _canonical(document: Document) -> bytes:
 
 def _read(path: Path, largest_bytes: int) -> bytes:
     try:
-        size = path.stat().st_size
+        there = path.stat()
+        if not stat.S_ISREG(there.st_mode):
+            raise ModelError(
+                f"expected a .tflite or .onnx model file, got {str(path)!r}: no file"
+            )
+        size = there.st_size
         if size > largest_bytes:
             raise ModelError(
                 f"expected a model of at most {largest_bytes} bytes, got {size}"

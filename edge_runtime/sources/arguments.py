@@ -32,7 +32,12 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         " fake:scene (default: 0); see docs/sources.md",
     )
     add("--size", type=size_wh, metavar="WxH", help="ask the camera for this size")
-    add("--fps", type=rate, metavar="N", help="ask the camera for this rate")
+    add(
+        "--fps",
+        type=rate,
+        metavar="N",
+        help="ask the camera for this rate; what is sent on stdin has it",
+    )
     add(
         "--pixel-format",
         choices=PIXEL_FORMATS,

@@ -40,7 +40,8 @@ class PipeReader:
         self._descriptor = descriptor
         self._splitter = JpegSplitter()
         self._ready: deque[bytes] = deque()
-        self._decoded = 0
+        self._decoded = self._bytes = 0
+        self._first = b""
 
     def read(self) -> Any:
         """Returns the next picture, uint8 (H, W, 3) BGR; None for a damaged one.
@@ -70,12 +71,23 @@ class PipeReader:
         except OSError as error:
             raise SourceError(_HINT.format(got=error.strerror)) from error
         if not piece and not self._decoded:
-            raise SourceError(_HINT.format(got="an end without a picture"))
+            raise SourceError(_HINT.format(got=self._what_came()))
         if not piece:
             raise EndOfSource
+        self._first = self._first or piece[:4]
+        self._bytes += len(piece)
         self._ready.extend(self._splitter.feed(piece))
         if not self._decoded and self._splitter.passed_over > _MOST_WITHOUT_PICTURE:
             raise SourceError(_HINT.format(got="32 MB of something else"))
+
+    def _what_came(self) -> str:
+        """Returns what was there instead of a picture, until the end."""
+        if not self._bytes:
+            return "nothing"
+        if self._first.startswith(b"\xff\xd8"):
+            return f"{self._bytes} bytes of one that is cut off or damaged"
+        kind = "a PNG file" if self._first == b"\x89PNG" else "something else"
+        return f"{kind} ({self._bytes} bytes)"
 
 
 class PacedReader:

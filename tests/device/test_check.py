@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_runtime import backends
+from edge_runtime import check as check_command
 from edge_runtime.__main__ import main
 from edge_runtime.container import attach, read_model_file
 from edge_runtime.inventory import read_graph, take_inventory
@@ -183,6 +185,20 @@ def test_file_that_claims_nothing_is_described(
     out = capsys.readouterr().out
     assert "nothing promised" in out
     assert "100.0 % in int8" in out
+    assert "edge_runtime run" in out
+
+
+def test_network_of_several_answers_is_not_offered_to_run(
+    rewrite: Rewrite,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = rewrite("tiny.int8.tflite", "mine.tflite", document=None)
+    graph = read_graph(read_model_file(path))
+    detector = replace(graph, outputs=graph.outputs * 3)
+    monkeypatch.setattr(check_command, "read_graph", lambda file: detector)
+    assert main(["check", str(path)]) == 0
+    assert "next:" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

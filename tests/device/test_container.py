@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -286,6 +287,12 @@ def test_a_folder_is_no_model_file(tmp_path):
     (tmp_path / "folder.tflite").mkdir()
     with pytest.raises(ModelError, match="folder"):
         Classifier.load(tmp_path / "folder.tflite")
+
+
+def test_a_pipe_is_no_model_file_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tflite")
+    with pytest.raises(ModelError, match=r"pipe\.tflite': no file"):
+        Classifier.load(tmp_path / "pipe.tflite")
 
 
 def test_an_absurdly_large_file_is_refused_unread(tmp_path):

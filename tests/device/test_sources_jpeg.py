@@ -87,11 +87,23 @@ def test_pipe_gives_its_pictures_then_ends() -> None:
     os.close(reading)
 
 
-def test_pipe_of_something_else_is_an_error_with_a_remedy() -> None:
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        (b"", "got nothing"),
+        (b"RIFF no JPEG at all", r"got something else \(19 bytes\)"),
+        (b"\x89PNG\r\n\x1a\n", r"got a PNG file \(8 bytes\)"),
+        (PICTURES[0][:200], "got 200 bytes of one that is cut off or damaged"),
+    ],
+    ids=["nothing", "something else", "PNG", "half a JPEG"],
+)
+def test_pipe_without_a_picture_is_an_error_with_a_remedy(
+    sent: bytes, got: str
+) -> None:
     reading, writing = os.pipe()
-    os.write(writing, b"RIFF no JPEG at all")
+    os.write(writing, sent)
     os.close(writing)
-    with pytest.raises(SourceError, match="ffmpeg -i IN"):
+    with pytest.raises(SourceError, match=f"{got}.*ffmpeg -i IN"):
         PipeReader(reading).read()
     os.close(reading)
 
