@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -82,8 +83,7 @@ def rules_of(args: argparse.Namespace) -> Rules:
     return Rules(args.half_life, args.margin, args.dwell, args.uncertain_below)
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A face in this frame.
 
     Attributes:

@@ -24,8 +24,7 @@ times Haar's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -38,8 +37,7 @@ DETECT_WIDTH_PX = 320
 DETECT_EVERY = 5  # frames; chosen by measurement, see docs/decisions.md
 
 
-@dataclass(frozen=True)
-class Face:
+class Face(NamedTuple):
     """A face in a frame.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
@@ -243,7 +243,7 @@ def brought_forward(
         box = clip_box(place, (image.shape[1], image.shape[0])) if place else None
         if box is not None:
             number = track.id if track else None
-            found.append(Found(replace(face, box_xywh=box), patch, number))
+            found.append(Found(face._replace(box_xywh=box), patch, number))
     return found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +40,7 @@ def decided(label: str) -> FaceResult:
     smooth = {"happy": 0.55, "sad": 0.45}
     decision = Decision(label, 0.55, smooth, 0.0)
     plain = result((60, 40, 90, 90), "sad")
-    return replace(plain, track_id=3, decision=decision)
+    return plain._replace(track_id=3, decision=decision)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_box_has_the_colour_of_what_was_decided(
 def test_number_of_a_face_is_drawn() -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
     numbered = draw(frame, [decided("happy")])
-    assert (numbered != draw(frame, [replace(decided("happy"), track_id=4)])).any()
+    assert (numbered != draw(frame, [decided("happy")._replace(track_id=4)])).any()
 
 
 def test_label_outside_ascii_is_drawn() -> None:
