@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ class CommandLine(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Takes what ``ArgumentParser`` does."""
+        """Takes what ``ArgumentParser`` does, which makes the commands' so as well."""
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("allow_abbrev", False)
         super().__init__(**settings)
@@ -28,13 +29,31 @@ class CommandLine(argparse.ArgumentParser):
         """Returns the arguments and none that are left over.
 
         Ends the program where there are any: here the command whose flags they are not
-        is still known.
+        is still known. A mistyped flag is looked for first, else a required one would
+        only be called missing.
         """
-        found, surplus = super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        self._check_words(words)
+        found, surplus = super().parse_known_args(words, namespace)
         if surplus:
-            flags = [flag for one in self._actions for flag in one.option_strings]
-            self.error(f"unknown {surplus[0]!r}{nearest(surplus[0], flags)}")
+            self.error(f"unknown {surplus[0]!r}")
         return found, surplus
+
+    def _check_words(self, words: Sequence[str]) -> None:
+        flags = [flag for one in self._actions for flag in one.option_strings]
+        commands = [
+            name
+            for one in self._actions
+            if isinstance(one, argparse._SubParsersAction)
+            for name in one.choices
+        ]
+        for word in words:
+            if word == "--" or (commands and not word.startswith("-")):
+                if commands and word not in commands:
+                    self.error(f"unknown {word!r}{nearest(word, commands)}")
+                return  # what follows is the command's, or no flag
+            if word.startswith("--") and word.split("=")[0] not in flags:
+                self.error(f"unknown {word!r}{nearest(word, flags)}")
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and ends the program."""
@@ -42,7 +61,12 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns ``": did you mean X?"`` for the known word most like one, or nothing."""
+    """Returns ``": did you mean X?"`` for the known word most like one, or nothing.
+
+    Args:
+        word: As it was typed; what follows an ``=`` does not count.
+        known: What it may be.
+    """
     import difflib  # here: only where something is wrong
 
     near = difflib.get_close_matches(word.split("=")[0], list(known), n=1)

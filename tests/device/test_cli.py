@@ -81,6 +81,19 @@ def test_run_prints_json_lines_and_nothing_else(
     assert err == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_run_of_a_camera_tells_what_it_could_not_write(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = str(tmp_path / "events.jsonl")
+    camera = "fake:scene?fps=30&size=160x120"
+    arguments = ("--faces", "none", "--max-frames", "5", "--csv", "/dev/full")
+    command = ["run", str(tiny_model_path), "--source", camera, *arguments]
+    assert main([*command, "--events", events]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("--csv: 4 frames without an event and 1 with one")
+
+
 def test_run_on_a_video_ends_with_a_summary_and_no_progress_in_a_pipe(
     tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,7 +311,7 @@ def test_wrong_flags_end_with_code_2_and_one_line(
     ("given", "meant"),
     [
         ("--detect-evry", ": did you mean --detect-every?"),
-        ("--sourc=0", ": did you mean --source?"),
+        ("--sourc=rtsp://camera.local:554/a/long/address", ": did you mean --source?"),
         ("--qqqqqq", " (see python -m edge_runtime run --help)"),
     ],
 )
@@ -308,6 +321,30 @@ def test_wrong_flag_names_the_nearest_of_its_command(
     with pytest.raises(SystemExit):
         main(["run", given])
     assert f"unknown {given!r}{meant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["chck", "x.tflite"], "unknown 'chck': did you mean check?"),
+        (["--versio"], "unknown '--versio': did you mean --version?"),
+        (["install-service", "--confg", "x"], "did you mean --config?"),
+    ],
+)
+def test_mistyped_command_or_required_flag_is_named(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_what_follows_two_dashes_is_no_flag(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run", "--", "--sourc"]) == 2
+    assert "model file, got '--sourc'" in capsys.readouterr().err
 
 
 def test_help_has_examples() -> None:
