@@ -16,18 +16,19 @@ from edge_runtime import tuning
 from edge_runtime.classifier import released_model
 from edge_runtime.command_line import CommandLine
 from edge_runtime.config_file import apply_config
-from edge_runtime.detection import open_detector
+from edge_runtime.detection import fetched_model, open_detector
 from edge_runtime.faces import DETECT_WIDTH_PX
 from edge_runtime.model_update import check_watched, load_classifier
 from edge_runtime.outputs.arguments import STDOUT, check_outputs
 from edge_runtime.outputs.secret_file import read_secret
 from edge_runtime.run_command import add_run
+from edge_runtime.service.unit import HOMES, lies_in
 from edge_runtime.web.address import parse_address
 
 CREDENTIALS = Path("/run/credentials")
 MODELS = "models"  # the folder that the unit makes
 # Each service has its own there, and nothing of it lasts.
-_PRIVATE = (Path("/tmp"), Path("/var/tmp"))
+PRIVATE = (Path("/tmp"), Path("/var/tmp"))
 _INPUTS = (
     *("model", "require_signature", "detector_model", "watch"),
     *("token_file", "mqtt_password_file", "mqtt_ca"),
@@ -78,19 +79,37 @@ def files_read(args: argparse.Namespace) -> tuple[Path, ...]:
     return tuple(path for path in paths if path is not None and path.is_absolute())
 
 
-def out_of_sight(paths: Sequence[Path], *, account: str | None) -> list[Path]:
-    """Returns those paths that a service will not be able to read.
+def hindrances(paths: Sequence[Path], *, account: str | None) -> list[str]:
+    """Returns why a service may not be able to read some paths, a sentence for each.
 
     Args:
-        paths: Absolute.
+        paths: Absolute; links are followed.
         account: The user that it runs as; None where systemd makes one up.
     """
-    closed = [*_PRIVATE]
-    if account is None:
-        closed.append(Path("/home"))
-    if account != "root":
-        closed.append(Path("/root"))
-    return [path for path in paths if any(path.is_relative_to(one) for one in closed)]
+    found = []
+    for path in dict.fromkeys(paths):
+        there = path.resolve()
+        named = str(path) if there == path else f"{path} (a link to {there})"
+        if lies_in(path, PRIVATE):
+            found.append(f"{named}: the service has a /tmp of its own: keep it in /etc")
+        elif account is None and lies_in(path, HOMES):
+            found.append(
+                f"{named}: the service's own user may not enter homes: move it (to"
+                " /opt or /etc, say), or add --account USER"
+            )
+        elif account != "root" and lies_in(path, [Path("/root")]):
+            found.append(f"{named}: {account} may not enter /root: move it")
+    return found
+
+
+def unseen_detector(args: argparse.Namespace) -> Path | None:
+    """Returns YuNet's file that was fetched by who asks, and the service will not find.
+
+    Args:
+        args: As ``check_config`` returned them.
+    """
+    wanted = args.faces in ("auto", "yunet") and args.detector_model is None
+    return fetched_model() if wanted else None
 
 
 def folders_outside(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
@@ -108,7 +127,7 @@ def folders_outside(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
         folder = state / path
         if name not in ("record", "watch"):
             folder = folder.parent
-        own = any(folder.is_relative_to(one) for one in (state, *_PRIVATE))
+        own = any(folder.is_relative_to(one) for one in (state, *PRIVATE))
         if not own and folder not in folders:
             folders.append(folder)
     return tuple(folders)

@@ -84,7 +84,8 @@ def install_service(args: argparse.Namespace) -> int:
         check_config,
         files_read,
         folders_outside,
-        out_of_sight,
+        hindrances,
+        unseen_detector,
     )
 
     state = None if args.user else STATE_FOLDER / args.name
@@ -97,23 +98,28 @@ def install_service(args: argparse.Namespace) -> int:
         account=args.account,
         memory_max_mib=args.memory_max,
         watchdog_s=args.watchdog,
-        reads=files_read(found),
+        reads=(Path(sys.base_prefix), *files_read(found)),
         writable=() if state is None else folders_outside(found, state),
     )
-    hidden: list[Path] = []
+    notes: list[str] = []
     if not args.user:
         paths = [made.python, made.config, *made.reads]
-        hidden = out_of_sight(paths, account=args.account)
+        notes = hindrances(paths, account=args.account)
+        if fetched := unseen_detector(found):
+            notes.append(
+                f"{fetched}: the service looks for YuNet in its own home, and finds"
+                " none: name a copy in /etc, as detector-model in the configuration"
+            )
     text = unit.user_unit(made) if args.user else unit.system_unit(made)
     if args.to is None:
         print(text, end="")
         path = Path(f"{made.name}.service")
-        print(_next(made, path, hidden, user=args.user), file=sys.stderr)
+        print(_next(made, path, notes, user=args.user), file=sys.stderr)
         return 0
     path = args.to / f"{made.name}.service" if args.to.is_dir() else args.to
     _write(path, text, force=args.force)
     print(f"wrote {path}")
-    print(_next(made, path, hidden, user=args.user))
+    print(_next(made, path, notes, user=args.user))
     return 0
 
 
@@ -136,7 +142,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     write_text(path, text)
 
 
-def _next(made: unit.Unit, path: Path, hidden: Sequence[Path], *, user: bool) -> str:
+def _next(made: unit.Unit, path: Path, notes: Sequence[str], *, user: bool) -> str:
     control = "systemctl --user" if user else "sudo systemctl"
     journal = "journalctl --user" if user else "journalctl"
     folder = "~/.config/systemd/user" if user else str(SYSTEM_FOLDER)
@@ -156,14 +162,7 @@ def _next(made: unit.Unit, path: Path, hidden: Sequence[Path], *, user: bool) ->
         f"  {control} disable --now {made.name}; {sudo}rm {folder}/{made.name}.service;"
         f" {control} daemon-reload",
     ]
-    if hidden:
-        named = ", ".join(map(str, hidden))
-        lines.append(
-            f"note: the service cannot read {named}: it has a /tmp of its own, and"
-            " homes are closed to it: install to /opt, keep files in /etc"
-        )
-        if any(one.is_relative_to("/home") for one in hidden):
-            lines[-1] += ", or add --account USER"
+    lines += [f"note: {one}" for one in notes]
     if made.writable:
         named = ", ".join(map(str, made.writable))
         lines.append(f"note: {named} must exist, and belong to the service's user")

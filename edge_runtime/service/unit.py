@@ -13,6 +13,7 @@ where memory ends; that is no reason to stop the service.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ MEMORY_MAX_MIB = 400
 # either; five starts in a minute can only come from a hand at systemctl.
 RESTART_S = 15
 START_LIMIT = (60, 5)
+# What ``ProtectHome`` closes, for root too.
+HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Unit:
         memory_max_mib: More than this and the kernel ends it; systemd starts it again.
         watchdog_s: Seconds without a frame or an attempt after which it is started
             again.
-        reads: Files that it reads, absolute.
+        reads: Files and folders that it reads, absolute.
         writable: Folders outside its own that it writes to, absolute.
     """
 
@@ -57,7 +60,7 @@ def system_unit(unit: Unit) -> str:
     """Returns a unit for ``/etc/systemd/system``."""
     account = f"User={unit.account}" if unit.account else "DynamicUser=yes"
     paths = (unit.python, unit.config, *unit.reads, *unit.writable)
-    below_home = any(one.is_relative_to("/home") for one in paths)
+    below_home = any(lies_in(one, HOMES) for one in paths)
     return (
         _head(unit)
         + _service(unit)
@@ -106,6 +109,15 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 """
+    )
+
+
+def lies_in(path: Path, folders: Sequence[Path]) -> bool:
+    """Returns whether a path, or what it is a link to, lies in one of some folders."""
+    return any(
+        one.is_relative_to(folder)
+        for one in (path, path.resolve())
+        for folder in folders
     )
 
 

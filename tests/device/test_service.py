@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.__main__ import main
-from edge_runtime.service.config_check import out_of_sight
+from edge_runtime.service import config_check
+from edge_runtime.service.config_check import hindrances
 from edge_runtime.service.install import _name
 from edge_runtime.service.log import JournalFormatter, RateLimit, set_up_logging
 from edge_runtime.service.notify import Notifier
-from edge_runtime.service.unit import Unit, system_unit, user_unit
+from edge_runtime.service.unit import Unit, lies_in, system_unit, user_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = Unit(Path("/opt/fer-edge/bin/python"), Path("/etc/fer-edge.toml"))
@@ -391,10 +392,15 @@ def test_what_only_the_service_will_find_is_no_reason_to_refuse(config, text):
     assert main(["install-service", "--config", str(config)]) == 0
 
 
-def test_what_the_service_cannot_read_is_told(config, capsys):
+def test_what_the_service_cannot_read_is_told(config, tmp_path, capsys):
+    model = tmp_path / "token"
+    model.write_text("a token that is long enough")
+    config.write_text(f'serve = 8080\ntoken-file = "{model}"')
+    model.chmod(0o600)
     assert main(["install-service", "--config", str(config)]) == 0
-    (note,) = [one for one in capsys.readouterr().err.splitlines() if "note" in one]
-    assert str(config) in note  # tests' files lie in /tmp
+    said = capsys.readouterr().err
+    for path in (config, model):  # tests' files lie in /tmp
+        assert f"note: {path}: the service has a /tmp of its own" in said
     assert main(["install-service", "--config", str(config), "--user"]) == 0
     assert "note" not in capsys.readouterr().err
 
@@ -402,20 +408,50 @@ def test_what_the_service_cannot_read_is_told(config, capsys):
 @pytest.mark.parametrize(
     ("account", "hidden"),
     [
-        (None, ["/tmp/a", "/home/ann/b", "/root/c"]),
+        (None, ["/tmp/a", "/home/ann/b", "/root/c", "/run/user/1/d"]),
         ("ann", ["/tmp/a", "/root/c"]),
         ("root", ["/tmp/a"]),
     ],
 )
 def test_tmp_and_homes_are_out_of_a_services_sight(account, hidden):
-    paths = [Path(one) for one in ("/etc/x", "/tmp/a", "/home/ann/b", "/root/c")]
-    assert out_of_sight(paths, account=account) == [Path(one) for one in hidden]
+    names = ("/etc/x", "/tmp/a", "/home/ann/b", "/root/c", "/run/user/1/d")
+    found = hindrances([Path(one) for one in names], account=account)
+    assert [one.split(":")[0] for one in found] == hidden
 
 
-def test_model_in_a_home_opens_homes_for_reading():
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", True), ('faces = "haar"', False), ("detector-model", False)],
+)
+def test_detector_that_the_service_will_not_find_is_told(
+    config, tmp_path, capsys, monkeypatch, text, told
+):
+    fetched = tmp_path / "yunet.onnx"
+    monkeypatch.setattr(config_check, "fetched_model", lambda: fetched)
+    monkeypatch.setattr(config_check, "open_detector", lambda *a, **k: None)
+    if text == "detector-model":
+        text = f'detector-model = "{fetched}"'
+    config.write_text(text)
+    assert main(["install-service", "--config", str(config)]) == 0
+    said = capsys.readouterr().err
+    assert (f"note: {fetched}: the service looks for YuNet" in said) == told
+
+
+def test_links_into_a_closed_folder_are_followed(tmp_path):
+    link = tmp_path / "python"
+    link.symlink_to("/root/.pyenv/bin/python")
+    assert lies_in(link, [Path("/root")])
+    assert not lies_in(Path("/etc/python"), [Path("/root")])
+    (said,) = hindrances([link.with_name("a") / ".." / "python"], account="root")
+    assert "a link to /root/.pyenv/bin/python" in said
+
+
+@pytest.mark.parametrize("home", ["/home/ann", "/root", "/run/user/1000"])
+def test_model_in_a_home_opens_homes_for_reading(home):
     python, config = Path("/opt/python"), Path("/etc/fer.toml")
-    unit = Unit(python, config, account="ann", reads=(Path("/home/ann/m.tflite"),))
+    unit = Unit(python, config, account="ann", reads=(Path(home, "m.tflite"),))
     assert settings(system_unit(unit))["ProtectHome"] == "read-only"
+    assert settings(system_unit(Unit(python, config)))["ProtectHome"] == "yes"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write there")
