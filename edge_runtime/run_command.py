@@ -89,9 +89,7 @@ def run(args: argparse.Namespace) -> int:
         with _frames(source) as frames:
             broken = _loop(frames, answer, takers, stop)
         notifier.stopping()
-    # "| head" wanted no more: nothing is lost then.
-    outputs = {} if isinstance(broken, BrokenPipeError) else status.read("outputs")
-    console.finish(outputs, broken=broken is not None)
+    console.finish(status.read("outputs"), broken=broken is not None)
     if broken:
         raise broken
     return stop.exit_code

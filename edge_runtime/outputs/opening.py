@@ -138,23 +138,22 @@ class _Opening:
         self.sinks.append(sink)
 
     def _event_file(self) -> AppendedFile:
-        return self._stack.enter_context(
-            closing(
-                AppendedFile(
-                    Path(self._args.events), start=EVENT_START, replace=self._args.force
-                )
-            )
-        )
+        return self._appended(Path(self._args.events), start=EVENT_START)
 
     def _table(self) -> lines.FaceRows:
         labels = tuple(self._status.snapshot()["model"]["labels"])
         header = lines.csv_header(labels)
-        path, force = self._args.csv, self._args.force
-        file = AppendedFile(path, start=header, header=header, replace=force)
-        self._stack.enter_context(closing(file))
+        file = self._appended(self._args.csv, start=header, header=header)
         return lines.FaceRows(
             self._queue("csv", partial(lines.write_rows, file, labels))
         )
+
+    def _appended(self, path: Path, *, start: str, header: str = "") -> AppendedFile:
+        live, replace = self._source.live, self._args.force
+        file = AppendedFile(
+            path, start=start, header=header, replace=replace, patient=live
+        )
+        return self._stack.enter_context(closing(file))
 
     def _video(self, painter: Painter) -> PictureTaker:
         from edge_runtime.outputs.pictures import VideoTaker

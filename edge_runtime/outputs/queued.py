@@ -70,6 +70,7 @@ class Queued(Generic[Item]):
         self._items: deque[tuple[Item, bool]] = deque()
         self._changed = threading.Condition()
         self._kept = self._written = 0
+        self._in_hand: bool | None = None  # of the item at work: it carries an event
         self._dropped = {True: 0, False: 0}
         self._closing = threading.Event()
         self._error: Exception | None = None
@@ -94,7 +95,7 @@ class Queued(Generic[Item]):
                 self._changed.wait(LOOK_S)
                 self._raise_error()
             if self._given_up:
-                self._dropped[keep] += 1
+                self._count_lost(keep)
                 return
             self._items.append((item, keep))
             self._kept += keep
@@ -125,9 +126,17 @@ class Queued(Generic[Item]):
         return not self._thread.is_alive()
 
     def join(self, deadline_s: float) -> None:
-        """Waits for the end, until a ``time.monotonic()``; says what was left."""
-        if not self.wait(deadline_s - time.monotonic()):
-            logger.warning("%s: ended with %d unwritten", self.name, len(self._items))
+        """Waits for the end, until a ``time.monotonic()``; what is left is dropped."""
+        if self.wait(deadline_s - time.monotonic()):
+            return
+        with self._changed:
+            left = [keep for _, keep in self._items]
+            left += [] if self._in_hand is None else [self._in_hand]
+            self._given_up = True
+            self._items.clear()
+            for keep in left:
+                self._dropped[keep] += 1
+        logger.warning("%s: ended with %d unwritten", self.name, len(left))
 
     def check(self) -> None:
         """Raises ``OutputError`` if a lossless queue could not write everything."""
@@ -171,6 +180,7 @@ class Queued(Generic[Item]):
                 return None
             item, keep = self._items.popleft()
             self._kept -= keep
+            self._in_hand = keep
             self._changed.notify_all()
             return item, keep
 
@@ -192,11 +202,13 @@ class Queued(Generic[Item]):
                 self._succeed()
                 return
         with self._changed:
-            self._dropped[keep] += 1
+            self._in_hand = None
+            self._count_lost(keep)
 
     def _succeed(self) -> None:
         with self._changed:
             self._written += 1
+            self._in_hand = None
             was, self._error = self._error, None
             dropped = sum(self._dropped.values())
         if was is not None:
@@ -217,13 +229,17 @@ class Queued(Generic[Item]):
             first = not self._given_up
             self._given_up, self._error = True, error
             for _, keep in self._items:
-                self._dropped[keep] += 1
+                self._count_lost(keep)
             self._items.clear()
             self._kept = 0
             self._changed.notify_all()
         quiet = self._lossless or isinstance(error, BrokenPipeError)
         if first and not quiet:
             logger.warning("%s: %s; closed", self.name, _reason(error))
+
+    def _count_lost(self, keep: bool) -> None:
+        # "| head" wanted no more: nothing is lost then.
+        self._dropped[keep] += not isinstance(self._error, BrokenPipeError)
 
 
 def pauses_s() -> Iterator[float]:

@@ -55,7 +55,9 @@ class Summary:
             if count
         ]
         rows = [("frames", f"{self.frames}" + f" ({', '.join(beside)})" * bool(beside))]
-        rows += [("lost and back", f"{reopened} times")] * bool(reopened)
+        if reopened:
+            often = "once" if reopened == 1 else f"{reopened} times"
+            rows.append(("lost and back", often))
         rows += [("faces", str(faces))]
         rows += [
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")

@@ -62,7 +62,13 @@ class AppendedFile:
     """
 
     def __init__(
-        self, path: Path, *, start: str, header: str = "", replace: bool = False
+        self,
+        path: Path,
+        *,
+        start: str,
+        header: str = "",
+        replace: bool = False,
+        patient: bool = False,
     ) -> None:
         """Opens or makes it.
 
@@ -71,10 +77,11 @@ class AppendedFile:
             start: What an older file must begin with.
             header: First line of a new file.
             replace: Empty an older file first.
+            patient: A disk that is full now is no reason to refuse: ``write`` raises
+                until there is room.
 
         Raises:
-            OutputError: It cannot be written, or begins otherwise. Where only the disk
-                is full, ``write`` raises instead, until there is room.
+            OutputError: It cannot be written, or begins otherwise.
         """
         self._path, self._header = path, header
         self._descriptor = -1
@@ -82,7 +89,7 @@ class AppendedFile:
             self._open(os.O_TRUNC if replace else 0)
             self._check_start(start)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if patient and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return  # no room for the header: the first line brings it, or raises
             raise OutputError(
                 f"cannot write {str(path)!r}: {error.strerror}"

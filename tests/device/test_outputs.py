@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,6 +243,8 @@ def test_stuck_output_neither_blocks_the_loop_nor_the_end(
     queue.join(time.monotonic() + 0.1)
     assert time.monotonic() - started < 2
     assert "unwritten" in caplog.text
+    counts = queue.counts()  # those that waited and the one at work are lost, too
+    assert (counts["written"], counts["dropped_frames"]) == (0, 10_000)
     stuck.go.set()
 
 
@@ -478,8 +481,10 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     frames = [result(0, face()), result(1, face(), events=[event()])]
     counts = run(frames, "--csv", "/dev/full")["csv"]
     assert (counts["dropped_frames"], counts["dropped_events"]) == (1, 1)
-    with pytest.raises(OutputError, match="No space left"):
-        run(frames, "--csv", "/dev/full", live=False)
+    nobody = [result(0)]  # not even a line to write
+    for of_a_file in (frames, nobody):
+        with pytest.raises(OutputError, match="No space left"):
+            run(of_a_file, "--csv", "/dev/full", live=False)
     caplog.clear()
     queue = Queued(
         "--csv",
@@ -494,6 +499,20 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     queue.join(time.monotonic() + 2)
     assert queue.counts()["dropped_frames"] == 100
     assert caplog.text.count("No space left") <= 2
+
+
+def test_nothing_is_lost_where_the_reader_wanted_no_more() -> None:
+    def leave(item: int) -> None:
+        raise BrokenPipeError
+
+    queue = Queued("--json", leave, room=Room(frames=100), lossless=False)
+    with suppress(BrokenPipeError):
+        for number in range(20):
+            queue.put(number, keep=number % 2 == 0)
+    queue.stop()
+    queue.join(time.monotonic() + 5)
+    counts = queue.counts()
+    assert counts["dropped_frames"] == counts["dropped_events"] == 0
 
 
 def test_what_a_full_disk_cost_is_told_at_the_end(
