@@ -23,7 +23,7 @@ from edge_runtime.tracking import LEAST_IOU, Track, best_pairs
 # A detector that takes longer is waited for: one that hangs then stops the loop, whose
 # watchdog has the process started again.
 LONGEST_LOOK_S = 10.0
-MOST_KEPT = 8  # frames since a look was asked for: some megabytes
+MOST_KEPT = 8  # frames that wait to be gone through: some megabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +140,6 @@ class Lookout:
         """Whether it may be asked to look: nothing is under way or left to be taken."""
         return self._returned is None
 
-    @property
-    def since(self) -> Sequence[Image]:
-        """The frames that have passed by and were not gone through, oldest first.
-
-        Of many only some, at most ``MOST_KEPT``.
-        """
-        return self._since
-
     def ask(self, image: Image, boxes: dict[int, RawBox]) -> None:
         """Has it look at a frame; only where it is ``idle``.
 
@@ -156,11 +148,16 @@ class Lookout:
             boxes: Where each followed face is, by its track's number.
         """
         self._void, self._asked_s = False, perf_counter()
-        self._take_since()
         self._returned = self._crew.call(partial(self._look, image, boxes))
 
     def pass_by(self, image: Image) -> None:
-        """Keeps a frame that comes while it looks at another."""
+        """Keeps a frame that comes while it looks at another, for what it will find.
+
+        Of many only some, at most ``MOST_KEPT``.
+
+        Args:
+            image: uint8, not to be changed until the look was taken.
+        """
         with self._passing:
             if len(self._since) == MOST_KEPT:
                 del self._since[::2]
@@ -170,10 +167,11 @@ class Lookout:
         """Has nobody take the look under way: it is at another world."""
         self._void = True
 
-    def take(self) -> Chase | None:
+    def take(self) -> tuple[Chase, list[Image]] | None:
         """Returns what it saw, once; None as long as it looks, or if that is void.
 
-        What has passed by since is left to be gone through: see ``since``.
+        With it come the frames that passed by since and were not gone through yet,
+        oldest first.
 
         After ``LONGEST_LOOK_S`` it waits.
 
@@ -186,9 +184,10 @@ class Lookout:
         if not self._returned.wait(None if late else 0.0):
             return None
         seen, self._seen, self._returned = self._seen, None, None
+        since = self._take_since()
         if isinstance(seen, Exception):
             raise seen
-        return None if self._void else seen
+        return None if self._void or seen is None else (seen, since)
 
     def close(self) -> None:
         """Asks no more; does not wait for a look that is under way."""
@@ -214,7 +213,7 @@ class Lookout:
 def brought_forward(
     chase: Chase, since: Sequence[Image], image: Image, tracks: Sequence[Track]
 ) -> list[Found]:
-    """Returns the faces of a look where they are in a later frame.
+    """Takes a chase to its end; returns the faces where they are in that frame.
 
     Each is looked for in one frame after the other. Where it gets lost, one that was
     followed since has moved as its track has, and any other one is left out.

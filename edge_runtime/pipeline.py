@@ -138,11 +138,11 @@ class Pipeline:
 
     def _locate_meanwhile(self, image: Image, lookout: Lookout) -> Look | None:
         """Takes what was seen since the last frame, and asks for more if need be."""
-        chase = lookout.take()
-        if chase is not None:
+        taken = lookout.take()
+        if taken is not None:
+            chase, since = taken
             self._taken_s = chase.look.taken_s
-            tracks = self._tracker.tracks
-            found = brought_forward(chase, lookout.since, image, tracks)
+            found = brought_forward(chase, since, image, self._tracker.tracks)
             tracks = self._take(
                 [one.face for one in found], [one.track_id for one in found]
             )
@@ -153,7 +153,7 @@ class Pipeline:
         elif self._due:
             self._since_detection, self._lost = 0, False
             lookout.ask(image, self._seen_boxes())
-        return chase.look if chase else None
+        return taken[0].look if taken else None
 
     def _seen_boxes(self) -> dict[int, RawBox]:
         """Returns where each visible face is, by its track's number."""

@@ -339,29 +339,85 @@ def test_face_brings_what_it_looked_like_when_the_detector_saw_it() -> None:
     assert np.array_equal(found.patch.grey, expected.grey)
 
 
-def test_thread_chases_what_it_found_through_the_frames_that_came_meanwhile() -> None:
+@contextmanager
+def looked_away() -> Iterator[tuple[looking.Lookout, Slow]]:
+    """Yields a lookout that looks at a face at 40, 40 until its detector may end."""
     slow = Slow()
     slow.may_end.acquire()
     lookout = looking.Lookout(slow)
     with closing(lookout):
         lookout.ask(painted(40, 40), {})
+        yield lookout, slow
+
+
+def taken(lookout: looking.Lookout) -> tuple[Chase, list[Image]] | None:
+    """Waits for the end of the look and takes it."""
+    end = time.monotonic() + PATIENCE_S
+    while (found := lookout.take()) is None and not lookout.idle:
+        assert time.monotonic() < end, "the look was never taken"
+        time.sleep(0.001)
+    return found
+
+
+def test_thread_chases_what_it_found_through_the_frames_that_came_meanwhile() -> None:
+    with looked_away() as (lookout, slow):
         for step in range(1, 5):
             lookout.pass_by(painted(40 + 20 * step, 40))
         slow.may_end.release()
-        end = time.monotonic() + PATIENCE_S
-        while (chase := lookout.take()) is None:
-            assert time.monotonic() < end, "the look was never taken"
-            time.sleep(0.001)
-    assert list(lookout.since) == []
+        found = taken(lookout)
+    assert found is not None
+    chase, since = found
+    assert since == []
     assert chase.places == [pytest.approx((120, 40, SIDE, SIDE), abs=3)]
 
 
-def test_few_of_many_frames_are_kept_the_newest_among_them() -> None:
-    lookout = looking.Lookout(Light())
-    for number in range(100):
-        lookout.pass_by(np.full((2, 2), number, np.uint8))
-    kept = [int(image[0, 0]) for image in lookout.since]
-    assert len(kept) <= looking.MOST_KEPT
+def test_frames_that_come_during_the_chase_are_left_to_who_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = [painted(80 + step, 40) for step in range(2)]
+    with looked_away() as (lookout, slow):
+
+        def go_on(chase: Chase, image: Image) -> None:
+            for one in late:
+                lookout.pass_by(one)
+
+        monkeypatch.setattr(Chase, "go_on", go_on)
+        lookout.pass_by(painted(60, 40))
+        slow.may_end.release()
+        found = taken(lookout)
+        assert found is not None
+        assert all(one is other for one, other in zip(found[1], late, strict=True))
+        lookout.ask(painted(40, 40), {})  # those frames are older than this look
+        slow.may_end.release()
+        again = taken(lookout)
+    assert again is not None
+    assert again[1] == []
+
+
+def test_void_look_is_not_chased(monkeypatch: pytest.MonkeyPatch) -> None:
+    chased = []
+    monkeypatch.setattr(Chase, "go_on", lambda chase, image: chased.append(image))
+    with looked_away() as (lookout, slow):
+        lookout.pass_by(painted(60, 40))
+        lookout.forget()
+        slow.may_end.release()
+        assert taken(lookout) is None
+    assert chased == []
+
+
+def test_few_of_many_frames_are_kept_the_newest_among_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(
+        Chase, "go_on", lambda chase, image: kept.append(int(image[0, 0]))
+    )
+    with looked_away() as (lookout, slow):
+        for number in range(100):
+            lookout.pass_by(np.full((2, 2), number, np.uint8))
+        slow.may_end.release()
+        taken(lookout)
+    assert 0 < len(kept) <= looking.MOST_KEPT
     assert kept == sorted(kept)
     assert kept[-1] == 99
 
