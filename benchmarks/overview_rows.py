@@ -41,7 +41,8 @@ class Row:
         accuracy: Its figures in an accuracy document.
         data: The images these were measured on.
         timed: Its rows in a latency document, by threads.
-        unsure: Threads whose rows are of a measurement that was not valid.
+        unsure: Which of ``timed`` (by threads), ``"fresh"`` and ``"limit"`` are of a
+            measurement that was not valid.
         fresh: Its row of the fresh processes.
         limit: Its rows in a limit document, by threads.
         instructions: Instructions per inference, by core.
@@ -51,7 +52,7 @@ class Row:
     accuracy: Document | None = None
     data: Document | None = None
     timed: dict[int, Document] = field(default_factory=dict)
-    unsure: set[int] = field(default_factory=set)
+    unsure: set[int | str] = field(default_factory=set)
     fresh: Document | None = None
     limit: dict[int, Document] = field(default_factory=dict)
     instructions: dict[str, int] = field(default_factory=dict)
@@ -60,6 +61,13 @@ class Row:
     def label(self) -> str:
         """What pictures and tables call it."""
         return str(self.record["name"])
+
+    def judge(self, part: int | str, document: Document) -> None:
+        """Takes the verdict on the measurement that a part is of."""
+        if is_invalid(document):
+            self.unsure.add(part)
+        else:
+            self.unsure.discard(part)
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -94,7 +102,7 @@ def of_schema(results: Sequence[Result], schema: str) -> list[Result]:
 def join(results: Sequence[Result]) -> list[Row]:
     """Returns a row for each model file; later results replace earlier ones.
 
-    Of times those of a measurement that was valid stay where a later one was not.
+    Times and memory of a measurement that was valid stay where a later one was not.
 
     Raises:
         FerEdgeError: A result lacks a key of its schema.
@@ -108,6 +116,7 @@ def join(results: Sequence[Result]) -> list[Row]:
         for one in _valid_last(of_schema(results, limit.SCHEMA)):
             for row, timed in _by_model(rows, one.document):
                 row.limit[timed["threads"]] = timed
+                row.judge("limit", one.document)
         _join_instructions(rows, results)
     except KeyError as error:
         raise FerEdgeError(
@@ -137,12 +146,13 @@ def _join_latency(rows: dict[str, Row], document: Document) -> None:
     for row, timed in _by_model(rows, document):
         threads = timed["threads"]
         row.timed[threads] = timed
-        row.unsure -= {threads}
-        row.unsure |= {threads} if is_invalid(document) else set()
+        row.judge(threads, document)
     for one in document["fresh_process"]:
         for model in document["models"]:
             if model["name"] == one["model"]:
-                rows[model["sha256"]].fresh = one
+                row = rows[model["sha256"]]
+                row.fresh = one
+                row.judge("fresh", document)
 
 
 def _by_model(rows: dict[str, Row], document: Document) -> list[tuple[Row, Document]]:

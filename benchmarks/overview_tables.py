@@ -34,9 +34,13 @@ def model_cells(rows: Sequence[Row]) -> list[list[str]]:
             _accuracy(row),
             _times(row, 1),
             _times(row, 2),
-            percent(row.limit[1]["share"], 0) if 1 in row.limit else "-",
+            percent(row.limit[1]["share"], 0) + _mark(row, "limit")
+            if 1 in row.limit
+            else "-",
             f"{row.record['bytes'] / 1e6:.2f}",
-            f"{row.fresh['peak_memory_mb']:.0f}" if row.fresh else "-",
+            f"{row.fresh['peak_memory_mb']:.0f}{_mark(row, 'fresh')}"
+            if row.fresh
+            else "-",
             _instructions(row),
         ]
         for row in rows
@@ -126,8 +130,11 @@ def _times(row: Row, threads: int) -> str:
     if threads not in row.timed:
         return "-"
     times = row.timed[threads]["logits_ms"]
-    mark = " ?" if threads in row.unsure else ""
-    return f"{times['p50']:.3f} / {times['p99']:.3f}{mark}"
+    return f"{times['p50']:.3f} / {times['p99']:.3f}{_mark(row, threads)}"
+
+
+def _mark(row: Row, part: int | str) -> str:
+    return " ?" if part in row.unsure else ""
 
 
 def _instructions(row: Row) -> str:

@@ -34,6 +34,7 @@ from edge_runtime.errors import GateError, MeasurementError
 from edge_runtime.faces import DETECT_EVERY, FaceDetector
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image
+from train.revision import git_revision
 
 SCHEMA = "fer-edge/pipeline/1"
 FULL_WIDTH_PX = 100_000  # frames are never made wider
@@ -136,6 +137,7 @@ def measure_pipeline(setup: Setup) -> Document:
     return {
         "schema": SCHEMA,
         "created": now(),
+        "git_revision": git_revision(),  # of what is measured
         "models": [
             model_record(setup.float_path, "tutorial", tutorial_model, 1),
             model_record(setup.int8_path, "ours", model, 1),

@@ -134,7 +134,8 @@ def _fit(
 ) -> Outcome:
     # Keras takes seconds to import, and the errors above need none of it.
     from train import fit
-    from train.results import backend_name, git_revision
+    from train.results import backend_name
+    from train.revision import git_revision
 
     record = {
         "config": config.to_dict(),

@@ -91,7 +91,8 @@ def _average(options: argparse.Namespace) -> int:
         raise RunError(f"{data.name} holds other images now than {runs[-1].path} had")
     start_keras(None)
     from train import checkpoint
-    from train.results import git_revision, record_calibration, write_results
+    from train.results import record_calibration, write_results
+    from train.revision import git_revision
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()

@@ -181,15 +181,27 @@ def test_later_result_replaces_an_earlier_one(results):
     assert rows["tiny.int8.tflite"].accuracy["accuracy"] == 0.99
 
 
-def test_invalid_times_do_not_replace_valid_ones_and_are_marked(results):
-    newer = copy.deepcopy(results[1])
-    newer.document["verdict"] = {"valid": False, "reasons": ["hot"], "unknown": []}
-    for one in newer.document["results"]:
+def test_invalid_figures_do_not_replace_valid_ones_and_are_marked(results):
+    timed, limits = copy.deepcopy(results[1:3])
+    for one in (timed, limits):
+        one.document["verdict"] = {"valid": False, "reasons": ["hot"], "unknown": []}
+    for one in timed.document["results"]:
         one["logits_ms"]["p50"] = 99.0
-    text = markdown_tables([*results, newer])
-    assert "99.000" not in text
-    text = markdown_tables([newer])
-    assert text.count("| 99.000 / ") == text.count(" ? |") > 0
+    for one in timed.document["fresh_process"]:
+        one["peak_memory_mb"] = 777.0
+    for one in limits.document["results"]:
+        one["share"] = 0.07
+    for order in ([*results, timed, limits], [timed, limits, *results]):
+        text = markdown_tables(order)
+        assert "99.000" not in text
+        assert " 777 " not in text
+        assert " 7% " not in text
+        assert " ? |" not in text
+    text = markdown_tables([timed, limits])
+    assert text.count("| 99.000 / ") == 2
+    assert text.count(" ? |") == 2 + 2 + 1  # two models, one with a limit
+    assert "| 777 ? |" in text
+    assert "| 7% ? |" in text
 
 
 def test_incomplete_result_is_one_error(results):
