@@ -162,7 +162,8 @@ def _read(path: Path, largest_bytes: int) -> bytes:
         there = path.stat()
         if not stat.S_ISREG(there.st_mode):
             raise ModelError(
-                f"expected a .tflite or .onnx model file, got {str(path)!r}: no file"
+                f"expected a .tflite or .onnx model file, got {str(path)!r}:"
+                " that is no regular file"
             )
         size = there.st_size
         if size > largest_bytes:

@@ -34,6 +34,11 @@ class JpegSplitter:
         self._at = 0  # parsed so far, from the picture's start
         self._in_scan = False
 
+    @property
+    def inside(self) -> bool:
+        """Whether a picture has begun that is not complete."""
+        return self._at > 0
+
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Takes the next bytes and yields each picture that is complete with them."""
         self._buffer += piece

@@ -74,7 +74,7 @@ class PipeReader:
             raise SourceError(_HINT.format(got=self._what_came()))
         if not piece:
             raise EndOfSource
-        self._first = self._first or piece[:4]
+        self._first = (self._first + piece)[:4]
         self._bytes += len(piece)
         self._ready.extend(self._splitter.feed(piece))
         if not self._decoded and self._splitter.passed_over > _MOST_WITHOUT_PICTURE:
@@ -84,7 +84,7 @@ class PipeReader:
         """Returns what was there instead of a picture, until the end."""
         if not self._bytes:
             return "nothing"
-        if self._first.startswith(b"\xff\xd8"):
+        if self._splitter.inside or self._first.startswith(b"\xff\xd8"):
             return f"{self._bytes} bytes of one that is cut off or damaged"
         kind = "a PNG file" if self._first == b"\x89PNG" else "something else"
         return f"{kind} ({self._bytes} bytes)"

@@ -28,7 +28,7 @@ _LEAST_STEP_S = 0.02
 
 
 class PictureWatch:
-    """Looks at each picture of a camera, of a fast one's at 50 a second.
+    """Looks at each picture of a camera, of a fast one's at most 50 a second.
 
     A sensor's noise makes every picture different, so one that comes again and again
     is an old one. Some encoded streams of a still scene do repeat: when opening again
@@ -62,7 +62,7 @@ class PictureWatch:
         """
         if now_s < self._next_s:
             return
-        self._next_s = now_s + _LEAST_STEP_S
+        self._next_s = max(self._next_s + _LEAST_STEP_S, now_s)
         blank = self._look_for_blank(image, now_s)
         if self._is_new(image):
             self._new_at, self._same = now_s, 0

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, open_source
+from edge_runtime.sources import CameraSettings, open_source, pipe
 from edge_runtime.sources.frames import EndOfSource
 from edge_runtime.sources.jpeg_stream import MOST_PICTURE_BYTES, JpegSplitter
 from edge_runtime.sources.live import LiveSource
@@ -94,12 +94,14 @@ def test_pipe_gives_its_pictures_then_ends() -> None:
         (b"RIFF no JPEG at all", r"got something else \(19 bytes\)"),
         (b"\x89PNG\r\n\x1a\n", r"got a PNG file \(8 bytes\)"),
         (PICTURES[0][:200], "got 200 bytes of one that is cut off or damaged"),
+        (b"\r\n" + PICTURES[0][:200], "got 202 bytes of one that is cut off"),
     ],
-    ids=["nothing", "something else", "PNG", "half a JPEG"],
+    ids=["nothing", "something else", "PNG", "half a JPEG", "half of one in a stream"],
 )
 def test_pipe_without_a_picture_is_an_error_with_a_remedy(
-    sent: bytes, got: str
+    sent: bytes, got: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipe, "_PIECE_BYTES", 3)  # as a slow sender's
     reading, writing = os.pipe()
     os.write(writing, sent)
     os.close(writing)
