@@ -326,7 +326,7 @@ def test_wrong_flag_names_the_nearest_of_its_command(
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        (["chck", "x.tflite"], "unknown 'chck': did you mean check?"),
+        (["checks", "x.tflite"], "unknown 'checks': did you mean check?"),
         (["--versio"], "unknown '--versio': did you mean --version?"),
         (["install-service", "--confg", "x"], "did you mean --config?"),
     ],
