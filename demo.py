@@ -9,14 +9,20 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import OutputError, exit_code_of
 from train.drawn_faces import LABELS, draw_scene, interpolate, sample_parameters
 
+DESCRIPTION = (
+    "Trains a classifier of drawn faces, exports it to int8, runs both files on a clip"
+    " and compares them: a few minutes. No flags; results are in artifacts/demo."
+)
 OUT = Path("artifacts/demo")
 CLIP = OUT / "clip.avi"
 FLOAT, INT8 = OUT / "demo.float32.tflite", OUT / "demo.int8.tflite"
@@ -26,8 +32,9 @@ FRAMES_PER_EXPRESSION = 20
 FRAMES_OF_CHANGE = 6
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the first command that fails, else 0."""
+    CommandLine(prog="python -m demo", description=DESCRIPTION).parse_args(argv)
     started = time.perf_counter()
     OUT.mkdir(parents=True, exist_ok=True)
     print("fer-edge demo, on DRAWN faces: no figure here says anything about real ones")

@@ -123,3 +123,16 @@ def test_benchmark_measures_both_files_on_the_test_split(work):
 def test_nothing_lands_outside_the_working_folder(work):
     assert not (ROOT / "runs" / "small").exists()
     assert not (ROOT / "artifacts" / "small").exists()
+
+
+@pytest.mark.parametrize(("flag", "code"), [("--help", 0), ("--epochs", 2)])
+def test_demo_with_a_flag_begins_nothing(flag, code, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", flag],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert list(tmp_path.iterdir()) == []
