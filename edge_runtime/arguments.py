@@ -12,14 +12,15 @@ from edge_runtime.backends import BACKENDS
 
 EXAMPLES = """\
 examples:
-  python -m edge_runtime run fer.int8.tflite             first camera
-  python -m edge_runtime run fer.int8.tflite --source clip.mp4 --output out.mp4
-  python -m edge_runtime run fer.int8.tflite --source face.jpg --faces none
-  python -m edge_runtime fetch-detector                  YuNet: better than Haar
-  python -m edge_runtime run fer.int8.tflite --detect-every 3 --json
+  python -m edge_runtime run                       first camera, the released model
+  python -m edge_runtime run --source fake:scene   no camera: a drawn face
+  python -m edge_runtime run --source clip.mp4 --output out.mp4
+  python -m edge_runtime run pets.int8.tflite --source cat.jpg --faces none
+  python -m edge_runtime fetch-detector            YuNet: better than Haar
+  python -m edge_runtime run --detect-every 3 --json
   python -m edge_runtime run --config fer-edge.toml
-  python -m edge_runtime check fer.int8.tflite
-  python -m edge_runtime doctor fer.int8.tflite
+  python -m edge_runtime check pets.int8.tflite
+  python -m edge_runtime doctor
   python -m edge_runtime install-service --config fer-edge.toml
 
 exit codes: 0 done, 2 something given is wrong (one line on stderr), 3 check found that

@@ -30,6 +30,11 @@ Document = dict[str, Any]
 
 MEMBER = "fer_edge.json"
 PROPERTY = "fer_edge"
+# Pictures and videos that somebody took for the argument of run.
+_SOURCE_SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mjpeg"),
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp"),
+)
 LARGEST_MODEL_BYTES = 512 * 2**20
 LARGEST_METADATA_BYTES = 2 * 2**20
 _TFLITE_MAGIC = slice(4, 8)
@@ -178,7 +183,7 @@ def _read(path: Path, largest_bytes: int) -> bytes:
     except OSError as error:
         raise ModelError(
             f"expected a .tflite or .onnx model file, got {str(path)!r}:"
-            f" {error.strerror}"
+            f" {error.strerror}{_meant(path)}"
         ) from error
 
 
@@ -194,9 +199,18 @@ def _kind(path: Path, data: bytes) -> Kind:
             return "onnx"
         raise ModelError(f"{path.name} is no ONNX model, or it is damaged")
     raise ModelError(
-        f"expected a .tflite or .onnx model file, got {path.name!r}"
-        + ("; export it first: python -m export" if suffix == ".keras" else "")
+        f"expected a .tflite or .onnx model file, got {path.name!r}{_meant(path)}"
     )
+
+
+def _meant(path: Path) -> str:
+    """Returns what to do with a file that is no model."""
+    suffix = path.suffix.lower()
+    if suffix == ".keras":
+        return "; export it first: python -m export"
+    if suffix in _SOURCE_SUFFIXES:
+        return f"; to look at it: run --source {path}"
+    return ""
 
 
 def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:

@@ -72,7 +72,8 @@ def read_signature(model: Path) -> bytes:
         SignatureError: There is none, or it is no signature.
     """
     path = signature_path(model)
-    data = _read(path, SIGNATURE_BYTES, f"{model.name} is not signed: expected")
+    wanted = f"{model.name} is not signed (python -m export --sign KEY does): expected"
+    data = _read(path, SIGNATURE_BYTES, wanted)
     if len(data) != SIGNATURE_BYTES:
         raise SignatureError(
             f"expected {SIGNATURE_BYTES} bytes of signature in {path.name}, got"
@@ -152,6 +153,10 @@ def _public_key(path: Path) -> Ed25519PublicKey:
 
     wanted = "expected an ed25519 public key (PEM)"
     data = _read(path, LARGEST_KEY_BYTES, wanted)
+    if b"PRIVATE KEY" in data:
+        raise SignatureError(
+            f"{wanted}, got the private one in {str(path)!r}: that stays with who signs"
+        )
     try:
         key = load_pem_public_key(data)
     except Exception as error:  # ValueError, TypeError, and some of its own

@@ -16,7 +16,7 @@ from edge_runtime.errors import GateError
 EXAMPLES = """\
 examples:
   python -m edge_runtime doctor                          with the released model
-  python -m edge_runtime doctor fer.int8.tflite
+  python -m edge_runtime doctor pets.int8.tflite
   python -m edge_runtime doctor --json > board.json
 """
 SCHEMA = "fer-edge/doctor/1"

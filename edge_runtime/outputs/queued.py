@@ -136,7 +136,8 @@ class Queued(Generic[Item]):
             self._items.clear()
             for keep in left:
                 self._dropped[keep] += 1
-        logger.warning("%s: ended with %d unwritten", self.name, len(left))
+        if left:
+            logger.warning("%s: ended with %d unwritten", self.name, len(left))
 
     def check(self) -> None:
         """Raises ``OutputError`` if a lossless queue could not write everything."""

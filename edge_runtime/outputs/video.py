@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -88,13 +88,15 @@ def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
 
 @contextmanager
 def _open_video(path: Path, fps: float) -> Iterator[ImageWriter]:
-    with replacing(path) as temporary:
+    with suppress(_Refused), replacing(path) as temporary:
         _make_video(temporary, fps, _PROBE_WH).release()  # fails before the work
         writer = VideoFile(temporary, fps)
         try:
             yield writer
         finally:
             writer.close()
+        if writer.refused and writer.count == 0:
+            raise _Refused
         _check_written(writer.count, path)
 
 
@@ -111,16 +113,21 @@ def _check_written(count: int, path: Path) -> None:
         raise OutputError(f"no frame was processed: {str(path)!r} was not written")
 
 
+class _Refused(Exception):  # noqa: N818
+    """No frame could be written, which was told then: there is no file."""
+
+
 class VideoFile:
     """A video file; frames of another size than the first are fitted into it.
 
     Attributes:
         count: Frames in it.
+        refused: A frame could not be written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
         """Takes the path and the frames per second; the first frame gives the size."""
-        self.count = 0
+        self.count, self.refused = 0, False
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
@@ -141,10 +148,14 @@ class VideoFile:
         """
         with self._lock:
             missing = 0 if at_s is None else self._missing(at_s)
-            for _ in range(missing):
-                self._write(self._last)
-            if missing >= -1:  # one early: it came in a burst, or the one before late
-                self._write(image)
+            try:
+                for _ in range(missing):
+                    self._write(self._last)
+                if missing >= -1:  # one early: in a burst, or the one before was late
+                    self._write(image)
+            except OutputError:
+                self.refused = True
+                raise
 
     def _missing(self, at_s: float) -> int:
         """Returns how many frames lie before this one; fewer than 0: it is early."""

@@ -5,7 +5,9 @@ What opens one is imported when it is wanted: a picture's label waits for each i
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +146,8 @@ def _open_files(text: str, every: int) -> Source:
     path = _existing(text)
     if path is None:
         return PictureSource(pictures_like(text), text, every)
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"cannot read {text!r}: {os.strerror(errno.EACCES)}")
     if path.is_dir():
         return PictureSource(pictures_in(path), text, every)
     if path.suffix.lower() in PICTURE_SUFFIXES:

@@ -263,6 +263,7 @@ def test_metadata_of_another_model_are_refused(data_folder, tmp_path):
     [
         ("model.keras", b"PK", "python -m export"),
         ("model.bin", b"TFL3", ".tflite or .onnx"),
+        ("clip.mp4", b"", "look at it: run --source"),
         ("model", b"", ".tflite or .onnx"),
         ("empty.tflite", b"", "no TFLite model"),
         ("empty.onnx", b"", "no ONNX model"),

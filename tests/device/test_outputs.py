@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.console import Console
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs import event_document, frame_document, lines
+from edge_runtime.outputs import event_document, frame_document, lines, video
 from edge_runtime.outputs.arguments import (
     add_output_arguments,
     check_outputs,
@@ -513,6 +513,22 @@ def test_nothing_is_lost_where_the_reader_wanted_no_more() -> None:
     queue.join(time.monotonic() + 5)
     counts = queue.counts()
     assert counts["dropped_frames"] == counts["dropped_events"] == 0
+
+
+def test_video_for_which_there_was_no_room_ends_no_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OutputError("the disk is nearly full")
+
+    monkeypatch.setattr(video, "_check_space", full)
+    frames = [result(number, face()) for number in range(3)]
+    to = tmp_path / "out.avi"
+    counts = run(frames, "--output", str(to))["output"]
+    assert (counts["written"], counts["dropped_frames"]) == (0, 3)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="nearly full"):
+        run(frames, "--output", str(to), live=False)
 
 
 def test_what_a_full_disk_cost_is_told_at_the_end(

@@ -183,7 +183,7 @@ def test_key_that_is_no_key_is_refused(
 def test_private_key_is_not_taken_for_a_public_one(
     signed: Path, keys: tuple[Path, Path]
 ) -> None:
-    with pytest.raises(SignatureError, match="public key"):
+    with pytest.raises(SignatureError, match="got the private one"):
         Classifier.load(signed, public_key=keys[0])
     with pytest.raises(SignatureError, match="private key"):
         sign(b"data", keys[1])

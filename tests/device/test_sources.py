@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_folder_is_read_in_the_order_of_names_and_not_below(tmp_path: Path) -> N
     write_picture(tmp_path / "below" / "d.png")
     with open_source(str(tmp_path)) as source:
         assert [frame.name for frame in source] == ["a.jpg", "b.png", "c.bmp"]
+
+
+@pytest.mark.parametrize("name", ["face.png", "clip.mp4", "folder"])
+def test_what_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.mkdir() if name == "folder" else path.write_bytes(b"")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read all
+    refused = pytest.raises(SourceError, match=r"cannot read .*Permission denied")
+    with refused, open_source(str(path)):
+        pass
 
 
 def test_unreadable_picture_in_a_folder_is_counted_and_skipped(
