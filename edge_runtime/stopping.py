@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE
+
+ECHO_S = 0.5
 
 
 @dataclass
@@ -32,13 +35,19 @@ class Stop:
 def stopping() -> Iterator[Stop]:
     """Yields what Ctrl-C and SIGTERM set, so that a run ends with its video complete.
 
-    A second Ctrl-C ends at once.
+    A second Ctrl-C ends at once; not one within ``ECHO_S``: ``timeout -s INT`` signals
+    the process and then its group.
     """
     stop = Stop()
+    asked_s = 0.0
 
     def ask(number: int, _: FrameType | None) -> None:
-        stop.signal = number
-        signal.signal(number, before[number])
+        nonlocal asked_s
+        if stop.signal is None:
+            stop.signal, asked_s = number, time.monotonic()
+        elif time.monotonic() - asked_s > ECHO_S:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers

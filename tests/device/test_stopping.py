@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime import stopping as stopping_module
 from edge_runtime.stopping import stopping
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,15 +44,19 @@ def test_sigterm_ends_a_camera_soon(tiny_model_path: Path, script: str) -> None:
     assert taken_s < 2.0  # within a second on a machine without other work
 
 
-def test_signal_is_noted_and_the_second_one_is_the_systems_own() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+def test_signal_is_noted_its_echo_ignored_and_a_later_one_is_the_systems_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
     with stopping() as stop:
-        assert stop.exit_code == 0
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM
-        assert stop.exit_code == 0
-        assert signal.getsignal(signal.SIGTERM) == before
-    assert signal.getsignal(signal.SIGTERM) == before
+        assert stop.signal is None
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # "timeout -s INT": also to its group
+        assert stop.signal == signal.SIGINT
+        monkeypatch.setattr(stopping_module, "ECHO_S", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_ctrl_c_is_told_by_the_exit_code() -> None:
