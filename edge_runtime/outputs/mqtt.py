@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class MqttSink:
         self._last_s = time.monotonic()
         self._stale_told = False
         self._published = self._dropped = 0
-        self._newest_event: MQTTMessageInfo | None = None
+        self._events: deque[MQTTMessageInfo] = deque()  # not confirmed yet
         self._error: str | None = "not connected yet"
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -105,6 +106,8 @@ class MqttSink:
             if answers:
                 said.wait_for_publish(0.1)
         self._client.disconnect()
+        left = sum(not one.is_published() for one in self._events)
+        self._published, self._dropped = self._published - left, self._dropped + left
         # loop_stop() waits for a connection attempt in progress, which may take long.
         ending = threading.Thread(target=self._client.loop_stop, daemon=True)
         ending.start()
@@ -121,7 +124,9 @@ class MqttSink:
         self._published += 1
         # Without a connection it waits for one, and paho would never take that back.
         info.rc = MQTT_ERR_SUCCESS
-        self._newest_event = info
+        while self._events and self._events[0].is_published():
+            self._events.popleft()
+        self._events.append(info)
 
     def _publish_state(self, result: FrameResult | None) -> bool:
         """Returns whether there was a connection."""
@@ -176,10 +181,10 @@ class MqttSink:
 
     def _wait_for_events(self) -> bool:
         """Returns whether the broker has confirmed all of them: it does so in order."""
-        if self._newest_event is None:
+        if not self._events:
             return True
-        self._newest_event.wait_for_publish(FLUSH_S)
-        return self._newest_event.is_published()
+        self._events[-1].wait_for_publish(FLUSH_S)
+        return self._events[-1].is_published()
 
     def _tell(self, error: str) -> None:
         """Reports an error, once until there was a connection."""

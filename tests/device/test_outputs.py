@@ -531,6 +531,12 @@ def test_video_for_which_there_was_no_room_ends_no_camera(
         run(frames, "--output", str(to), live=False)
 
 
+def test_event_that_no_broker_took_is_lost_and_not_written() -> None:
+    pytest.importorskip("paho.mqtt", reason="publishes to brokers")
+    counts = run([result(0, face(), events=[event()])], "--mqtt", "mqtt://127.0.0.1:9")
+    assert (counts["mqtt"]["written"], counts["mqtt"]["dropped_events"]) == (0, 1)
+
+
 def test_what_a_full_disk_cost_is_told_at_the_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
