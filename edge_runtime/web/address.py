@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from edge_runtime.errors import OutputError
 from edge_runtime.outputs.secret_file import read_secret
 
 LOCAL = "127.0.0.1"
+# Of all addresses: the family, its loopback, and one that is nobody's (RFC 5737, 3849).
+_ANY = {
+    "0.0.0.0": (socket.AF_INET, LOCAL, "192.0.2.1"),
+    "::": (socket.AF_INET6, "::1", "2001:db8::1"),
+}
 SHORTEST_TOKEN = 16
 _EXPECTED = "expected --serve PORT, HOST:PORT or [IPV6]:PORT"
 _FORM = re.compile(r"(?:(?:\[([^\]]+)\]|([^:\[\]]+)):)?([0-9]{1,5})")
@@ -39,9 +45,25 @@ class Address:
             return False
 
     def url(self, port: int) -> str:
-        """Returns what to type into a browser on this machine."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{port}/"
+        """Returns what to type into a browser, on another machine where that may be."""
+        host = outward(self.host) if self.host in _ANY else self.host
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def outward(host: str) -> str:
+    """Returns the address by which other machines see this one.
+
+    Args:
+        host: ``"0.0.0.0"`` or ``"::"``; the loopback's address of its kind is returned
+            where there is no network.
+    """
+    family, loopback, elsewhere = _ANY[host]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+            unsent.connect((elsewhere, 9))  # asks the routes, sends nothing
+            return str(unsent.getsockname()[0])
+    except OSError:  # no network, or none of this family
+        return loopback
 
 
 def parse_address(text: str) -> Address:
