@@ -101,6 +101,10 @@ class Console:
                 "no face was found: where a picture shows a face and nothing else,"
                 " give --faces none"
             )
+        asked = [f"--{name}" for name in ("size", "fps") if getattr(args, name)]
+        name = self._source.name
+        if asked and (self._source.kind != "camera" or name.startswith("fake:")):
+            yield f"{' and '.join(asked)} had no effect: {name} is no camera to ask"
         if args.serve and not self._source.live:
             yield (
                 f"the page ended with the last frame of {self._source.name}: it stays"

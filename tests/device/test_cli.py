@@ -116,6 +116,21 @@ def test_picture_that_cannot_be_read_is_an_error_and_no_next_step(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("source", ["video", "fake:scene?frames=3&clock=virtual"])
+def test_what_was_asked_of_no_camera_is_told(
+    tiny_model_path: Path,
+    source: str,
+    video: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = str(video) if source == "video" else source
+    command = ["run", str(tiny_model_path), "--faces", "none", "--source", name]
+    assert main([*command, "--fps", "5", "--size", "64x48"]) == 0
+    assert "--size and --fps had no effect" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "no effect" not in capsys.readouterr().err
+
+
 def test_pictures_without_a_face_are_answered_with_the_hint_at_faces_none(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

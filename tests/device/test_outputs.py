@@ -542,7 +542,8 @@ def test_what_a_full_disk_cost_is_told_at_the_end(
 ) -> None:
     camera = Camera()
     camera.dropped, camera.reopened = 40, 2
-    args = argparse.Namespace(**vars(flags()), model=None, faces="haar")
+    more = {"model": None, "faces": "haar", "size": None, "fps": None}
+    args = argparse.Namespace(**vars(flags()), **more)
     console = Console(args, camera, Stop())
     console.take(result(0, face()))
     error = "No space left on device"
