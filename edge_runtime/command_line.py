@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-USAGE_EXIT_CODE = 2
+from edge_runtime.errors import FerEdgeError
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -57,7 +57,9 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and ends the program."""
-        self.exit(USAGE_EXIT_CODE, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(
+            FerEdgeError.exit_code, f"error: {message} (see {self.prog} --help)\n"
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

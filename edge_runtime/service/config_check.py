@@ -28,7 +28,7 @@ from edge_runtime.web.address import parse_address
 CREDENTIALS = Path("/run/credentials")
 MODELS = "models"  # the folder that the unit makes
 # Each service has its own there, and nothing of it lasts.
-PRIVATE = (Path("/tmp"), Path("/var/tmp"))
+_PRIVATE = (Path("/tmp"), Path("/var/tmp"))
 _INPUTS = (
     *("model", "require_signature", "detector_model", "watch"),
     *("token_file", "mqtt_password_file", "mqtt_ca"),
@@ -90,7 +90,7 @@ def hindrances(paths: Sequence[Path], *, account: str | None) -> list[str]:
     for path in dict.fromkeys(paths):
         there = path.resolve()
         named = str(path) if there == path else f"{path} (a link to {there})"
-        if lies_in(path, PRIVATE):
+        if lies_in(path, _PRIVATE):
             found.append(f"{named}: the service has a /tmp of its own: keep it in /etc")
         elif account is None and lies_in(path, HOMES):
             found.append(
@@ -127,7 +127,7 @@ def folders_outside(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
         folder = state / path
         if name not in ("record", "watch"):
             folder = folder.parent
-        own = any(folder.is_relative_to(one) for one in (state, *PRIVATE))
+        own = any(folder.is_relative_to(one) for one in (state, *_PRIVATE))
         if not own and folder not in folders:
             folders.append(folder)
     return tuple(folders)
