@@ -7,8 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.summary import Summary
@@ -127,8 +126,7 @@ class Console:
         return f"frame {self._summary.frames}{of}  {_found(result)}"[:79]
 
 
-@dataclass(frozen=True)
-class _Said:
+class _Said(NamedTuple):
     """Lines that stay, and one below them that the next thing said replaces."""
 
     lines: tuple[str, ...]

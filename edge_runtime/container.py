@@ -18,9 +18,8 @@ import io
 import json
 import stat
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from edge_runtime import signature
 from edge_runtime.errors import MetadataError, ModelError
@@ -42,8 +41,7 @@ _TFLITE_MAGIC = slice(4, 8)
 ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A model file taken apart.
 
     Attributes:

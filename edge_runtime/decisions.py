@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ from edge_runtime.results import UNCERTAIN, Decision, Event
 Probabilities = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """How decisions are made; docs/decisions.md says how the figures were chosen.
 
     Attributes:

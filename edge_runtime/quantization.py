@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True)
-class Quantization:
+class Quantization(NamedTuple):
     """Affine quantization of a whole tensor: real = scale * (integer - zero_point).
 
     Read from the model file, never written down in code.

@@ -12,9 +12,8 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 
@@ -30,8 +29,7 @@ WIDEST_PX = 10_000
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What is set.
 
     Attributes:
@@ -150,7 +148,7 @@ def apply(args: argparse.Namespace, model: Path) -> str:
         ModelError: The tuning file is damaged.
     """
     choice, said = read_choice(model)
-    for key, default in vars(DEFAULTS).items():
+    for key, default in DEFAULTS._asdict().items():
         if getattr(args, key) is None:
             tuned = getattr(choice, key) if choice else None
             setattr(args, key, default if tuned is None else tuned)

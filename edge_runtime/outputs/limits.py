@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class RecordLimits:
+class RecordLimits(NamedTuple):
     """What may be kept.
 
     Attributes:

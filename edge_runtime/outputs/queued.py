@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from edge_runtime.errors import OutputError
 from edge_runtime.stopping import Stop
@@ -24,8 +23,7 @@ LONGEST_PAUSE_S = 4.0
 LOOK_S = 0.1  # how soon a wait for room sees that the run is to end
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """How many items may wait.
 
     Attributes:

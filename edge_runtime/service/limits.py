@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Beside a factor: below it, models of a few microseconds would be judged by noise.
 SLACK_MS = 1.0
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What a new model must keep to.
 
     Attributes:

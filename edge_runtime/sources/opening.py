@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +135,7 @@ def _open_stdin(every: int, settings: CameraSettings, waiting: Waiting) -> Sourc
         return SteppedSource(lambda clock: PacedReader(reader, clock), "-", every=every)
     # A pipe cannot be opened again: a slow sender is waited for. Another thread would
     # read the second half of a picture whose first half this one has.
-    patient = replace(settings, stall_s=math.inf, frozen_s=0.0)
+    patient = settings._replace(stall_s=math.inf, frozen_s=0.0)
     return LiveSource(
         lambda clock: reader, "-", settings=patient, every=every, waiting=waiting
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 PixelFormat = Literal["auto", "mjpg", "yuyv", "grey", "bgr"]
 PIXEL_FORMATS: tuple[PixelFormat, ...] = get_args(PixelFormat)
@@ -19,8 +18,7 @@ def wait_on(stuck: bool) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class CameraSettings:
+class CameraSettings(NamedTuple):
     """What is asked of a live source.
 
     Attributes:
