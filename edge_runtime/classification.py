@@ -70,12 +70,36 @@ def classify(image: Image, faces: Sequence[Face], classifier: FaceClassifier) ->
         faces: In this image.
         classifier: Called once for all of them, not at all when there are none.
     """
+    return probabilities(prepared(image, faces, classifier), classifier)
+
+
+def prepared(
+    image: Image, faces: Sequence[Face], classifier: FaceClassifier
+) -> npt.NDArray[np.uint8]:
+    """Returns the faces as the model takes them: uint8 (faces, S, S, C).
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
+        faces: In this image.
+        classifier: Says how.
+    """
     if not faces:
-        return np.zeros((0, len(classifier.spec.labels)), np.float32)
+        return np.zeros((0, *classifier.spec.input_shape), np.uint8)
     margin = classifier.spec.crop_margin_frac
     crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
     # One is the usual number, and a view of it is free.
-    batch = crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
+    return crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
+
+
+def probabilities(batch: npt.NDArray[np.uint8], classifier: FaceClassifier) -> Rows:
+    """Returns float32 (faces, classes): probabilities for each, in the same order.
+
+    Args:
+        batch: uint8 (faces, S, S, C), as ``prepared`` returned it.
+        classifier: Called once for all of them, not at all when there are none.
+    """
+    if not len(batch):
+        return np.zeros((0, len(classifier.spec.labels)), np.float32)
     return classifier.probabilities(batch)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.boxes import RawBox, clip_box, same_face
 from edge_runtime.classification import (
     FaceClassifier,
     Rows,
     age_ms,
-    classify,
     face_result,
+    prepared,
+    probabilities,
 )
 from edge_runtime.decisions import Decisions, Rules, Sighting
 from edge_runtime.faces import DETECT_EVERY, Face, FaceDetector
@@ -26,8 +31,37 @@ from edge_runtime.tracking import Track, Tracker
 WAITING_SHARE = 0.5
 
 
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A frame whose faces were found and wait for the network.
+
+    Attributes:
+        frame: It.
+        faces: Those that can be seen, largest first.
+        tracks: Number of each, and whether it is surely a face.
+        batch: uint8 (faces, S, S, C), as the network takes them.
+        gone: Numbers of the faces that will not come back.
+        look: What the detector saw, if it has just seen it.
+        prepare_s: Time for cropping and resizing them, in seconds.
+        around_s: Time for following them, in seconds.
+    """
+
+    frame: Frame
+    faces: list[Face]
+    tracks: list[tuple[int, bool]]
+    batch: npt.NDArray[np.uint8]
+    gone: list[int]
+    look: Look | None
+    prepare_s: float
+    around_s: float
+
+
 class Pipeline:
     """Answers for the frames of a video or camera, one after the other.
+
+    In two steps, ``locate`` and ``answer``, each of which wants every frame in order.
+    They share nothing that changes: one thread may locate the faces of the next frames
+    while another answers for this one. ``process`` does one after the other.
 
     The detector runs on every n-th frame, and at once where a new face waits to be
     found again or a followed one is lost; in between faces are followed by their looks.
@@ -77,6 +111,10 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Returns the answer for the next frame."""
+        return self.answer(self.locate(frame))
+
+    def locate(self, frame: Frame) -> Located:
+        """Returns the next frame with its faces, prepared for the network."""
         started = perf_counter()
         gone = self._begin(frame)
         look = self._locate(frame.image)
@@ -85,19 +123,34 @@ class Pipeline:
             self._before, self._places = frame.image, self._seen_boxes()
         tracks, faces = _visible(self._tracker.tracks, frame.image)
         located = perf_counter()
-        rows = classify(frame.image, faces, self._classifier)
+        batch = prepared(frame.image, faces, self._classifier)
+        waited_s = look.taken_s if look and look.waited else 0.0
+        return Located(
+            frame=frame,
+            faces=faces,
+            tracks=[(track.id, track.confirmed) for track in tracks],
+            batch=batch,
+            gone=[track.id for track in gone],
+            look=look,
+            prepare_s=perf_counter() - located,
+            around_s=located - started - waited_s,
+        )
+
+    def answer(self, located: Located) -> FrameResult:
+        """Returns the answer for the frame that was located next."""
+        frame, look = located.frame, located.look
+        started = perf_counter()
+        rows = probabilities(located.batch, self._classifier)
         classified = perf_counter()
-        results, events = self._decide(tracks, faces, rows, gone, frame.timestamp_s)
-        detect_s = look.taken_s if look else 0.0
-        waited_s = detect_s if look and look.waited else 0.0
-        around_s = located - started - waited_s + perf_counter() - classified
+        results, events = self._decide(located, rows)
+        around_s = located.around_s + perf_counter() - classified
         return FrameResult(
             index=frame.index,
             timestamp_s=frame.timestamp_s,
             name=frame.name,
             faces=results,
-            detect_ms=1000 * detect_s,
-            classify_ms=1000 * (classified - located),
+            detect_ms=1000 * look.taken_s if look else 0.0,
+            classify_ms=1000 * (located.prepare_s + classified - started),
             track_ms=1000 * around_s,
             age_ms=age_ms(frame),
             detected=look is not None,
@@ -214,25 +267,21 @@ class Pipeline:
         track.coasting = True
 
     def _decide(
-        self,
-        tracks: Sequence[Track],
-        faces: Sequence[Face],
-        rows: Rows,
-        gone: Sequence[Track],
-        timestamp_s: float,
+        self, located: Located, rows: Rows
     ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
-        """Returns this frame's answers and what happened."""
+        """Returns a frame's answers and what happened."""
         sightings = [
-            Sighting(track.id, track.confirmed, row)
-            for track, row in zip(tracks, rows, strict=True)
+            Sighting(number, confirmed, row)
+            for (number, confirmed), row in zip(located.tracks, rows, strict=True)
         ]
-        left = [track.id for track in gone]
-        decisions, events = self._decisions.take(sightings, left, timestamp_s)
+        decisions, events = self._decisions.take(
+            sightings, located.gone, located.frame.timestamp_s
+        )
         labels = self._classifier.spec.labels
         results = tuple(
-            face_result(face, row, labels, track.id, decision)
-            for track, face, row, decision in zip(
-                tracks, faces, rows, decisions, strict=True
+            face_result(face, one.probabilities, labels, one.track_id, decision)
+            for face, one, decision in zip(
+                located.faces, sightings, decisions, strict=True
             )
         )
         return results, events

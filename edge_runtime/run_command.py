@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    closing,
-    contextmanager,
-    nullcontext,
-)
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,7 +42,7 @@ from edge_runtime.sources.arguments import add_source_arguments, open_source_for
 from edge_runtime.status import Status
 from edge_runtime.stopping import Stop, stopping
 
-Answer = Callable[[Frame], FrameResult]
+Answer = tuple[Frame, FrameResult]
 
 
 def add_run(commands: Any) -> None:
@@ -85,23 +79,13 @@ def run(args: argparse.Namespace) -> int:
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, source, stop)
         takers = Takers(status, console, sinks, notifier, args.max_frames)
-        answer = stack.enter_context(answering(args, source, detector, classifier))
-        with _frames(source) as frames:
-            broken = _loop(frames, answer, takers, stop)
+        with answering(args, source, detector, classifier) as answers:
+            broken = _loop(answers, takers, stop)
         notifier.stopping()
     console.finish(status.read("outputs"), broken=broken is not None)
     if broken:
         raise broken
     return stop.exit_code
-
-
-def _frames(source: Source) -> AbstractContextManager[Iterable[Frame]]:
-    """Returns what yields the frames of a source; those of a video are read ahead."""
-    if source.kind != "video":
-        return nullcontext(source)
-    from edge_runtime.ahead import reading_ahead
-
-    return reading_ahead(source)
 
 
 def _go_on(notifier: Notifier, stop: Stop, stuck: bool) -> bool:
@@ -120,10 +104,10 @@ def answering(
     source: Source,
     detector: FaceDetector,
     classifier: FaceClassifier,
-) -> Iterator[Answer]:
-    """Yields what answers for a frame: pictures stand alone, videos go on."""
+) -> Iterator[Iterator[Answer]]:
+    """Yields the answers: pictures stand alone, videos go on."""
     if source.kind == "pictures":
-        yield partial(process, detector=detector, classifier=classifier)
+        yield ((one, process(one, detector, classifier)) for one in source)
         return
     from edge_runtime.pipeline import Pipeline  # a picture's answer waits for imports
 
@@ -134,8 +118,18 @@ def answering(
         rules=rules_of(args),
         waits=frames_wait(args, live=source.live),
     )
-    with closing(followed):
-        yield followed.process
+    with closing(followed), ExitStack() as stack:
+        if source.kind != "video":
+            yield ((one, followed.process(one)) for one in source)
+            return
+        from edge_runtime.ahead import located_ahead, reading_ahead
+
+        if isinstance(classifier, Updating):  # prepares and answers in one thread
+            frames = stack.enter_context(reading_ahead(source))
+            yield ((one, followed.process(one)) for one in frames)
+        else:
+            located = stack.enter_context(located_ahead(source, followed))
+            yield ((one.frame, followed.answer(one)) for one in located)
 
 
 @dataclass
@@ -169,15 +163,15 @@ class Takers:
 
 
 def _loop(
-    frames: Iterable[Frame], answer: Answer, takers: Takers, stop: Stop
+    answers: Iterable[Answer], takers: Takers, stop: Stop
 ) -> SourceError | BrokenPipeError | None:
     """Answers until the end; returns the error of a source or pipe that broke.
 
     Returned, not raised: what was recorded until then is kept.
     """
     try:
-        for frame in frames:
-            if not takers.take(frame, answer(frame)) or stop.signal is not None:
+        for frame, result in answers:
+            if not takers.take(frame, result) or stop.signal is not None:
                 break
     except (SourceError, BrokenPipeError) as error:  # "| head" ends the reading
         return error

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from edge_runtime.ahead import ROOM, reading_ahead
+from edge_runtime.ahead import MOST_LOCATED, ROOM, located_ahead, reading_ahead
 from edge_runtime.errors import SourceError
+from edge_runtime.pipeline import Located
 from edge_runtime.sources import Frame
 
 IMAGE = np.zeros((4, 4), np.uint8)
@@ -76,3 +77,61 @@ def test_error_of_the_source_comes_where_its_frame_would_have() -> None:
 def test_source_without_a_frame_ends_at_once() -> None:
     with reading_ahead(numbered(0)) as frames:
         assert list(frames) == []
+
+
+def test_room_is_that_of_the_first_item() -> None:
+    read: list[int] = []
+    with reading_ahead(numbered(50, read), room=lambda frame: 4 + frame.index) as items:
+        wait_until(lambda: len(read) == 4 + 1)
+        assert [next(items).index for _ in range(20)] == list(range(20))
+        wait_until(lambda: len(read) == 20 + 4 + 1)
+
+
+class Still:
+    """A pipeline that finds nobody; one frame is too much for it."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.located: list[int] = []
+        self._breaks_at = breaks_at
+
+    def locate(self, frame: Frame) -> Located:
+        if frame.index == self._breaks_at:
+            raise RuntimeError("detector")
+        self.located.append(frame.index)
+        return Located(frame, [], [], frame.image[np.newaxis], [], None, 0.0, 0.0)
+
+
+def test_faces_are_located_in_order_while_a_frame_is_answered() -> None:
+    pipeline = Still()
+    with located_ahead(numbered(50), pipeline) as located:
+        assert next(located).frame.index == 0
+        wait_until(lambda: len(pipeline.located) == 1 + MOST_LOCATED + 1)
+        assert [one.frame.index for one in located] == list(range(1, 50))
+    assert pipeline.located == list(range(50))
+    assert threads() == []
+
+
+def test_few_large_frames_are_kept() -> None:
+    pipeline = Still()
+    large = np.broadcast_to(np.uint8(0), (5000, 5000, 3))  # one pixel of memory
+    frames = (Frame(large, index, 0.0, "clip") for index in range(50))
+    with located_ahead(frames, pipeline) as located:
+        next(located)
+        wait_until(lambda: len(pipeline.located) == 1 + 1 + 1)
+        time.sleep(0.05)
+        assert len(pipeline.located) == 1 + 1 + 1
+
+
+def test_error_of_the_detector_comes_where_its_frame_would_have() -> None:
+    with located_ahead(numbered(50), Still(breaks_at=3)) as located:
+        assert [next(located).frame.index for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(RuntimeError, match="detector"):
+            next(located)
+    assert threads() == []
+
+
+def test_whoever_stops_early_leaves_no_thread_that_locates() -> None:
+    with located_ahead(numbered(50), Still()) as located:
+        next(located)
+        assert threads() == ["read ahead"] * 2
+    assert threads() == []

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_runtime.ahead import located_ahead
 from edge_runtime.boxes import iou
 from edge_runtime.classification import crop, process
 from edge_runtime.classifier import Classifier
@@ -26,6 +28,7 @@ from edge_runtime.outputs import Summary
 from edge_runtime.outputs.video import check_output, fitted, open_output
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image, to_model_input
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame, PictureSource
 from edge_runtime.spec import ModelSpec
 from edge_runtime.status import Status
@@ -350,6 +353,25 @@ def test_same_frames_give_the_same_answers() -> None:
         answers = [pipeline.process(one) for one in video(*moving(15))]
         runs.append([(one.faces, one.events, one.detected) for one in answers])
     assert runs[0] == runs[1]
+
+
+def test_answers_are_the_same_where_faces_are_located_ahead() -> None:
+    empty = np.zeros((240, 320, 3), np.uint8)
+    images = [*moving(12), *[empty] * 25, *moving(12), painted(30, 30)[:200, :200]]
+    alone, ahead = (Pipeline(Light(), Brightness(), detect_every=3) for _ in range(2))
+    expected = [alone.process(one) for one in video(*images)]
+    with located_ahead(video(*images), ahead) as located:
+        answers = []
+        for one in located:
+            time.sleep(0.002)  # for the other thread to get ahead
+            answers.append(ahead.answer(one))
+    assert any(one.events for one in expected)
+    for one, other in zip(expected, answers, strict=True):
+        assert untimed(one) == untimed(other)
+
+
+def untimed(result: FrameResult) -> FrameResult:
+    return replace(result, detect_ms=0, classify_ms=0, track_ms=0)
 
 
 def test_picture_of_another_size_begins_anew() -> None:
