@@ -23,8 +23,15 @@ from benchmarks.pipeline_boxes import (
     reference_boxes,
 )
 from benchmarks.pipeline_camera import pictures_of
-from benchmarks.pipeline_loops import Timed, ours, speed_up, take_turns, tutorial
+from benchmarks.pipeline_loops import (
+    one_by_one,
+    ours,
+    speed_up,
+    take_turns,
+    tutorial,
+)
 from benchmarks.pipeline_start import IMPORTS, measure_start
+from benchmarks.pipeline_times import Timed
 from benchmarks.turns import Protocol, ratio
 from benchmarks.turns import take_turns as take_call_turns
 from benchmarks.validity import verdict
@@ -147,6 +154,7 @@ def measure_pipeline(setup: Setup) -> Document:
             "threads": 1,
             "opencv_threads": 1,
             "clip_read_ahead": True,  # by ours, in a second thread
+            "faces_located_ahead": True,  # in a third
         },
         "loops": loops,
         "age": ages,
@@ -187,22 +195,29 @@ def _loops(
     """Returns a record of each loop, the tutorial's first."""
     first = Timed("tutorial")
     mine = [Timed(name) for name in setup.detectors]
+    serial = [Timed(name) for name in setup.detectors]
     turns = [(first, tutorial(setup.clip, tutorial_model, first))]
-    for timed in mine:
-        detector = setup.detector(timed.name)
-        turns.append((timed, ours(setup.clip, model, timed, detector=detector)))
+    for loop, timings in ((ours, mine), (one_by_one, serial)):
+        for timed in timings:
+            detector = setup.detector(timed.name)
+            turns.append((timed, loop(setup.clip, model, timed, detector=detector)))
     take_turns(turns, watch.observe)
-    if not first.blocks_s:
+    if not first.blocks:
         raise MeasurementError("the clip is too short: give one of 100 frames or more")
     ours_too = [
         _record(timed)
         | {
             "speed_up": speed_up(timed, first),
             "around_share": timed.around_share,
-            "around_share_complete": timed.around_share_complete,
+            "over_one_by_one": speed_up(timed, alone),
+            "one_by_one": _record(alone)
+            | {
+                "around_share": alone.around_share,
+                "around_share_complete": alone.around_share_complete,
+            },
             "results": timed.results,
         }
-        for timed in mine
+        for timed, alone in zip(mine, serial, strict=True)
     ]
     return [_record(first), *ours_too]
 
@@ -230,13 +245,18 @@ def _add_boxes(
 
 def _record(timed: Timed) -> Document:
     frames = len(timed.results) or None
-    spent = {"detect_ms": sum(timed.detect_s), "network_ms": sum(timed.network_s)}
+    spent = {"detect_ms": timed.detector, "network_ms": timed.network}
     return {
         "name": timed.name,
-        "blocks": len(timed.blocks_s),
+        "blocks": len(timed.blocks),
         "frame_ms": 1000 * timed.frame_s,
         "frames_per_second": 1 / timed.frame_s,
-        **{key: 1000 * s / frames if frames else None for key, s in spent.items()},
+        **{
+            key: 1000 * sum(end - start for start, end in when) / frames
+            if frames
+            else None
+            for key, when in spent.items()
+        },
     }
 
 

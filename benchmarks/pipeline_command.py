@@ -26,10 +26,11 @@ examples:
   python -m benchmarks pipeline FLOAT INT8 --clip mine.mp4 --json pipeline.json
 
 FLOAT is what the tutorial's loop runs, INT8 what ours does. Both read the same clip, a
-block of frames each in turn; one thread everywhere, but ours reads the clip in another,
-as run does. Without --clip it is made of drawn faces. Without --detector-model YuNet is
-measured where fetch-detector has put it. With --strict a requirement that was missed
-ends with exit code 3.
+block of frames each in turn; OpenCV and the network have one thread each. Ours reads
+the clip in a second thread and finds the next frames' faces in a third, as run does; it
+is also measured with one frame after the other. Without --clip one is made of drawn
+faces. Without --detector-model YuNet is measured where fetch-detector has put it. With
+--strict a requirement that was missed ends with exit code 3.
 """
 
 

@@ -6,109 +6,49 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from edge_runtime import Classifier, ModelSpec
-from edge_runtime.ahead import reading_ahead
+from benchmarks.pipeline_times import (
+    BLOCK_FRAMES,
+    Timed,
+    TimedClassifier,
+    TimedDetector,
+    in_turn,
+)
+from edge_runtime import Classifier
+from edge_runtime.ahead import located_ahead, reading_ahead
+from edge_runtime.classification import FaceClassifier
 from edge_runtime.faces import FaceDetector
 from edge_runtime.haar import load_cascade
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.pipeline import Located, Pipeline
 from edge_runtime.results import FrameResult
-from edge_runtime.sources import open_source
+from edge_runtime.sources import Frame, open_source
 from edge_runtime.status import Status
 
-BLOCK_FRAMES = 20
 # What OpenCV's own examples call: its defaults, over the whole frame.
 TUTORIAL_SCALE, TUTORIAL_NEIGHBOURS = 1.1, 3
 
 Step = Callable[[], bool]  # works on one frame; False at the end of the clip
 
 
-@dataclass
-class Timed:
-    """What a loop took.
+class InTurn(Pipeline):
+    """A pipeline that locates faces while it is the loop's turn, in any thread."""
 
-    Attributes:
-        name: What tables call it.
-        blocks_s: Seconds a frame, one value for each block of frames.
-        frames_s: Seconds of each frame; these and the next two not for the tutorial.
-        network_s: Seconds of each frame in the network.
-        results: Its answers.
-    """
+    def __init__(
+        self, detector: FaceDetector, classifier: FaceClassifier, timed: Timed
+    ) -> None:
+        """Takes the parts, and whose turn it must be."""
+        super().__init__(detector, classifier)
+        self._timed = timed
 
-    name: str
-    blocks_s: list[float] = field(default_factory=list)
-    frames_s: list[float] = field(default_factory=list)
-    network_s: list[float] = field(default_factory=list)
-    results: list[FrameResult] = field(default_factory=list)
-
-    @property
-    def frame_s(self) -> float:
-        """Seconds a frame: the median of the blocks."""
-        return float(np.median(self.blocks_s))
-
-    @property
-    def detect_s(self) -> list[float]:
-        """Seconds of each frame in the detector; 0 where it did not run."""
-        return [result.detect_ms / 1000 for result in self.results]
-
-    @property
-    def around_share(self) -> float:
-        """Share of the frames' time that neither detector nor network took, 0..1.
-
-        Of all frames, as "everything around detector and network (grab, crop, track,
-        smooth, emit)" is there on each of them, and what a frame costs is what all
-        cost on average. That is the strict reading: on most frames the detector does
-        not run, and the less often it does the larger this share. ``grab`` is the time
-        for which the loop waits for a frame: another thread reads it.
-        """
-        return self._around_share(range(len(self.results)))
-
-    @property
-    def around_share_complete(self) -> float | None:
-        """The same of the frames on which detector and network ran; None for none."""
-        ran = [
-            at
-            for at, result in enumerate(self.results)
-            if result.detected and result.faces
-        ]
-        return self._around_share(ran) if ran else None
-
-    def _around_share(self, indices: Sequence[int]) -> float:
-        detect_s, whole_s = self.detect_s, sum(self.frames_s[at] for at in indices)
-        inside_s = sum(detect_s[at] + self.network_s[at] for at in indices)
-        return 1 - inside_s / whole_s
-
-
-class TimedClassifier:
-    """A classifier that knows how long its network took."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        """Starts its clock at zero."""
-        self.network_s = 0.0
-        self._classifier = classifier
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the file says about itself."""
-        return self._classifier.spec
-
-    def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Returns an image as the model takes it."""
-        return self._classifier.prepare(image)
-
-    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Returns float32 (N, classes)."""
-        started = time.perf_counter()
-        answer = self._classifier.probabilities(batch)
-        self.network_s += time.perf_counter() - started
-        return answer
+    def locate(self, frame: Frame) -> Located:
+        """Returns the next frame with its faces."""
+        self._timed.running.wait()
+        return super().locate(frame)
 
 
 @contextmanager
@@ -144,33 +84,77 @@ def tutorial(clip: Path, model: Classifier, timed: Timed) -> Iterator[Step]:
 def ours(
     clip: Path, model: Classifier, timed: Timed, *, detector: FaceDetector
 ) -> Iterator[Step]:
-    """Yields the steps of our loop, from reading to a line of JSON.
+    """Yields the steps of our loop, from reading to a line of JSON, as ``run`` does.
+
+    Faces of the next frames are found while this one is answered.
 
     Args:
         clip: A video.
         model: The file as it is deployed, one thread.
-        timed: Takes the answers, and the time of each frame.
+        timed: Takes the answers, and when detector and network ran.
         detector: With its defaults.
     """
-    classifier = TimedClassifier(model)
-    pipeline = Pipeline(detector, classifier)
-    with open_source(str(clip)) as source, reading_ahead(source) as frames:
+    classifier = TimedClassifier(model, timed)
+    pipeline = InTurn(TimedDetector(detector, timed), classifier, timed)
+    with open_source(str(clip)) as source, turns_over(timed):
+        frames = in_turn(source, timed.running)
         status = Status(source=source, classifier=model, detector=detector.name)
+        with located_ahead(frames, pipeline) as located:
 
-        def step() -> bool:
-            started, network_s = time.perf_counter(), classifier.network_s
-            frame = next(frames, None)
-            if frame is None:
-                return False
-            result = pipeline.process(frame)
-            status.update(result)
-            json.dumps(frame_document(result))
-            timed.frames_s.append(time.perf_counter() - started)
-            timed.network_s.append(classifier.network_s - network_s)
-            timed.results.append(result)
-            return True
+            def step() -> bool:
+                one = next(located, None)
+                if one is None:
+                    return False
+                _emit(pipeline.answer(one), status, timed)
+                return True
 
-        yield step
+            yield step
+
+
+@contextmanager
+def one_by_one(
+    clip: Path, model: Classifier, timed: Timed, *, detector: FaceDetector
+) -> Iterator[Step]:
+    """Yields the steps of our loop where nothing but reading is done ahead.
+
+    Args:
+        clip: A video.
+        model: The file as it is deployed, one thread.
+        timed: Takes the answers, when each frame was worked on, and when detector and
+            network ran.
+        detector: With its defaults.
+    """
+    classifier = TimedClassifier(model, timed)
+    pipeline = Pipeline(TimedDetector(detector, timed), classifier)
+    with open_source(str(clip)) as source, turns_over(timed):
+        status = Status(source=source, classifier=model, detector=detector.name)
+        with reading_ahead(in_turn(source, timed.running)) as frames:
+
+            def step() -> bool:
+                started = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    return False
+                _emit(pipeline.process(frame), status, timed)
+                timed.frames.append((started, time.perf_counter()))
+                return True
+
+            yield step
+
+
+@contextmanager
+def turns_over(timed: Timed) -> Iterator[None]:
+    """Lets the threads that wait for a turn end, at the end of a ``with`` block."""
+    try:
+        yield
+    finally:
+        timed.running.set()
+
+
+def _emit(result: FrameResult, status: Status, timed: Timed) -> None:
+    status.update(result)
+    json.dumps(frame_document(result))
+    timed.results.append(result)
 
 
 def take_turns(
@@ -180,7 +164,8 @@ def take_turns(
     """Runs all loops over the clip, a block of frames each in turn.
 
     What slows the machine down slows all of them. An incomplete last block is left out
-    of the times.
+    of the times. What a loop's threads have done ahead at the end of a block is as much
+    as they had at its beginning, but for the first.
 
     Args:
         loops: What is timed.
@@ -191,11 +176,13 @@ def take_turns(
         going = True
         while going:
             for timed, step in steps:
+                timed.running.set()
                 started = time.perf_counter()
                 going = all(step() for _ in range(BLOCK_FRAMES))
+                ended = time.perf_counter()
+                timed.running.clear()
                 if going:
-                    taken_s = time.perf_counter() - started
-                    timed.blocks_s.append(taken_s / BLOCK_FRAMES)
+                    timed.blocks.append((started, ended))
             after_round()
 
 

@@ -47,11 +47,17 @@ def _loop_row(loop: Document) -> list[str]:
 
 
 def _around_line(loop: Document) -> str:
-    text = f"{loop['name']}: around detector and network {loop['around_share']:.1%}"
-    complete = loop["around_share_complete"]
+    alone = loop["one_by_one"]
+    text = (
+        f"{loop['name']}: around detector and network {loop['around_share']:.1%};"
+        f" one frame after the other {alone['around_share']:.1%} of"
+        f" {alone['frame_ms']:.2f} ms,"
+        f" {loop['over_one_by_one']['median']:.2f} times as long"
+    )
+    complete = alone["around_share_complete"]
     if complete is None:
         return text
-    return f"{text}; of the frames on which both ran {complete:.1%}"
+    return f"{text} ({complete:.1%} where both ran)"
 
 
 def _boxes_line(loop: Document) -> str:

@@ -15,8 +15,11 @@ from benchmarks.pipeline_age import age_figures, measure_age
 from benchmarks.pipeline_boxes import agreement, live_agreement
 from benchmarks.pipeline_camera import PlayedClip, playing
 from benchmarks.pipeline_clip import FPS, FRAME_WH, centres, write_clip
-from benchmarks.pipeline_loops import Timed, speed_up, take_turns
+from benchmarks.pipeline_loops import one_by_one, ours, speed_up, take_turns
+from benchmarks.pipeline_times import Timed, idle_share
+from edge_runtime import Classifier
 from edge_runtime.errors import GateError
+from edge_runtime.faces import Face
 from edge_runtime.preprocess import Image
 from edge_runtime.results import Box, FaceResult, FrameResult
 from edge_runtime.sources import Frame
@@ -88,7 +91,8 @@ def test_loops_take_turns_and_are_compared_block_by_block() -> None:
     take_turns([(one, loop("a", 45)), (other, loop("b", 45))], lambda: rounds.append(1))
     assert order[:40] == ["a"] * 20 + ["b"] * 20
     assert (len(one.blocks_s), len(other.blocks_s), len(rounds)) == (2, 2, 3)
-    one.blocks_s, other.blocks_s = [6.0, 8.0, 60.0], [1.0, 1.0, 10.0]
+    one.blocks = [(0, 6), (0, 8), (0, 60)]
+    other.blocks = [(0, 1), (1, 2), (0, 10)]
     assert speed_up(other, one)["median"] == pytest.approx(6.0)
 
 
@@ -96,14 +100,72 @@ def test_share_around_is_of_all_frames_or_of_those_with_detector_and_network() -
     def answer(detect_ms: float, *boxes: Box) -> FrameResult:
         return replace(result(*boxes), detect_ms=detect_ms, detected=detect_ms > 0)
 
-    # Of 10 ms each: detector 6 and network 3; network 2 of a face that is followed;
-    # a detector that found nobody.
-    timed = Timed("one", frames_s=[0.01] * 3, network_s=[0.003, 0.002, 0.0])
+    # Of 10 each: detector 6 and network 3; network 2 of a face that is followed; a
+    # detector that found nobody.
+    timed = Timed("one", blocks=[(0, 30)], frames=[(0, 10), (10, 20), (20, 30)])
+    timed.detector, timed.network = [(1, 7), (21, 28)], [(7, 10), (15, 17)]
     timed.results = [answer(6.0, BOX), answer(0.0, BOX), answer(7.0)]
     assert timed.around_share == pytest.approx(1 - (9 + 2 + 7) / 30)
     assert timed.around_share_complete == pytest.approx(0.1)
     timed.results[0] = answer(0.0, BOX)
     assert timed.around_share_complete is None
+
+
+def test_what_runs_at_once_counts_once_and_only_inside_the_windows() -> None:
+    windows = [(0.0, 10.0), (100.0, 110.0)]
+    assert idle_share(windows, []) == 1
+    assert idle_share(windows, [(2, 4), (3, 5)]) == pytest.approx(17 / 20)
+    assert idle_share(windows, [(1, 9), (2, 3), (4, 6)]) == pytest.approx(12 / 20)
+    assert idle_share(windows, [(-5, 2), (8, 105), (109, 200)]) == pytest.approx(
+        10 / 20
+    )
+    assert idle_share(windows, [(20, 30)]) == 1
+
+
+class Corner:
+    """Finds a face in the corner; takes its time."""
+
+    name = "corner"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, frame: Image) -> list[Face]:
+        self.calls += 1
+        time.sleep(0.005)
+        return [Face((100, 100, 80, 80))]
+
+
+@pytest.mark.parametrize("loop", [ours, one_by_one])
+def test_loop_notes_when_it_detected_and_rests_between_its_turns(
+    loop, tmp_path: Path, tiny_model_path: Path
+) -> None:
+    write_clip(tmp_path / "clip.avi", frames=45)
+    timed, detector = Timed("corner"), Corner()
+    calls = []
+
+    def pause() -> None:
+        time.sleep(0.05)  # what was under way ends
+        calls.append(detector.calls)
+        time.sleep(0.1)
+        calls.append(detector.calls)
+
+    model = Classifier.load(tiny_model_path)
+    take_turns(
+        [(timed, loop(tmp_path / "clip.avi", model, timed, detector=detector))], pause
+    )
+    assert calls[0] == calls[1]
+    assert calls[2] == calls[3]
+    assert len(timed.blocks) == 2
+    assert len(timed.results) == 45
+    assert (
+        len(timed.detector)
+        == detector.calls
+        == sum(one.detected for one in timed.results)
+    )
+    assert len(timed.network) == 45
+    assert 0 < timed.around_share < 1
+    assert len(timed.frames) == (45 if loop is one_by_one else 0)
 
 
 def test_second_person_comes_and_goes() -> None:

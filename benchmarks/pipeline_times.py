@@ -1,0 +1,144 @@
+"""When a loop worked on a frame, and when its detector and its network did."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime import Classifier, ModelSpec
+from edge_runtime.faces import Face, FaceDetector
+from edge_runtime.preprocess import Image
+from edge_runtime.results import FrameResult
+from edge_runtime.sources import Frame
+
+BLOCK_FRAMES = 20
+
+Interval = tuple[float, float]  # start and end, seconds of time.perf_counter()
+
+
+@dataclass
+class Timed:
+    """What a loop took.
+
+    Attributes:
+        name: What tables call it.
+        blocks: When each block of ``BLOCK_FRAMES`` frames was worked on.
+        frames: When each frame was; not where several are at once.
+        detector: When the detector ran; this and the next two not for the tutorial.
+        network: When the network ran, once for all faces of a frame.
+        results: Its answers.
+        running: Set while it is its turn: threads of its own wait for that.
+    """
+
+    name: str
+    blocks: list[Interval] = field(default_factory=list)
+    frames: list[Interval] = field(default_factory=list)
+    detector: list[Interval] = field(default_factory=list)
+    network: list[Interval] = field(default_factory=list)
+    results: list[FrameResult] = field(default_factory=list)
+    running: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def blocks_s(self) -> list[float]:
+        """Seconds a frame, one value for each block."""
+        return [(end - start) / BLOCK_FRAMES for start, end in self.blocks]
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame: the median of the blocks."""
+        return float(np.median(self.blocks_s))
+
+    @property
+    def around_share(self) -> float:
+        """Share of the loop's time in which neither detector nor network ran, 0..1.
+
+        Of all frames, as "everything around detector and network (grab, crop, track,
+        smooth, emit)" is there on each of them. What is done for one frame while
+        detector or network work on another costs no time and does not count.
+        """
+        return idle_share(self.blocks, [*self.detector, *self.network])
+
+    @property
+    def around_share_complete(self) -> float | None:
+        """The same of the frames on which detector and network ran; None for none."""
+        ran = [
+            when
+            for when, result in zip(self.frames, self.results, strict=True)
+            if result.detected and result.faces
+        ]
+        return idle_share(ran, [*self.detector, *self.network]) if ran else None
+
+
+def idle_share(windows: Sequence[Interval], busy: Sequence[Interval]) -> float:
+    """Returns the share of some windows of time in which nothing was busy, 0..1.
+
+    Args:
+        windows: They do not overlap.
+        busy: Intervals, which may overlap.
+    """
+    inside_s = whole_s = 0.0
+    in_order = sorted(busy)
+    for start, end in windows:
+        whole_s += end - start
+        covered = start
+        for since, until in in_order:
+            since, until = max(since, covered), min(until, end)
+            if since < until:
+                inside_s, covered = inside_s + until - since, until
+    return 1 - inside_s / whole_s
+
+
+class TimedClassifier:
+    """A classifier that notes when its network ran."""
+
+    def __init__(self, classifier: Classifier, timed: Timed) -> None:
+        """Takes the classifier and whose ``network`` to note it in."""
+        self._classifier, self._timed = classifier, timed
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the file says about itself."""
+        return self._classifier.spec
+
+    def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Returns an image as the model takes it."""
+        return self._classifier.prepare(image)
+
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Returns float32 (N, classes)."""
+        started = time.perf_counter()
+        answer = self._classifier.probabilities(batch)
+        self._timed.network.append((started, time.perf_counter()))
+        return answer
+
+
+class TimedDetector:
+    """A detector that notes when it ran.
+
+    Attributes:
+        name: The detector's.
+    """
+
+    def __init__(self, detector: FaceDetector, timed: Timed) -> None:
+        """Takes the detector and whose ``detector`` to note it in."""
+        self.name = detector.name
+        self._detector, self._timed = detector, timed
+
+    def detect(self, frame: Image) -> list[Face]:
+        """Returns the faces."""
+        started = time.perf_counter()
+        faces = self._detector.detect(frame)
+        self._timed.detector.append((started, time.perf_counter()))
+        return faces
+
+
+def in_turn(frames: Iterable[Frame], running: threading.Event) -> Iterator[Frame]:
+    """Yields frames, each read when it is the loop's turn."""
+    for frame in frames:
+        running.wait()
+        yield frame
