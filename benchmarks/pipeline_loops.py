@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from benchmarks.pipeline_times import (
     Timed,
     TimedClassifier,
     TimedDetector,
-    in_turn,
 )
 from edge_runtime import Classifier
 from edge_runtime.ahead import located_ahead, reading_ahead
@@ -47,8 +46,19 @@ class InTurn(Pipeline):
 
     def locate(self, frame: Frame) -> Located:
         """Returns the next frame with its faces."""
-        self._timed.running.wait()
-        return super().locate(frame)
+        with self._timed.turn.work():
+            return super().locate(frame)
+
+
+def in_turn(frames: Iterable[Frame], timed: Timed) -> Iterator[Frame]:
+    """Yields frames, each of them read while it is the loop's turn."""
+    unread = iter(frames)
+    while True:
+        with timed.turn.work():
+            frame = next(unread, None)
+        if frame is None:
+            return
+        yield frame
 
 
 @contextmanager
@@ -97,7 +107,7 @@ def ours(
     classifier = TimedClassifier(model, timed)
     pipeline = InTurn(TimedDetector(detector, timed), classifier, timed)
     with open_source(str(clip)) as source, turns_over(timed):
-        frames = in_turn(source, timed.running)
+        frames = in_turn(source, timed)
         status = Status(source=source, classifier=model, detector=detector.name)
         with located_ahead(frames, pipeline) as located:
 
@@ -128,7 +138,7 @@ def one_by_one(
     pipeline = Pipeline(TimedDetector(detector, timed), classifier)
     with open_source(str(clip)) as source, turns_over(timed):
         status = Status(source=source, classifier=model, detector=detector.name)
-        with reading_ahead(in_turn(source, timed.running)) as frames:
+        with reading_ahead(in_turn(source, timed)) as frames:
 
             def step() -> bool:
                 started = time.perf_counter()
@@ -148,7 +158,7 @@ def turns_over(timed: Timed) -> Iterator[None]:
     try:
         yield
     finally:
-        timed.running.set()
+        timed.turn.begin()
 
 
 def _emit(result: FrameResult, status: Status, timed: Timed) -> None:
@@ -164,8 +174,8 @@ def take_turns(
     """Runs all loops over the clip, a block of frames each in turn.
 
     What slows the machine down slows all of them. An incomplete last block is left out
-    of the times. What a loop's threads have done ahead at the end of a block is as much
-    as they had at its beginning, but for the first.
+    of the times. Whatever a loop's threads do for later frames is within its own
+    blocks, which end when that is done.
 
     Args:
         loops: What is timed.
@@ -176,13 +186,12 @@ def take_turns(
         going = True
         while going:
             for timed, step in steps:
-                timed.running.set()
                 started = time.perf_counter()
+                timed.turn.begin()
                 going = all(step() for _ in range(BLOCK_FRAMES))
-                ended = time.perf_counter()
-                timed.running.clear()
+                timed.turn.end()
                 if going:
-                    timed.blocks.append((started, ended))
+                    timed.blocks.append((started, time.perf_counter()))
             after_round()
 
 

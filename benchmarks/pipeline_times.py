@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,44 @@ from edge_runtime import Classifier, ModelSpec
 from edge_runtime.faces import Face, FaceDetector
 from edge_runtime.preprocess import Image
 from edge_runtime.results import FrameResult
-from edge_runtime.sources import Frame
 
 BLOCK_FRAMES = 20
 
 Interval = tuple[float, float]  # start and end, seconds of time.perf_counter()
+
+
+class Turn:
+    """Lets a loop's threads work only while it is the loop's turn."""
+
+    def __init__(self) -> None:
+        """Starts with somebody else's."""
+        self._changed = threading.Condition()
+        self._here, self._working = False, 0
+
+    def begin(self) -> None:
+        """Begins it."""
+        with self._changed:
+            self._here = True
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Ends it when what is under way is done; nothing more begins."""
+        with self._changed:
+            self._here = False
+            self._changed.wait_for(lambda: not self._working)
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Waits for the turn, which does not end within a ``with`` block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._here)
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
 
 
 @dataclass
@@ -32,7 +66,7 @@ class Timed:
         detector: When the detector ran; this and the next two not for the tutorial.
         network: When the network ran, once for all faces of a frame.
         results: Its answers.
-        running: Set while it is its turn: threads of its own wait for that.
+        turn: Its threads work only while it is its turn.
     """
 
     name: str
@@ -41,7 +75,7 @@ class Timed:
     detector: list[Interval] = field(default_factory=list)
     network: list[Interval] = field(default_factory=list)
     results: list[FrameResult] = field(default_factory=list)
-    running: threading.Event = field(default_factory=threading.Event)
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def blocks_s(self) -> list[float]:
@@ -135,10 +169,3 @@ class TimedDetector:
         faces = self._detector.detect(frame)
         self._timed.detector.append((started, time.perf_counter()))
         return faces
-
-
-def in_turn(frames: Iterable[Frame], running: threading.Event) -> Iterator[Frame]:
-    """Yields frames, each read when it is the loop's turn."""
-    for frame in frames:
-        running.wait()
-        yield frame

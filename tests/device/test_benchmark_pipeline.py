@@ -145,7 +145,6 @@ def test_loop_notes_when_it_detected_and_rests_between_its_turns(
     calls = []
 
     def pause() -> None:
-        time.sleep(0.05)  # what was under way ends
         calls.append(detector.calls)
         time.sleep(0.1)
         calls.append(detector.calls)
