@@ -114,8 +114,11 @@ def _timings(results: Sequence[dict[str, Any]]) -> list[str]:
         if one["spread"] > LARGEST_SPREAD:
             reasons.append(
                 f"{where}: slow turns took {one['spread']:.1f} times as long as fast"
-                f" ones, valid is up to {LARGEST_SPREAD:.0f}"
+                f" ones, valid is up to {LARGEST_SPREAD:.0f}: stop other programs"
             )
         if not one["stable"]:
-            reasons.append(f"{where}: its median still moved at the end")
+            reasons.append(
+                f"{where}: its median still moved at the end: stop other programs, or"
+                " let a board that was just started rest"
+            )
     return reasons

@@ -13,7 +13,7 @@ from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.summary import Summary
 from edge_runtime.outputs.text_files import Stdout
 from edge_runtime.results import Event, FaceResult, FrameResult
-from edge_runtime.sources import Source
+from edge_runtime.sources import CameraSettings, Source
 from edge_runtime.stopping import Stop
 
 PROGRESS_EVERY_S = 0.1
@@ -100,10 +100,9 @@ class Console:
                 "no face was found: where a picture shows a face and nothing else,"
                 " give --faces none"
             )
-        asked = [f"--{name}" for name in ("size", "fps") if getattr(args, name)]
         name = self._source.name
-        if asked and (self._source.kind != "camera" or name.startswith("fake:")):
-            yield f"{' and '.join(asked)} had no effect: {name} is no camera to ask"
+        if asked := _asked_in_vain(args, self._source):
+            yield f"{', '.join(asked)} had no effect: {name} is no camera to ask"
         if args.serve and not self._source.live:
             yield (
                 f"the page ended with the last frame of {self._source.name}: it stays"
@@ -131,6 +130,21 @@ class _Said(NamedTuple):
 
     lines: tuple[str, ...]
     progress: str = ""
+
+
+def _asked_in_vain(args: argparse.Namespace, source: Source) -> list[str]:
+    """Returns the flags for a camera that were given to something else."""
+    settings, found = CameraSettings(), []
+    if source.kind != "camera" or source.name.startswith("fake:"):
+        found += [f"--{name}" for name in ("size", "fps") if getattr(args, name)]
+    if source.kind != "camera":
+        watched = {
+            "--stall-after": args.stall_after != settings.stall_s,
+            "--frozen-after": args.frozen_after != settings.frozen_s,
+            "--reopen-limit": args.reopen_limit != settings.reopen_limit,
+        }
+        found += [flag for flag, given in watched.items() if given]
+    return found
 
 
 class _Screen:

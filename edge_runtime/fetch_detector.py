@@ -78,7 +78,7 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
     """
     if path.exists() and not force:
         raise OutputError(f"{str(path)!r} exists: give --force to replace it")
-    content = _download(url)
+    content = _download(url, path)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise SourceError(
@@ -89,8 +89,13 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
     write_bytes(path, content)
 
 
-def _download(url: str) -> bytes:
-    """Returns what is at an address, at most ``LARGEST_BYTES`` and a byte."""
+def _download(url: str, path: Path) -> bytes:
+    """Returns what is at an address, at most ``LARGEST_BYTES`` and a byte.
+
+    Args:
+        url: The address.
+        path: Where it is to go, for the message.
+    """
     import urllib.request  # slow to import, and needed here alone
 
     if not url.startswith(("https://", "http://")):
@@ -100,7 +105,7 @@ def _download(url: str) -> bytes:
             content: bytes = answer.read(LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
         raise SourceError(
-            f"cannot download {url}: {error}; download {YUNET_FILE} elsewhere and"
-            " give it with --detector-model"
+            f"cannot download {url}: {error}; download {YUNET_FILE} elsewhere and copy"
+            f" it to {path}"
         ) from error
     return content

@@ -126,7 +126,11 @@ def test_what_was_asked_of_no_camera_is_told(
     name = str(video) if source == "video" else source
     command = ["run", str(tiny_model_path), "--faces", "none", "--source", name]
     assert main([*command, "--fps", "5", "--size", "64x48"]) == 0
-    assert "--size and --fps had no effect" in capsys.readouterr().err
+    assert "--size, --fps had no effect" in capsys.readouterr().err
+    watched = ["--stall-after", "9", "--frozen-after", "0", "--reopen-limit", "0"]
+    assert main([*command, *watched]) == 0
+    told = "--stall-after, --frozen-after, --reopen-limit had no effect"
+    assert (told in capsys.readouterr().err) == (source == "video")
     assert main(command) == 0
     assert "no effect" not in capsys.readouterr().err
 

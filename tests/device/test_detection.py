@@ -99,7 +99,9 @@ def test_server_that_is_not_there_is_one_line_and_code_2(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert main(["fetch-detector", "--url", "http://127.0.0.1:9/face.onnx"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"copy it to {data_folder()}" in told
     assert not data_folder().exists()
 
 
