@@ -25,10 +25,9 @@ KEEPING = ("json", "events", "csv", "output", "record", "mqtt")
 class Console:
     """Talks on stdout, unless that belongs to JSON.
 
-    A line for each picture; of a camera one for each event, or the log of a service
-    would grow by thirty lines a second; of a video only the summary. On a terminal the
-    newest answer is shown meanwhile. A camera never waits for a terminal that stands
-    still (Ctrl-S).
+    A line for each picture; of a camera or video one for each event, or the log of a
+    service would grow by thirty lines a second. On a terminal the newest answer is
+    shown meanwhile. A camera never waits for a terminal that stands still (Ctrl-S).
     """
 
     def __init__(self, args: argparse.Namespace, source: Source, stop: Stop) -> None:
@@ -112,8 +111,7 @@ class Console:
     def _said(self, result: FrameResult) -> _Said:
         if self._source.kind == "pictures":
             return _Said((line(result),))
-        camera = self._source.kind == "camera"
-        lines = tuple(map(event_line, result.events)) if camera else ()
+        lines = tuple(map(event_line, result.events))
         return _Said(lines, self._progress(result) if self._terminal else "")
 
     def _progress(self, result: FrameResult) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,13 +95,16 @@ def test_run_of_a_camera_tells_what_it_could_not_write(
     assert told.startswith("--csv: 4 frames without an event and 1 with one")
 
 
-def test_run_on_a_video_ends_with_a_summary_and_no_progress_in_a_pipe(
+def test_run_on_a_video_tells_events_then_a_summary_and_no_progress_in_a_pipe(
     tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tiny_model_path, video) == 0
     out = capsys.readouterr().out
     assert "\r" not in out
-    assert out.split()[:2] == ["frames", "12"]
+    first, second, *_ = out.splitlines()
+    assert re.fullmatch(r" +0\.00 s  face #1 appeared: \w+ \(\d+ %\)", first)
+    assert second == ""
+    assert re.search(r"^frames +12$", out, re.MULTILINE)
     assert "next:" in out
 
 
