@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from edge_runtime.pipeline import Located, Pipeline
+from edge_runtime.located import Located
+from edge_runtime.pipeline import Pipeline
 from edge_runtime.sources import Frame
 
 ROOM = 2  # frames that wait, beside the one being answered and the one being read
@@ -20,8 +20,7 @@ LOCATED_BYTES = 32 * 2**20  # but of large ones fewer
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, eq=False)
-class _End:
+class _End(NamedTuple):
     """What comes after the last item; an error in the place of the next one."""
 
     error: BaseException | None
@@ -34,18 +33,17 @@ def located_ahead(
     """Yields the frames of a video with their faces, found while others are answered.
 
     Two threads of their own read the frames and find the faces; what is left is
-    ``pipeline.answer``, by whoever takes them. As detectors and networks run outside of
-    Python's lock, two cores do two thirds of the work of one loop at once.
+    ``pipeline.answer``, by whoever takes them. Detectors and networks run outside of
+    Python's lock: where there are two cores they work at once.
 
     Args:
         frames: Of a file: nobody waits for the newest one.
         pipeline: One whose frames wait for the detector.
     """
-    with (
-        reading_ahead(frames) as read,
-        reading_ahead(map(pipeline.locate, read), room=_room) as located,
-    ):
-        yield located
+    with reading_ahead(frames) as read:
+        found = (pipeline.locate(frame) for frame in read)
+        with reading_ahead(found, room=_room, name="locate ahead") as located:
+            yield located
 
 
 def _room(located: Located) -> int:
@@ -56,7 +54,10 @@ def _room(located: Located) -> int:
 
 @contextmanager
 def reading_ahead(
-    items: Iterable[Item], *, room: Callable[[Item], int] = lambda item: ROOM
+    items: Iterable[Item],
+    *,
+    room: Callable[[Item], int] = lambda item: ROOM,
+    name: str = "read ahead",
 ) -> Iterator[Iterator[Item]]:
     """Yields the same items in the same order, taken by a thread of their own.
 
@@ -67,6 +68,7 @@ def reading_ahead(
     Args:
         items: Frames of a file, say: nobody waits for the newest one.
         room: Returns for the first of them how many may wait to be taken.
+        name: The thread's.
     """
     ready: SimpleQueue[Item | _End] = SimpleQueue()
     over = threading.Event()
@@ -81,14 +83,14 @@ def reading_ahead(
                     for _ in range(room(item)):
                         places.put(None)
                 places.get()
-                if over.is_set():
-                    return
                 ready.put(item)
+                if over.is_set():  # else it would work on one more
+                    return
         except BaseException as raised:  # whatever it is, the loop must hear of it
             error = raised
         ready.put(_End(error))
 
-    reader = threading.Thread(target=read, name="read ahead", daemon=True)
+    reader = threading.Thread(target=read, name=name, daemon=True)
     reader.start()
     try:
         yield _taken(ready, places)

@@ -24,7 +24,7 @@ class FaceClassifier(Protocol):
 
     @property
     def spec(self) -> ModelSpec:
-        """Labels and crop margin."""
+        """Labels, crop margin and input shape."""
 
     def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
         """Returns an image as the model takes it, uint8 (S, S, C)."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_runtime.boxes import RawBox, clip_box, same_face
+from edge_runtime.boxes import RawBox, same_face
 from edge_runtime.classification import (
     FaceClassifier,
     Rows,
@@ -21,6 +17,7 @@ from edge_runtime.classification import (
 from edge_runtime.decisions import Decisions, Rules, Sighting
 from edge_runtime.faces import DETECT_EVERY, Face, FaceDetector
 from edge_runtime.following import follow, patch_of
+from edge_runtime.located import Located, visible
 from edge_runtime.looking import Look, Lookout, brought_forward, look_at
 from edge_runtime.preprocess import Image
 from edge_runtime.results import Event, FaceResult, FrameResult
@@ -29,31 +26,6 @@ from edge_runtime.tracking import Track, Tracker
 
 # Of the time between two frames: a detector that takes less of it is waited for.
 WAITING_SHARE = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Located:
-    """A frame whose faces were found and wait for the network.
-
-    Attributes:
-        frame: It.
-        faces: Those that can be seen, largest first.
-        tracks: Number of each, and whether it is surely a face.
-        batch: uint8 (faces, S, S, C), as the network takes them.
-        gone: Numbers of the faces that will not come back.
-        look: What the detector saw, if it has just seen it.
-        prepare_s: Time for cropping and resizing them, in seconds.
-        around_s: Time for following them, in seconds.
-    """
-
-    frame: Frame
-    faces: list[Face]
-    tracks: list[tuple[int, bool]]
-    batch: npt.NDArray[np.uint8]
-    gone: list[int]
-    look: Look | None
-    prepare_s: float
-    around_s: float
 
 
 class Pipeline:
@@ -121,7 +93,7 @@ class Pipeline:
         gone += self._tracker.drop_lost()
         if self._lookout is not None:
             self._before, self._places = frame.image, self._seen_boxes()
-        tracks, faces = _visible(self._tracker.tracks, frame.image)
+        tracks, faces = visible(self._tracker.tracks, frame.image)
         located = perf_counter()
         batch = prepared(frame.image, faces, self._classifier)
         waited_s = look.taken_s if look and look.waited else 0.0
@@ -133,7 +105,7 @@ class Pipeline:
             gone=[track.id for track in gone],
             look=look,
             prepare_s=perf_counter() - located,
-            around_s=located - started - waited_s,
+            follow_s=located - started - waited_s,
         )
 
     def answer(self, located: Located) -> FrameResult:
@@ -143,7 +115,7 @@ class Pipeline:
         rows = probabilities(located.batch, self._classifier)
         classified = perf_counter()
         results, events = self._decide(located, rows)
-        around_s = located.around_s + perf_counter() - classified
+        around_s = located.follow_s + perf_counter() - classified
         return FrameResult(
             index=frame.index,
             timestamp_s=frame.timestamp_s,
@@ -285,15 +257,3 @@ class Pipeline:
             )
         )
         return results, events
-
-
-def _visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[Face]]:
-    """Returns the tracks that can be seen and their faces, largest first."""
-    frame_wh = (image.shape[1], image.shape[0])
-    pairs = []
-    for track in tracks:
-        box = clip_box(track.box, frame_wh) if track.visible else None
-        if box is not None:
-            pairs.append((track, Face(box, track.score, track.whole)))
-    pairs.sort(key=lambda pair: -pair[1].box_xywh[2] * pair[1].box_xywh[3])
-    return [track for track, _ in pairs], [face for _, face in pairs]

@@ -11,7 +11,7 @@ import pytest
 
 from edge_runtime.ahead import MOST_LOCATED, ROOM, located_ahead, reading_ahead
 from edge_runtime.errors import SourceError
-from edge_runtime.pipeline import Located
+from edge_runtime.located import Located
 from edge_runtime.sources import Frame
 
 IMAGE = np.zeros((4, 4), np.uint8)
@@ -25,7 +25,8 @@ def numbered(count: int, read: list[int] | None = None) -> Iterator[Frame]:
 
 
 def threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name == "read ahead"]
+    names = ("read ahead", "locate ahead")
+    return [one.name for one in threading.enumerate() if one.name in names]
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -90,11 +91,13 @@ def test_room_is_that_of_the_first_item() -> None:
 class Still:
     """A pipeline that finds nobody; one frame is too much for it."""
 
-    def __init__(self, breaks_at: int | None = None) -> None:
-        self.located: list[int] = []
-        self._breaks_at = breaks_at
+    def __init__(self, breaks_at: int | None = None, takes_s: float = 0.0) -> None:
+        self.begun, self.located = 0, []
+        self._breaks_at, self._takes_s = breaks_at, takes_s
 
     def locate(self, frame: Frame) -> Located:
+        self.begun += 1
+        time.sleep(self._takes_s)
         if frame.index == self._breaks_at:
             raise RuntimeError("detector")
         self.located.append(frame.index)
@@ -133,5 +136,13 @@ def test_error_of_the_detector_comes_where_its_frame_would_have() -> None:
 def test_whoever_stops_early_leaves_no_thread_that_locates() -> None:
     with located_ahead(numbered(50), Still()) as located:
         next(located)
-        assert threads() == ["read ahead"] * 2
+        assert sorted(threads()) == ["locate ahead", "read ahead"]
     assert threads() == []
+
+
+def test_at_the_end_nothing_more_is_located_than_what_is_under_way() -> None:
+    pipeline = Still(takes_s=0.2)
+    with located_ahead(numbered(50), pipeline) as located:
+        next(located)
+        wait_until(lambda: pipeline.begun == 2)
+    assert pipeline.begun == 2

@@ -167,6 +167,26 @@ def test_run_writes_an_annotated_video(
     assert frames_of(out) == 4
 
 
+def test_answers_of_a_video_are_the_same_where_its_model_may_change(
+    tiny_model_path: Path,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def answers(*more: str) -> list[list[dict[str, object]]]:
+        assert run(tiny_model_path, video, "--json", *more) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line)["faces"] for line in lines]
+
+    expected = answers()
+    (tmp_path / "new").mkdir()
+    # Which model prepares a face is decided when it answers: nothing may be ahead.
+    monkeypatch.setattr("edge_runtime.ahead.located_ahead", None)
+    assert answers("--watch", str(tmp_path / "new")) == expected
+    assert len(expected) == 12
+
+
 def test_live_video_lasts_as_long_as_the_run(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,57 @@
+"""A frame between the two steps of the loop: its faces are found, not yet answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.boxes import clip_box
+from edge_runtime.faces import Face
+from edge_runtime.looking import Look
+from edge_runtime.preprocess import Image
+from edge_runtime.sources import Frame
+from edge_runtime.tracking import Track
+
+
+class Located(NamedTuple):
+    """A frame whose faces were found and wait for the network.
+
+    Attributes:
+        frame: It.
+        faces: Those that can be seen, largest first.
+        tracks: Number of each, and whether it is surely a face.
+        batch: uint8 (faces, S, S, C), as the network takes them.
+        gone: Numbers of the faces that will not come back.
+        look: What the detector saw, if it has just seen it.
+        prepare_s: Time for cropping and resizing them, in seconds.
+        follow_s: Time for following them, without the detector's, in seconds.
+    """
+
+    frame: Frame
+    faces: list[Face]
+    tracks: list[tuple[int, bool]]
+    batch: npt.NDArray[np.uint8]
+    gone: list[int]
+    look: Look | None
+    prepare_s: float
+    follow_s: float
+
+
+def visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[Face]]:
+    """Returns the tracks that can be seen in an image and their faces, largest first.
+
+    Args:
+        tracks: The faces that are followed.
+        image: uint8 (H, W, 3) BGR or (H, W) grey.
+    """
+    frame_wh = (image.shape[1], image.shape[0])
+    pairs = []
+    for track in tracks:
+        box = clip_box(track.box, frame_wh) if track.visible else None
+        if box is not None:
+            pairs.append((track, Face(box, track.score, track.whole)))
+    pairs.sort(key=lambda pair: -pair[1].box_xywh[2] * pair[1].box_xywh[3])
+    return [track for track, _ in pairs], [face for _, face in pairs]
