@@ -22,8 +22,9 @@ from edge_runtime.ahead import located_ahead, reading_ahead
 from edge_runtime.classification import FaceClassifier
 from edge_runtime.faces import FaceDetector
 from edge_runtime.haar import load_cascade
+from edge_runtime.located import Located
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.pipeline import Located, Pipeline
+from edge_runtime.pipeline import Pipeline
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.status import Status
@@ -106,10 +107,10 @@ def ours(
     """
     classifier = TimedClassifier(model, timed)
     pipeline = InTurn(TimedDetector(detector, timed), classifier, timed)
-    with open_source(str(clip)) as source, turns_over(timed):
+    with open_source(str(clip)) as source:
         frames = in_turn(source, timed)
         status = Status(source=source, classifier=model, detector=detector.name)
-        with located_ahead(frames, pipeline) as located:
+        with located_ahead(frames, pipeline) as located, turns_over(timed):
 
             def step() -> bool:
                 one = next(located, None)
@@ -136,9 +137,9 @@ def one_by_one(
     """
     classifier = TimedClassifier(model, timed)
     pipeline = Pipeline(TimedDetector(detector, timed), classifier)
-    with open_source(str(clip)) as source, turns_over(timed):
+    with open_source(str(clip)) as source:
         status = Status(source=source, classifier=model, detector=detector.name)
-        with reading_ahead(in_turn(source, timed)) as frames:
+        with reading_ahead(in_turn(source, timed)) as frames, turns_over(timed):
 
             def step() -> bool:
                 started = time.perf_counter()
@@ -154,7 +155,10 @@ def one_by_one(
 
 @contextmanager
 def turns_over(timed: Timed) -> Iterator[None]:
-    """Lets the threads that wait for a turn end, at the end of a ``with`` block."""
+    """Lets the threads that wait for a turn end, at the end of a ``with`` block.
+
+    The innermost one: what is outside of it waits for these threads.
+    """
     try:
         yield
     finally:

@@ -47,17 +47,14 @@ def _loop_row(loop: Document) -> list[str]:
 
 
 def _around_line(loop: Document) -> str:
-    alone = loop["one_by_one"]
-    text = (
-        f"{loop['name']}: around detector and network {loop['around_share']:.1%};"
-        f" one frame after the other {alone['around_share']:.1%} of"
-        f" {alone['frame_ms']:.2f} ms,"
-        f" {loop['over_one_by_one']['median']:.2f} times as long"
+    alone, complete = loop["one_by_one"], loop["around_share_complete"]
+    where_both = "" if complete is None else f" ({complete:.1%} where both ran)"
+    return (
+        f"{loop['name']}: one frame after the other {alone['frame_ms']:.2f} ms a frame,"
+        f" {loop['over_one_by_one']['median']:.2f} times as long,"
+        f" {loop['around_share']:.1%} around detector and network{where_both};"
+        f" faces located ahead, neither is at work {loop['idle_share']:.1%} of the time"
     )
-    complete = alone["around_share_complete"]
-    if complete is None:
-        return text
-    return f"{text} ({complete:.1%} where both ran)"
 
 
 def _boxes_line(loop: Document) -> str:

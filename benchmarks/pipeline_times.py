@@ -89,11 +89,13 @@ class Timed:
 
     @property
     def around_share(self) -> float:
-        """Share of the loop's time in which neither detector nor network ran, 0..1.
+        """Share of the blocks' time in which neither detector nor network ran, 0..1.
 
-        Of all frames, as "everything around detector and network (grab, crop, track,
-        smooth, emit)" is there on each of them. What is done for one frame while
-        detector or network work on another costs no time and does not count.
+        Where one frame follows the other this is what "everything around detector and
+        network (grab, crop, track, smooth, emit)" takes of all frames' time. ``grab``
+        is then the time for which the loop waits for a frame: another thread reads it.
+        Where frames overlap, it is the time in which no call of either was under way
+        for any frame; a call that waits for a core or for Python's lock is under way.
         """
         return idle_share(self.blocks, [*self.detector, *self.network])
 
@@ -115,16 +117,33 @@ def idle_share(windows: Sequence[Interval], busy: Sequence[Interval]) -> float:
         windows: They do not overlap.
         busy: Intervals, which may overlap.
     """
-    inside_s = whole_s = 0.0
-    in_order = sorted(busy)
-    for start, end in windows:
-        whole_s += end - start
-        covered = start
-        for since, until in in_order:
-            since, until = max(since, covered), min(until, end)
-            if since < until:
-                inside_s, covered = inside_s + until - since, until
-    return 1 - inside_s / whole_s
+    whole_s = sum(end - start for start, end in windows)
+    return 1 - sum(_overlaps_s(sorted(windows), _merged(busy))) / whole_s
+
+
+def _merged(intervals: Sequence[Interval]) -> list[Interval]:
+    """Returns the same time as intervals in order that do not overlap."""
+    merged: list[Interval] = []
+    for start, end in sorted(intervals):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _overlaps_s(
+    ones: Sequence[Interval], others: Sequence[Interval]
+) -> Iterator[float]:
+    """Yields the seconds that two rows of intervals in order have in common."""
+    one = other = 0
+    while one < len(ones) and other < len(others):
+        (start, end), (since, until) = ones[one], others[other]
+        yield max(0.0, min(end, until) - max(start, since))
+        if end < until:
+            one += 1
+        else:
+            other += 1
 
 
 class TimedClassifier:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from benchmarks.pipeline_boxes import agreement, live_agreement
 from benchmarks.pipeline_camera import PlayedClip, playing
 from benchmarks.pipeline_clip import FPS, FRAME_WH, centres, write_clip
 from benchmarks.pipeline_loops import one_by_one, ours, speed_up, take_turns
-from benchmarks.pipeline_times import Timed, idle_share
+from benchmarks.pipeline_times import Timed, Turn, idle_share
 from edge_runtime import Classifier
 from edge_runtime.errors import GateError
 from edge_runtime.faces import Face
@@ -137,34 +139,82 @@ class Corner:
 
 
 @pytest.mark.parametrize("loop", [ours, one_by_one])
-def test_loop_notes_when_it_detected_and_rests_between_its_turns(
+def test_loop_notes_when_detector_and_network_ran(
     loop, tmp_path: Path, tiny_model_path: Path
 ) -> None:
     write_clip(tmp_path / "clip.avi", frames=45)
     timed, detector = Timed("corner"), Corner()
-    calls = []
-
-    def pause() -> None:
-        calls.append(detector.calls)
-        time.sleep(0.1)
-        calls.append(detector.calls)
-
     model = Classifier.load(tiny_model_path)
-    take_turns(
-        [(timed, loop(tmp_path / "clip.avi", model, timed, detector=detector))], pause
-    )
-    assert calls[0] == calls[1]
-    assert calls[2] == calls[3]
+    opened = loop(tmp_path / "clip.avi", model, timed, detector=detector)
+    take_turns([(timed, opened)], lambda: None)
     assert len(timed.blocks) == 2
     assert len(timed.results) == 45
-    assert (
-        len(timed.detector)
-        == detector.calls
-        == sum(one.detected for one in timed.results)
-    )
+    assert len(timed.detector) == detector.calls
+    assert detector.calls == sum(one.detected for one in timed.results)
     assert len(timed.network) == 45
     assert 0 < timed.around_share < 1
     assert len(timed.frames) == (45 if loop is one_by_one else 0)
+
+
+def test_nothing_is_done_ahead_before_or_after_the_turn(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    write_clip(tmp_path / "clip.avi", frames=45)
+    timed, detector = Timed("corner"), Corner()
+    model = Classifier.load(tiny_model_path)
+    with ours(tmp_path / "clip.avi", model, timed, detector=detector) as step:
+        time.sleep(0.2)
+        assert detector.calls == 0
+        timed.turn.begin()
+        assert step()
+        timed.turn.end()  # with room left for the frames that follow
+        calls = detector.calls
+        time.sleep(0.2)
+        assert detector.calls == calls
+
+
+def test_turn_ends_when_what_is_under_way_is_done() -> None:
+    turn, done = Turn(), []
+
+    def work() -> None:
+        for number in range(2):
+            with turn.work():
+                started.set()
+                time.sleep(0.1)
+                done.append(number)
+
+    started = threading.Event()
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert not started.wait(0.1)
+    turn.begin()
+    assert started.wait(10)
+    turn.end()
+    assert done == [0]
+    time.sleep(0.2)
+    assert done == [0]
+    turn.begin()
+    worker.join(10)
+    assert done == [0, 1]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("loop", [ours, one_by_one])
+def test_error_of_another_loop_ends_the_threads_that_wait_for_a_turn(
+    loop, tmp_path: Path, tiny_model_path: Path
+) -> None:
+    @contextmanager
+    def broken():
+        def step() -> bool:
+            raise RuntimeError("another loop")
+
+        yield step
+
+    write_clip(tmp_path / "clip.avi", frames=45)
+    timed, model = Timed("corner"), Classifier.load(tiny_model_path)
+    opened = loop(tmp_path / "clip.avi", model, timed, detector=Corner())
+    with pytest.raises(RuntimeError, match="another loop"):
+        take_turns([(Timed("broken"), broken()), (timed, opened)], lambda: None)
 
 
 def test_second_person_comes_and_goes() -> None:
