@@ -99,6 +99,8 @@ class Console:
                 "no face was found: where a picture shows a face and nothing else,"
                 " give --faces none"
             )
+        if pictures and args.events:
+            yield "--events told nothing: faces come and go in videos, not in pictures"
         name = self._source.name
         if asked := _asked_in_vain(args, self._source):
             yield f"{', '.join(asked)} had no effect: {name} is no camera to ask"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,8 @@ def open_classifier(
     limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
     settings = Settings(threads, backend, args.require_signature, limits)
     updating = UpdatingClassifier(classifier, args.model or released_model(), settings)
+    # Whoever has put a file there wants to see what becomes of it, on a terminal too.
+    logging.getLogger("edge_runtime.service").setLevel(logging.INFO)
     with watching(updating, ModelFolder(args.watch)):
         yield updating
 

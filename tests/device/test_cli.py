@@ -139,6 +139,15 @@ def test_what_was_asked_of_no_camera_is_told(
     assert "no effect" not in capsys.readouterr().err
 
 
+def test_events_asked_of_a_picture_are_answered_with_a_hint(
+    tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_model_path, picture, "--events") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("--events told nothing")
+
+
 def test_pictures_without_a_face_are_answered_with_the_hint_at_faces_none(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

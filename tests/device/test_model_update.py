@@ -656,6 +656,21 @@ def test_without_a_folder_the_model_is_a_plain_classifier(tiny_model_path):
         assert isinstance(classifier, Classifier)
 
 
+def test_what_becomes_of_a_new_model_is_told_on_a_terminal(tiny_model_path, tmp_path):
+    (tmp_path / "new.tflite").write_bytes(tiny_model_path.read_bytes())
+    options = ["--faces", "none", "--source", "fake:scene?fps=10", "--max-frames", "70"]
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    done = subprocess.run(
+        [*command, *options, "--watch", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    told = "INFO: model update: new.tflite is the model that is running\n"
+    assert done.stderr == told
+
+
 def test_folder_that_is_none_is_an_error(tiny_model_path, tmp_path):
     args = build_parser().parse_args(
         ["run", str(tiny_model_path), "--watch", str(tmp_path / "no")]
