@@ -186,7 +186,9 @@ def _file_reader(path: Path) -> Callable[[], bytes]:
 def _zip_source(archive: zipfile.ZipFile, name: str) -> Source:
     infos = [info for info in archive.infolist() if _is_image(info.filename)]
     files = [_File(info.filename, _zip_reader(archive, info)) for info in infos]
-    folders = [info.filename for info in archive.infolist() if info.is_dir()]
+    # Not is_dir(): of an entry without a name it is an IndexError in Python 3.11.
+    names = [info.filename for info in archive.infolist()]
+    folders = [name for name in names if name.endswith("/")]
     return _labelled(name, files, folders)
 
 

@@ -309,6 +309,19 @@ def test_broken_zip_is_refused_or_its_images_are_unreadable(compression, data):
     assert all(image is None or image.dtype == np.uint8 for image in images)
 
 
+def test_zip_entry_without_a_name_is_no_image(tmp_path):
+    path = make_zip(tmp_path / "set.zip", PLAIN)
+    data = bytearray(path.read_bytes())
+    central = data.index(b"PK\x01\x02")
+    name = data.index(PLAIN[0].encode(), central)
+    data[name] = 0  # a name ends there
+    path.write_bytes(data)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.infolist()[0].filename == ""
+    with open_source(path) as source:
+        assert len(source.entries) == len(PLAIN) - 1
+
+
 def test_damaged_lzma_entry_decodes_to_none(tmp_path):
     """Its decompressor raises an error of its own."""
     path = make_zip(tmp_path / "set.zip", PLAIN, compression=zipfile.ZIP_LZMA)
