@@ -43,7 +43,7 @@ def build_plugin() -> Path:
 def count_instructions(board: Board, model: Path, plugin: Path) -> Count:
     """Returns what one inference of a model executes on a board, on one thread.
 
-    Loading, and two inferences to warm up, are not counted. Only what two inferences
+    Loading, and the first inferences, are not counted. Only what two inferences
     agree on counts: where they do not, they are run again.
 
     Args:
