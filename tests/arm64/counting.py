@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "instructions.c"
 SCRIPT = HERE / "guest" / "count.py"
 SAME = 1e-5  # how far two inferences of one process may differ
-TRIES = 3  # now and then something else of the process lands in one of them
-
-
-class UnlikeError(ValueError):
-    """Two inferences of one process differ."""
 
 
 def build_plugin() -> Path:
@@ -43,8 +37,7 @@ def build_plugin() -> Path:
 def count_instructions(board: Board, model: Path, plugin: Path) -> Count:
     """Returns what one inference of a model executes on a board, on one thread.
 
-    Loading, and the first inferences, are not counted. Only what two inferences
-    agree on counts: where they do not, they are run again.
+    Loading, and the first inferences, are not counted.
 
     Args:
         board: Its processor and its library.
@@ -52,15 +45,8 @@ def count_instructions(board: Board, model: Path, plugin: Path) -> Count:
         plugin: As ``build_plugin`` returned it.
 
     Raises:
-        UnlikeError: They did not agree ``TRIES`` times.
+        ValueError: The last two inferences differ.
     """
-    for _ in range(TRIES - 1):
-        with suppress(UnlikeError):
-            return _count_once(board, model, plugin)
-    return _count_once(board, model, plugin)
-
-
-def _count_once(board: Board, model: Path, plugin: Path) -> Count:
     backend = board.environment.backend
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "counts"
@@ -76,8 +62,7 @@ def read_counters(text: str) -> dict[str, int]:
     """Returns the counters of the last inference in a plugin's report.
 
     Raises:
-        ValueError: No inference was marked.
-        UnlikeError: The last two differ.
+        ValueError: No inference was marked, or the last two differ.
     """
     inferences = []
     for line in text.splitlines():
@@ -88,7 +73,7 @@ def read_counters(text: str) -> dict[str, int]:
         raise ValueError(f"expected several marked inferences, got {len(inferences)}")
     before, last = (one["instructions"] for one in inferences[-2:])
     if abs(before - last) > SAME * last:
-        raise UnlikeError(f"two inferences are not alike: {before:,} and {last:,}")
+        raise ValueError(f"two inferences are not alike: {before:,} and {last:,}")
     return inferences[-1]
 
 

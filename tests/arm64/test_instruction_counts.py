@@ -1,14 +1,12 @@
 """How many instructions an inference takes, and that it does not become more."""
 
-from unittest.mock import Mock
-
 import pytest
 
 from benchmarks.instructions import SCHEMA, check_counts, make_document, model_entry
 from benchmarks.models import read_document
 from edge_runtime.container import read_model_file
 from edge_runtime.inventory import read_graph, take_inventory
-from tests.arm64 import counting, plan
+from tests.arm64 import plan
 from tests.arm64.counting import SAME, count_instructions, read_counters
 
 gated = pytest.mark.parametrize("model", plan.gated(), ids=lambda path: path.name)
@@ -47,19 +45,6 @@ def test_inferences_that_differ_are_no_figure():
     text = "mark 0 instructions 5\nmark 1 instructions 100\nmark 3 instructions 101\n"
     with pytest.raises(ValueError, match="not alike"):
         read_counters(text)
-
-
-@pytest.mark.parametrize("unlike", [1, counting.TRIES])
-def test_inferences_that_differ_are_run_again(monkeypatch, unlike):
-    outcomes = [counting.UnlikeError("not alike")] * unlike + ["a count"]
-    count_once = Mock(side_effect=outcomes)
-    monkeypatch.setattr(counting, "_count_once", count_once)
-    if unlike < counting.TRIES:
-        assert count_instructions(None, None, None) == "a count"
-        return
-    with pytest.raises(counting.UnlikeError):
-        count_instructions(None, None, None)
-    assert count_once.call_count == counting.TRIES
 
 
 def test_figure_is_that_of_the_last_inference():
