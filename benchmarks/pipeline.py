@@ -208,12 +208,12 @@ def _loops(
         _record(timed)
         | {
             "speed_up": speed_up(timed, first),
-            "idle_share": timed.around_share,
+            "idle_share": timed.idle_share,
             "one_by_one": _record(alone) | {"speed_up": speed_up(alone, first)},
             "over_one_by_one": speed_up(timed, alone),
             # Of one frame after the other: where they overlap nobody can tell.
-            "around_share": alone.around_share,
-            "around_share_complete": alone.around_share_complete,
+            "around_share": alone.idle_share,
+            "around_share_complete": alone.idle_share_complete,
             "results": timed.results,
         }
         for timed, alone in zip(mine, serial, strict=True)

@@ -51,7 +51,7 @@ def _around_line(loop: Document) -> str:
     where_both = "" if complete is None else f" ({complete:.1%} where both ran)"
     return (
         f"{loop['name']}: one frame after the other {alone['frame_ms']:.2f} ms a frame,"
-        f" {loop['over_one_by_one']['median']:.2f} times as long,"
+        f" {loop['over_one_by_one']['median']:.2f} times as long in the median turn,"
         f" {loop['around_share']:.1%} around detector and network{where_both};"
         f" faces located ahead, neither is at work {loop['idle_share']:.1%} of the time"
     )

@@ -88,7 +88,7 @@ class Timed:
         return float(np.median(self.blocks_s))
 
     @property
-    def around_share(self) -> float:
+    def idle_share(self) -> float:
         """Share of the blocks' time in which neither detector nor network ran, 0..1.
 
         Where one frame follows the other this is what "everything around detector and
@@ -97,20 +97,20 @@ class Timed:
         Where frames overlap, it is the time in which no call of either was under way
         for any frame; a call that waits for a core or for Python's lock is under way.
         """
-        return idle_share(self.blocks, [*self.detector, *self.network])
+        return share_without(self.blocks, [*self.detector, *self.network])
 
     @property
-    def around_share_complete(self) -> float | None:
+    def idle_share_complete(self) -> float | None:
         """The same of the frames on which detector and network ran; None for none."""
         ran = [
             when
             for when, result in zip(self.frames, self.results, strict=True)
             if result.detected and result.faces
         ]
-        return idle_share(ran, [*self.detector, *self.network]) if ran else None
+        return share_without(ran, [*self.detector, *self.network]) if ran else None
 
 
-def idle_share(windows: Sequence[Interval], busy: Sequence[Interval]) -> float:
+def share_without(windows: Sequence[Interval], busy: Sequence[Interval]) -> float:
     """Returns the share of some windows of time in which nothing was busy, 0..1.
 
     Args:

@@ -18,7 +18,7 @@ from benchmarks.pipeline_boxes import agreement, live_agreement
 from benchmarks.pipeline_camera import PlayedClip, playing
 from benchmarks.pipeline_clip import FPS, FRAME_WH, centres, write_clip
 from benchmarks.pipeline_loops import one_by_one, ours, speed_up, take_turns
-from benchmarks.pipeline_times import Timed, Turn, idle_share
+from benchmarks.pipeline_times import Timed, Turn, share_without
 from edge_runtime import Classifier
 from edge_runtime.errors import GateError
 from edge_runtime.faces import Face
@@ -107,21 +107,21 @@ def test_share_around_is_of_all_frames_or_of_those_with_detector_and_network() -
     timed = Timed("one", blocks=[(0, 30)], frames=[(0, 10), (10, 20), (20, 30)])
     timed.detector, timed.network = [(1, 7), (21, 28)], [(7, 10), (15, 17)]
     timed.results = [answer(6.0, BOX), answer(0.0, BOX), answer(7.0)]
-    assert timed.around_share == pytest.approx(1 - (9 + 2 + 7) / 30)
-    assert timed.around_share_complete == pytest.approx(0.1)
+    assert timed.idle_share == pytest.approx(1 - (9 + 2 + 7) / 30)
+    assert timed.idle_share_complete == pytest.approx(0.1)
     timed.results[0] = answer(0.0, BOX)
-    assert timed.around_share_complete is None
+    assert timed.idle_share_complete is None
 
 
 def test_what_runs_at_once_counts_once_and_only_inside_the_windows() -> None:
     windows = [(0.0, 10.0), (100.0, 110.0)]
-    assert idle_share(windows, []) == 1
-    assert idle_share(windows, [(2, 4), (3, 5)]) == pytest.approx(17 / 20)
-    assert idle_share(windows, [(1, 9), (2, 3), (4, 6)]) == pytest.approx(12 / 20)
-    assert idle_share(windows, [(-5, 2), (8, 105), (109, 200)]) == pytest.approx(
+    assert share_without(windows, []) == 1
+    assert share_without(windows, [(2, 4), (3, 5)]) == pytest.approx(17 / 20)
+    assert share_without(windows, [(1, 9), (2, 3), (4, 6)]) == pytest.approx(12 / 20)
+    assert share_without(windows, [(-5, 2), (8, 105), (109, 200)]) == pytest.approx(
         10 / 20
     )
-    assert idle_share(windows, [(20, 30)]) == 1
+    assert share_without(windows, [(20, 30)]) == 1
 
 
 class Corner:
@@ -152,7 +152,7 @@ def test_loop_notes_when_detector_and_network_ran(
     assert len(timed.detector) == detector.calls
     assert detector.calls == sum(one.detected for one in timed.results)
     assert len(timed.network) == 45
-    assert 0 < timed.around_share < 1
+    assert 0 < timed.idle_share < 1
     assert len(timed.frames) == (45 if loop is one_by_one else 0)
 
 
