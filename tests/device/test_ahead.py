@@ -141,7 +141,7 @@ def test_whoever_stops_early_leaves_no_thread_that_locates() -> None:
 
 
 def test_at_the_end_nothing_more_is_located_than_what_is_under_way() -> None:
-    pipeline = Still(takes_s=0.2)
+    pipeline = Still(takes_s=0.5)
     with located_ahead(numbered(50), pipeline) as located:
         next(located)
         wait_until(lambda: pipeline.begun == 2)
