@@ -47,7 +47,8 @@ def test_sigterm_ends_a_camera_soon(tiny_model_path: Path, script: str) -> None:
 def test_signal_is_noted_its_echo_ignored_and_a_later_one_is_the_systems_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler  # a shell's background jobs ignore it
+    found = signal.signal(signal.SIGINT, before)
     with stopping() as stop:
         assert stop.signal is None
         signal.raise_signal(signal.SIGINT)
@@ -56,7 +57,7 @@ def test_signal_is_noted_its_echo_ignored_and_a_later_one_is_the_systems_own(
         monkeypatch.setattr(stopping_module, "ECHO_S", -1.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.signal(signal.SIGINT, found) == before
 
 
 def test_ctrl_c_is_told_by_the_exit_code() -> None:
