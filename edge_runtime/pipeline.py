@@ -1,26 +1,20 @@
-"""The loop's work on a video: find faces, follow them, answer, decide."""
+"""The loop's work on a video: find faces, follow them, have them answered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
 
+from edge_runtime.answering import Answers
 from edge_runtime.boxes import RawBox, same_face
-from edge_runtime.classification import (
-    FaceClassifier,
-    Rows,
-    age_ms,
-    face_result,
-    prepared,
-    probabilities,
-)
-from edge_runtime.decisions import Decisions, Rules, Sighting
+from edge_runtime.classification import FaceClassifier, prepared
+from edge_runtime.decisions import Rules
 from edge_runtime.faces import DETECT_EVERY, Face, FaceDetector
 from edge_runtime.following import follow, patch_of
 from edge_runtime.located import Located, visible
 from edge_runtime.looking import Look, Lookout, brought_forward, look_at
 from edge_runtime.preprocess import Image
-from edge_runtime.results import Event, FaceResult, FrameResult
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.tracking import Track, Tracker
 
@@ -67,7 +61,7 @@ class Pipeline:
         waits = waits or detector.name == "none"
         self._lookout = None if waits else Lookout(detector)
         self._tracker = Tracker()
-        self._decisions = Decisions(classifier.spec.labels, rules or Rules())
+        self._answers = Answers(classifier, rules or Rules())
         self._since_detection = self._every
         self._lost = False  # a face, since the detector last looked
         self._taken_s = 0.0  # by the detector's last look
@@ -110,24 +104,7 @@ class Pipeline:
 
     def answer(self, located: Located) -> FrameResult:
         """Returns the answer for the frame that was located next."""
-        frame, look = located.frame, located.look
-        started = perf_counter()
-        rows = probabilities(located.batch, self._classifier)
-        classified = perf_counter()
-        results, events = self._decide(located, rows)
-        around_s = located.follow_s + perf_counter() - classified
-        return FrameResult(
-            index=frame.index,
-            timestamp_s=frame.timestamp_s,
-            name=frame.name,
-            faces=results,
-            detect_ms=1000 * look.taken_s if look else 0.0,
-            classify_ms=1000 * (located.prepare_s + classified - started),
-            track_ms=1000 * around_s,
-            age_ms=age_ms(frame),
-            detected=look is not None,
-            events=events,
-        )
+        return self._answers.answer(located)
 
     def _begin(self, frame: Frame) -> list[Track]:
         """Moves the faces on in time; returns those that are gone since the last."""
@@ -237,23 +214,3 @@ class Pipeline:
             self._tracker.found(track, box)
             track.box = box  # smoothed, it would fall behind more with each frame
         track.coasting = True
-
-    def _decide(
-        self, located: Located, rows: Rows
-    ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
-        """Returns a frame's answers and what happened."""
-        sightings = [
-            Sighting(number, confirmed, row)
-            for (number, confirmed), row in zip(located.tracks, rows, strict=True)
-        ]
-        decisions, events = self._decisions.take(
-            sightings, located.gone, located.frame.timestamp_s
-        )
-        labels = self._classifier.spec.labels
-        results = tuple(
-            face_result(face, one.probabilities, labels, one.track_id, decision)
-            for face, one, decision in zip(
-                located.faces, sightings, decisions, strict=True
-            )
-        )
-        return results, events
