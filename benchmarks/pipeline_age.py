@@ -13,6 +13,7 @@ from benchmarks.pipeline_camera import playing, shown_at
 from edge_runtime.errors import MeasurementError
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 
 FASTER = 3.0  # camera's rate over the pipeline's
@@ -42,13 +43,16 @@ def measure_age(
         mean periods; age_own_periods: 95th percentile of each picture's age in its own
         period, the time from the answer before to its own. The first is the larger
         where some pictures take longer than others (two faces, say); the second is
-        large only where pictures wait in line.
+        large only where pictures wait in line. classified_share: of the faces, those
+        that were classified in the picture they are told of; classified_age_p50_ms and
+        classified_age_p95_ms: age, when a face was told, of the picture in which it was
+        classified. These three are None where there was no face.
 
     Raises:
         MeasurementError: The source is not live.
     """
     rate = float(np.clip(FASTER / _period_s(pictures, open_pipeline()), *RATES))
-    ages, times = [], []
+    ages, times, behind = [], [], []
     pipeline = open_pipeline()
     with playing(pictures, rate) as source:
         end = time.monotonic() + seconds
@@ -58,6 +62,7 @@ def measure_age(
                 raise MeasurementError("expected a live source, got a file")
             ages.append(result.age_ms)
             times.append(time.monotonic())
+            behind.append([1000 * one for one in _behind_s(result)])
             if times[-1] > end and len(ages) >= LEAST_ANSWERS + SETTLING:
                 break
         dropped = source.dropped
@@ -69,6 +74,38 @@ def measure_age(
         "answers": len(ages),
         "dropped": dropped,
         **age_figures(ages[SETTLING:], times[SETTLING:]),
+        **classified_figures(ages[SETTLING:], behind[SETTLING:]),
+    }
+
+
+def _behind_s(result: FrameResult) -> list[float]:
+    """Returns how long before the frame each face was classified, in seconds."""
+    at_s = result.timestamp_s
+    classified = (face.classified_s for face in result.faces)
+    return [0.0 if one is None else at_s - one for one in classified]
+
+
+def classified_figures(
+    ages_ms: Sequence[float], behind_ms: Sequence[Sequence[float]]
+) -> dict[str, float | None]:
+    """Returns ages of what faces are told to be, as ``measure_age`` does.
+
+    Args:
+        ages_ms: Of each picture when its answer was ready.
+        behind_ms: For each picture: how long before it each of its faces was
+            classified, 0 for those that were in itself.
+    """
+    faces = [
+        (age, ms) for age, row in zip(ages_ms, behind_ms, strict=True) for ms in row
+    ]
+    if not faces:
+        names = ("classified_share", "classified_age_p50_ms", "classified_age_p95_ms")
+        return dict.fromkeys(names)
+    age_p50, age_p95 = np.percentile([age + ms for age, ms in faces], [50, 95])
+    return {
+        "classified_share": sum(ms == 0 for _, ms in faces) / len(faces),
+        "classified_age_p50_ms": float(age_p50),
+        "classified_age_p95_ms": float(age_p95),
     }
 
 

@@ -69,11 +69,21 @@ def _boxes_line(loop: Document) -> str:
 
 def _age_line(age: Document) -> str:
     how = "frames wait for the detector" if age["waits"] else "it looks meanwhile"
+    how += "" if age["turns"] else ", each face in each frame"
     return (
         f"age, {how}: p50 {age['age_p50_ms']:.1f} ms, p95 {age['age_p95_ms']:.1f} ms;"
         f" an answer each {age['period_ms']:.1f} ms of {age['seconds']:.0f} s, camera"
         f" each {1000 / age['camera_fps']:.1f} ms, {age['dropped']:,} dropped;"
-        f" p95 in its own periods {age['age_own_periods']:.2f}"
+        f" p95 in its own periods {age['age_own_periods']:.2f}{_classified(age)}"
+    )
+
+
+def _classified(age: Document) -> str:
+    if age["classified_share"] is None:
+        return ""
+    return (
+        f"; faces classified in {age['classified_share']:.0%} of their frames, p95 of"
+        f" that frame's age {age['classified_age_p95_ms']:.1f} ms"
     )
 
 

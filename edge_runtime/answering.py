@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 
 from edge_runtime.classification import (
@@ -11,7 +12,7 @@ from edge_runtime.classification import (
     face_result,
     probabilities,
 )
-from edge_runtime.decisions import Decisions, Rules, Sighting
+from edge_runtime.decisions import Decisions, Probabilities, Rules, Sighting
 from edge_runtime.located import Located
 from edge_runtime.results import Event, FaceResult, FrameResult
 
@@ -28,6 +29,8 @@ class Answers:
         """
         self._classifier = classifier
         self._decisions = Decisions(classifier.spec.labels, rules)
+        # Of faces that take turns, by number: the last answer, and of which time.
+        self._kept: dict[int, tuple[Probabilities, float]] = {}
 
     def answer(self, located: Located) -> FrameResult:
         """Returns the answer for the next frame."""
@@ -54,18 +57,39 @@ class Answers:
         self, located: Located, rows: Rows
     ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
         """Returns a frame's answers and what happened."""
+        now_s, turn = located.frame.timestamp_s, located.turn
+        if turn is None:
+            answers = [(row, now_s) for row in rows]
+        else:
+            answers = self._with_kept(located, turn, rows)
         sightings = [
-            Sighting(number, confirmed, row)
-            for (number, confirmed), row in zip(located.tracks, rows, strict=True)
+            Sighting(number, confirmed, row if turn is None or at in turn else None)
+            for at, ((number, confirmed), (row, _)) in enumerate(
+                zip(located.tracks, answers, strict=True)
+            )
         ]
-        decisions, events = self._decisions.take(
-            sightings, located.gone, located.frame.timestamp_s
-        )
+        decisions, events = self._decisions.take(sightings, located.gone, now_s)
         labels = self._classifier.spec.labels
         results = tuple(
-            face_result(face, one.probabilities, labels, one.track_id, decision)
-            for face, one, decision in zip(
-                located.faces, sightings, decisions, strict=True
+            face_result(face, row, labels, one.track_id, decision, at_s)
+            for face, (row, at_s), one, decision in zip(
+                located.faces, answers, sightings, decisions, strict=True
             )
         )
         return results, events
+
+    def _with_kept(
+        self, located: Located, turn: Sequence[int], rows: Rows
+    ) -> list[tuple[Probabilities, float]]:
+        """Returns each face's answer and its time, an earlier one where not its turn.
+
+        Args:
+            located: Where its faces are.
+            turn: Places of those that were classified.
+            rows: float32 (those, classes).
+        """
+        for number in located.gone:
+            self._kept.pop(number, None)
+        for at, row in zip(turn, rows, strict=True):
+            self._kept[located.tracks[at][0]] = (row, located.frame.timestamp_s)
+        return [self._kept[number] for number, _ in located.tracks]

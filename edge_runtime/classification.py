@@ -129,6 +129,7 @@ def face_result(
     labels: tuple[str, ...],
     track_id: int | None = None,
     decision: Decision | None = None,
+    classified_s: float | None = None,
 ) -> FaceResult:
     """Returns the answer for one face.
 
@@ -138,6 +139,7 @@ def face_result(
         labels: The model's, in order.
         track_id: The face's number, where it is followed.
         decision: What its frames so far say, where it is followed.
+        classified_s: Time in the source of the frame that the row is of, the same.
     """
     best = int(row.argmax())
     return FaceResult(
@@ -148,4 +150,5 @@ def face_result(
         probabilities=dict(zip(labels, row.tolist(), strict=True)),
         track_id=track_id,
         decision=decision,
+        classified_s=classified_s,
     )

@@ -87,16 +87,21 @@ class Sighting(NamedTuple):
     Attributes:
         track_id: Its number.
         confirmed: It is surely a face: it may be announced.
-        probabilities: float32 (classes,), the network's for this frame.
+        probabilities: float32 (classes,), the network's for this frame; None where it
+            did not look at this face. There must have been some before.
     """
 
     track_id: int
     confirmed: bool
-    probabilities: Probabilities
+    probabilities: Probabilities | None
 
 
 class Judge:
-    """Decides about one face."""
+    """Decides about one face.
+
+    Attributes:
+        decision: The last one; None before the first.
+    """
 
     def __init__(self, labels: Sequence[str], rules: Rules) -> None:
         """Takes the model's labels in order."""
@@ -107,6 +112,7 @@ class Judge:
         self._label = ""
         self._since_s = 0.0
         self._rival, self._rival_since_s = "", 0.0
+        self.decision: Decision | None = None
 
     def decide(self, probabilities: Probabilities, timestamp_s: float) -> Decision:
         """Returns what is said from this frame on.
@@ -119,7 +125,8 @@ class Judge:
         self._choose(self._candidate(smooth), timestamp_s)
         values = dict(zip(self._labels, smooth.tolist(), strict=True))
         confidence = values.get(self._label, max(values.values()))
-        return Decision(self._label, confidence, values, self._since_s)
+        self.decision = Decision(self._label, confidence, values, self._since_s)
+        return self.decision
 
     def _smoothed(
         self, probabilities: Probabilities, timestamp_s: float
@@ -179,10 +186,7 @@ class Decisions:
             gone: Numbers of the faces that will not come back.
             timestamp_s: The frame's time in its source.
         """
-        decisions = [
-            self._judge(one.track_id).decide(one.probabilities, timestamp_s)
-            for one in sightings
-        ]
+        decisions = [self._decide(one, timestamp_s) for one in sightings]
         events = [self._leave(track_id, timestamp_s) for track_id in gone]
         for one, decision in zip(sightings, decisions, strict=True):
             if one.confirmed:
@@ -190,10 +194,15 @@ class Decisions:
         told = (event for event in events if event is not None)
         return decisions, tuple(sorted(told, key=lambda event: event.track_id))
 
-    def _judge(self, track_id: int) -> Judge:
-        if track_id not in self._judges:
-            self._judges[track_id] = Judge(self._labels, self._rules)
-        return self._judges[track_id]
+    def _decide(self, sighting: Sighting, timestamp_s: float) -> Decision:
+        judge = self._judges.get(sighting.track_id)
+        if sighting.probabilities is None:
+            if judge is None or judge.decision is None:
+                raise ValueError(f"expected probabilities first, got {sighting}")
+            return judge.decision
+        if judge is None:
+            judge = self._judges[sighting.track_id] = Judge(self._labels, self._rules)
+        return judge.decide(sighting.probabilities, timestamp_s)
 
     def _tell(
         self, track_id: int, decision: Decision, timestamp_s: float

@@ -23,7 +23,9 @@ class Located(NamedTuple):
         frame: It.
         faces: Those that can be seen, largest first.
         tracks: Number of each, and whether it is surely a face.
-        batch: uint8 (faces, S, S, C), as the network takes them.
+        turn: Places in ``faces`` of those that are classified in this frame; None for
+            all of them.
+        batch: uint8 (those, S, S, C), as the network takes them.
         gone: Numbers of the faces that will not come back.
         look: What the detector saw, if it has just seen it.
         prepare_s: Time for cropping and resizing them, in seconds.
@@ -33,6 +35,7 @@ class Located(NamedTuple):
     frame: Frame
     faces: list[Face]
     tracks: list[tuple[int, bool]]
+    turn: list[int] | None
     batch: npt.NDArray[np.uint8]
     gone: list[int]
     look: Look | None

@@ -17,6 +17,7 @@ from edge_runtime.preprocess import Image
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.tracking import Track, Tracker
+from edge_runtime.turns import Turns
 
 # Of the time between two frames: a detector that takes less of it is waited for.
 WAITING_SHARE = 0.5
@@ -44,6 +45,7 @@ class Pipeline:
         detect_every: int = DETECT_EVERY,
         rules: Rules | None = None,
         waits: bool = True,
+        turns: Turns | None = None,
     ) -> None:
         """Starts with no faces.
 
@@ -54,6 +56,8 @@ class Pipeline:
             rules: How decisions are made.
             waits: Every frame waits for the detector. Else answers also depend on how
                 long it takes: for cameras. Close the pipeline then.
+            turns: For cameras: faces for which there is no time until the next frame
+                keep their answer for a while. None: all are classified in every frame.
         """
         self._detector, self._classifier = detector, classifier
         # Taking the whole frame as the face costs nothing.
@@ -61,6 +65,7 @@ class Pipeline:
         waits = waits or detector.name == "none"
         self._lookout = None if waits else Lookout(detector)
         self._tracker = Tracker()
+        self._turns = turns
         self._answers = Answers(classifier, rules or Rules())
         self._since_detection = self._every
         self._lost = False  # a face, since the detector last looked
@@ -88,13 +93,16 @@ class Pipeline:
         if self._lookout is not None:
             self._before, self._places = frame.image, self._seen_boxes()
         tracks, faces = visible(self._tracker.tracks, frame.image)
+        turn = self._turn(tracks, gone)
+        chosen = faces if turn is None else [faces[at] for at in turn]
         located = perf_counter()
-        batch = prepared(frame.image, faces, self._classifier)
+        batch = prepared(frame.image, chosen, self._classifier)
         waited_s = look.taken_s if look and look.waited else 0.0
         return Located(
             frame=frame,
             faces=faces,
             tracks=[(track.id, track.confirmed) for track in tracks],
+            turn=turn,
             batch=batch,
             gone=[track.id for track in gone],
             look=look,
@@ -104,10 +112,18 @@ class Pipeline:
 
     def answer(self, located: Located) -> FrameResult:
         """Returns the answer for the frame that was located next."""
-        return self._answers.answer(located)
+        started = perf_counter()
+        result = self._answers.answer(located)
+        faces = len(located.batch)
+        if self._turns is not None and faces:
+            took_s = located.prepare_s + perf_counter() - started
+            self._turns.took(faces, took_s)
+        return result
 
     def _begin(self, frame: Frame) -> list[Track]:
         """Moves the faces on in time; returns those that are gone since the last."""
+        if self._turns is not None:
+            self._turns.begin(frame)
         resized = frame.image.shape[:2] != self._shape  # a stream came back
         self._shape = frame.image.shape[:2]
         gone = self._tracker.drop_all() if resized else []
@@ -116,7 +132,17 @@ class Pipeline:
             self._since_detection = self._every
             if self._lookout is not None:
                 self._lookout.forget()
+            if self._turns is not None:
+                self._turns.forget_period()
         return gone + (outage or [])
+
+    def _turn(self, tracks: Sequence[Track], gone: Sequence[Track]) -> list[int] | None:
+        """Returns the places of those that are classified now, None for all."""
+        if self._turns is None:
+            return None
+        return self._turns.choose(
+            [track.id for track in tracks], [track.id for track in gone]
+        )
 
     def _locate(self, image: Image) -> Look | None:
         """Finds the faces; returns what the detector saw, if it has just seen it."""

@@ -39,12 +39,15 @@ class FaceResult(NamedTuple):
     Attributes:
         box_xywh: Left, top, width, height in the frame's pixels.
         score: The detector's, 0..1, of the frame in which it last found the face.
-        label: Name of the most probable class in this frame alone.
+        label: Name of the most probable class in this frame alone, or in an earlier one
+            where faces take turns.
         confidence: Its probability, 0..1.
         probabilities: Probability of each label, in the model's order; sums to 1.
         track_id: The face's number, from 1, the same as long as it is followed; None
             in single pictures.
         decision: What its frames so far say; None in single pictures.
+        classified_s: Time in the source of the frame that label, confidence and
+            probabilities are of, in seconds; None in single pictures.
     """
 
     box_xywh: Box
@@ -54,6 +57,7 @@ class FaceResult(NamedTuple):
     probabilities: dict[str, float]
     track_id: int | None = None
     decision: Decision | None = None
+    classified_s: float | None = None
 
 
 class Event(NamedTuple):

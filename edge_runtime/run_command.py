@@ -109,7 +109,9 @@ def answering(
     if source.kind == "pictures":
         yield ((one, process(one, detector, classifier)) for one in source)
         return
-    from edge_runtime.pipeline import Pipeline  # a picture's answer waits for imports
+    # A picture's answer waits for imports.
+    from edge_runtime.pipeline import Pipeline
+    from edge_runtime.turns import Turns
 
     followed = Pipeline(
         detector,
@@ -117,6 +119,7 @@ def answering(
         detect_every=detect_every(args),
         rules=rules_of(args),
         waits=frames_wait(args, live=source.live),
+        turns=Turns(args.every) if source.live else None,
     )
     with closing(followed), ExitStack() as stack:
         if source.kind != "video":

@@ -38,7 +38,7 @@ class Status:
         self._source, self._classifier, self._detector = source, classifier, detector
         self._lock = threading.Lock()
         self._started, self._started_unix = time.monotonic(), time.time()
-        self._frames = self._faces = self._detections = 0
+        self._frames = self._faces = self._classified = self._detections = 0
         self._events: Counter[str] = Counter()
         self._labels: Counter[str] = Counter()
         self._recent: deque[_Moment] = deque(maxlen=RECENT_FRAMES)
@@ -61,6 +61,7 @@ class Status:
             self._faces += len(result.faces)
             self._detections += result.detected
             for face in result.faces:
+                self._classified += face.classified_s in (None, result.timestamp_s)
                 self._labels[face.decision.label if face.decision else face.label] += 1
             for event in result.events:
                 self._events[event.kind] += 1
@@ -73,6 +74,7 @@ class Status:
                 "frames": self._frames,
                 "detections": self._detections,
                 "faces": self._faces,
+                "classified": self._classified,
                 "labels": dict(self._labels),
                 "events": dict(self._events),
             }

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 
-FRAME_SCHEMA = "fer-edge/frame/2"
+FRAME_SCHEMA = "fer-edge/frame/3"
 EVENT_SCHEMA = "fer-edge/event/1"
 
 
@@ -18,7 +18,7 @@ def frame_document(result: FrameResult) -> dict[str, Any]:
         "frame": result.index,
         "time_s": round(result.timestamp_s, 4),
         "source": result.name,
-        "age_ms": _rounded(result.age_ms),
+        "age_ms": rounded(result.age_ms, 3),
         "detected": result.detected,
         "faces": [face_document(face) for face in result.faces],
         "events": [_event(event) for event in result.events],
@@ -40,6 +40,7 @@ def face_document(face: FaceResult) -> dict[str, Any]:
         "confidence": round(face.confidence, 6),
         "probabilities": _probabilities(face.probabilities),
         "decision": _decision(face.decision),
+        "classified_s": rounded(face.classified_s, 4),
     }
 
 
@@ -87,5 +88,6 @@ def _probabilities(probabilities: dict[str, float]) -> dict[str, float]:
     return {label: round(p, 6) for label, p in probabilities.items()}
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+def rounded(value: float | None, digits: int) -> float | None:
+    """Returns a value to so many decimal places; None where there is none."""
+    return None if value is None else round(value, digits)

@@ -6,7 +6,12 @@ import io
 import json
 from collections.abc import Iterable
 
-from edge_runtime.outputs.documents import event_document, frame_document, utc_now
+from edge_runtime.outputs.documents import (
+    event_document,
+    frame_document,
+    rounded,
+    utc_now,
+)
 from edge_runtime.outputs.queued import Queued, Room
 from edge_runtime.outputs.text_files import LineWriter
 from edge_runtime.results import FaceResult, FrameResult
@@ -16,6 +21,7 @@ LINE_ROOM = Room(frames=64)
 CSV_COLUMNS = (
     *("frame", "time_s", "source", "track", "x", "y", "width", "height", "score"),
     *("label", "confidence", "decision", "decision_confidence", "age_ms"),
+    "classified_s",
 )
 
 
@@ -100,7 +106,8 @@ def csv_row(result: FrameResult, face: FaceResult, labels: Iterable[str]) -> str
             *(face.track_id, *face.box_xywh, round(face.score, 4)),
             *(face.label, round(face.confidence, 6)),
             *(decision and decision.label, decision and round(decision.confidence, 6)),
-            None if result.age_ms is None else round(result.age_ms, 3),
+            rounded(result.age_ms, 3),
+            rounded(face.classified_s, 4),
             *(None if p is None else round(p, 6) for p in probabilities),
         ]
     )

@@ -71,6 +71,8 @@ class _StateCollector(Collector):
         yield _counter("frames", "Frames answered", state["frames"])
         yield _counter("detections", "Frames the detector ran on", state["detections"])
         yield _counter("faces", "Faces in all frames", state["faces"])
+        classified = "Faces classified; the others kept an earlier answer"
+        yield _counter("faces_classified", classified, state["classified"])
         yield _counter("source_dropped", "Frames passed over", source["dropped"])
         yield _counter("source_skipped", "Frames not readable", source["skipped"])
         yield _counter("source_reopened", "Times it was reopened", source["reopened"])

@@ -101,7 +101,8 @@ class Still:
         if frame.index == self._breaks_at:
             raise RuntimeError("detector")
         self.located.append(frame.index)
-        return Located(frame, [], [], frame.image[np.newaxis], [], None, 0.0, 0.0)
+        batch = frame.image[np.newaxis]
+        return Located(frame, [], [], None, batch, [], None, 0.0, 0.0)
 
 
 def test_faces_are_located_in_order_while_a_frame_is_answered() -> None:

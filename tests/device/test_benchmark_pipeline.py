@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.pipeline import Requirement, check_met
-from benchmarks.pipeline_age import age_figures, measure_age
+from benchmarks.pipeline import check_met
+from benchmarks.pipeline_age import age_figures, classified_figures, measure_age
 from benchmarks.pipeline_boxes import agreement, live_agreement
 from benchmarks.pipeline_camera import PlayedClip, playing
 from benchmarks.pipeline_clip import FPS, FRAME_WH, centres, write_clip
 from benchmarks.pipeline_loops import one_by_one, ours, speed_up, take_turns
+from benchmarks.pipeline_requirements import Requirement
 from benchmarks.pipeline_times import Timed, Turn, share_without
 from edge_runtime import Classifier
 from edge_runtime.errors import GateError
@@ -292,6 +293,17 @@ def test_age_is_told_in_mean_periods_and_in_each_pictures_own() -> None:
     assert found["age_own_periods"] == pytest.approx(1.2)
     queued = age_figures([age + 20 for age in ages_ms], times_s)
     assert queued["age_own_periods"] == pytest.approx(3.2)
+
+
+def test_age_of_what_a_face_is_told_to_be_counts_from_the_frame_it_was_seen_in() -> (
+    None
+):
+    # Of three frames, each 10 ms old, the second has a face that waits its turn.
+    found = classified_figures([10.0, 10.0, 10.0], [[0.0], [0.0, 30.0], []])
+    assert found["classified_share"] == pytest.approx(2 / 3)
+    assert found["classified_age_p50_ms"] == pytest.approx(10)
+    assert found["classified_age_p95_ms"] == pytest.approx(10 + 0.9 * 30)
+    assert set(classified_figures([10.0], [[]]).values()) == {None}
 
 
 def test_boxes_of_a_camera_are_compared_with_those_of_the_very_picture() -> None:

@@ -67,7 +67,8 @@ class Camera:
 
 def face(label: str = "happy", box: Any = (40, 30, 50, 60)) -> FaceResult:
     share = {"happy": 0.75, "sad": 0.25}
-    return FaceResult(box, 0.9, label, 0.75, share, 7, Decision(label, 0.8, share, 1.5))
+    decision = Decision(label, 0.8, share, 1.5)
+    return FaceResult(box, 0.9, label, 0.75, share, 7, decision, 1.96667)
 
 
 def event(kind: Any = "expression_changed") -> Event:
@@ -126,9 +127,10 @@ def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 def test_frame_document_has_track_decision_events_and_age() -> None:
     document = frame_document(result(3, face(), events=[event()]))
     assert document == json.loads(json.dumps(document))
-    assert document["schema"] == "fer-edge/frame/2"
+    assert document["schema"] == "fer-edge/frame/3"
     assert (document["age_ms"], document["detected"]) == (12.5, True)
     assert document["faces"][0]["track"] == 7
+    assert document["faces"][0]["classified_s"] == 1.9667
     assert document["faces"][0]["decision"] == {
         "label": "happy",
         "confidence": 0.8,
@@ -373,6 +375,7 @@ def test_csv_has_one_row_per_face_with_a_column_per_label(tmp_path: Path) -> Non
     first = rows[0]
     assert (first["track"], first["x"], first["height"]) == ("7", "40", "60")
     assert (first["decision"], first["happy"]) == ("happy", "0.75")
+    assert first["classified_s"] == "1.9667"
 
 
 def test_csv_goes_on_where_an_earlier_run_ended(tmp_path: Path) -> None:

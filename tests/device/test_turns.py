@@ -1,0 +1,274 @@
+"""With more faces than time, those answered longest ago come first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime import turns as turns_module
+from edge_runtime.decisions import Decisions, Rules, Sighting
+from edge_runtime.faces import Face
+from edge_runtime.outputs.documents import frame_document
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.preprocess import Image, to_model_input
+from edge_runtime.results import FrameResult
+from edge_runtime.sources import Frame
+from edge_runtime.spec import ModelSpec
+from edge_runtime.turns import FRAMES, Turns
+
+PIXELS = np.zeros((4, 4), np.uint8)
+
+
+class StoppedClock:
+    """Shows the time it was set to."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(name="clock")
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    stopped = StoppedClock()
+    monkeypatch.setattr(turns_module, "perf_counter", stopped)
+    return stopped
+
+
+def at(index: int, time_s: float) -> Frame:
+    return Frame(PIXELS, index, time_s, "camera")
+
+
+def running(period_s: float, *, face_s: float, every: int = 1) -> Turns:
+    """Returns turns that know a camera's period and how long a face takes."""
+    turns = Turns(every)
+    for number in range(2):
+        turns.begin(at(number * every, number * every * period_s))
+    turns.took(1, face_s)
+    return turns
+
+
+def shares(turns: Turns, numbers: Sequence[int], frames: int) -> list[list[int]]:
+    """Returns who is chosen in each of some frames."""
+    return [[numbers[n] for n in turns.choose(numbers, [])] for _ in range(frames)]
+
+
+def test_all_are_chosen_where_there_is_time(clock: StoppedClock) -> None:
+    turns = running(0.033, face_s=0.010)
+    assert shares(turns, [7, 8, 9], 3) == [[7, 8, 9]] * 3
+
+
+def test_all_are_chosen_as_long_as_no_time_is_known(clock: StoppedClock) -> None:
+    turns = Turns()
+    turns.begin(at(0, 0.0))
+    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+    turns.took(3, 9.0)  # but not the camera's period
+    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+
+
+def test_those_whose_answer_is_oldest_come_first(clock: StoppedClock) -> None:
+    turns = running(0.033, face_s=0.015)
+    found = []
+    for number in range(2, 6):
+        turns.begin(at(number, number * 0.033))
+        found.append(turns.choose([10, 11, 12], []))
+    assert found == [[0, 1, 2], [0, 1], [0, 2], [0, 1]]  # of equals the first
+
+
+def test_one_is_chosen_where_there_is_time_for_none(clock: StoppedClock) -> None:
+    turns = running(0.001, face_s=0.050)
+    found = []
+    for number in range(2, 6):
+        turns.begin(at(number, number * 0.001))
+        found.append(turns.choose([1, 2], []))
+    assert found == [[0, 1], [0], [1], [0]]
+
+
+def test_new_face_does_not_wait(clock: StoppedClock) -> None:
+    turns = running(0.001, face_s=0.050)
+    turns.choose([1, 2], [])
+    turns.begin(at(2, 0.002))
+    assert turns.choose([1, 2, 3, 4], []) == [2, 3]
+
+
+def test_face_that_is_gone_is_forgotten(clock: StoppedClock) -> None:
+    turns = running(0.001, face_s=0.050)
+    turns.choose([1, 2], [])
+    turns.begin(at(2, 0.002))
+    assert turns.choose([1, 2], [2]) == [1]  # 2, as one never seen
+
+
+def test_what_the_frame_has_taken_already_counts(clock: StoppedClock) -> None:
+    turns = running(0.033, face_s=0.010)
+    turns.choose([1, 2, 3], [])
+    turns.begin(at(2, 0.066))
+    clock.now_s = 0.020  # the detector was waited for
+    assert turns.choose([1, 2, 3], []) == [0]
+
+
+def test_frames_that_were_passed_over_are_counted(clock: StoppedClock) -> None:
+    turns = Turns()
+    for number in range(3):
+        turns.begin(at(4 * number, number * 0.100))  # a camera's period of 25 ms
+    turns.took(1, 0.020)
+    assert shares(turns, [1, 2], 2) == [[1, 2], [1]]
+
+
+def test_frames_that_are_left_out_on_purpose_give_time(clock: StoppedClock) -> None:
+    turns = running(0.025, face_s=0.020, every=4)
+    assert shares(turns, [1, 2, 3, 4, 5], 2)[1] == [1, 2, 3, 4, 5]
+
+
+def test_after_an_outage_the_period_is_measured_anew(clock: StoppedClock) -> None:
+    turns = running(0.001, face_s=0.010)
+    turns.choose([1, 2], [])
+    turns.begin(at(2, 5.0))
+    turns.forget_period()
+    assert turns.choose([1, 2], []) == [0, 1]
+    turns.begin(at(3, 5.025))
+    assert turns.choose([1, 2], []) == [0, 1]
+    turns.begin(at(4, 5.032))
+    assert turns.choose([1, 2], []) == [0]
+
+
+def test_one_slow_answer_changes_little(clock: StoppedClock) -> None:
+    turns = running(0.033, face_s=0.010)
+    turns.took(1, 0.020)
+    assert shares(turns, [1, 2], 2)[1] == [1, 2]
+
+
+@given(
+    faces=st.integers(1, 12),
+    room=st.integers(1, 12),
+    stay=st.lists(st.integers(0, 11), max_size=40),
+)
+def test_nobody_is_left_out_for_long(faces: int, room: int, stay: list[int]) -> None:
+    period_s = 1000.0  # whatever this machine does meanwhile
+    turns = running(period_s, face_s=period_s / (room + 0.5))
+    numbers = list(range(faces))
+    turns.choose(numbers, [])
+    waited = dict.fromkeys(numbers, 0)
+    for frame, hidden in enumerate(stay, start=2):
+        turns.begin(at(frame, frame * period_s))
+        there = [one for one in numbers if one != hidden or faces == 1]
+        chosen = {there[n] for n in turns.choose(there, [])}
+        assert len(chosen) == min(room, len(there))
+        waited = {
+            one: 0 if one in chosen or one not in there else waited[one] + 1
+            for one in numbers
+        }
+        assert max(waited.values()) <= math.ceil(faces / room)
+    assert len(turns._frames) <= FRAMES
+
+
+class Shade:
+    """Tells how light a crop is; counts the faces of its calls."""
+
+    def __init__(self) -> None:
+        self.spec = ModelSpec(("dark", "light"), 8, "grey")
+        self.batches: list[int] = []
+
+    def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
+        return to_model_input(image, 8, "grey")
+
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.batches.append(len(batch))
+        light = batch.mean(axis=(1, 2, 3)) / 255
+        return np.stack([1 - light, light], axis=1).astype(np.float32)
+
+
+class Pair:
+    """Finds two faces, always in the same places."""
+
+    name = "pair"
+
+    def detect(self, frame: Image) -> list[Face]:
+        return [Face((4, 4, 40, 40)), Face((60, 4, 36, 36))]
+
+
+def lit(value: int) -> Image:
+    image = np.random.default_rng(1).integers(0, 40, (60, 110)).astype(np.uint8)
+    image[:, 55:] += np.uint8(200)
+    image[0, 0] = value
+    return image
+
+
+def answers(pipeline: Pipeline, count: int, period_s: float) -> list[FrameResult]:
+    return [
+        pipeline.process(Frame(lit(n), n, n * period_s, "camera")) for n in range(count)
+    ]
+
+
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Turns with time for one face a frame."""
+    turns = Turns()
+    monkeypatch.setattr(turns, "_room", lambda faces: 1)
+    return turns
+
+
+def test_faces_that_wait_keep_their_answer_and_say_from_when(in_turn: Turns) -> None:
+    classifier = Shade()
+    pipeline = Pipeline(Pair(), classifier, detect_every=1, turns=in_turn)
+    found = answers(pipeline, 5, 0.1)
+    assert classifier.batches == [2, 1, 1, 1, 1]
+    assert [[face.track_id for face in one.faces] for one in found] == [[1, 2]] * 5
+    times = [[face.classified_s or 0.0 for face in one.faces] for one in found]
+    expected = [[0.0, 0.0], [0.1, 0.0], [0.1, 0.2], [0.3, 0.2], [0.3, 0.4]]
+    assert np.allclose(times, expected)
+    first, second = (one.faces[1] for one in found[:2])
+    assert second.probabilities == first.probabilities
+    assert second.decision == first.decision
+    document = frame_document(found[2])
+    assert [face["classified_s"] for face in document["faces"]] == [0.1, 0.2]
+
+
+def test_without_turns_each_face_is_classified_in_each_frame() -> None:
+    classifier = Shade()
+    found = answers(Pipeline(Pair(), classifier, detect_every=1), 3, 0.1)
+    assert classifier.batches == [2, 2, 2]
+    assert [[f.classified_s for f in one.faces] for one in found] == [
+        [one.timestamp_s] * 2 for one in found
+    ]
+
+
+def test_faces_take_turns_where_they_take_longer_than_the_camera() -> None:
+    class Slow(Shade):
+        def probabilities(
+            self, batch: npt.NDArray[np.uint8]
+        ) -> npt.NDArray[np.float32]:
+            clock.now_s += 0.02 * len(batch)
+            return super().probabilities(batch)
+
+    clock, classifier = StoppedClock(), Slow()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("turns", "pipeline"):
+            patch.setattr(f"edge_runtime.{module}.perf_counter", clock)
+        pipeline = Pipeline(Pair(), classifier, detect_every=1, turns=Turns())
+        answers(pipeline, 6, 0.033)
+    assert classifier.batches == [2, 1, 1, 1, 1, 1]
+
+
+def test_what_was_not_looked_at_is_no_evidence() -> None:
+    dark = np.array([0.9, 0.1], np.float32)
+    light = np.array([0.05, 0.95], np.float32)
+    told = []
+    for between in (dark, None):
+        decisions = Decisions(("dark", "light"), Rules(dwell_s=0.0, margin=0.0))
+        for number, row in enumerate((dark, between, light)):
+            sightings = [Sighting(1, True, row)]
+            found, events = decisions.take(sightings, [], number / 10)
+            told.append((found[0].label, len(events)))
+    assert told[:3] == [("dark", 1), ("dark", 0), ("dark", 0)]
+    assert told[3:] == [("dark", 1), ("dark", 0), ("light", 1)]
+
+
+def test_face_without_any_answer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="probabilities first"):
+        Decisions(("dark", "light"), Rules()).take([Sighting(1, True, None)], [], 0.0)
