@@ -14,7 +14,7 @@ class Limits(NamedTuple):
     Attributes:
         frames: Frames with faces in the shadow, and again on probation.
         least_agreement: Share of faces with the same answer as the old model's.
-        most_slowdown: Time of a frame's faces, in times the old model's.
+        most_slowdown: Time of a face, in times the old model's.
     """
 
     frames: int = 100
@@ -22,10 +22,15 @@ class Limits(NamedTuple):
     most_slowdown: float = 3.0
 
     def too_slow(self, new_ms: float, old_ms: float) -> str | None:
-        """Returns what to say about a median time that is far over the old one's."""
+        """Returns what to say about a median time that is far over the old one's.
+
+        Args:
+            new_ms: Of a face, in ms.
+            old_ms: The same.
+        """
         if new_ms <= self.most_slowdown * old_ms + SLACK_MS:
             return None
         return (
             f"expected at most {self.most_slowdown:g} times the present model's"
-            f" {old_ms:.2f} ms, got {new_ms:.2f} ms"
+            f" {old_ms:.2f} ms a face, got {new_ms:.2f} ms"
         )

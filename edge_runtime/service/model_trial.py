@@ -32,7 +32,11 @@ RECENT = 20
 
 @dataclass
 class Comparison:
-    """What two models did on the same frames."""
+    """What two models did on the same frames.
+
+    Times are per face: how many a frame has may be another on probation than it was in
+    the shadow.
+    """
 
     frames: int = 0
     faces: int = 0
@@ -46,7 +50,7 @@ class Comparison:
         return self.agreeing / self.faces if self.faces else None
 
     def document(self) -> dict[str, Any]:
-        """Returns it JSON-ready: times are medians of recent frames, in ms."""
+        """Returns it JSON-ready: ms a face, medians of recent frames."""
         return {
             "frames": self.frames,
             "faces": self.faces,
@@ -110,8 +114,8 @@ class Shadow:
         compared.faces += len(answer)
         same = answer.argmax(axis=1) == other.argmax(axis=1)
         compared.agreeing += int(same.sum())
-        compared.old_ms.append(old_ms)
-        compared.new_ms.append(new_ms)
+        compared.old_ms.append(old_ms / len(answer))
+        compared.new_ms.append(new_ms / len(answer))
         if compared.frames >= self.limits.frames:
             self.fault = self._judged()
 
@@ -171,7 +175,7 @@ class Probation:
         if not np.isfinite(answer).all():
             self.fault = "gave probabilities that are not finite"
             return _timed(self.old, crops)[0]
-        self._recent_ms.append(1000 * (perf_counter() - started))
+        self._recent_ms.append(1000 * (perf_counter() - started) / len(batch))
         self.frames += 1
         if len(self._recent_ms) == RECENT:
             self.fault = self.limits.too_slow(

@@ -188,7 +188,7 @@ def _said(trial: Trial) -> str:
     compared = trial.compared.document()
     return (
         f"(same answer on {100 * (compared['agreement'] or 0):.1f} % of"
-        f" {compared['faces']} faces, {compared['new_ms']:.2f} ms a frame after"
+        f" {compared['faces']} faces, {compared['new_ms']:.2f} ms a face after"
         f" {compared['old_ms']:.2f})"
     )
 

@@ -23,6 +23,7 @@ from edge_runtime.quiet import quiet_stderr
 from edge_runtime.service import model_probe, trial_memory
 from edge_runtime.service.limits import Limits
 from edge_runtime.service.model_folder import ModelFolder
+from edge_runtime.service.model_trial import RECENT
 from edge_runtime.service.trial_memory import TrialMemory
 from edge_runtime.service.updating import UpdatingClassifier, consider, watching
 from edge_runtime.service.verification import Settings, verify
@@ -159,6 +160,27 @@ def test_fault_in_the_shadow_refuses_the_model(running, new, faces, fault, said)
     assert last["outcome"] == "refused"
     assert said in last["reason"]
     assert running.file.name == "tiny.int8.tflite"
+
+
+def lasting(seconds: float):
+    """Returns what answers each face in so much time."""
+
+    def answer(backend, images):
+        time.sleep(seconds * len(images))
+        return backend.logits(images)
+
+    return answer
+
+
+def test_models_are_timed_by_the_face_not_by_the_frame(running, new, faces):
+    old = broken(running.current, 0, lasting(0.0005))
+    limits = Limits(frames=RECENT, most_slowdown=2.0)
+    updating = UpdatingClassifier(old, running.path, Settings(limits=limits))
+    updating.offer(broken(new, 0, lasting(0.0005)), Path("new.tflite"))
+    answer_frames(updating, faces[:3], 1 + RECENT)
+    assert updating.update_state()["phase"] == "probation"
+    answer_frames(updating, faces, RECENT)  # eleven times as many a frame
+    assert updating.update_state()["last"]["outcome"] == "accepted"
 
 
 @pytest.mark.parametrize("fault", [raising, not_finite], ids=["raises", "not finite"])
