@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 
@@ -49,6 +49,21 @@ SCHEMA = "fer-edge/pipeline/1"
 FULL_WIDTH_PX = 100_000  # frames are never made wider
 SHORT_AGE_S = 60.0
 SLOWER_S = 0.1  # a Raspberry Pi's Haar cascade takes so much longer than a server's
+
+
+class Way(NamedTuple):
+    """How a camera's frames are answered: as for a ``Pipeline``."""
+
+    detect_every: int
+    waits: bool
+    turns: bool
+
+
+WAYS = (
+    Way(detect_every=1, waits=True, turns=True),
+    Way(DETECT_EVERY, waits=False, turns=False),
+    Way(DETECT_EVERY, waits=False, turns=True),  # as run does
+)
 
 
 @dataclass(frozen=True)
@@ -234,28 +249,23 @@ def _ages(
     Between the two: as run does, but that every face is classified in every frame.
     """
     ages = []
-    for every, waits, in_turn in (
-        (1, True, True),
-        (DETECT_EVERY, False, False),
-        (DETECT_EVERY, False, True),
-    ):
+    for way in WAYS:
 
-        def opened(
-            every: int = every, waits: bool = waits, in_turn: bool = in_turn
-        ) -> Pipeline:
+        def opened(way: Way = way) -> Pipeline:
             return Pipeline(
                 setup.detector("haar"),
                 model,
-                detect_every=every,
-                waits=waits,
-                turns=Turns() if in_turn else None,
+                detect_every=way.detect_every,
+                waits=way.waits,
+                turns=Turns() if way.turns else None,
             )
 
         # What the requirement is about is what run does.
-        as_run = in_turn and not waits
-        seconds = setup.age_seconds if as_run else min(setup.age_seconds, SHORT_AGE_S)
+        seconds = setup.age_seconds
+        if way != WAYS[-1]:
+            seconds = min(seconds, SHORT_AGE_S)
         age = measure_age(pictures, opened, seconds=seconds)
-        ages.append({"detect_every": every, "waits": waits, "turns": in_turn, **age})
+        ages.append(way._asdict() | age)
         watch.observe()
     return ages
 

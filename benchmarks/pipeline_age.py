@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,83 +38,74 @@ def measure_age(
 
     Returns:
         seconds, camera_fps (asked for), camera_over_pipeline (pictures that came over
-        answers), answers, dropped, age_p50_ms, age_p95_ms, period_ms (mean time
-        between answers), period_p95_ms; age_periods: the age's 95th percentile in
-        mean periods; age_own_periods: 95th percentile of each picture's age in its own
-        period, the time from the answer before to its own. The first is the larger
-        where some pictures take longer than others (two faces, say); the second is
-        large only where pictures wait in line. classified_share: of the faces, those
-        that were classified in the picture they are told of; classified_age_p50_ms and
-        classified_age_p95_ms: age, when a face was told, of the picture in which it was
-        classified. These three are None where there was no face.
+        answers), answers, dropped, and what ``age_figures`` and ``classified_figures``
+        return.
 
     Raises:
         MeasurementError: The source is not live.
     """
     rate = float(np.clip(FASTER / _period_s(pictures, open_pipeline()), *RATES))
-    ages, times, behind = [], [], []
+    told: list[Told] = []
     pipeline = open_pipeline()
     with playing(pictures, rate) as source:
         end = time.monotonic() + seconds
         for frame in source:
-            result = pipeline.process(frame)
-            if result.age_ms is None:
-                raise MeasurementError("expected a live source, got a file")
-            ages.append(result.age_ms)
-            times.append(time.monotonic())
-            behind.append([1000 * one for one in _behind_s(result)])
-            if times[-1] > end and len(ages) >= LEAST_ANSWERS + SETTLING:
+            told.append(_told(pipeline.process(frame)))
+            if told[-1].at_s > end and len(told) >= LEAST_ANSWERS + SETTLING:
                 break
         dropped = source.dropped
     pipeline.close()
+    settled = told[SETTLING:]
     return {
         "seconds": seconds,
         "camera_fps": rate,
-        "camera_over_pipeline": (len(ages) + dropped) / len(ages),
-        "answers": len(ages),
+        "camera_over_pipeline": (len(told) + dropped) / len(told),
+        "answers": len(told),
         "dropped": dropped,
-        **age_figures(ages[SETTLING:], times[SETTLING:]),
-        **classified_figures(ages[SETTLING:], behind[SETTLING:]),
+        **age_figures([one.age_ms for one in settled], [one.at_s for one in settled]),
+        **classified_figures(settled),
     }
 
 
-def _behind_s(result: FrameResult) -> list[float]:
-    """Returns how long before the frame each face was classified, in seconds."""
-    at_s = result.timestamp_s
-    classified = (face.classified_s for face in result.faces)
-    return [0.0 if one is None else at_s - one for one in classified]
+class Told(NamedTuple):
+    """An answer of a live source.
 
-
-def classified_figures(
-    ages_ms: Sequence[float], behind_ms: Sequence[Sequence[float]]
-) -> dict[str, float | None]:
-    """Returns ages of what faces are told to be, as ``measure_age`` does.
-
-    Args:
-        ages_ms: Of each picture when its answer was ready.
-        behind_ms: For each picture: how long before it each of its faces was
-            classified, 0 for those that were in itself.
+    Attributes:
+        age_ms: Of its picture when the answer was ready.
+        at_s: When that was.
+        behind_ms: How long before this picture each of its faces was classified: 0 for
+            those that were in itself.
     """
-    faces = [
-        (age, ms) for age, row in zip(ages_ms, behind_ms, strict=True) for ms in row
-    ]
-    if not faces:
-        names = ("classified_share", "classified_age_p50_ms", "classified_age_p95_ms")
-        return dict.fromkeys(names)
-    age_p50, age_p95 = np.percentile([age + ms for age, ms in faces], [50, 95])
-    return {
-        "classified_share": sum(ms == 0 for _, ms in faces) / len(faces),
-        "classified_age_p50_ms": float(age_p50),
-        "classified_age_p95_ms": float(age_p95),
-    }
+
+    age_ms: float
+    at_s: float
+    behind_ms: tuple[float, ...]
+
+
+def _told(result: FrameResult) -> Told:
+    if result.age_ms is None:
+        raise MeasurementError("expected a live source, got a file")
+    now_s = result.timestamp_s
+    behind_ms = (
+        0.0 if face.classified_s is None else 1000 * (now_s - face.classified_s)
+        for face in result.faces
+    )
+    return Told(result.age_ms, time.monotonic(), tuple(behind_ms))
 
 
 def age_figures(ages_ms: Sequence[float], times_s: Sequence[float]) -> dict[str, float]:
-    """Returns ages and periods of a run, as ``measure_age`` does.
+    """Returns ages and periods of a run.
 
     Args:
         ages_ms: Of each picture when its answer was ready.
         times_s: When that was. The first one's period is not known: it is left out.
+
+    Returns:
+        age_p50_ms, age_p95_ms, period_ms (mean time between answers), period_p95_ms;
+        age_periods: the age's 95th percentile in mean periods; age_own_periods: 95th
+        percentile of each picture's age in its own period, the time from the answer
+        before to its own. The first is the larger where some pictures take longer than
+        others (two faces, say); the second is large only where pictures wait in line.
     """
     periods, ages = 1000 * np.diff(times_s), np.asarray(ages_ms[1:])
     age_p50, age_p95 = np.percentile(ages, [50, 95])
@@ -126,6 +117,37 @@ def age_figures(ages_ms: Sequence[float], times_s: Sequence[float]) -> dict[str,
         "age_periods": float(age_p95 / periods.mean()),
         "age_own_periods": float(np.percentile(ages / periods, 95)),
     }
+
+
+def classified_figures(told: Sequence[Told]) -> dict[str, float | None]:
+    """Returns how old what is said about faces is, where they take turns.
+
+    Args:
+        told: All answers of a run.
+
+    Returns:
+        faceless_share: of the pictures, those without a face. classified_share: of the
+        faces, those that were classified in the picture they are told of;
+        classified_share_of_several: the same of pictures with two faces or more.
+        classified_age_p50_ms, classified_age_p95_ms: age, when a face was told, of the
+        picture in which it was classified. longest_kept_ms: from that picture to the
+        latest one that the answer was kept in. None where there was no such face.
+    """
+    faces = [(one.age_ms, ms) for one in told for ms in one.behind_ms]
+    several = [ms for one in told if len(one.behind_ms) > 1 for ms in one.behind_ms]
+    ages = np.percentile([age + ms for age, ms in faces], [50, 95]) if faces else None
+    return {
+        "faceless_share": sum(not one.behind_ms for one in told) / len(told),
+        "classified_share": _share_of_zeros([ms for _, ms in faces]),
+        "classified_share_of_several": _share_of_zeros(several),
+        "classified_age_p50_ms": None if ages is None else float(ages[0]),
+        "classified_age_p95_ms": None if ages is None else float(ages[1]),
+        "longest_kept_ms": max((ms for _, ms in faces), default=None),
+    }
+
+
+def _share_of_zeros(values: Sequence[float]) -> float | None:
+    return sum(value == 0 for value in values) / len(values) if values else None
 
 
 def _period_s(pictures: Sequence[Image], pipeline: Pipeline) -> float:

@@ -25,20 +25,22 @@ class Requirement:
     Attributes:
         name: What was measured.
         value: The figure.
-        limit: What it is held against.
+        limit: What it is held against; None for what is only told.
         at_least: It must not be less; else not more.
         unit: ``"x"``, ``"share"`` or ``"MiB"``.
     """
 
     name: str
     value: float
-    limit: float
+    limit: float | None
     at_least: bool
     unit: str
 
     @property
     def met(self) -> bool:
         """Whether it is what it must be."""
+        if self.limit is None:
+            return True
         if self.at_least:
             return self.value >= self.limit
         return self.value <= self.limit
@@ -87,26 +89,7 @@ def requirements(
         Requirement("predict over the bare call", over, MOST_OVER_BARE, False, "x")
     )
     for age in ages:
-        if not age["turns"]:  # no command does so
-            continue
-        how = "frames wait" if age["waits"] else "as run does"
-        periods, faster = age["age_periods"], age["camera_over_pipeline"]
-        found += [
-            Requirement(
-                f"{how}: age p95 over the period",
-                periods,
-                MOST_AGE_PERIODS,
-                False,
-                "x",
-            ),
-            Requirement(
-                f"{how}: camera's rate over ours",
-                faster,
-                LEAST_CAMERA_OVER_PIPELINE,
-                True,
-                "x",
-            ),
-        ]
+        found += _age_requirements(age)
     found += [
         Requirement(
             "first label over a bare script", start["ratio"], MOST_START, False, "x"
@@ -120,4 +103,34 @@ def requirements(
         Requirement(name, peak, most, False, "MiB")
         for name, peak, most in memory
         if peak is not None
+    ]
+
+
+def _age_requirements(age: Document) -> list[Requirement]:
+    how = "frames wait" if age["waits"] else "as run does"
+    name, periods = "age p95 over the period", age["age_periods"]
+    if not age["turns"]:  # no command does so
+        return [Requirement(f"{how}, no turns: {name}", periods, None, False, "x")]
+    faster, classified_ms = age["camera_over_pipeline"], age["classified_age_p95_ms"]
+    found = [
+        Requirement(f"{how}: {name}", periods, MOST_AGE_PERIODS, False, "x"),
+        Requirement(
+            f"{how}: camera's rate over ours",
+            faster,
+            LEAST_CAMERA_OVER_PIPELINE,
+            True,
+            "x",
+        ),
+    ]
+    if classified_ms is None:  # nobody was there
+        return found
+    share, over = age["classified_share"], classified_ms / age["period_ms"]
+    return [
+        *found,
+        Requirement(
+            f"{how}: faces classified in that frame", share, None, True, "share"
+        ),
+        Requirement(
+            f"{how}: the same, of each face's own frame", over, None, False, "x"
+        ),
     ]

@@ -83,13 +83,19 @@ def _classified(age: Document) -> str:
         return ""
     return (
         f"; faces classified in {age['classified_share']:.0%} of their frames, p95 of"
-        f" that frame's age {age['classified_age_p95_ms']:.1f} ms"
+        f" that frame's age {age['classified_age_p95_ms']:.1f} ms; longest kept"
+        f" {age['longest_kept_ms']:.0f} ms; no face in {age['faceless_share']:.0%}"
     )
 
 
 def requirement_cells(one: Document) -> list[str]:
-    """Returns a requirement: name, figure, limit, whether it was met."""
+    """Returns a requirement: name, figure, limit, whether it was met.
+
+    The last two are empty where there is no limit.
+    """
     form = UNITS[one["unit"]]
+    if one["limit"] is None:
+        return [one["name"], form.format(one["value"]), "", ""]
     bound = ">= " if one["at_least"] else "<= "
     met = "met" if one["met"] else "MISSED"
     return [

@@ -38,7 +38,7 @@ def located_ahead(
 
     Args:
         frames: Of a file: nobody waits for the newest one.
-        pipeline: One whose frames wait for the detector.
+        pipeline: One whose frames wait for the detector, and whose faces take no turns.
     """
     with reading_ahead(frames) as read:
         found = (pipeline.locate(frame) for frame in read)

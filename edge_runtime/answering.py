@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from edge_runtime.classification import (
     FaceClassifier,
@@ -15,6 +15,14 @@ from edge_runtime.classification import (
 from edge_runtime.decisions import Decisions, Probabilities, Rules, Sighting
 from edge_runtime.located import Located
 from edge_runtime.results import Event, FaceResult, FrameResult
+
+
+class _Answer(NamedTuple):
+    """The network's answer for a face: float32 (classes,), of when, of this frame."""
+
+    row: Probabilities
+    at_s: float
+    new: bool
 
 
 class Answers:
@@ -57,39 +65,38 @@ class Answers:
         self, located: Located, rows: Rows
     ) -> tuple[tuple[FaceResult, ...], tuple[Event, ...]]:
         """Returns a frame's answers and what happened."""
-        now_s, turn = located.frame.timestamp_s, located.turn
-        if turn is None:
-            answers = [(row, now_s) for row in rows]
-        else:
-            answers = self._with_kept(located, turn, rows)
+        answers = self._answers(located, rows)
         sightings = [
-            Sighting(number, confirmed, row if turn is None or at in turn else None)
-            for at, ((number, confirmed), (row, _)) in enumerate(
-                zip(located.tracks, answers, strict=True)
-            )
+            Sighting(number, confirmed, one.row if one.new else None)
+            for (number, confirmed), one in zip(located.tracks, answers, strict=True)
         ]
-        decisions, events = self._decisions.take(sightings, located.gone, now_s)
+        decisions, events = self._decisions.take(
+            sightings, located.gone, located.frame.timestamp_s
+        )
         labels = self._classifier.spec.labels
         results = tuple(
-            face_result(face, row, labels, one.track_id, decision, at_s)
-            for face, (row, at_s), one, decision in zip(
+            face_result(face, one.row, labels, sighting.track_id, decision, one.at_s)
+            for face, one, sighting, decision in zip(
                 located.faces, answers, sightings, decisions, strict=True
             )
         )
         return results, events
 
-    def _with_kept(
-        self, located: Located, turn: Sequence[int], rows: Rows
-    ) -> list[tuple[Probabilities, float]]:
-        """Returns each face's answer and its time, an earlier one where not its turn.
+    def _answers(self, located: Located, rows: Rows) -> list[_Answer]:
+        """Returns each face's answer, an earlier one where it is not its turn.
 
         Args:
             located: Where its faces are.
-            turn: Places of those that were classified.
-            rows: float32 (those, classes).
+            rows: float32 (faces that were classified, classes).
         """
+        now_s = located.frame.timestamp_s
+        if located.turn is None:
+            return [_Answer(row, now_s, True) for row in rows]
         for number in located.gone:
             self._kept.pop(number, None)
-        for at, row in zip(turn, rows, strict=True):
-            self._kept[located.tracks[at][0]] = (row, located.frame.timestamp_s)
-        return [self._kept[number] for number, _ in located.tracks]
+        for at, row in zip(located.turn, rows, strict=True):
+            self._kept[located.tracks[at][0]] = (row, now_s)
+        return [
+            _Answer(*self._kept[number], at in located.turn)
+            for at, (number, _) in enumerate(located.tracks)
+        ]

@@ -27,8 +27,9 @@ class Pipeline:
     """Answers for the frames of a video or camera, one after the other.
 
     In two steps, ``locate`` and ``answer``, each of which wants every frame in order.
-    They share nothing that changes: one thread may locate the faces of the next frames
-    while another answers for this one. ``process`` does one after the other.
+    Without ``turns`` they share nothing that changes: one thread may locate the faces
+    of the next frames while another answers for this one. ``process`` does one after
+    the other.
 
     The detector runs on every n-th frame, and at once where a new face waits to be
     found again or a followed one is lost; in between faces are followed by their looks.

@@ -109,3 +109,9 @@ class FrameResult:
     age_ms: float | None = None
     detected: bool = True
     events: tuple[Event, ...] = ()
+
+    @property
+    def classified(self) -> int:
+        """Number of its faces that were classified in this very frame."""
+        now = (None, self.timestamp_s)
+        return sum(face.classified_s in now for face in self.faces)

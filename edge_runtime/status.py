@@ -59,9 +59,9 @@ class Status:
         with self._lock:
             self._frames += 1
             self._faces += len(result.faces)
+            self._classified += result.classified
             self._detections += result.detected
             for face in result.faces:
-                self._classified += face.classified_s in (None, result.timestamp_s)
                 self._labels[face.decision.label if face.decision else face.label] += 1
             for event in result.events:
                 self._events[event.kind] += 1

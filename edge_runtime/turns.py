@@ -1,9 +1,9 @@
 """Whose turn it is where there is no time to classify every face of a frame.
 
 A camera gives its next frame whether or not this one is answered. With more faces than
-there is time for, every frame would be older than the one before it needed to be, and
-most of them would be passed over. So a frame's share of the network goes to those whose
-last answer is oldest, as in round-robin scheduling, and the others keep theirs.
+there is time for, every answer would be old and frames would be passed over. So a
+frame's time goes to the faces whose last answer is oldest, as in round-robin
+scheduling, and the others keep theirs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ GAIN = 0.1  # of a new measurement in the time of a face
 class Turns:
     """Chooses the faces of a camera's frame that are classified in it.
 
-    As many as should be done before the next frame comes, one at least. A face that was
-    never classified is so at once, whatever it takes.
+    As many as should be done before the next frame comes. A face that was never
+    classified is so at once, whatever it takes; and at least one of the others is, or a
+    detector that sees a new face in every frame would have them wait for ever.
+
+    What comes after the answer (outputs, mostly queues) is not reckoned with, nor that
+    frames which come in bursts leave more time than their mean period.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -61,13 +65,17 @@ class Turns:
         new = [at for at, one in enumerate(numbers) if one not in self._last]
         known = [at for at, one in enumerate(numbers) if one in self._last]
         known.sort(key=lambda at: self._last[numbers[at]])  # stable
-        chosen = sorted(new + known[: max(0, self._room(len(numbers)) - len(new))])
+        room = self._room(len(numbers)) - len(new)
+        chosen = sorted(new + known[: max(1, room)])
         index = self._frames[-1][0]
         self._last |= {numbers[at]: index for at in chosen}
         return chosen
 
     def took(self, faces: int, seconds: float) -> None:
-        """Takes how long it took to classify some faces, one at least."""
+        """Takes how long it took to classify some faces, one at least.
+
+        What a call costs whatever their number counts with them.
+        """
         each_s = seconds / faces
         self._face_s += (GAIN if self._face_s else 1.0) * (each_s - self._face_s)
 

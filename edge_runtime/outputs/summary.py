@@ -16,7 +16,7 @@ class Summary:
 
     def __init__(self) -> None:
         """Starts at zero."""
-        self.frames = 0
+        self.frames = self._classified = 0
         self.labels: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self._detect_ms: deque[float] = deque(maxlen=MOST_TIMES)
@@ -25,6 +25,7 @@ class Summary:
     def add(self, result: FrameResult) -> None:
         """Counts one frame."""
         self.frames += 1
+        self._classified += result.classified
         for face in result.faces:
             self.labels[face.decision.label if face.decision else face.label] += 1
         for event in result.events:
@@ -58,7 +59,9 @@ class Summary:
         if reopened:
             often = "once" if reopened == 1 else f"{reopened} times"
             rows.append(("lost and back", often))
-        rows += [("faces", str(faces))]
+        kept = faces - self._classified
+        also = f"  ({kept} with an earlier answer: they take turns)" * bool(kept)
+        rows += [("faces", f"{faces}{also}")]
         rows += [
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
             for label, count in self.labels.most_common()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime import turns as turns_module
+from edge_runtime.__main__ import main
 from edge_runtime.decisions import Decisions, Rules, Sighting
 from edge_runtime.faces import Face
 from edge_runtime.outputs.documents import frame_document
@@ -72,6 +76,26 @@ def test_all_are_chosen_as_long_as_no_time_is_known(clock: StoppedClock) -> None
     assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
 
 
+def test_all_are_chosen_where_only_the_period_is_known(clock: StoppedClock) -> None:
+    turns = Turns()  # nobody was there yet
+    for number in range(5):
+        turns.begin(at(number, number * 0.001))
+    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+
+
+def test_camera_that_changes_its_rate_is_noticed(clock: StoppedClock) -> None:
+    turns, now_s = running(0.010, face_s=0.010), 0.010
+    turns.choose([1, 2, 3], [])
+    rooms = []
+    for number in range(2, 2 + 2 * FRAMES):
+        now_s += 0.035
+        turns.begin(at(number, now_s))
+        rooms.append(len(turns.choose([1, 2, 3], [])))
+    assert rooms[0] < 3  # one frame says little
+    assert rooms[FRAMES:] == [3] * FRAMES
+    assert FRAMES < 60  # two seconds of a usual camera
+
+
 def test_those_whose_answer_is_oldest_come_first(clock: StoppedClock) -> None:
     turns = running(0.033, face_s=0.015)
     found = []
@@ -90,18 +114,35 @@ def test_one_is_chosen_where_there_is_time_for_none(clock: StoppedClock) -> None
     assert found == [[0, 1], [0], [1], [0]]
 
 
-def test_new_face_does_not_wait(clock: StoppedClock) -> None:
+def test_new_faces_do_not_wait_and_one_other_goes_with_them(
+    clock: StoppedClock,
+) -> None:
     turns = running(0.001, face_s=0.050)
     turns.choose([1, 2], [])
     turns.begin(at(2, 0.002))
-    assert turns.choose([1, 2, 3, 4], []) == [2, 3]
+    assert turns.choose([1, 2, 3, 4], []) == [0, 2, 3]
+
+
+def test_new_face_in_every_frame_leaves_nobody_out(clock: StoppedClock) -> None:
+    # As of a detector that takes something else for a face each time.
+    turns = running(0.001, face_s=0.050)
+    found = []
+    for number in range(2, 8):
+        turns.begin(at(number, number * 0.001))
+        chosen = turns.choose([1, 2, 100 + number], [99 + number])
+        found.append([one for one in chosen if one < 2])
+    assert found == [[0, 1], [0], [1], [0], [1], [0]]
 
 
 def test_face_that_is_gone_is_forgotten(clock: StoppedClock) -> None:
     turns = running(0.001, face_s=0.050)
-    turns.choose([1, 2], [])
+    turns.choose([1, 2, 3], [])
     turns.begin(at(2, 0.002))
-    assert turns.choose([1, 2], [2]) == [1]  # 2, as one never seen
+    assert turns.choose([1, 2, 3], [2]) == [0, 1]  # 2, as one never seen
+    assert set(turns._last) == {1, 2, 3}
+    turns.begin(at(3, 0.003))
+    turns.choose([], [1, 2])
+    assert set(turns._last) == {3}
 
 
 def test_what_the_frame_has_taken_already_counts(clock: StoppedClock) -> None:
@@ -224,9 +265,98 @@ def test_faces_that_wait_keep_their_answer_and_say_from_when(in_turn: Turns) -> 
     assert np.allclose(times, expected)
     first, second = (one.faces[1] for one in found[:2])
     assert second.probabilities == first.probabilities
-    assert second.decision == first.decision
+    assert [one.classified for one in found] == [2, 1, 1, 1, 1]
     document = frame_document(found[2])
     assert [face["classified_s"] for face in document["faces"]] == [0.1, 0.2]
+
+
+def test_answer_that_was_kept_is_counted_once(in_turn: Turns) -> None:
+    class Growing(Shade):
+        """Is surer of each face each time."""
+
+        def probabilities(
+            self, batch: npt.NDArray[np.uint8]
+        ) -> npt.NDArray[np.float32]:
+            super().probabilities(batch)
+            light = 0.5 + 0.08 * len(self.batches)
+            return np.full((len(batch), 2), [1 - light, light], np.float32)
+
+    rules = Rules(half_life_s=1e9)  # a plain mean
+    classifier = Growing()
+    pipeline = Pipeline(Pair(), classifier, detect_every=1, rules=rules, turns=in_turn)
+    last = answers(pipeline, 5, 0.1)[-1]
+    means = [one.decision.probabilities["light"] for one in last.faces if one.decision]
+    # Calls 1, 2, 4 saw the first face, 1, 3, 5 the second.
+    assert means == pytest.approx([0.5 + 0.08 * 7 / 3, 0.5 + 0.08 * 9 / 3])
+
+
+def test_nothing_is_kept_of_faces_that_are_gone(in_turn: Turns) -> None:
+    class Passing:
+        """Finds a face that is in another place every few seconds."""
+
+        name = "passing"
+        looks = 0
+
+        def detect(self, frame: Image) -> list[Face]:
+            self.looks += 1
+            return [Face((4 + 66 * (self.looks // 4 % 2), 4, 24, 24))]
+
+    pipeline = Pipeline(Passing(), Shade(), detect_every=1, turns=in_turn)
+    found = answers(pipeline, 200, 0.9)
+    assert max(face.track_id or 0 for one in found for face in one.faces) > 10
+    assert len(pipeline._answers._kept) < 5
+    assert set(pipeline._answers._kept) == set(in_turn._last)
+
+
+def test_after_an_outage_and_a_new_size_the_cameras_period_is_measured_anew() -> None:
+    turns = Turns()
+    pipeline = Pipeline(Pair(), Shade(), detect_every=1, turns=turns)
+    times = [0.0, 0.1, 0.2, 30.0, 30.1]
+    for number, time_s in enumerate(times):
+        pipeline.process(Frame(lit(number), number, time_s, "camera"))
+    assert [round(time_s, 1) for _, time_s in turns._frames] == [30.0, 30.1]
+    image = np.pad(lit(5), 10)
+    pipeline.process(Frame(image, 5, 30.2, "camera"))
+    assert len(turns._frames) == 1
+
+
+def run_on_fake_camera(
+    model: Path, capsys: pytest.CaptureFixture[str], clock: str, *flags: str
+) -> list[dict[str, Any]]:
+    """Returns the frames' documents of a run."""
+    source = f"fake:scene?faces=8&size=640x240&fps=1000&clock={clock}"
+    assert main(["run", str(model), "--source", source, "--json", *flags]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_run_has_faces_take_turns_where_frames_do_not_wait_for_it(
+    tiny_model_path: Path, capsys: pytest.CaptureFixture[str], clock: str
+) -> None:
+    told = run_on_fake_camera(tiny_model_path, capsys, clock, "--max-frames", "150")
+    kept = [
+        face["classified_s"] < one["time_s"] for one in told for face in one["faces"]
+    ]
+    assert len(kept) > 500
+    assert any(kept) == (clock == "real")
+
+
+def test_run_knows_that_frames_are_left_out(
+    tiny_model_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    class Noted(Turns):
+        def __init__(self, every: int = 1) -> None:
+            super().__init__(every)
+            seen.append(every)
+
+    monkeypatch.setattr(turns_module, "Turns", Noted)
+    flags = ("--every", "3", "--max-frames", "2")
+    run_on_fake_camera(tiny_model_path, capsys, "real", *flags)
+    assert seen == [3]
 
 
 def test_without_turns_each_face_is_classified_in_each_frame() -> None:
@@ -238,12 +368,21 @@ def test_without_turns_each_face_is_classified_in_each_frame() -> None:
     ]
 
 
-def test_faces_take_turns_where_they_take_longer_than_the_camera() -> None:
+@pytest.mark.parametrize(
+    ("prepare_s", "network_s"), [(0.0, 0.02), (0.02, 0.0)], ids=["network", "cropping"]
+)
+def test_faces_take_turns_where_they_take_longer_than_the_camera(
+    prepare_s: float, network_s: float
+) -> None:
     class Slow(Shade):
+        def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
+            clock.now_s += prepare_s
+            return super().prepare(image)
+
         def probabilities(
             self, batch: npt.NDArray[np.uint8]
         ) -> npt.NDArray[np.float32]:
-            clock.now_s += 0.02 * len(batch)
+            clock.now_s += network_s * len(batch)
             return super().probabilities(batch)
 
     clock, classifier = StoppedClock(), Slow()
