@@ -22,9 +22,11 @@ GAIN = 0.1  # of a new measurement in the time of a face
 class Turns:
     """Chooses the faces of a camera's frame that are classified in it.
 
-    As many as should be done before the next frame comes. A face that was never
-    classified is so at once, whatever it takes; and at least one of the others is, or a
-    detector that sees a new face in every frame would have them wait for ever.
+    As many as should be done before the next frame comes, or in as long again as this
+    one has taken already: where it had to wait for the detector it is late anyhow. A
+    face that was never classified is so at once, whatever it takes; and at least one of
+    the others is, or a detector that sees a new face in every frame would have them
+    wait for ever.
 
     What comes after the answer (outputs, mostly queues) is not reckoned with, nor that
     frames which come in bursts leave more time than their mean period.
@@ -80,11 +82,12 @@ class Turns:
         self._face_s += (GAIN if self._face_s else 1.0) * (each_s - self._face_s)
 
     def _room(self, faces: int) -> int:
-        """Returns how many of some faces should be done before the next frame."""
-        if not self._face_s:
+        """Returns how many of some faces there is time for."""
+        period_s = self._period_s
+        if not self._face_s or math.isinf(period_s):
             return faces
-        left_s = self._period_s - (perf_counter() - self._started_s)
-        return faces if math.isinf(left_s) else max(1, int(left_s / self._face_s))
+        spent_s = perf_counter() - self._started_s
+        return int(max(period_s - spent_s, spent_s) / self._face_s)
 
     @property
     def _period_s(self) -> float:
