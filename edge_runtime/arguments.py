@@ -50,7 +50,7 @@ def command(
     add(
         "model",
         nargs="?",
-        type=Path,
+        type=flags.path,
         help=".tflite or .onnx (default: the released one, where there is one)",
     )
     add(

@@ -137,7 +137,7 @@ def _converted(action: argparse.Action, value: Any) -> Any:
     if isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+"):
         values = value if isinstance(value, list) else [value]
         return [_one(action, item) for item in values]
-    if isinstance(value, list):
+    if isinstance(value, list) and "," in str(action.metavar):  # one that takes A,B,C
         value = _joined(value)
     return _one(action, value)
 
@@ -150,6 +150,8 @@ def _joined(values: list[Any]) -> str:
 
 
 def _one(action: argparse.Action, value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError(f"expected one value, got {value!r}")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number, got {_shown(value)}")
     made = action.type(str(value)) if callable(action.type) else str(value)

@@ -215,6 +215,8 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _next(args: argparse.Namespace) -> str:
     again = f"python -m edge_runtime run {args.model or ''}".rstrip()
     how = " --faces none" if args.faces == "none" else ""
+    if args.detector_model:
+        how += f" --detector-model {shlex.quote(str(args.detector_model))}"
     if args.privacy == "blur":
         how += " --privacy blur"  # or what is typed next would keep what this one hid
     # An address may hold a password, and this goes into logs; a pipe is over.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 MOST_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
@@ -21,6 +22,17 @@ def threads(text: str) -> int:
 def seed(text: str) -> int:
     """Returns a seed, 0 to 2**32 - 1 (what every generator takes), for argparse."""
     return whole_number(text, 0, 2**32 - 1)
+
+
+def path(text: str) -> Path:
+    """Returns a path, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: The text is empty, which ``Path`` takes for here.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(text)
 
 
 def whole_number(text: str, low: int, high: int) -> int:

@@ -93,7 +93,8 @@ def check_watched(folder: Path) -> None:
         ModelError: It is none.
     """
     if not folder.is_dir():
-        raise ModelError(f"expected a folder to watch, got {str(folder)!r}")
+        what = "which is none" if folder.exists() else f"make it: mkdir -p {folder}"
+        raise ModelError(f"expected a folder to watch, got {str(folder)!r}: {what}")
 
 
 def _how(args: argparse.Namespace) -> tuple[int, str]:

@@ -107,7 +107,9 @@ def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> Met
 
 def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
     name = "fer_edge_output_written"
-    written = CounterMetricFamily(name, "Taken by an output", labels=["output"])
+    written = CounterMetricFamily(
+        name, "Frames taken by an output; of events, frames with one", labels=["output"]
+    )
     name, labels = "fer_edge_output_dropped", ["output", "what"]
     dropped = CounterMetricFamily(name, "Lost by a slow output", labels=labels)
     for output, counts in outputs.items():

@@ -63,12 +63,13 @@ class States:
         Args:
             since: History after this second of the run.
         """
-        healthy = self.healthy
-        faces = self._last.faces if self._last and healthy else ()
+        healthy, last = self.healthy, self._last  # once: the loop goes on meanwhile
+        faces = last.faces if last and healthy else ()
         return {
             **self._status.snapshot(),
             "healthy": healthy,
             "uptime_s": round(time.monotonic() - self._started, 1),
+            "frame_time_s": round(last.timestamp_s, 4) if last else None,
             "faces_now": [face_document(face) for face in faces],
             "recent_events": list(self._events),
             "history": self._history.since(since),

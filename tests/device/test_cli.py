@@ -108,6 +108,24 @@ def test_run_on_a_video_tells_events_then_a_summary_and_no_progress_in_a_pipe(
     assert "next:" in out
 
 
+def test_next_step_has_the_same_detector(
+    tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--faces", "none", "--detector-model", "my yunet.onnx")
+    assert run(tiny_model_path, video, *flags) == 0
+    assert " --detector-model 'my yunet.onnx'" in capsys.readouterr().out
+
+
+def test_empty_model_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "check"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, ""])
+        assert ended.value.code == 2
+        err = capsys.readouterr().err
+        assert "expected a path, got ''" in err
+        assert err.count("\n") == 1
+
+
 def test_picture_that_cannot_be_read_is_an_error_and_no_next_step(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +304,7 @@ def test_existing_output_is_kept_without_force(
     ("arguments", "part"),
     [
         (["--source", "no/such.mp4"], "does not exist"),
+        (["--detector-model", "/dev/null"], "which is no file"),
         (["--source", "97"], "/dev/video97"),
         (["--source", "97", "--faces", "yunet"], "--detector-model"),
         (["--source", "97", "--detector-model", "no.onnx"], "no.onnx"),

@@ -113,6 +113,19 @@ def test_summary_counts_and_takes_medians() -> None:
     assert lines[-1] == ["rate", "2.0", "frames/s"]
 
 
+def test_summary_tells_answers_that_were_kept() -> None:
+    summary = Summary()
+    whole = process(frame(), Fixed((0, 0, 20, 20), (30, 10, 10, 10)), Brightness())
+    for times in ((0.12, 0.12), (0.12, 0.05)):
+        faces = tuple(
+            face._replace(classified_s=at_s)
+            for face, at_s in zip(whole.faces, times, strict=True)
+        )
+        summary.add(replace(whole, faces=faces))
+    told = "faces     4  (1 with an earlier answer: they take turns)"
+    assert told in summary.table(1).splitlines()
+
+
 def test_summary_of_nothing_is_a_table() -> None:
     assert Summary().table(0.0).startswith("frames")
 

@@ -413,9 +413,10 @@ def test_health_fails_while_the_camera_gives_nothing(
     kept = states.States(Quiet(), lambda _: None)  # type: ignore[arg-type]
     frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
     face = FaceResult((1, 1, 4, 4), 1.0, "happy", 0.9, {"happy": 0.9})
-    kept.write(frame, FrameResult(0, 0.0, "camera", (face,), 1.0, 0.0))
+    kept.write(frame, FrameResult(0, 1.5, "camera", (face,), 1.0, 0.0))
     assert kept.healthy
     assert len(kept.document()["faces_now"]) == 1
+    assert kept.document()["frame_time_s"] == 1.5
     monkeypatch.setattr(states, "STALE_S", 0.05)
     time.sleep(0.1)
     assert not kept.healthy

@@ -110,6 +110,8 @@ function showFaces() {
   const faces = state.faces_now;
   at("count").textContent = faces.length > 1 ? `${faces.length} faces` : "";
   const cards = faces.slice(0, 4).map((face, i) => faceCard(face, i > 0));
+  const more = faces.length - cards.length;
+  if (more > 0) cards.push(make("p", `and ${more} more`, { className: "empty" }));
   fill("faces", cards.length ? cards : [make("p", "no face", { className: "empty" })]);
 }
 
