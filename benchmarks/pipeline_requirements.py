@@ -130,7 +130,5 @@ def _age_requirements(age: Document) -> list[Requirement]:
         Requirement(
             f"{how}: faces classified in that frame", share, None, True, "share"
         ),
-        Requirement(
-            f"{how}: the same, of each face's own frame", over, None, False, "x"
-        ),
+        Requirement(f"{how}: age p95 of each face's own frame", over, None, False, "x"),
     ]

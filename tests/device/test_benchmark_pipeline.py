@@ -336,7 +336,7 @@ def test_only_what_a_command_does_is_held_against_the_limit_of_age(
     assert (name in rows) == in_turn
     if in_turn:
         assert not rows[name].met
-        assert rows["as run does: the same, of each face's own frame"].value == 4
+        assert rows["as run does: age p95 of each face's own frame"].value == 4
     else:
         other = rows["as run does, no turns: age p95 over the period"]
         assert other.value == 3
