@@ -155,7 +155,7 @@ def check_met(document: Document) -> None:
     Raises:
         GateError: One is not; exit code 3.
     """
-    missed = [one["name"] for one in document["requirements"] if not one["met"]]
+    missed = [one["name"] for one in document["requirements"] if one["met"] is False]
     if missed:
         raise GateError(f"{len(missed)} requirements were missed: {'; '.join(missed)}")
 

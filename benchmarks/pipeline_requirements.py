@@ -37,10 +37,10 @@ class Requirement:
     unit: str
 
     @property
-    def met(self) -> bool:
-        """Whether it is what it must be."""
+    def met(self) -> bool | None:
+        """Whether it is what it must be; None where it need not be anything."""
         if self.limit is None:
-            return True
+            return None
         if self.at_least:
             return self.value >= self.limit
         return self.value <= self.limit

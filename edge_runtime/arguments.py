@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from edge_runtime import flags
@@ -62,7 +61,7 @@ def command(
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="(auto)")
     add(
         "--require-signature",
-        type=Path,
+        type=flags.path,
         metavar="PUBKEY",
         help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
     )

@@ -213,9 +213,10 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _next(args: argparse.Namespace) -> str:
-    again = f"python -m edge_runtime run {args.model or ''}".rstrip()
-    how = " --faces none" if args.faces == "none" else ""
-    if args.detector_model:
+    model = f" {shlex.quote(str(args.model))}" if args.model else ""
+    again = f"python -m edge_runtime run{model}"
+    how = f" --faces {args.faces}" if args.faces != "auto" else ""
+    if args.detector_model and args.faces in ("auto", "yunet"):
         how += f" --detector-model {shlex.quote(str(args.detector_model))}"
     if args.privacy == "blur":
         how += " --privacy blur"  # or what is typed next would keep what this one hid
@@ -225,5 +226,5 @@ def _next(args: argparse.Namespace) -> str:
     first = f"  {again} --source {source}{how} --output annotated.mp4"
     if args.output:
         first = f"  look at {args.output}"
-    check = f"  python -m edge_runtime check {args.model or ''}".rstrip()
+    check = f"  python -m edge_runtime check{model}"
     return f"\nnext:\n{first}\n{check}"

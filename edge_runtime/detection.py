@@ -35,7 +35,7 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--detector-model",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="face_detection_yunet_*.onnx",
     )

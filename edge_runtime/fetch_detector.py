@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import flags
 from edge_runtime.detection import YUNET_FILE, YUNET_SHA256, data_folder
 from edge_runtime.errors import OutputError, SourceError
 from edge_runtime.files import write_bytes
@@ -46,7 +47,7 @@ def add_fetch_detector(commands: Any) -> None:
     )
     add(
         "--output",
-        type=Path,
+        type=flags.path,
         default=None,
         metavar="FILE",
         help=f"where to put it (default: {data_folder() / YUNET_FILE})",

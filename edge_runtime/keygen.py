@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import flags
 from edge_runtime.errors import OutputError
 from edge_runtime.signature import new_key_pair
 
@@ -29,7 +30,10 @@ def add_keygen(commands: Any) -> None:
     )
     parser.set_defaults(call=keygen)
     parser.add_argument(
-        "private", type=Path, metavar="KEY", help="private key file to write (.pem)"
+        "private",
+        type=flags.path,
+        metavar="KEY",
+        help="private key file to write (.pem)",
     )
 
 

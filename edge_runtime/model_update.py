@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,8 +94,10 @@ def check_watched(folder: Path) -> None:
         ModelError: It is none.
     """
     if not folder.is_dir():
-        what = "which is none" if folder.exists() else f"make it: mkdir -p {folder}"
-        raise ModelError(f"expected a folder to watch, got {str(folder)!r}: {what}")
+        what = ", which is none"
+        if not folder.exists():
+            what = f": make it with mkdir -p {shlex.quote(str(folder))}"
+        raise ModelError(f"expected a folder to watch, got {str(folder)!r}{what}")
 
 
 def _how(args: argparse.Namespace) -> tuple[int, str]:

@@ -22,11 +22,11 @@ GAIN = 0.1  # of a new measurement in the time of a face
 class Turns:
     """Chooses the faces of a camera's frame that are classified in it.
 
-    As many as should be done before the next frame comes, or in as long again as this
-    one has taken already: where it had to wait for the detector it is late anyhow. A
-    face that was never classified is so at once, whatever it takes; and at least one of
-    the others is, or a detector that sees a new face in every frame would have them
-    wait for ever.
+    As many as should be done before the next frame comes. Where not even one would be,
+    as where the frame had to wait for the detector, it is late anyhow and takes as long
+    again. A face that was never classified is so at once, whatever it takes; and at
+    least one of the others is, or a detector that sees a new face in every frame would
+    have them wait for ever.
 
     What comes after the answer (outputs, mostly queues) is not reckoned with, nor that
     frames which come in bursts leave more time than their mean period.
@@ -87,7 +87,8 @@ class Turns:
         if not self._face_s or math.isinf(period_s):
             return faces
         spent_s = perf_counter() - self._started_s
-        return int(max(period_s - spent_s, spent_s) / self._face_s)
+        left_s = period_s - spent_s
+        return int((left_s if left_s >= self._face_s else spent_s) / self._face_s)
 
     @property
     def _period_s(self) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import __version__
+from edge_runtime import __version__, flags
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
 
@@ -37,7 +37,7 @@ def add_doctor(commands: Any) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        type=Path,
+        type=flags.path,
         help=".tflite or .onnx to answer with (default: the released one, if there)",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")

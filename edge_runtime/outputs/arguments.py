@@ -34,7 +34,9 @@ def _add_lines(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="one JSON document per event, at the end of FILE (default: on stdout)",
     )
-    add("--csv", type=Path, metavar="FILE", help="one row per face, at FILE's end")
+    add(
+        "--csv", type=flags.path, metavar="FILE", help="one row per face, at FILE's end"
+    )
     add("--force", action="store_true", help="replace existing files")
 
 
@@ -42,12 +44,15 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     default = RecordLimits()
     add = parser.add_argument_group("pictures").add_argument
     add(
-        "--output", type=Path, metavar="FILE", help="annotated .mp4, .avi, .png or .jpg"
+        "--output",
+        type=flags.path,
+        metavar="FILE",
+        help="annotated .mp4, .avi, .png or .jpg",
     )
     add("--display", action="store_true", help="show a window (q ends)")
     add(
         "--record",
-        type=Path,
+        type=flags.path,
         metavar="DIR",
         help="keep pictures of events and, now and then, of faces",
     )
@@ -78,13 +83,13 @@ def _add_mqtt(parser: argparse.ArgumentParser) -> None:
     add("--mqtt", metavar="URL", help="mqtt://[USER@]HOST[:PORT][/PREFIX], or mqtts://")
     add(
         "--mqtt-password-file",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="its first line is the password",
     )
     add(
         "--mqtt-ca",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="trust these certificates (PEM) instead of the system's",
     )
@@ -105,7 +110,7 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--token-file",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="its first line lets people in; required with any other HOST",
     )

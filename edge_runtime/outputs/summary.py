@@ -60,7 +60,7 @@ class Summary:
             often = "once" if reopened == 1 else f"{reopened} times"
             rows.append(("lost and back", often))
         kept = faces - self._classified
-        also = f"  ({kept} with an earlier answer: they take turns)" * bool(kept)
+        also = f"  ({kept} with an earlier answer: they take turns)" if kept else ""
         rows += [("faces", f"{faces}{also}")]
         rows += [
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")

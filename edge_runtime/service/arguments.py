@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from edge_runtime import flags
 from edge_runtime.service.limits import Limits
@@ -27,7 +26,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("configuration").add_argument
     add(
         "--config",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="TOML file whose keys are the names of these flags; what is typed here"
         " counts more",
@@ -43,7 +42,7 @@ def _add_model_update(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("model update").add_argument
     add(
         "--watch",
-        type=Path,
+        type=flags.path,
         metavar="DIR",
         help="take a better model from here while running: verified, compared with"
         " the present one, swapped in, rolled back when it errs",

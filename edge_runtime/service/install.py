@@ -39,14 +39,14 @@ def add_install_service(commands: Any) -> None:
     add = parser.add_argument
     add(
         "--config",
-        type=Path,
+        type=flags.path,
         required=True,
         metavar="FILE",
         help="what the service runs with: the flags of run, in TOML",
     )
     add(
         "--to",
-        type=Path,
+        type=flags.path,
         metavar="PATH",
         help="unit file or folder to write, such as /etc/systemd/system (needs root)",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Beside a factor: below it, models of a few microseconds would be judged by noise.
+# Beside a factor, a face: below it, models of a few microseconds would be judged by
+# noise.
 SLACK_MS = 1.0
 
 

@@ -108,18 +108,10 @@ def test_run_on_a_video_tells_events_then_a_summary_and_no_progress_in_a_pipe(
     assert "next:" in out
 
 
-def test_next_step_has_the_same_detector(
-    tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ("--faces", "none", "--detector-model", "my yunet.onnx")
-    assert run(tiny_model_path, video, *flags) == 0
-    assert " --detector-model 'my yunet.onnx'" in capsys.readouterr().out
-
-
-def test_empty_model_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "check"):
+def test_empty_path_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["run", ""], ["check", ""], ["run", "--watch="]):
         with pytest.raises(SystemExit) as ended:
-            main([command, ""])
+            main(command)
         assert ended.value.code == 2
         err = capsys.readouterr().err
         assert "expected a path, got ''" in err

@@ -545,7 +545,13 @@ def test_what_a_full_disk_cost_is_told_at_the_end(
 ) -> None:
     camera = Camera()
     camera.dropped, camera.reopened = 40, 2
-    more = {"model": None, "faces": "haar", "size": None, "fps": None}
+    more = {
+        "model": None,
+        "faces": "haar",
+        "detector_model": None,
+        "size": None,
+        "fps": None,
+    }
     args = argparse.Namespace(**vars(flags()), **more)
     console = Console(args, camera, Stop())
     console.take(result(0, face()))

@@ -362,7 +362,7 @@ def test_configuration_that_could_not_start_is_refused(
         ('serve = 8080\ntoken-file = "/nonexistent/token"', "token-file"),
         ('serve = "0.0.0.0:8080"', "expected --token-file"),
         ('model = "/nonexistent.tflite"', "nonexistent.tflite"),
-        ('watch = "/nope"', "make it: mkdir -p /nope"),
+        ('watch = "/nope"', "make it with mkdir -p /nope"),
         ('watch = "nope"', "/var/lib/fer-edge/nope"),
         ('detector-model = "/nope.onnx"', "nope.onnx"),
         ('require-signature = "/nope.pem"', "is not signed"),

@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -195,12 +196,10 @@ def test_error_about_an_address_has_no_secret(address: str) -> None:
     assert "geheim" not in str(caught.value).replace("geheim.invalid", "")
 
 
-def next_step(source: str, privacy: str = "none") -> str:
-    return _next(
-        argparse.Namespace(
-            model=None, faces="auto", source=source, output=None, privacy=privacy
-        )
-    )
+def next_step(source: str, **given: Any) -> str:
+    flags = {"model": None, "faces": "auto", "detector_model": None, "output": None}
+    flags |= {"privacy": "none", "source": source}
+    return _next(argparse.Namespace(**(flags | given)))
 
 
 def test_next_step_of_a_stream_names_no_address() -> None:
@@ -212,6 +211,15 @@ def test_next_step_of_a_stream_names_no_address() -> None:
 def test_next_step_of_a_run_that_blurred_blurs() -> None:
     assert "--privacy blur" in next_step("0", privacy="blur")
     assert "--privacy" not in next_step("0")
+
+
+def test_next_step_has_the_same_model_and_detector() -> None:
+    yunet = {"detector_model": Path("my yunet.onnx")}
+    assert " --detector-model 'my yunet.onnx'" in next_step("0", **yunet)
+    other = next_step("0", faces="haar", **yunet)  # which does not look at the file
+    assert " --faces haar" in other
+    assert "yunet" not in other
+    assert next_step("0", model=Path("a b/m.tflite")).count(" 'a b/m.tflite'") == 2
 
 
 def test_pattern_names_pictures_in_order_and_nothing_else(tmp_path: Path) -> None:

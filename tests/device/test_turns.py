@@ -151,13 +151,16 @@ def test_what_the_frame_has_taken_already_counts(clock: StoppedClock) -> None:
     turns.begin(at(2, 0.066))
     clock.now_s = 0.012
     assert turns.choose([1, 2, 3], []) == [0, 1]
+    turns.begin(at(3, 0.099))
+    clock.now_s += 0.020  # the detector was waited for
+    assert turns.choose([1, 2, 3], []) == [2]
 
 
 def test_faces_do_not_wait_where_the_frame_is_late_anyhow(clock: StoppedClock) -> None:
     turns = running(0.033, face_s=0.010)
     turns.choose([1, 2, 3], [])
     turns.begin(at(2, 0.066))
-    clock.now_s = 0.045  # the detector was waited for
+    clock.now_s = 0.045  # even longer
     assert turns.choose([1, 2, 3], []) == [0, 1, 2]
 
 
