@@ -23,6 +23,9 @@ from edge_runtime.tracking import LEAST_IOU, Track, best_pairs
 # A detector that takes longer is waited for: one that hangs then stops the loop, whose
 # watchdog has the process started again.
 LONGEST_LOOK_S = 10.0
+# How long a look under way is waited for at the end. Where Python ends within one,
+# OpenCV's thread comes back to nothing and the process is aborted.
+CLOSING_S = 0.5
 MOST_KEPT = 8  # frames that wait to be gone through: some megabytes
 
 
@@ -190,8 +193,11 @@ class Lookout:
         return None if self._void or seen is None else (seen, since)
 
     def close(self) -> None:
-        """Asks no more; does not wait for a look that is under way."""
+        """Asks no more; waits ``CLOSING_S`` at most for a look that is under way."""
+        self._void = True  # whatever it sees
         self._crew.dismiss()
+        if self._returned is not None:
+            self._returned.wait(CLOSING_S)
 
     def _look(self, image: Image, boxes: dict[int, RawBox]) -> None:
         try:

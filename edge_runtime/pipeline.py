@@ -77,7 +77,7 @@ class Pipeline:
         self._shape: tuple[int, ...] = ()
 
     def close(self) -> None:
-        """Ends the detector's thread, if it has one."""
+        """Ends the detector's thread, if it has one: half a second at most."""
         if self._lookout is not None:
             self._lookout.close()
 

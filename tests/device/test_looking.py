@@ -437,3 +437,29 @@ def test_frames_wait_for_the_detector(
 ) -> None:
     args = argparse.Namespace(detect_waits=detect_waits, privacy=privacy)
     assert frames_wait(args, live=live) == waits
+
+
+def test_look_under_way_has_ended_when_a_pipeline_is_closed() -> None:
+    class Leisurely(Light):
+        begun = ended = 0
+
+        def detect(self, frame: Image) -> list[Face]:
+            self.begun += 1
+            time.sleep(0.06)  # more than half of the time between two frames
+            self.ended += 1
+            return super().detect(frame)
+
+    detector = Leisurely()
+    pipeline = Pipeline(detector, Brightness(), waits=False, detect_every=1)
+    camera = Camera(pipeline)
+    while detector.begun < 3 or detector.begun == detector.ended:
+        camera.show(painted(40, 40))
+    pipeline.close()
+    assert detector.begun == detector.ended
+
+
+def test_a_detector_that_hangs_does_not_keep_a_pipeline_open() -> None:
+    with looked_away() as (lookout, _):
+        started = time.monotonic()
+        lookout.close()
+        assert time.monotonic() - started < looking.CLOSING_S + 0.5
