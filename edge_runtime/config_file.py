@@ -144,6 +144,8 @@ def _converted(action: argparse.Action, value: Any) -> Any:
 
 def _joined(values: list[Any]) -> str:
     """Returns a list as the text of a flag that takes ``A,B,C``."""
+    if not values:
+        raise ValueError("expected at least one, got an empty list")
     if not all(isinstance(one, str) and "," not in one for one in values):
         raise ValueError(f"expected a list of text without commas, got {values!r}")
     return ",".join(values)

@@ -84,6 +84,7 @@ def test_tables_only_group(run_parser, config):
         ("threads = [1, 2]", "threads: expected one value, got [1, 2]"),
         ("csv = ['a.csv']", "csv: expected one value, got ['a.csv']"),
         ("labels = [1, 2]", "labels: expected a list of text"),
+        ("labels = []", "labels: expected at least one, got an empty list"),
         ("model = ''", "model: expected a path, got ''"),
         ("json = 1", "json: expected true or false, got 1"),
         ("json = 'yes'", "json: expected true or false"),
