@@ -104,6 +104,8 @@ class AppendedFile:
         if self._moved():
             self.close()
             self._open()
+        elif self._header and not os.fstat(self._descriptor).st_size:  # truncated
+            self._write_whole(self._header)
         self._write_whole(line)
 
     def close(self) -> None:
@@ -115,12 +117,19 @@ class AppendedFile:
     def _open(self, more_flags: int = 0) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more_flags
         self._descriptor = os.open(self._path, flags, 0o666)
-        if self._header and not os.fstat(self._descriptor).st_size:
-            try:
-                self._write_whole(self._header)
-            except OSError:
-                self.close()  # else the next line would come without a header
-                raise
+        try:
+            self._begin_line()
+        except OSError:
+            self.close()  # else the next line would come without a header
+            raise
+
+    def _begin_line(self) -> None:
+        """Writes the header of an empty file; ends a line that was cut off."""
+        size = os.fstat(self._descriptor).st_size
+        if not size and self._header:
+            self._write_whole(self._header)
+        elif size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            self._write_whole("")  # a process ended, or the current failed, within it
 
     def _write_whole(self, line: str) -> None:
         size = os.fstat(self._descriptor).st_size

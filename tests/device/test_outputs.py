@@ -419,8 +419,16 @@ def test_rotated_file_is_written_on(tmp_path: Path, how: str) -> None:
         os.truncate(path, 0)
     file.write("3,4")
     file.close()
-    expected = "3,4\n" if how == "truncated" else "a,b\n3,4\n"
-    assert path.read_text() == expected
+    assert path.read_text() == "a,b\n3,4\n"
+    AppendedFile(path, start="a,b", header="a,b").close()  # the next start takes it
+
+
+def test_line_that_was_cut_off_spoils_no_other_one(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(EVENT_START + ', "event": "face_appe')
+    happened = [event("face_left")]
+    run([result(1, events=happened)], "--events", str(path))
+    assert json.loads(path.read_text().splitlines()[-1])["event"] == "face_left"
 
 
 def test_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
