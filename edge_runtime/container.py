@@ -85,6 +85,21 @@ def read_model_file(
     data = _read(path, largest_bytes)
     if public_key is not None:
         signature.verify(data, signature.read_signature(path), public_key)
+    return take_apart(path, data)
+
+
+def take_apart(path: Path, data: bytes) -> ModelFile:
+    """Returns a model file taken apart, its hashes checked.
+
+    Args:
+        path: Where it was read: its name and suffix count.
+        data: All of its bytes.
+
+    Raises:
+        ModelError: No ``.tflite`` or ``.onnx`` file, cut off, or altered since it was
+            exported.
+        MetadataError: The metadata is damaged or hostile.
+    """
     kind = _kind(path, data)
     split = _split_zip if kind == "tflite" else _split_protobuf
     text, length = split(data, path.name)
@@ -106,6 +121,13 @@ def read_model_file(
     if tail != data[len(model) :]:
         raise MetadataError(f"{path.name}: its metadata was altered after the export")
     return ModelFile(path.name, kind, model, document, len(data), sha256)
+
+
+def put_together(file: ModelFile) -> bytes:
+    """Returns the bytes that a model file was taken apart from."""
+    if file.document is None:
+        return file.model
+    return attach(file.model, file.document, file.kind)
 
 
 def attach(model: bytes, document: Document, kind: Kind) -> bytes:

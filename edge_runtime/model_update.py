@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edge_runtime.classifier import Classifier, released_model
+from edge_runtime.classifier import Classifier
 from edge_runtime.errors import ModelError
 from edge_runtime.service.arguments import add_service_arguments
 
@@ -61,7 +61,7 @@ def open_classifier(
     threads, backend = _how(args)
     limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
     settings = Settings(threads, backend, args.require_signature, limits)
-    updating = UpdatingClassifier(classifier, args.model or released_model(), settings)
+    updating = UpdatingClassifier(classifier, settings)
     # Whoever has put a file there wants to see what becomes of it, on a terminal too.
     logging.getLogger("edge_runtime.service").setLevel(logging.INFO)
     with watching(updating, ModelFolder(args.watch)):

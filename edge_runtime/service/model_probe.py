@@ -2,7 +2,8 @@
 
 A damaged graph, or a kernel with an instruction that this CPU lacks, can kill the
 process that runs it. So a candidate is loaded, its golden vectors are replayed and its
-time is taken in a child, interleaved with the present model's.
+time is taken in a child, interleaved with the present model's. The child is handed the
+bytes that were verified: what lies at the path by now may be another file.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edge_runtime.classifier import Classifier
-from edge_runtime.errors import FerEdgeError, ModelError, exit_code_of
+from edge_runtime.container import ModelFile, put_together, take_apart
+from edge_runtime.errors import ModelError, exit_code_of
 
 TIMEOUT_S = 60.0
 WARM_UP, REPEATS = 3, 30
@@ -36,19 +39,17 @@ class Probe:
     """What a child saw.
 
     Attributes:
-        digest: Of the metadata of the file it loaded.
         new_ms: Median time of one image.
-        present_ms: The same of the present model; None where its file has changed.
+        present_ms: The same of the present model; None where it has no metadata.
     """
 
-    digest: str
     new_ms: float
     present_ms: float | None
 
 
 def probe(
-    path: Path,
-    present: Path,
+    new: ModelFile,
+    present: ModelFile,
     *,
     threads: int,
     backend: str,
@@ -58,8 +59,8 @@ def probe(
     """Returns how a model did in a fresh process.
 
     Args:
-        path: The new model's file.
-        present: The file of the model that is running.
+        new: The new model, as it was verified.
+        present: The one that is running.
         threads: CPU threads.
         backend: Inference library, or ``"auto"``.
         timeout_s: Seconds after which it is given up.
@@ -69,22 +70,37 @@ def probe(
         ModelError: It cannot be loaded, crashed the process, or took too long; or
             ``ended`` was set.
     """
-    arguments = [str(path), str(present), str(threads), backend]
-    command = [sys.executable, "-m", __name__, *arguments]
+    until = time.monotonic() + timeout_s
     try:
-        done = _run(command, timeout_s, ended or threading.Event())
+        with contextlib.ExitStack() as stack:
+            handed = [stack.enter_context(in_memory(one)) for one in (new, present)]
+            arguments = [new.name, present.name, *map(str, handed), str(threads)]
+            command = [sys.executable, "-m", __name__, *arguments, backend]
+            done = _run(command, handed, until, ended or threading.Event())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelError(
-            f"{path.name}: expected an answer from a fresh process within"
+            f"{new.name}: expected an answer from a fresh process within"
             f" {timeout_s:g} s, got {type(error).__name__}"
         ) from error
     if done.returncode:
-        raise ModelError(f"{path.name}: {_failure(done)}")
+        raise ModelError(f"{new.name}: {_failure(done)}")
     return Probe(**json.loads(done.stdout.splitlines()[-1]))
 
 
+@contextlib.contextmanager
+def in_memory(file: ModelFile) -> Iterator[int]:
+    """Yields a descriptor of a file without a name that has a model file's bytes."""
+    descriptor = os.memfd_create(file.name[:200])
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as copy:
+            copy.write(put_together(file))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _run(
-    command: list[str], timeout_s: float, ended: threading.Event
+    command: list[str], handed: Sequence[int], until: float, ended: threading.Event
 ) -> subprocess.CompletedProcess[str]:
     """Runs a child that is gone when this returns or raises.
 
@@ -93,9 +109,9 @@ def _run(
         TimeoutExpired: It took too long.
         ModelError: ``ended`` was set.
     """
-    until = time.monotonic() + timeout_s
     with subprocess.Popen(
         command,
+        pass_fds=handed,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -120,16 +136,22 @@ def main(arguments: list[str]) -> int:
         os.nice(NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_MOST_OOM_SCORE, encoding="ascii")
-    path, present, threads, backend = arguments
-    new = Classifier.load(path, num_threads=int(threads), backend=backend)
-    try:
-        old = Classifier.load(present, num_threads=int(threads))
-    except FerEdgeError:
-        old = None
-    new_ms, present_ms = _times(new, old)
-    digest = (new.file.document or {}).get("digest", "")
-    print(json.dumps(asdict(Probe(digest, new_ms, present_ms))))
+    new_name, present_name, new_at, present_at, threads, backend = arguments
+    new = Classifier.from_file(
+        _handed(new_name, new_at), num_threads=int(threads), backend=backend
+    )
+    present = _handed(present_name, present_at)
+    old = None
+    if present.document is not None:
+        old = Classifier.from_file(present, num_threads=int(threads))
+    print(json.dumps(asdict(Probe(*_times(new, old)))))
     return 0
+
+
+def _handed(name: str, descriptor: str) -> ModelFile:
+    with os.fdopen(int(descriptor), "rb") as file:
+        file.seek(0)  # the parent wrote to its end
+        return take_apart(Path(name), file.read())
 
 
 def _times(new: Classifier, old: Classifier | None) -> tuple[float, float | None]:

@@ -46,20 +46,18 @@ class UpdatingClassifier:
     """
 
     def __init__(
-        self, classifier: Classifier, path: Path, settings: Settings | None = None
+        self, classifier: Classifier, settings: Settings | None = None
     ) -> None:
         """Starts with a model.
 
         Args:
             classifier: It.
-            path: Its file, which a new one's time is compared with.
             settings: How others are judged.
         """
         self.settings = settings or Settings()
         self._current = classifier
-        self.path = path
         self._trial: Trial | None = None
-        self._trial_path = path
+        self._trial_path = Path()
         self._pending: tuple[Classifier, Path] | None = None
         # Of the two above, which go from one thread to the other; held for no work.
         self._lock = threading.Lock()
@@ -171,7 +169,7 @@ class UpdatingClassifier:
             self._current, self._trial = trial.new, Probation(trial)
             logger.info("model update: %s swapped in %s", path.name, _said(trial))
         else:
-            self.path, self._trial = path, None
+            self._trial = None
             self._ended(path, "accepted", _said(trial))
             logger.info("model update: %s accepted", path.name)
 
@@ -243,7 +241,7 @@ def consider(
     """
     ended = ended or threading.Event()
     try:
-        new = verify(path, updating.current, updating.path, updating.settings, ended)
+        new = verify(path, updating.current, updating.settings, ended)
     except FerEdgeError as error:
         if ended.is_set():
             return  # no fault of the file's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import subprocess
@@ -20,7 +21,7 @@ from edge_runtime.container import attach, read_model_file
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.model_update import open_classifier
 from edge_runtime.quiet import quiet_stderr
-from edge_runtime.service import model_probe, trial_memory
+from edge_runtime.service import model_probe, trial_memory, verification
 from edge_runtime.service.limits import Limits
 from edge_runtime.service.model_folder import ModelFolder
 from edge_runtime.service.model_trial import RECENT
@@ -41,9 +42,7 @@ def faces() -> np.ndarray:
 
 @pytest.fixture
 def running(tiny_model_path: Path) -> UpdatingClassifier:
-    return UpdatingClassifier(
-        Classifier.load(tiny_model_path), tiny_model_path, SETTINGS
-    )
+    return UpdatingClassifier(Classifier.load(tiny_model_path), SETTINGS)
 
 
 @pytest.fixture
@@ -132,7 +131,6 @@ def test_accepted_model_stays_and_the_old_one_is_given_up(running, new, faces):
     state = running.update_state()
     assert (state["phase"], state["last"]["outcome"]) == ("watching", "accepted")
     assert running.file.name == "tiny.float32.tflite"
-    assert running.path == Path("new.tflite")
 
 
 def test_shadow_records_agreement_and_latency(running, new, faces):
@@ -175,7 +173,7 @@ def lasting(seconds: float):
 def test_models_are_timed_by_the_face_not_by_the_frame(running, new, faces):
     old = broken(running.current, 0, lasting(0.0005))
     limits = Limits(frames=RECENT, most_slowdown=2.0)
-    updating = UpdatingClassifier(old, running.path, Settings(limits=limits))
+    updating = UpdatingClassifier(old, Settings(limits=limits))
     updating.offer(broken(new, 0, lasting(0.0005)), Path("new.tflite"))
     answer_frames(updating, faces[:3], 1 + RECENT)
     assert updating.update_state()["phase"] == "probation"
@@ -203,7 +201,7 @@ def test_model_that_becomes_slow_on_probation_is_rolled_back(
 ):
     limits = Limits(frames=30, most_slowdown=5.0)
     running = UpdatingClassifier(
-        Classifier.load(tiny_model_path), tiny_model_path, Settings(limits=limits)
+        Classifier.load(tiny_model_path), Settings(limits=limits)
     )
     running.offer(broken(new, 31, slow), Path("new.tflite"))
     answer_frames(running, faces[:1], 31 + 25)
@@ -236,7 +234,7 @@ def test_newer_file_waits_for_the_end_of_a_probation(running, new, faces):
 
 
 def test_verified_model_is_loaded(running, tiny_float_path):
-    new = verify(tiny_float_path, running.current, running.path, SETTINGS)
+    new = verify(tiny_float_path, running.current, SETTINGS)
     assert new is not None
     assert new.file.name == tiny_float_path.name
 
@@ -244,7 +242,7 @@ def test_verified_model_is_loaded(running, tiny_float_path):
 def test_model_that_is_running_is_no_news(running, tiny_model_path, tmp_path):
     copy = tmp_path / "copy.tflite"
     copy.write_bytes(tiny_model_path.read_bytes())
-    assert verify(copy, running.current, running.path, SETTINGS) is None
+    assert verify(copy, running.current, SETTINGS) is None
 
 
 def garbage(source: Path, path: Path) -> Path:
@@ -329,7 +327,7 @@ def test_unsigned_model_is_refused_where_a_signature_is_required(
     key = tmp_path / "key.pub.pem"
     key.write_bytes(new_key_pair()[1])
     with pytest.raises(FerEdgeError, match="not signed"):
-        verify(tiny_float_path, running.current, running.path, Settings(public_key=key))
+        verify(tiny_float_path, running.current, Settings(public_key=key))
 
 
 def test_limit_on_time_is_a_factor_and_a_little_slack():
@@ -338,28 +336,42 @@ def test_limit_on_time_is_a_factor_and_a_little_slack():
     assert "got 3.10 ms" in (limits.too_slow(3.1, 1.0) or "")
 
 
-def test_crash_of_the_child_is_a_refusal(
-    monkeypatch, tmp_path, tiny_float_path, tiny_model_path
+def test_child_runs_the_bytes_that_were_verified(
+    monkeypatch, running, tiny_float_path, tmp_path
 ):
+    """Whoever exchanges the files meanwhile gets nothing run."""
+    exchanged = tmp_path / "new.tflite"
+    exchanged.write_bytes(tiny_float_path.read_bytes())
+    probe = model_probe.probe
+
+    def exchange_first(*args, **kwargs):
+        exchanged.write_bytes(b"something that nobody has signed")
+        return probe(*args, **kwargs)
+
+    monkeypatch.setattr(verification, "probe", exchange_first)
+    new = verify(exchanged, running.current, SETTINGS)
+    assert new is not None
+    assert new.file.sha256 == hashlib.sha256(tiny_float_path.read_bytes()).hexdigest()
+
+
+def test_crash_of_the_child_is_a_refusal(monkeypatch, tmp_path, running, new):
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\nkill -ILL $$\n")
     crashing.chmod(0o755)
     monkeypatch.setattr(model_probe.sys, "executable", str(crashing))
     with pytest.raises(ModelError, match="SIGILL"):
-        model_probe.probe(tiny_float_path, tiny_model_path, threads=1, backend="auto")
+        model_probe.probe(new.file, running.file, threads=1, backend="auto")
 
 
-def test_child_that_hangs_is_a_refusal(
-    monkeypatch, tmp_path, tiny_float_path, tiny_model_path
-):
+def test_child_that_hangs_is_a_refusal(monkeypatch, tmp_path, running, new):
     hanging = tmp_path / "python"
     hanging.write_text("#!/bin/sh\nexec sleep 60\n")
     hanging.chmod(0o755)
     monkeypatch.setattr(model_probe.sys, "executable", str(hanging))
     with pytest.raises(ModelError, match=r"within 0\.2 s"):
         model_probe.probe(
-            tiny_float_path,
-            tiny_model_path,
+            new.file,
+            running.file,
             threads=1,
             backend="auto",
             timeout_s=0.2,
@@ -402,20 +414,23 @@ def test_child_is_gone_soon_after_the_run_has_ended(
     assert not (models / trial_memory.NAME).exists()
 
 
-def test_child_goes_first_where_memory_ends(tiny_float_path, tiny_model_path):
+def test_child_goes_first_where_memory_ends(new, running):
     program = (
         "import sys;"
         "from edge_runtime.service import model_probe as one;"
         "one.main(sys.argv[1:]); print(open('/proc/self/oom_score_adj').read())"
     )
-    models = [str(tiny_float_path), str(tiny_model_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *models, "1", "auto"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    in_memory = model_probe.in_memory
+    with in_memory(new.file) as first, in_memory(running.file) as second:
+        handed = ["new.tflite", "old.tflite", str(first), str(second)]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *handed, "1", "auto"],
+            cwd=Path(__file__).parents[2],
+            pass_fds=(first, second),
+            capture_output=True,
+            check=True,
+            text=True,
+        )
     assert done.stdout.split()[-1] == "1000"
 
 
@@ -520,7 +535,7 @@ class Raced(UpdatingClassifier):
 def test_model_that_is_offered_while_another_is_taken_up_is_not_lost(
     tiny_model_path, new
 ):
-    running = Raced(Classifier.load(tiny_model_path), tiny_model_path, SETTINGS)
+    running = Raced(Classifier.load(tiny_model_path), SETTINGS)
     running.offer(new, Path("first.tflite"))
     running.later = (new, Path("later.tflite"))
     running._begin()
