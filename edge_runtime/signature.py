@@ -6,6 +6,8 @@ that any ed25519 tool can check it. Needs ``cryptography``, and only where it is
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +171,11 @@ def _public_key(path: Path) -> Ed25519PublicKey:
 def _read(path: Path, limit: int, wanted: str) -> bytes:
     """Returns a small file's bytes, at most one more than the limit."""
     try:
-        with path.open("rb") as file:
+        # Not to wait for who would write to a named pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SignatureError(f"{wanted}, got {str(path)!r}: no regular file")
             return file.read(limit + 1)
     except OSError as error:
         raise SignatureError(f"{wanted} {str(path)!r}: {error.strerror}") from error

@@ -46,6 +46,7 @@ class TrialMemory:
         """
         self._path, self._boot = folder / NAME, _text(boot_id)
         self._told = self._noted = False
+        self._on_trial: dict[str, Mark] = {}
         left = _read(self._path)
         self.died = _marks(left.get("died"))
         self.last: str | None = None
@@ -57,20 +58,23 @@ class TrialMemory:
         self.end()
 
     def begin(self, name: str, marks: Mapping[str, Mark]) -> None:
-        """Notes that a trial begins.
+        """Notes that a trial begins, perhaps beside one that goes on.
+
+        Until ``end`` nobody knows which of them a process died of.
 
         Args:
             name: Of the file on trial.
             marks: Its mark, and those of the older files that count as tried with it.
         """
         self._noted = True
-        self._write({"file": name, "on_trial": dict(marks)})
+        self._on_trial |= marks
+        self._write({"file": name, "on_trial": self._on_trial})
 
     def end(self) -> None:
-        """Notes that the process outlived the trial; nothing where there was none."""
+        """Notes that the process outlived every trial; nothing where there was none."""
         if not self._noted:
             return
-        self._noted = False
+        self._noted, self._on_trial = False, {}
         if self.died:
             self._write({})
             return

@@ -469,6 +469,24 @@ def test_model_that_ended_the_process_is_not_tried_again_until_it_changes(
     assert folder.next_candidate() == tmp_path / "new.tflite"
 
 
+def test_of_two_on_trial_neither_is_tried_again_after_the_process_died(tmp_path):
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    for name in ("probation.tflite", "shadow.tflite"):
+        (tmp_path / name).write_bytes(name.encode())
+        assert folder.next_candidate() == tmp_path / name
+    assert ModelFolder(tmp_path, settle_s=0.0).next_candidate() is None
+
+
+def test_model_beside_one_that_was_accepted_is_blamed_alone(tmp_path):
+    folder = ModelFolder(tmp_path, settle_s=0.0)
+    (tmp_path / "good.tflite").write_bytes(b"good")
+    folder.next_candidate()
+    folder.memory.end()
+    (tmp_path / "kills.tflite").write_bytes(b"kills")
+    folder.next_candidate()
+    assert set(TrialMemory(tmp_path).died) == {"kills.tflite"}
+
+
 def test_power_cut_tells_nothing_about_a_model(tmp_path):
     (tmp_path / "new.tflite").write_bytes(b"model")
     died_on_trial(tmp_path, boot="another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import sys
@@ -150,6 +151,14 @@ def test_signature_of_another_length_is_refused(
 
 
 @pytest.mark.usefixtures("untouched")
+def test_named_pipe_in_the_place_of_a_signature_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "new.tflite.sig")
+    with pytest.raises(SignatureError, match="no regular file"):
+        read_signature(tmp_path / "new.tflite")
+
+
 def test_signature_of_another_file_is_refused(
     signed: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
