@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from edge_runtime.web.address import is_loopback
+
 COOKIE = "fer_edge_session"
 SESSION_S = 30 * 24 * 3600
 OPEN_PATHS = ("/healthz", "/login", "/static/")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 WRONG_PAUSE_S = 1.0
 MOST_WRONG_AT_ONCE = 8  # of one address
 MOST_WRONG_ADDRESSES = 256
@@ -150,7 +151,7 @@ def _check_host(request: web.Request) -> None:
         name = urlsplit(f"//{request.host}").hostname
     except ValueError:
         name = None
-    if name not in LOCAL_NAMES:
+    if name is None or not is_loopback(name):
         raise web.HTTPMisdirectedRequest(
             text="expected the host localhost or 127.0.0.1: behind a proxy or a"
             " tunnel with another name, give --token-file\n"

@@ -37,17 +37,22 @@ class Address:
     @property
     def local(self) -> bool:
         """Whether only programs on this machine reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def url(self, port: int) -> str:
         """Returns what to type into a browser, on another machine where that may be."""
         host = outward(self.host) if self.host in _ANY else self.host
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether a name or number is this machine's, for itself alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def outward(host: str) -> str:

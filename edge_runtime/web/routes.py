@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from importlib.resources import files
@@ -13,13 +14,14 @@ from aiohttp import web
 from edge_runtime.web.access import Access, secure
 from edge_runtime.web.metrics import CONTENT_TYPE, Metrics
 from edge_runtime.web.states import States
-from edge_runtime.web.stream import MOST_WATCHERS, Stream
+from edge_runtime.web.stream import MOST_WATCHERS, Newest, Stream
 
 MOST_BODY_BYTES = 4096
 BODY_PATIENCE_S = 5.0
 # A client that takes nothing for so long is dropped; the others never wait for it.
 WRITE_PATIENCE_S = 5.0
 SNAPSHOT_PATIENCE_S = 3.0
+LOOK_S = 1.0  # while no picture comes: is the client still there?
 SEND_BUFFER_BYTES = 128 * 1024
 BOUNDARY = "fer-edge-frame"
 STATIC = {
@@ -154,7 +156,7 @@ class _Routes:
         with self._stream.watching() as newest:
             await response.prepare(request)
             count = newest.count
-            while (found := await newest.after(count)) is not None:
+            while (found := await _next(newest, count, request)) is not None:
                 count, jpeg = found
                 try:
                     async with asyncio.timeout(WRITE_PATIENCE_S):
@@ -169,6 +171,17 @@ class _Routes:
         return web.Response(
             body=self._files[name], content_type="text/html", charset="utf-8"
         )
+
+
+async def _next(
+    newest: Newest, count: int, request: web.Request
+) -> tuple[int, bytes] | None:
+    """Returns the picture after number ``count``; None at the end, or without client."""
+    while request.transport is not None and not request.transport.is_closing():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                return await newest.after(count)
+    return None
 
 
 def _shorten_buffer(request: web.Request) -> None:

@@ -17,7 +17,7 @@ from edge_runtime.web.access import Access
 from edge_runtime.web.address import Address
 from edge_runtime.web.board import read_board
 from edge_runtime.web.metrics import Metrics
-from edge_runtime.web.routes import make_application
+from edge_runtime.web.routes import WRITE_PATIENCE_S, make_application
 from edge_runtime.web.states import States
 from edge_runtime.web.stream import Stream
 
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 MOST_CONNECTIONS = 128
 SILENT_S = 10.0  # a connection without a complete request for so long is closed
 KEEPALIVE_S = 15.0
+MOST_LOOKS = 6  # of WRITE_PATIENCE_S each, for one that takes a little now and then
 BOARD_EVERY_S = 5.0
 START_S, STOP_S = 10.0, 0.3
 SHUTDOWN_S = 0.05  # for answers in progress, and again for clients that read nothing
@@ -114,6 +115,66 @@ class Server:
             await asyncio.sleep(BOARD_EVERY_S)
 
 
+class _Guarded(asyncio.Protocol):
+    """A connection that is dropped where the client does not take what it is sent.
+
+    All events go on to aiohttp's own protocol. Its transport has no room above the
+    kernel's: that calls ``pause_writing`` as soon as something waits for the client, and
+    ``resume_writing`` when nothing does.
+    """
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = self._looks = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.set_write_buffer_limits(high=0)
+            self._transport = transport
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._calm()
+        self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+        self._looks = 0
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        self._calm()
+        self._inner.resume_writing()
+
+    def _look_later(self) -> None:
+        if self._transport is not None:
+            self._waiting = self._transport.get_write_buffer_size()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(WRITE_PATIENCE_S, self._look)
+
+    def _look(self) -> None:
+        if self._transport is None:
+            return
+        self._looks += 1
+        taken = self._transport.get_write_buffer_size() < self._waiting
+        if taken and self._looks < MOST_LOOKS:
+            self._look_later()
+        else:
+            self._transport.abort()  # close() would wait for it to read
+
+    def _calm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class _Refusal(asyncio.Protocol):
     """One connection too many: closed before a byte is read."""
 
@@ -122,7 +183,7 @@ class _Refusal(asyncio.Protocol):
 
 
 def _bounded(server: web.Server) -> Callable[[], asyncio.BaseProtocol]:
-    """Returns a maker of connections: not too many, and none that stays silent."""
+    """Returns a maker of connections: not too many, none silent, none that is deaf."""
     silent: dict[object, asyncio.TimerHandle] = {}
     handle = server.request_handler
 
@@ -145,7 +206,7 @@ def _bounded(server: web.Server) -> Callable[[], asyncio.BaseProtocol]:
 
         loop = asyncio.get_running_loop()
         silent[protocol] = loop.call_later(SILENT_S, close)
-        return protocol
+        return _Guarded(protocol)
 
     return make
 

@@ -85,9 +85,11 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, model: Path, *more: str, fps: int = 20) -> Iterator[Served]:
+def serving(
+    folder: Path, model: Path, *more: str, camera: str = "fps=20"
+) -> Iterator[Served]:
     log = folder / "stderr.txt"
-    source = f"fake:scene?fps={fps}&size=320x240"
+    source = f"fake:scene?size=320x240&{camera}"
     command = [sys.executable, "-m", "edge_runtime", "run", str(model), "--faces"]
     command += ["none", "--source", source, "--serve", "0", *more]
     with (
@@ -362,7 +364,9 @@ def test_name_of_another_host_is_refused_where_no_token_is_asked(
 ) -> None:
     """Otherwise a hostile page could read this one by pointing its name at it."""
     assert served.get("/api/state", Host="evil.example")[0] == 421
-    assert served.get("/api/state", Host=f"localhost:{served.port}")[0] == 200
+    assert served.get("/api/state", Host="192.0.2.1")[0] == 421
+    for own in ("localhost", "127.0.0.2", "[::1]"):
+        assert served.get("/api/state", Host=f"{own}:{served.port}")[0] == 200
 
 
 def test_page_is_allowed_to_load_nothing_from_outside(served: Served) -> None:
@@ -527,12 +531,49 @@ def test_client_that_never_reads_is_dropped_and_the_others_see_on(
         assert rate(served, 1) > 10
 
 
+def test_watchers_who_go_while_the_camera_is_away_are_counted_no_longer(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    """Nothing is written then, so no failed write tells that they went."""
+    camera = "fps=20&script=disconnect@1s"
+    with serving(tmp_path, tiny_model_path, camera=camera) as one:
+        until(lambda: one.state()["since_last_frame_s"] > 1)
+        with streaming(one.port, 32):
+            until(lambda: one.state()["watchers"] == 32)
+        until(lambda: one.state()["watchers"] == 0, 5)
+
+
+def test_clients_that_never_read_lock_nobody_out(locked: Served) -> None:
+    """What they ask for again and again is a file that needs no token."""
+    asked = 2000 * b"GET /static/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(128):
+            line = stack.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", locked.port))
+            line.setblocking(False)
+            with suppress(BlockingIOError):
+                line.send(asked)
+        with suppress(ConnectionError):  # no room for it yet
+            locked.get("/healthz")
+        until(lambda: let_in(locked), 30)
+
+
+def let_in(served: Served) -> bool:
+    try:
+        return served.get("/healthz")[0] == 200
+    except (ConnectionError, http.client.HTTPException):
+        return False
+
+
 def test_silent_connections_are_bounded_and_closed(served: Served) -> None:
     with ExitStack() as stack:
         lines = [
             stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
             for _ in range(160)
         ]
+        for line in lines[:20]:  # these begin a request, and that is all
+            line.sendall(b"GET /api/state HTTP/1.1\r\nHost: loc")
         until(lambda: any(closed(line) for line in lines))  # those above the bound
         until(lambda: all(closed(line) for line in lines), 30)
     assert served.get("/healthz")[0] == 200
