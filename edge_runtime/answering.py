@@ -59,6 +59,7 @@ class Answers:
             age_ms=age_ms(frame),
             detected=look is not None,
             events=events,
+            unseen=located.unseen,
         )
 
     def _decide(

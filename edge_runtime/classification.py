@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from functools import cache
 from time import perf_counter
 from typing import Protocol
 
@@ -15,6 +17,8 @@ from edge_runtime.preprocess import Image, square_crop
 from edge_runtime.results import Decision, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.spec import ModelSpec
+
+logger = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.float32]
 
@@ -94,13 +98,33 @@ def prepared(
 def probabilities(batch: npt.NDArray[np.uint8], classifier: FaceClassifier) -> Rows:
     """Returns float32 (faces, classes): probabilities for each, in the same order.
 
+    Where the network gives something that is no number, every class is as probable as
+    any other: one such answer in a month must not end the run, nor what is known of the
+    face.
+
     Args:
         batch: uint8 (faces, S, S, C), as ``prepared`` returned it.
         classifier: Called once for all of them, not at all when there are none.
     """
     if not len(batch):
         return np.zeros((0, len(classifier.spec.labels)), np.float32)
-    return classifier.probabilities(batch)
+    rows = classifier.probabilities(batch)
+    known = np.isfinite(rows)
+    if known.all():
+        return rows
+    _tell_of_no_number()
+    return np.where(known.all(axis=1, keepdims=True), rows, 1 / rows.shape[1]).astype(
+        np.float32
+    )
+
+
+@cache
+def _tell_of_no_number() -> None:
+    """Logs it once: it may come back with every frame."""
+    logger.warning(
+        "the network answered with something that is no number: every label then counts"
+        " as equally probable (said once)"
+    )
 
 
 def crop(image: Image, face: Face, margin_frac: float) -> Image:

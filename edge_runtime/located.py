@@ -12,8 +12,9 @@ from edge_runtime.boxes import clip_box
 from edge_runtime.faces import Face
 from edge_runtime.looking import Look
 from edge_runtime.preprocess import Image
+from edge_runtime.results import Box
 from edge_runtime.sources import Frame
-from edge_runtime.tracking import Track
+from edge_runtime.tracking import REACH_SIDES_PER_S, Track
 
 
 class Located(NamedTuple):
@@ -27,6 +28,7 @@ class Located(NamedTuple):
             all of them.
         batch: uint8 (those, S, S, C), as the network takes them.
         gone: Numbers of the faces that will not come back.
+        unseen: Where those may be that cannot be seen just now and may come back.
         look: What the detector saw, if it has just seen it.
         prepare_s: Time for cropping and resizing them, in seconds.
         follow_s: Time for following them, without the detector's, in seconds.
@@ -38,9 +40,32 @@ class Located(NamedTuple):
     turn: list[int] | None
     batch: npt.NDArray[np.uint8]
     gone: list[int]
+    unseen: tuple[Box, ...]
     look: Look | None
     prepare_s: float
     follow_s: float
+
+
+def unseen(tracks: Sequence[Track], now_s: float, image: Image) -> tuple[Box, ...]:
+    """Returns boxes that should contain the faces that cannot be seen in an image.
+
+    Args:
+        tracks: The faces that are followed.
+        now_s: The frame's time.
+        image: uint8 (H, W, 3) BGR or (H, W) grey.
+    """
+    frame_wh = (image.shape[1], image.shape[0])
+    boxes = []
+    for track in tracks:
+        if track.visible:
+            continue
+        x, y, width, height = track.box
+        more = REACH_SIDES_PER_S * max(0.0, now_s - track.seen_s) * max(width, height)
+        grown = (x - more, y - more, width + 2 * more, height + 2 * more)
+        box = clip_box(grown, frame_wh)
+        if box is not None:
+            boxes.append(box)
+    return tuple(boxes)
 
 
 def visible(tracks: Sequence[Track], image: Image) -> tuple[list[Track], list[Face]]:

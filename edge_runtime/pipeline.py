@@ -11,7 +11,7 @@ from edge_runtime.classification import FaceClassifier, prepared
 from edge_runtime.decisions import Rules
 from edge_runtime.faces import DETECT_EVERY, Face, FaceDetector
 from edge_runtime.following import follow, patch_of
-from edge_runtime.located import Located, visible
+from edge_runtime.located import Located, unseen, visible
 from edge_runtime.looking import Look, Lookout, brought_forward, look_at
 from edge_runtime.preprocess import Image
 from edge_runtime.results import FrameResult
@@ -106,6 +106,7 @@ class Pipeline:
             turn=turn,
             batch=batch,
             gone=[track.id for track in gone],
+            unseen=unseen(self._tracker.tracks, frame.timestamp_s, frame.image),
             look=look,
             prepare_s=perf_counter() - located,
             follow_s=located - started - waited_s,

@@ -97,6 +97,8 @@ class FrameResult:
         detected: The detector ran on this frame, or what it saw meanwhile in an earlier
             one was taken in.
         events: What happened in this frame, in the order of the track ids.
+        unseen: Where faces may be that were followed and cannot be found just now: for
+            hiding them.
     """
 
     index: int
@@ -109,6 +111,7 @@ class FrameResult:
     age_ms: float | None = None
     detected: bool = True
     events: tuple[Event, ...] = ()
+    unseen: tuple[Box, ...] = ()
 
     @property
     def classified(self) -> int:

@@ -68,10 +68,12 @@ class RecentBoxes:
     def add(self, result: FrameResult) -> tuple[Box, ...]:
         """Takes an answer; returns where faces were in the last ``MEMORY_S`` seconds.
 
+        And where those may be that are not to be seen just now.
         Boxes that are nearly the same are one, which contains them.
         """
         now = result.timestamp_s
-        self._seen.append((now, tuple(face.box_xywh for face in result.faces)))
+        places = *(face.box_xywh for face in result.faces), *result.unseen
+        self._seen.append((now, places))
         while not 0 <= now - self._seen[0][0] <= MEMORY_S:
             self._seen.popleft()
         return _united(box for _, boxes in reversed(self._seen) for box in boxes)

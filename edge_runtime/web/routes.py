@@ -176,7 +176,7 @@ class _Routes:
 async def _next(
     newest: Newest, count: int, request: web.Request
 ) -> tuple[int, bytes] | None:
-    """Returns the picture after number ``count``; None at the end, or without client."""
+    """Returns the picture after number ``count``; None at the end or with nobody."""
     while request.transport is not None and not request.transport.is_closing():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):

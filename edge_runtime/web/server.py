@@ -119,8 +119,8 @@ class _Guarded(asyncio.Protocol):
     """A connection that is dropped where the client does not take what it is sent.
 
     All events go on to aiohttp's own protocol. Its transport has no room above the
-    kernel's: that calls ``pause_writing`` as soon as something waits for the client, and
-    ``resume_writing`` when nothing does.
+    kernel's: that calls ``pause_writing`` as soon as something waits for the client,
+    and ``resume_writing`` when nothing does.
     """
 
     def __init__(self, inner: asyncio.Protocol) -> None:

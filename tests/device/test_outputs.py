@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.console import Console
 from edge_runtime.errors import OutputError
+from edge_runtime.faces import Face
 from edge_runtime.outputs import event_document, frame_document, lines, video
 from edge_runtime.outputs.arguments import (
     add_output_arguments,
@@ -39,11 +40,13 @@ from edge_runtime.outputs.privacy import CELLS, RecentBoxes, blurred
 from edge_runtime.outputs.queued import Queued, Room, pauses_s
 from edge_runtime.outputs.record import Album, Recorder, RecordLimits
 from edge_runtime.outputs.text_files import EVENT_START, AppendedFile
+from edge_runtime.pipeline import Pipeline
 from edge_runtime.results import Box, Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.frames import Kind
 from edge_runtime.status import Status
 from edge_runtime.stopping import Stop
+from tests.device.test_pipeline import Brightness, Light, painted
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("happy", "sad")
@@ -648,6 +651,32 @@ def test_face_stays_hidden_for_a_second_when_the_detector_misses_it() -> None:
     assert recent.add(result(5)) == ((40, 30, 50, 60),)
     assert recent.add(result(11)) == ()
     assert recent.add(result(2, face())) == ((40, 30, 50, 60),)  # time ran back
+
+
+def test_moving_face_that_the_detector_misses_stays_hidden() -> None:
+    """It turns away at once: neither detected nor like itself for ten frames."""
+    classifier, painter = Brightness(), Painter(privacy=True, rate=True)
+
+    class Blind(Light):
+        def detect(self, frame: Any) -> list[Face]:
+            return [] if frame.min() == 0 else super().detect(frame)
+
+    pipeline = Pipeline(Blind(), classifier, detect_every=1)
+    shown = []
+    for index in range(25):
+        x = 10 + 6 * index  # 180 pixels a second, three times its side
+        image = painted(x, 60)
+        if index >= 15:
+            image[60:120, x : x + 60] = 255 - image[60:120, x : x + 60]
+            image[0, 0] = 0
+        one = Frame(image, index, index / 30, "camera")
+        hidden = painter.picture(one, pipeline.process(one)).hidden
+        assert hidden is not None
+        sharp = np.ones(image.shape[:2], bool)
+        for left, top, wide, tall in hidden:
+            sharp[top : top + tall, left : left + wide] = False
+        shown.append(sharp[60:120, x : x + 60].mean())
+    assert max(shown[1:]) < 0.1  # the box alone, without the margin around it
 
 
 def test_places_of_the_last_second_are_few_and_contain_every_box() -> None:

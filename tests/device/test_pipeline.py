@@ -19,12 +19,13 @@ import pytest
 
 from edge_runtime.ahead import located_ahead
 from edge_runtime.boxes import iou
-from edge_runtime.classification import crop, process
+from edge_runtime.classification import _tell_of_no_number, crop, process
 from edge_runtime.classifier import Classifier
 from edge_runtime.decisions import Rules
 from edge_runtime.errors import OutputError
 from edge_runtime.faces import Face, WholeImage
 from edge_runtime.outputs import Summary
+from edge_runtime.outputs.documents import frame_document
 from edge_runtime.outputs.video import check_output, fitted, open_output
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.preprocess import Image, to_model_input
@@ -101,6 +102,32 @@ def test_real_model_answers_as_predict_does(tiny_model_path: Path) -> None:
     assert whole.label == expected.label
     assert list(whole.probabilities) == list(classifier.spec.labels)
     assert np.allclose(list(whole.probabilities.values()), expected.probabilities)
+
+
+def test_answer_that_is_no_number_is_none_of_the_faces(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Brightness):
+        def probabilities(
+            self, batch: npt.NDArray[np.uint8]
+        ) -> npt.NDArray[np.float32]:
+            rows = super().probabilities(batch)
+            if len(self.batches) == 2:
+                rows[0] = np.nan
+            return rows
+
+    _tell_of_no_number.cache_clear()
+    broken = Broken()
+    pipeline = Pipeline(Fixed((0, 0, 20, 20), (30, 10, 10, 10)), broken, detect_every=1)
+    for index in range(9):
+        answer = pipeline.process(replace(frame(), timestamp_s=index / 10))
+        json.dumps(frame_document(answer), allow_nan=False)
+        bright, dark = answer.faces
+        assert dark.confidence == pytest.approx(1.0)
+        assert bright.confidence == pytest.approx(0.5 if index == 1 else 1.0)
+    assert bright.decision is not None
+    assert bright.decision.label == "light"
+    assert len(caplog.messages) == 1
 
 
 def test_summary_counts_and_takes_medians() -> None:
