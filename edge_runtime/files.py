@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from edge_runtime.errors import OutputError
 
 TEMPORARY = ".partly-written-"
+LEFT_S = 600.0  # a file that nobody has written to for so long was left
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder cannot be written, or ``path`` not be replaced.
     """
+    _remove_older(path)
     temporary = _temporary_beside(path)
     try:
         yield temporary
@@ -38,6 +42,17 @@ def remove_leftovers(folder: Path) -> None:
     """Removes temporary files that a killed process left in a folder."""
     for left in folder.glob(f"{TEMPORARY}*"):
         left.unlink(missing_ok=True)
+
+
+def _remove_older(path: Path) -> None:
+    """Removes what killed processes left of this file, but not what one writes now."""
+    import glob  # as below
+
+    mine = f"{TEMPORARY}*-{glob.escape(path.name)}"
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(mine):
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink(missing_ok=True)
 
 
 def _temporary_beside(path: Path) -> Path:

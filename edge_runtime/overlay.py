@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import cv2
 import numpy as np
@@ -79,14 +81,14 @@ def _as_bgr(frame: Image) -> Image:
 
 
 def _draw_face(canvas: Image, result: FaceResult, unit: float) -> None:
-    rows = _rows(result)
-    _draw_box(canvas, result.box_xywh, rows[0].colour, unit)
     # Small faces get the answer alone: bars would hide their neighbours.
     small = result.box_xywh[2] < 70 * unit
-    _draw_panel(canvas, result.box_xywh, rows[: 1 if small else MOST_BARS], unit)
+    rows = _rows(result, 1 if small else MOST_BARS)
+    _draw_box(canvas, result.box_xywh, rows[0].colour, unit)
+    _draw_panel(canvas, result.box_xywh, rows, unit)
 
 
-def _rows(result: FaceResult) -> list[Row]:
+def _rows(result: FaceResult, most: int) -> list[Row]:
     """Returns the answer and then the other labels, the most probable first."""
     said = result.decision
     label = said.label if said else result.label
@@ -94,9 +96,10 @@ def _rows(result: FaceResult) -> list[Row]:
     names = list(shown)
     number = "" if result.track_id is None else f"#{result.track_id} "
     rows = [Row(number + label, shown.get(label), _colour(names, label))]
-    others = sorted(shown.items(), key=lambda item: -item[1])
-    rows += [Row(name, p, _colour(names, name)) for name, p in others if name != label]
-    return rows
+    leading = heapq.nlargest(most, shown.items(), key=itemgetter(1))
+    others = [(name, p) for name, p in leading if name != label]
+    rows += [Row(name, p, _colour(names, name)) for name, p in others]
+    return rows[:most]
 
 
 def _colour(names: Sequence[str], label: str) -> Colour:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 from dataclasses import dataclass
@@ -34,8 +35,14 @@ class Broker:
 
     @property
     def node(self) -> str:
-        """Returns the prefix as an identifier, ``[a-zA-Z0-9_-]``."""
-        return re.sub(r"[^a-zA-Z0-9_-]", "_", self.prefix)
+        """Returns the prefix as an identifier, ``[a-zA-Z0-9_-]``.
+
+        Where letters get lost a part of its hash tells it from others.
+        """
+        plain = re.sub(r"[^a-zA-Z0-9_-]", "_", self.prefix)
+        if re.fullmatch(r"[a-zA-Z0-9_/-]*", self.prefix):
+            return plain
+        return f"{plain}_{hashlib.sha256(self.prefix.encode()).hexdigest()[:8]}"
 
     def topic(self, name: str) -> str:
         """Returns a topic under the prefix."""
@@ -51,7 +58,8 @@ def parse_broker(url: str) -> Broker:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError:  # the port is no number, or a bracket is missing
+        (host or "").encode("idna")  # as the network will ask
+    except ValueError:  # the port is no number, a bracket is missing, or an "a..b"
         raise OutputError(f"{_EXPECTED}, got another kind of address") from None
     if parts.password is not None:
         # Not repeated: an error message ends in logs, and logs travel.

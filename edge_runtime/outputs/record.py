@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,7 +69,8 @@ class Album:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             names = (path.name for path in folder.iterdir())
-            own = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
+            own = list(map(folder.joinpath, sorted(filter(_NAME.fullmatch, names))))
+            _remove_documents_alone(folder, own)
             self._kept = deque((path, _size(path)) for path in own)
         except OSError as error:
             raise OutputError(
@@ -127,5 +129,14 @@ def _size(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    """Removes a picture, and first its document: what is left alone still counts."""
     path.with_suffix(".json").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _remove_documents_alone(folder: Path, pictures: Iterable[Path]) -> None:
+    """Removes what was recorded beside pictures that are there no longer."""
+    beside = {path.with_suffix(".json") for path in pictures}
+    for path in folder.glob("*.json"):
+        if _NAME.fullmatch(path.with_suffix(".jpg").name) and path not in beside:
+            path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from edge_runtime.classifier import released_model
 from edge_runtime.command_line import CommandLine
 from edge_runtime.config_file import apply_config
 from edge_runtime.detection import fetched_model, open_detector
+from edge_runtime.errors import ConfigError
 from edge_runtime.faces import DETECT_WIDTH_PX
 from edge_runtime.model_update import check_watched, load_classifier
 from edge_runtime.outputs.arguments import STDOUT, check_outputs
@@ -51,6 +52,7 @@ def check_config(path: Path, state: Path | None) -> argparse.Namespace:
     add_run(commands)
     apply_config(commands.choices["run"], path)
     args: argparse.Namespace = commands.choices["run"].parse_args([])
+    _check_restarts(args, path)
     seen = argparse.Namespace(**vars(args))
     unknown = _seen_by_the_service(seen, state)
     if "token_file" in unknown and seen.serve:
@@ -67,6 +69,20 @@ def check_config(path: Path, state: Path | None) -> argparse.Namespace:
     width = seen.detect_width or DETECT_WIDTH_PX
     open_detector(seen.faces, seen.detector_model, width_px=width)
     return args
+
+
+def _check_restarts(args: argparse.Namespace, path: Path) -> None:
+    """Refuses what works once, but not at the next start."""
+    if args.output:
+        raise ConfigError(
+            f"{path}: output: at its next start a service would find the file there,"
+            ' and end: give  record = "DIR"  for pictures'
+        )
+    if args.force:
+        raise ConfigError(
+            f"{path}: force: each start of a service would empty csv and events: leave"
+            " it out"
+        )
 
 
 def files_read(args: argparse.Namespace) -> tuple[Path, ...]:

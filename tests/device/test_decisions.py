@@ -164,6 +164,14 @@ def test_face_appears_changes_and_leaves_once_each() -> None:
     assert (left.label, left.previous, left.timestamp_s) == ("sad", None, 4.0)
 
 
+def test_nothing_is_kept_of_faces_that_left() -> None:
+    decisions = Decisions(LABELS, RULES)
+    for number in range(9):
+        decisions.take([seen(number, HAPPY)], [], number)
+        decisions.take([], [number], number + 0.5)
+    assert decisions._judges == decisions._told == {}
+
+
 def test_what_was_never_sure_is_never_told() -> None:
     assert told([([seen(1, HAPPY, sure=False)], [])] * 3 + [([], [1])]) == []
 

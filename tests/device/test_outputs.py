@@ -747,6 +747,24 @@ def test_picture_is_drawn_once_for_all_who_want_it(
     assert (painter.drawn(picture) != IMAGE).any()
 
 
+def test_what_a_killed_run_left_of_a_video_is_removed_by_a_later_one(
+    tmp_path: Path,
+) -> None:
+    left, busy, others = (
+        tmp_path / f".partly-written-{name}" for name in ("a-o.avi", "b-o.avi", "c-x")
+    )
+    for path in (left, busy, others):
+        path.write_bytes(b"half")
+    for path in (left, others):
+        os.utime(path, (1e9, 1e9))
+    run([result(0, face())], "--output", str(tmp_path / "o.avi"), live=False)
+    assert {one.name for one in tmp_path.iterdir()} == {
+        "o.avi",
+        busy.name,
+        others.name,
+    }
+
+
 # --- recording ---------------------------------------------------------------------
 
 
@@ -769,6 +787,15 @@ def test_album_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
     stored(Album(tmp_path, RecordLimits(pictures=3)), 3)
     stored(Album(tmp_path, RecordLimits(pictures=3)), 2)
     assert len(list(tmp_path.glob("*.jpg"))) == 3
+
+
+def test_album_leaves_no_answer_without_its_picture(tmp_path: Path) -> None:
+    """As a power cut between the two removals would."""
+    stored(Album(tmp_path, RecordLimits()), 3)
+    for path in sorted(tmp_path.glob("*.jpg"))[:2]:
+        path.unlink()
+    Album(tmp_path, RecordLimits())
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_album_neither_counts_nor_removes_files_of_others(tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_installation_below_home_can_be_read():
 def test_folders_of_outputs_elsewhere_may_be_written(config, tmp_path, capsys):
     config.write_text(
         'source = 0\nrecord = "/mnt/my 1% disk/rec"\ncsv = "/usr/faces.csv"\n'
-        'events = "events.jsonl"\noutput = "/tmp/out.mp4"\nwatch = "models"\n'
+        'events = "events.jsonl"\nwatch = "models"\n'
     )
     text = installed(config).read_text()
     paths = [one for one in text.splitlines() if one.startswith("ReadWritePaths")]
@@ -346,7 +346,12 @@ def test_existing_unit_is_kept_without_force(config, capsys):
 
 @pytest.mark.parametrize(
     ("text", "said_of_it"),
-    [("thread = 2", "did you mean threads?"), ("threads = 'x'", "threads:")],
+    [
+        ("thread = 2", "did you mean threads?"),
+        ("threads = 'x'", "threads:"),
+        ("output = 'day.mp4'", "at its next start"),
+        ("csv = 'faces.csv'\nforce = true", "would empty csv and events"),
+    ],
 )
 def test_configuration_that_could_not_start_is_refused(
     config, capsys, text, said_of_it

@@ -123,6 +123,8 @@ def test_broker_hears_availability_state_events_and_discovery(broker: Broker) ->
             until(lambda: listener.of("home/door/events"))
             until(lambda: listener.of("home/door/state"))
         until(lambda: listener.of("home/door/availability") == ["online", "offline"])
+    with listening(broker.port) as late:  # Home Assistant, started again meanwhile
+        until(lambda: late.of("home/door/availability") == ["offline"])
         event = json.loads(listener.of("home/door/events")[0])
         assert (event["event"], event["label"]) == ("expression_changed", "happy")
         state = json.loads(listener.of("home/door/state")[0])

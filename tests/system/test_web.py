@@ -308,6 +308,19 @@ def test_session_cookie_is_safe_and_is_not_the_token(locked: Served) -> None:
     assert locked.get("/api/state", Cookie=cookie.partition(";")[0])[0] == 200
 
 
+def test_session_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.web import access
+
+    one, now = access.Access(TOKEN), int(time.time())
+    cookie = one._session(now + access.SESSION_S)
+    assert one._is_session(cookie)
+    longer = one._session(now + 10 * access.SESSION_S)
+    assert not one._is_session(longer)  # nobody is given such a one
+    later = SimpleNamespace(time=lambda: now + access.SESSION_S + 1)
+    monkeypatch.setattr(access, "time", later)
+    assert not one._is_session(cookie)
+
+
 def test_guessing_is_slow_and_bounded(locked: Served) -> None:
     """Nine wrong tokens at once: eight wait a second each, one is sent away."""
     request = b"GET /api/state HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\n\r\n"
@@ -575,8 +588,9 @@ def test_silent_connections_are_bounded_and_closed(served: Served) -> None:
         for line in lines[:20]:  # these begin a request, and never end it
             line.sendall(b"GET /api/state HTTP/1.1\r\nHost: loc")
         until(lambda: any(closed(line) for line in lines))  # those above the bound
-        until(lambda: all([told_more(line) for line in lines[:20]]), 30)
-        until(lambda: all(closed(line) for line in lines), 30)
+        # Sooner than aiohttp's own patience would end.
+        until(lambda: all([told_more(line) for line in lines[:20]]), 13)
+        until(lambda: all(closed(line) for line in lines), 13)
     assert served.get("/healthz")[0] == 200
 
 
