@@ -19,6 +19,7 @@ from edge_runtime.errors import FerEdgeError, GateError
 from edge_runtime.inventory import read_graph, take_inventory
 from edge_runtime.promises import FORMATS
 from edge_runtime.spec import ModelSpec
+from edge_runtime.typed import own_command
 from edge_runtime.verdict import Replay, reach_verdict
 
 
@@ -60,7 +61,7 @@ def check(args: argparse.Namespace) -> int:
     # A classifier has one answer: a face detector, say, is nothing for run.
     if not args.json and (spec or len(graph.outputs) == 1):
         labels = "" if spec else " --labels A,B,..."
-        print(f"\nnext:\n  python -m edge_runtime run {path}{labels} --source 0")
+        print(f"\nnext:\n  {own_command()} run {path}{labels} --source 0")
     return 0
 
 

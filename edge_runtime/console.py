@@ -15,6 +15,7 @@ from edge_runtime.outputs.text_files import Stdout
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import CameraSettings, Source
 from edge_runtime.stopping import Stop
+from edge_runtime.typed import own_command
 
 PROGRESS_EVERY_S = 0.1
 CLOSE_S = 0.5
@@ -94,10 +95,11 @@ class Console:
         """Yields what somebody may not have expected, one line each."""
         summary, args = self._summary, self._args
         pictures = self._source.kind == "pictures"
-        if pictures and summary.frames and not summary.labels and args.faces != "none":
+        nobody = summary.frames and not summary.labels
+        if nobody and args.faces != "none":
             yield (
-                "no face was found: where a picture shows a face and nothing else,"
-                " give --faces none"
+                "no face was found: where each picture shows what is to be classified"
+                " and nothing else, give --faces none"
             )
         if pictures and args.events:
             yield "--events told nothing: faces come and go in videos, not in pictures"
@@ -214,7 +216,7 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _next(args: argparse.Namespace) -> str:
     model = f" {shlex.quote(str(args.model))}" if args.model else ""
-    again = f"python -m edge_runtime run{model}"
+    again = f"{own_command()} run{model}"
     how = f" --faces {args.faces}" if args.faces != "auto" else ""
     if args.detector_model and args.faces in ("auto", "yunet"):
         how += f" --detector-model {shlex.quote(str(args.detector_model))}"
@@ -226,5 +228,5 @@ def _next(args: argparse.Namespace) -> str:
     first = f"  {again} --source {source}{how} --output annotated.mp4"
     if args.output:
         first = f"  look at {args.output}"
-    check = f"  python -m edge_runtime check{model}"
+    check = f"  {own_command()} check{model}"
     return f"\nnext:\n{first}\n{check}"

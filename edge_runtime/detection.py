@@ -16,6 +16,7 @@ from edge_runtime.faces import (
     WholeImage,
 )
 from edge_runtime.haar import HaarDetector
+from edge_runtime.typed import own_command
 from edge_runtime.yunet import YUNET_THRESHOLD, YuNetDetector
 
 # As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
@@ -123,7 +124,7 @@ def open_detector(
         return YuNetDetector(found, width_px=width_px, threshold=threshold)
     if name == "yunet":
         raise ModelError(
-            "YuNet needs its file: run  python -m edge_runtime fetch-detector"
+            f"YuNet needs its file: run  {own_command()} fetch-detector"
             f"  or give  --detector-model {YUNET_FILE}  (from OpenCV Zoo),"
             " or --faces haar"
         )
@@ -144,7 +145,7 @@ def fetched_model() -> Path | None:
     if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
         raise ModelError(
             f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"
-            "  python -m edge_runtime fetch-detector --force"
+            f"  {own_command()} fetch-detector --force"
         )
     return path
 

@@ -11,6 +11,7 @@ from edge_runtime import flags
 from edge_runtime.detection import YUNET_FILE, YUNET_SHA256, data_folder
 from edge_runtime.errors import OutputError, SourceError
 from edge_runtime.files import write_bytes
+from edge_runtime.typed import own_command
 
 # OpenCV Zoo keeps its models in Git LFS; this address gives the file itself.
 YUNET_URL = (
@@ -60,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     fetch(args.url, path, sha256=YUNET_SHA256, force=args.force)
     print(f"{path}: as OpenCV Zoo publishes it (sha256 {YUNET_SHA256[:12]}...)")
     given = f" --detector-model {path}" if args.output else ""
-    print(f"next:  python -m edge_runtime run{given} --source 0")
+    print(f"next:  {own_command()} run{given} --source 0")
     return 0
 
 

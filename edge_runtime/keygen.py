@@ -10,6 +10,7 @@ from typing import Any
 from edge_runtime import flags
 from edge_runtime.errors import OutputError
 from edge_runtime.signature import new_key_pair
+from edge_runtime.typed import own_command
 
 EXAMPLES = """\
 examples:
@@ -49,7 +50,7 @@ def keygen(args: argparse.Namespace) -> int:
     print(f"{args.private}  private: keep it off the devices")
     print(f"{public}  public: copy it to the devices")
     print(f"\nnext:\n  python -m export --int8 --sign {args.private}")
-    print(f"  python -m edge_runtime run MODEL --require-signature {public}")
+    print(f"  {own_command()} run MODEL --require-signature {public}")
     return 0
 
 

@@ -234,6 +234,13 @@ def _say_what_next(done: Export, paths: Sequence[Path]) -> None:
         (path for end in wanted for path in paths if end in path.name), paths[0]
     )
     print(f"next:  python -m edge_runtime run {best} --source 0")
+    from train.image_files import FER2013_LABELS
+
+    if set(done.labels) != set(FER2013_LABELS):
+        print(
+            f"       python -m edge_runtime run {best} --source 0 --faces none"
+            "   # for pictures of something else than faces"
+        )
     if best is not paths[0]:
         print(
             f"       python -m benchmarks accuracy {paths[0]} {best} --data {done.data}"

@@ -63,6 +63,7 @@ class Export:
         reference: The Keras model's figures on the same images; None if unknown.
         images: Which images were measured, in words.
         data: What to give ``--data`` to measure again.
+        labels: Class names in order.
         audit: The calibration audit, JSON-ready; None without calibrated files.
         studies: What was asked about the int8 model.
         conditions: Data, revision, libraries and machine, JSON-ready.
@@ -73,6 +74,7 @@ class Export:
     reference: dict[str, Any] | None
     images: str
     data: str
+    labels: tuple[str, ...]
     audit: dict[str, Any] | None = None
     studies: Studies = field(default_factory=Studies)
     conditions: dict[str, Any] = field(default_factory=dict)
@@ -227,7 +229,8 @@ def _package(
         items.append(Item(one.draft, content, figures, one.input, latency, share))
     source = subject.config.data if subject.config else "PATH"
     words = images_in_words(material)
-    done = Export(subject.name, items, reference, words, source)
+    labels = subject.spec.labels
+    done = Export(subject.name, items, reference, words, source, labels)
     return replace(done, conditions=conditions_of(subject))
 
 

@@ -62,17 +62,22 @@ def find_subject(
     if name is not None and name.endswith((".keras", ".h5", ".tflite", ".onnx")):
         path = Path(name)
         if (path.parent / "config.json").exists() and path.name == "model.keras":
+            _refuse_for_a_run(labels, pixels)
             return _from_run(RunFolder(path.parent))
         return _from_file(path, labels, pixels)
-    if pixels != "raw":
-        raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
-    if labels:
-        raise FerEdgeError("a run knows its labels: leave out --labels")
+    _refuse_for_a_run(labels, pixels)
     if name is None and not list(RUNS.glob("*/config.json")):
         if not RELEASED.exists():
             raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
         return _from_run(RunFolder(RELEASED))
     return _from_run(find_run(name))
+
+
+def _refuse_for_a_run(labels: Sequence[str] | None, pixels: Pixels) -> None:
+    if pixels != "raw":
+        raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
+    if labels:
+        raise FerEdgeError("a run knows its labels: leave out --labels")
 
 
 def load_data(subject: Subject) -> Dataset | None:

@@ -1,10 +1,17 @@
-"""What all tests share: where the data is."""
+"""What all tests share: where the data is, and what python is."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# As with an activated environment: what is to be typed next then begins with python.
+os.environ["PATH"] = os.pathsep.join(
+    (str(Path(sys.executable).parent), os.environ["PATH"])
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 

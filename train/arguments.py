@@ -38,7 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
-    add("--name", help="name of the run folder below runs/ (default: a new one)")
+    add(
+        "--name",
+        help="run folder below runs/, or a path with a / (default: a new one)",
+    )
     add(
         "--recipe",
         choices=sorted(RECIPES),

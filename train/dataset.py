@@ -20,7 +20,7 @@ from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.preprocess import CHANNELS, Colour, to_model_input
 from edge_runtime.spec import check_labels
 from train import drawn_faces
-from train.image_files import Entry, Source, decode, open_source
+from train.image_files import Entry, Source, decode, described, open_source
 from train.progress import progress_bar, progress_counter
 from train.splits import (
     SPLITS,
@@ -60,6 +60,7 @@ class Dataset:
         dropped: Names of training images dropped as copies of evaluation images.
         unreadable: Names of files that could not be decoded.
         passed_over: Number of pictures that lie in no class folder.
+        others: How many files of each suffix are no pictures that can be read.
         validation_from: Where the validation split comes from: ``"source"``,
             ``"train"`` (a seeded stratified part of it) or ``"test"``.
     """
@@ -74,6 +75,7 @@ class Dataset:
     dropped: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     passed_over: int = 0
+    others: dict[str, int] = field(default_factory=dict)
     validation_from: str = "source"
     fingerprint: str = field(default="")
 
@@ -134,13 +136,14 @@ def load(
         _require_memory(len(entries), size_px, colour)
         splits, unreadable = _decode_all(entries, names, size_px, colour)
         source_name, passed_over = source.name, source.passed_over
+        others = source.others
     origin = "source"
     if validation_from == "test":
         splits, origin = validate_on_test(splits, source_name)
     elif validation_from == "train" or not len(splits[VALIDATION]):
         splits, origin = carve_validation(splits, validation_frac, seed), "train"
     splits, dropped = drop_leaks(splits)
-    _require_every_class(splits, names, source_name)
+    _require_every_class(splits, names, source_name, origin)
     return Dataset(
         name=source_name,
         labels=names,
@@ -152,6 +155,7 @@ def load(
         dropped=dropped,
         unreadable=unreadable,
         passed_over=passed_over,
+        others=others,
         validation_from=origin,
         fingerprint=fingerprint(splits, names),
     )
@@ -325,7 +329,7 @@ def _decode_all(
 
 
 def _require_every_class(
-    splits: dict[str, Split], labels: tuple[str, ...], name: str
+    splits: dict[str, Split], labels: tuple[str, ...], name: str, origin: str
 ) -> None:
     for split in (TRAIN, VALIDATION):
         counts = np.bincount(splits[split].labels, minlength=len(labels))
@@ -333,9 +337,10 @@ def _require_every_class(
             label for label, count in zip(labels, counts, strict=True) if not count
         ]
         if empty:
+            hint = ": each needs two or more, one to validate with"
             raise DatasetError(
                 f"{name}: expected images of every class in the {split} split,"
-                f" got none of {empty[:10]}"
+                f" got none of {empty[:10]}{hint if origin == 'train' else ''}"
             )
 
 
@@ -368,6 +373,9 @@ def _summary(data: Dataset) -> str:
         rows.append(
             f"passed over {data.passed_over} pictures that are in no class folder"
         )
+    if data.others:
+        count = sum(data.others.values())
+        rows.append(f"passed over {count:,} other files: {described(data.others)}")
     if data.unreadable:
         rows.append(_unreadable_line(data.unreadable))
     return "\n".join(rows)

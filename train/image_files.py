@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -23,6 +24,7 @@ from edge_runtime.errors import DatasetError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 LARGEST_FILE_BYTES = 64 * 2**20  # a picture beyond this is a mistake or a zip bomb
+SHOWN_KINDS = 5
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -75,12 +77,15 @@ class Source:
         entries: The labelled images, in an order that depends on their names only.
         passed_over: Number of pictures that lie in no class folder.
         empty_classes: Folders beside the class folders in which no picture is.
+        others: How many files of each suffix are no pictures that can be read here;
+            the most frequent first.
     """
 
     name: str
     entries: list[Entry]
     passed_over: int = 0
     empty_classes: tuple[str, ...] = ()
+    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,14 +146,34 @@ def decode(entry: Entry) -> npt.NDArray[np.uint8] | None:
 def _required(source: Source, path: Path) -> Source:
     if source.entries:
         return source
+    instead = f" but {described(source.others)}" if source.others else ""
     raise DatasetError(
         f"expected images in class folders (<class>/<image> or <split>/<class>/<image>)"
-        f" in {str(path)!r}, got none"
+        f" in {str(path)!r}, got none{instead}"
     )
 
 
+def described(others: Mapping[str, int]) -> str:
+    """Returns files of other kinds in words, and what is read instead."""
+    kinds = [f"{count:,} {kind}" for kind, count in others.items()]
+    more = f" and {len(kinds) - SHOWN_KINDS} other kinds" * (len(kinds) > SHOWN_KINDS)
+    known = " ".join(sorted(SUFFIXES))
+    return f"{', '.join(kinds[:SHOWN_KINDS])}{more} (read is {known})"
+
+
+def _other_kinds(names: Iterable[str]) -> dict[str, int]:
+    """Returns how many files are no pictures, by suffix; without hidden ones."""
+    paths = (PurePosixPath(name) for name in names)
+    kinds = Counter(
+        path.suffix.lower() or "without a suffix"
+        for path in paths
+        if path.suffix.lower() not in SUFFIXES and not _is_hidden(path)
+    )
+    return dict(kinds.most_common())
+
+
 def _folder_source(root: Path) -> Source:
-    files, folders = [], []
+    files, folders, others = [], [], list[str]()
     visited: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(root, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -164,7 +189,8 @@ def _folder_source(root: Path) -> Source:
             for name in names
             if _is_image(name)
         ]
-    return _labelled(root.resolve().name, files, folders)
+        others += names
+    return _labelled(root.resolve().name, files, folders, others)
 
 
 def _inside(path: Path, root: Path) -> str:
@@ -189,7 +215,8 @@ def _zip_source(archive: zipfile.ZipFile, name: str) -> Source:
     # Not is_dir(): of an entry without a name it is an IndexError in Python 3.11.
     names = [info.filename for info in archive.infolist()]
     folders = [name for name in names if name.endswith("/")]
-    return _labelled(name, files, folders)
+    others = [name for name in names if name and not name.endswith("/")]
+    return _labelled(name, files, folders, others)
 
 
 def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
@@ -206,11 +233,16 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[],
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not _is_hidden(path)
 
 
-def _labelled(name: str, files: list[_File], folders: list[str]) -> Source:
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def _labelled(
+    name: str, files: list[_File], folders: list[str], names: Sequence[str]
+) -> Source:
     """Returns the source with class and split taken from the folders of each path.
 
     The last folder is the class. The split is the nearest folder above it with a
@@ -236,7 +268,8 @@ def _labelled(name: str, files: list[_File], folders: list[str]) -> Source:
         for folder in sorted(every)
         if folder and folder[:-1] in beside and _is_empty(folder, every, files)
     ]
-    return Source(name, entries, len(files) - len(entries), tuple(empty))
+    loose_count = len(files) - len(entries)
+    return Source(name, entries, loose_count, tuple(empty), _other_kinds(names))
 
 
 def _split_above(parts: tuple[str, ...]) -> str:

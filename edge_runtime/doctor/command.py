@@ -12,6 +12,7 @@ from typing import Any
 from edge_runtime import __version__, flags
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
+from edge_runtime.typed import own_command
 
 EXAMPLES = """\
 examples:
@@ -56,7 +57,7 @@ def doctor(args: argparse.Namespace) -> int:
     if not args.json:
         model = f" {args.model}" if args.model else ""
         source = _source(findings)
-        print(f"\nnext:\n  python -m edge_runtime run{model} --source {source}")
+        print(f"\nnext:\n  {own_command()} run{model} --source {source}")
     return 0
 
 

@@ -18,6 +18,7 @@ from edge_runtime.backends import EXTRAS, OF_KIND
 from edge_runtime.container import read_model_file
 from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.typed import own_command
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0
@@ -70,7 +71,9 @@ def _model(path: Path) -> Finding:
         if file.document is None:
             raise MetadataError(f"{file.name} has no metadata")
     except ModelError as error:
-        remedy = f"python -m edge_runtime check {path}"
+        remedy = f"{own_command()} check {path}"
+        if not path.exists():
+            remedy = "name a model file, or none for the released one"
         return Finding("model", "fail", " ".join(str(error).split()), remedy)
     return Finding("model", "ok", f"{file.name}, {file.size / 1e6:.2f} MB, undamaged")
 
@@ -240,7 +243,7 @@ def _first_label(model: Path | None, trials: dict[str, Tried]) -> Finding:
             "first label",
             "fail",
             f"no installed library answers with {shown}",
-            f"python -m edge_runtime check {model}",
+            f"{own_command()} check {model}",
         )
     name = min(times, key=lambda one: times[one])
     value = f"{times[name]:.2f} s after the start ({shown}, {name})"

@@ -107,7 +107,10 @@ def hindrances(paths: Sequence[Path], *, account: str | None) -> list[str]:
         there = path.resolve()
         named = str(path) if there == path else f"{path} (a link to {there})"
         if lies_in(path, _PRIVATE):
-            found.append(f"{named}: the service has a /tmp of its own: keep it in /etc")
+            found.append(
+                f"{named}: the service has a /tmp of its own: move it (to"
+                " /opt or /etc, say)"
+            )
         elif account is None and lies_in(path, HOMES):
             found.append(
                 f"{named}: the service's own user may not enter homes: move it (to"

@@ -149,7 +149,9 @@ def _next(made: unit.Unit, path: Path, notes: Sequence[str], *, user: bool) -> s
     lines = ["", "next:"]
     sudo = "" if user else "sudo "
     if str(path.parent) != folder and path.parent != Path(folder).expanduser():
-        lines.append(f"  {sudo}cp {path} {folder}/   # with --to it is written there")
+        lines.append(
+            f"  {sudo}cp {path} {folder}/   # what was printed; --to writes it"
+        )
     lines += [
         f"  {control} daemon-reload",
         f"  {control} enable --now {made.name}",
@@ -159,8 +161,8 @@ def _next(made: unit.Unit, path: Path, notes: Sequence[str], *, user: bool) -> s
         lines.append("  sudo loginctl enable-linger $USER   # runs without a login")
     lines += [
         "to take it away:",
-        f"  {control} disable --now {made.name}; {sudo}rm {folder}/{made.name}.service;"
-        f" {control} daemon-reload",
+        f"  {control} disable --now {made.name}; {sudo}rm -r"
+        f" {folder}/{made.name}.service*; {control} daemon-reload",
     ]
     lines += [f"note: {one}" for one in notes]
     if made.writable:

@@ -102,7 +102,7 @@ class Still:
             raise RuntimeError("detector")
         self.located.append(frame.index)
         batch = frame.image[np.newaxis]
-        return Located(frame, [], [], None, batch, [], None, 0.0, 0.0)
+        return Located(frame, [], [], None, batch, [], (), None, 0.0, 0.0)
 
 
 def test_faces_are_located_in_order_while_a_frame_is_answered() -> None:

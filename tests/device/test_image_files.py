@@ -109,6 +109,21 @@ def test_files_that_are_no_labelled_images_are_passed_over(tmp_path, make, name)
 
 
 @pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
+def test_files_of_other_kinds_are_counted(tmp_path, make):
+    names = ["a/1.png", "a/2.HEIC", "b/3.heic", "b/4", "b/.DS_Store", ".git/x.txt"]
+    with open_source(make(tmp_path / "set.zip", names)) as source:
+        assert source.others == {".heic": 2, "without a suffix": 1}
+
+
+def test_folder_of_other_kinds_alone_says_which(tmp_path):
+    with (
+        pytest.raises(DatasetError, match=r"but 2 \.heic \(read is \.bmp \.jpeg"),
+        open_source(make_folder(tmp_path / "set", ["a/1.heic", "b/2.heic"])),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
 def test_loose_picture_in_a_split_is_passed_over_and_counted(tmp_path, make):
     names = ["train/cat/1.png", "train/loose.png", "test/2.png", "top.png"]
     with open_source(make(tmp_path / "set.zip", names)) as source:

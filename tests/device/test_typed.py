@@ -1,0 +1,36 @@
+"""What is to be typed next can be typed as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.typed import own_command
+
+
+@pytest.fixture(autouse=True)
+def anew() -> Iterator[None]:
+    own_command.cache_clear()
+    yield
+    own_command.cache_clear()
+
+
+def test_in_an_activated_environment_it_is_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin")
+    assert own_command() == "python -m edge_runtime"
+
+
+def test_where_python_is_another_one_or_none_it_has_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_command() == f"{sys.executable} -m edge_runtime"
+    own_command.cache_clear()
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    (tmp_path / "python").chmod(0o755)
+    assert own_command() == f"{sys.executable} -m edge_runtime"
