@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edge_runtime.errors import FerEdgeError
@@ -50,7 +51,10 @@ class CommandLine(argparse.ArgumentParser):
         for word in words:
             if word == "--" or (commands and not word.startswith("-")):
                 if commands and word not in commands:
-                    self.error(f"unknown {word!r}{nearest(word, commands)}")
+                    hint = nearest(word, commands)
+                    if "run" in commands and Path(word).suffix in (".tflite", ".onnx"):
+                        hint = f": did you mean run {word}?"
+                    self.error(f"unknown {word!r}{hint}")
                 return  # what follows is the command's, or no flag
             if word.startswith("--") and word.split("=")[0] not in flags:
                 self.error(f"unknown {word!r}{nearest(word, flags)}")

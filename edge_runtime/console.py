@@ -74,7 +74,7 @@ class Console:
                 )
                 last = ["", *table.splitlines()]
             if not broken:
-                last += _next(self._args).splitlines()
+                last += _next(self._args, self._source).splitlines()
             self._queue.put(_Said(tuple(last)), keep=True)
             self._close(self._queue)
         for loss in _losses(outputs):
@@ -214,7 +214,7 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             )
 
 
-def _next(args: argparse.Namespace) -> str:
+def _next(args: argparse.Namespace, of: Source) -> str:
     model = f" {shlex.quote(str(args.model))}" if args.model else ""
     again = f"{own_command()} run{model}"
     how = f" --faces {args.faces}" if args.faces != "auto" else ""
@@ -225,7 +225,8 @@ def _next(args: argparse.Namespace) -> str:
     # An address may hold a password, and this goes into logs; a pipe is over.
     hidden = "://" in args.source or args.source == "-"
     source = "SOURCE" if hidden else shlex.quote(args.source)
-    first = f"  {again} --source {source}{how} --output annotated.mp4"
+    kind = "png" if of.kind == "pictures" and of.frame_count == 1 else "mp4"
+    first = f"  {again} --source {source}{how} --output annotated.{kind}"
     if args.output:
         first = f"  look at {args.output}"
     check = f"  {own_command()} check{model}"

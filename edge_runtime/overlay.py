@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ PALETTE: tuple[Colour, ...] = (
 REFERENCE_PX = 480  # shorter side at which the sizes below hold
 TEXT_SCALE = 0.55
 MOST_BARS = 3
+# On a picture whose shorter side is below the first nothing can be read: it is enlarged
+# to the second or more, but the longer side not beyond the third.
+SMALL_PX, LEAST_PX, LONGEST_PX = 100, 200, 1280
 GREY: Colour = (160, 160, 160)  # of what is no class: uncertain
 
 
@@ -54,6 +58,31 @@ class Row:
         """The text as it is drawn."""
         percent = "" if self.share is None else f" {round(100 * self.share)} %"
         return _ascii(self.text) + percent
+
+
+def enlarged(
+    image: Image, results: Sequence[FaceResult]
+) -> tuple[Image, list[FaceResult]]:
+    """Returns a small picture so large that an answer can be read on it.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey.
+        results: Faces in it; returned with their boxes in the larger one.
+    """
+    height, width = image.shape[:2]
+    wanted = math.ceil(LEAST_PX / min(height, width))
+    factor = min(wanted, LONGEST_PX // max(height, width))
+    if min(height, width) >= SMALL_PX or factor <= 1:
+        return image, list(results)
+    size_wh = (factor * width, factor * height)
+    larger = cv2.resize(image, size_wh, interpolation=cv2.INTER_CUBIC)
+    moved = [one._replace(box_xywh=_times(one.box_xywh, factor)) for one in results]
+    return np.asarray(larger, dtype=np.uint8), moved
+
+
+def _times(box: Box, factor: int) -> Box:
+    x, y, width, height = box
+    return factor * x, factor * y, factor * width, factor * height
 
 
 def draw(frame: Image, results: Sequence[FaceResult], *, text: str = "") -> Image:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,15 +145,39 @@ def _export(options: argparse.Namespace) -> int:
         max_drop=options.max_drop,
         float_layers=options.float_layers,
     )
-    done = exporter.export(
-        options.model,
-        int8=int8,
-        labels=labels,
-        calibration_data=options.calibration_data,
-        say=lambda text: print(text, flush=True),
-        wishes=wishes,
-    )
+    with _interrupts() as interrupted:
+        done = exporter.export(
+            options.model,
+            int8=int8,
+            labels=labels,
+            calibration_data=options.calibration_data,
+            say=lambda text: print(text, flush=True),
+            wishes=wishes,
+        )
+        if interrupted():
+            raise KeyboardInterrupt
     return _deliver(done, options)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Yields what says whether there was a Ctrl-C.
+
+    TensorFlow's converter calls Python in places that swallow the exception.
+    """
+    heard = []
+
+    def hear(number: int, _: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # else, as of a job in the background, it stays
+        signal.signal(signal.SIGINT, hear)
+    try:
+        yield lambda: bool(heard)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _deliver(done: Export, options: argparse.Namespace) -> int:

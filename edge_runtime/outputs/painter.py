@@ -61,11 +61,13 @@ class Painter:
         return Picture(frame, result, hidden, self._text(result))
 
     def drawn(self, picture: Picture) -> Image:
-        """Returns it with boxes and labels, uint8 (H, W, 3) BGR; not to be changed."""
+        """Returns it with boxes and labels, uint8 (H, W, 3) BGR; not to be changed.
+
+        Small pictures are enlarged.
+        """
         with self._lock:
             if self._drawn is None or self._drawn[0] is not picture:
-                image = picture.plain()
-                faces = picture.result.faces
+                image, faces = overlay.enlarged(picture.plain(), picture.result.faces)
                 image = overlay.draw(image, faces, text=picture.text)
                 self._drawn = picture, image
             return self._drawn[1]

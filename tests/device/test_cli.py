@@ -274,7 +274,9 @@ def test_run_writes_an_annotated_picture(
 ) -> None:
     out = tmp_path / "out.png"
     assert run(tiny_model_path, picture, "--output", str(out)) == 0
-    assert (cv2.imread(str(out)) != cv2.imread(str(picture))).any()
+    drawn, small = cv2.imread(str(out)), cv2.imread(str(picture))
+    assert drawn.shape[:2] == (4 * small.shape[0], 4 * small.shape[1])
+    assert (drawn[::4, ::4] != small).any()
 
 
 def test_existing_output_is_kept_without_force(

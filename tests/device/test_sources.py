@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -196,16 +197,24 @@ def test_error_about_an_address_has_no_secret(address: str) -> None:
     assert "geheim" not in str(caught.value).replace("geheim.invalid", "")
 
 
-def next_step(source: str, **given: Any) -> str:
+def next_step(
+    source: str, *, kind: str = "camera", count: int | None = None, **given: Any
+) -> str:
     flags = {"model": None, "faces": "auto", "detector_model": None, "output": None}
     flags |= {"privacy": "none", "source": source}
-    return _next(argparse.Namespace(**(flags | given)))
+    of: Any = SimpleNamespace(kind=kind, frame_count=count)
+    return _next(argparse.Namespace(**(flags | given)), of)
 
 
 def test_next_step_of_a_stream_names_no_address() -> None:
     assert "--source SOURCE" in next_step("rtsp://me:geheim@cam/1")
     assert "geheim" not in next_step("rtsp://me:geheim@cam/1")
     assert "--source SOURCE" in next_step("-")
+
+
+def test_next_step_of_one_picture_is_a_picture() -> None:
+    assert "annotated.png" in next_step("a.png", kind="pictures", count=1)
+    assert "annotated.mp4" in next_step("folder", kind="pictures", count=2)
 
 
 def test_next_step_of_a_run_that_blurred_blurs() -> None:

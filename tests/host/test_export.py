@@ -1,7 +1,9 @@
 """Exported files: what is inside them, what they answer, and what is refused."""
 
+import contextlib
 import json
 import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -601,3 +603,19 @@ def test_file_name_is_the_runs_name_and_the_format():
     ]
     assert {draft.suffix for draft in drafts} == set(SUFFIXES)
     assert Path(f"x{drafts[0].suffix}").suffix == ".tflite"
+
+
+def test_ctrl_c_that_a_converter_swallows_ends_the_export_all_the_same(
+    tmp_path, monkeypatch
+):
+    from export import exporter
+
+    def swallowing(*_args, **_more):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(exporter, "export", swallowing)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["train/released", "--int8", "--out", str(tmp_path / "out")]) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (tmp_path / "out").exists()
