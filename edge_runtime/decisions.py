@@ -20,6 +20,8 @@ import numpy.typing as npt
 from edge_runtime import flags
 from edge_runtime.results import UNCERTAIN, Decision, Event
 
+LONG_GAP_DWELLS = 2  # between two frames: a change needs no second one
+
 Probabilities = npt.NDArray[np.float32]
 
 
@@ -121,8 +123,9 @@ class Judge:
             probabilities: float32 (classes,), sums to 1.
             timestamp_s: The frame's time in its source; never less than before.
         """
+        gap_s = timestamp_s - self._last_s if self._weight else 0.0
         smooth = self._smoothed(probabilities, timestamp_s)
-        self._choose(self._candidate(smooth), timestamp_s)
+        self._choose(self._candidate(smooth), timestamp_s, gap_s)
         values = dict(zip(self._labels, smooth.tolist(), strict=True))
         confidence = values.get(self._label, max(values.values()))
         self.decision = Decision(self._label, confidence, values, self._since_s)
@@ -153,8 +156,11 @@ class Judge:
         unsure = lead < rules.uncertain_below - rules.margin
         return UNCERTAIN if unsure else self._label
 
-    def _choose(self, candidate: str, timestamp_s: float) -> None:
-        """Makes a candidate the decision once it has held long enough."""
+    def _choose(self, candidate: str, timestamp_s: float, gap_s: float) -> None:
+        """Makes a candidate the decision once it has held long enough.
+
+        Where frames are so far apart, that was in the gap before this one.
+        """
         if not self._label:
             self._label, self._since_s = candidate, timestamp_s
         if candidate == self._label:
@@ -162,7 +168,9 @@ class Judge:
             return
         if candidate != self._rival:
             self._rival, self._rival_since_s = candidate, timestamp_s
-        if timestamp_s - self._rival_since_s >= self._rules.dwell_s - 1e-9:
+        held_s = timestamp_s - self._rival_since_s
+        dwell_s = self._rules.dwell_s
+        if held_s >= dwell_s - 1e-9 or gap_s >= LONG_GAP_DWELLS * dwell_s:
             self._label, self._since_s = candidate, timestamp_s
             self._rival = ""
 

@@ -82,6 +82,21 @@ def test_new_label_must_lead_by_the_margin() -> None:
     assert labels_of(judged(close, rules=Rules(margin=0.05)))[-1] == "sad"
 
 
+def test_frames_that_are_seconds_apart_need_no_second_one_for_a_change() -> None:
+    decisions = judged([HAPPY, HAPPY, SAD, SAD, HAPPY], rate_hz=1.0)
+    assert labels_of(decisions) == ["happy", "happy", "sad", "sad", "happy"]
+    assert all(one.confidence > 0.5 for one in decisions)
+
+
+def test_single_frame_after_a_gap_changes_nothing() -> None:
+    """A face that was out of sight for a second."""
+    judge = Judge(LABELS, RULES)
+    for number in range(30):
+        judge.decide(row(HAPPY), number / 30)
+    told = [judge.decide(row(SAD), 2.0), judge.decide(row(HAPPY), 2.033)]
+    assert labels_of(told) == ["happy", "happy"]
+
+
 def test_new_label_must_lead_for_the_dwell() -> None:
     rows = [HAPPY] * 10 + [SAD] * 30
     at_once = labels_of(judged(rows, rules=Rules(dwell_s=0.0))).index("sad")
