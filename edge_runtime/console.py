@@ -105,7 +105,8 @@ class Console:
             yield "--events told nothing: faces come and go in videos, not in pictures"
         name = self._source.name
         if asked := _asked_in_vain(args, self._source):
-            yield f"{', '.join(asked)} had no effect: {name} is no camera to ask"
+            own = "; it has ?size= and ?fps=" if name.startswith("fake:") else ""
+            yield f"{', '.join(asked)} had no effect: {name} is no camera to ask{own}"
         if args.serve and not self._source.live:
             yield (
                 f"the page ended with the last frame of {self._source.name}: it stays"

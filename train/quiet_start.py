@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from edge_runtime.errors import missing
+from edge_runtime.errors import MissingDependencyError, missing
 from edge_runtime.quiet import quiet_stderr
 
 
@@ -29,4 +29,10 @@ def start_keras(threads: int | None = None) -> None:
 
             keras.backend.backend()
     except ImportError as error:
+        wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if error.name != "keras" and wanted != "tensorflow":
+            raise MissingDependencyError(
+                f"KERAS_BACKEND is {wanted}, which is not installed ({error.name}):"
+                f" install it, or  unset KERAS_BACKEND  for TensorFlow"
+            ) from error
         raise missing(f"keras, or its backend ({error.name}),", "train") from error

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -212,3 +213,16 @@ def test_help_says_what_each_recipe_is_for(capsys):
     for name, recipe in RECIPES.items():
         begin = [name, *recipe.purpose.split()]
         assert begin in [words[i : i + len(begin)] for i in range(len(words))]
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed here")
+def test_backend_that_was_asked_for_and_is_not_there_is_named():
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--epochs", "1"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: KERAS_BACKEND is torch")
