@@ -49,10 +49,26 @@ def _remove_older(path: Path) -> None:
     import glob  # as below
 
     mine = f"{TEMPORARY}*-{glob.escape(path.name)}"
-    with contextlib.suppress(OSError):
-        for left in path.parent.glob(mine):
-            if time.time() - left.stat().st_mtime > LEFT_S:
+    for left in path.parent.glob(mine):
+        with contextlib.suppress(OSError):
+            aged = time.time() - left.stat().st_mtime > LEFT_S
+            # No lock on it tells: HDF5 would not write to a file that has one.
+            number = left.name.removeprefix(TEMPORARY).partition("-")[0]
+            if aged and not (number.isdecimal() and _is_another_alive(int(number))):
                 left.unlink(missing_ok=True)
+
+
+def _is_another_alive(pid: int) -> bool:
+    """Returns whether there is such a process, and it is not this one."""
+    if pid == os.getpid():  # in a container the one before had the same number
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _temporary_beside(path: Path) -> Path:
@@ -61,7 +77,9 @@ def _temporary_beside(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            suffix="-" + path.name, prefix=TEMPORARY, dir=path.parent
+            suffix="-" + path.name,
+            prefix=f"{TEMPORARY}{os.getpid()}-",
+            dir=path.parent,
         )
         os.close(handle)
         # mkstemp makes files for the owner alone; give what open() would have given.

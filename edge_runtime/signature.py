@@ -75,7 +75,7 @@ def read_signature(model: Path) -> bytes:
     """
     path = signature_path(model)
     wanted = f"{model.name} is not signed (python -m export --sign KEY does): expected"
-    data = _read(path, SIGNATURE_BYTES, wanted)
+    data = _read(path, SIGNATURE_BYTES, wanted, regular=True)
     if len(data) != SIGNATURE_BYTES:
         raise SignatureError(
             f"expected {SIGNATURE_BYTES} bytes of signature in {path.name}, got"
@@ -168,15 +168,25 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def _read(path: Path, limit: int, wanted: str) -> bytes:
-    """Returns a small file's bytes, at most one more than the limit."""
+def _read(path: Path, limit: int, wanted: str, *, regular: bool = False) -> bytes:
+    """Returns a small file's bytes, at most one more than the limit.
+
+    Args:
+        path: The file.
+        limit: Its largest size.
+        wanted: What it should be, for the message.
+        regular: Nothing else is read: nobody may have to wait for a named pipe.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0)
     try:
-        # Not to wait for who would write to a named pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = os.open(path, flags)
+        try:
+            if regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SignatureError(f"{wanted}, got {str(path)!r}: no regular file")
-            return file.read(limit + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SignatureError(f"{wanted} {str(path)!r}: {error.strerror}") from error
 

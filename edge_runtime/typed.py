@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ def own_command() -> str:
     for folder in os.get_exec_path():
         found = Path(folder, "python")
         if os.access(found, os.X_OK):
-            name = "python" if found.parent == here.parent else sys.executable
-            return f"{name} -m edge_runtime"
-    return f"{sys.executable} -m edge_runtime"
+            if found.parent == here.parent:
+                return "python -m edge_runtime"
+            break
+    return f"{shlex.quote(sys.executable)} -m edge_runtime"

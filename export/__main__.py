@@ -146,14 +146,25 @@ def _export(options: argparse.Namespace) -> int:
         float_layers=options.float_layers,
     )
     with _interrupts() as interrupted:
-        done = exporter.export(
-            options.model,
-            int8=int8,
-            labels=labels,
-            calibration_data=options.calibration_data,
-            say=lambda text: print(text, flush=True),
-            wishes=wishes,
-        )
+
+        def say(text: str) -> None:
+            if interrupted():
+                raise KeyboardInterrupt
+            print(text, flush=True)
+
+        try:
+            done = exporter.export(
+                options.model,
+                int8=int8,
+                labels=labels,
+                calibration_data=options.calibration_data,
+                say=say,
+                wishes=wishes,
+            )
+        except Exception:
+            if interrupted():  # the converter failed of it
+                raise KeyboardInterrupt from None
+            raise
         if interrupted():
             raise KeyboardInterrupt
     return _deliver(done, options)

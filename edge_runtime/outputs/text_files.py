@@ -84,10 +84,11 @@ class AppendedFile:
             OutputError: It cannot be written, or begins otherwise.
         """
         self._path, self._header = path, header
-        self._descriptor = -1
+        self._descriptor, self._regular = -1, False
         try:
             self._open(os.O_TRUNC if replace else 0)
             self._check_start(start)
+            self._begin_line()
         except OSError as error:
             if patient and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return  # no room for the header: the first line brings it, or raises
@@ -104,8 +105,9 @@ class AppendedFile:
         if self._moved():
             self.close()
             self._open()
-        elif self._header and not os.fstat(self._descriptor).st_size:  # truncated
-            self._write_whole(self._header)
+            self._begin_line()
+        elif self._regular and not os.fstat(self._descriptor).st_size:  # truncated
+            self._begin_line()
         self._write_whole(line)
 
     def close(self) -> None:
@@ -117,19 +119,19 @@ class AppendedFile:
     def _open(self, more_flags: int = 0) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more_flags
         self._descriptor = os.open(self._path, flags, 0o666)
-        try:
-            self._begin_line()
-        except OSError:
-            self.close()  # else the next line would come without a header
-            raise
+        self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     def _begin_line(self) -> None:
         """Writes the header of an empty file; ends a line that was cut off."""
         size = os.fstat(self._descriptor).st_size
-        if not size and self._header:
-            self._write_whole(self._header)
-        elif size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            self._write_whole("")  # a process ended, or the current failed, within it
+        try:
+            if not size and self._header:
+                self._write_whole(self._header)
+            elif size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+                self._write_whole("")  # a process ended, or the current, within it
+        except OSError:
+            self.close()  # else the next line would come without a header
+            raise
 
     def _write_whole(self, line: str) -> None:
         size = os.fstat(self._descriptor).st_size
@@ -141,7 +143,7 @@ class AppendedFile:
             raise
 
     def _check_start(self, start: str) -> None:
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        if not self._regular:
             return  # such as a named pipe
         expected = _encoded(start)
         found = os.pread(self._descriptor, len(expected), 0)

@@ -15,17 +15,19 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from edge_runtime.classifier import Classifier
 from edge_runtime.container import ModelFile, put_together, take_apart
-from edge_runtime.errors import ModelError, exit_code_of
+from edge_runtime.errors import FerEdgeError, ModelError, exit_code_of
 
 TIMEOUT_S = 60.0
 WARM_UP, REPEATS = 3, 30
@@ -40,7 +42,7 @@ class Probe:
 
     Attributes:
         new_ms: Median time of one image.
-        present_ms: The same of the present model; None where it has no metadata.
+        present_ms: The same of the present model; None where that could not be loaded.
     """
 
     new_ms: float
@@ -87,16 +89,19 @@ def probe(
     return Probe(**json.loads(done.stdout.splitlines()[-1]))
 
 
+def _nameless() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("model"), "wb")
+    return tempfile.TemporaryFile()  # a Python that was built for an older C library
+
+
 @contextlib.contextmanager
 def in_memory(file: ModelFile) -> Iterator[int]:
     """Yields a descriptor of a file without a name that has a model file's bytes."""
-    descriptor = os.memfd_create(file.name[:200])
-    try:
-        with os.fdopen(descriptor, "wb", closefd=False) as copy:
-            copy.write(put_together(file))
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    with _nameless() as copy:
+        copy.write(put_together(file))
+        copy.flush()
+        yield copy.fileno()
 
 
 def _run(
@@ -141,9 +146,11 @@ def main(arguments: list[str]) -> int:
         _handed(new_name, new_at), num_threads=int(threads), backend=backend
     )
     present = _handed(present_name, present_at)
-    old = None
-    if present.document is not None:
-        old = Classifier.from_file(present, num_threads=int(threads))
+    own = backend if present.kind == new.file.kind else "auto"
+    try:
+        old = Classifier.from_file(present, num_threads=int(threads), backend=own)
+    except FerEdgeError:  # no fault of the new one's
+        old = None
     print(json.dumps(asdict(Probe(*_times(new, old)))))
     return 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class TrialMemory:
         """
         self._path, self._boot = folder / NAME, _text(boot_id)
         self._told = self._noted = False
-        self._on_trial: dict[str, Mark] = {}
+        self._on_trial: dict[str, dict[str, Mark]] = {}
         left = _read(self._path)
         self.died = _marks(left.get("died"))
         self.last: str | None = None
@@ -60,15 +60,27 @@ class TrialMemory:
     def begin(self, name: str, marks: Mapping[str, Mark]) -> None:
         """Notes that a trial begins, perhaps beside one that goes on.
 
-        Until ``end`` nobody knows which of them a process died of.
+        Nobody will know which of them a process died of.
 
         Args:
             name: Of the file on trial.
             marks: Its mark, and those of the older files that count as tried with it.
         """
         self._noted = True
-        self._on_trial |= marks
-        self._write({"file": name, "on_trial": self._on_trial})
+        self._on_trial[name] = dict(marks)
+        self._write_trials()
+
+    def keep(self, names: Collection[str]) -> None:
+        """Notes that the process outlived all trials but some.
+
+        Args:
+            names: Of the files whose trials go on.
+        """
+        if not names:
+            self.end()
+        elif not self._on_trial.keys() <= set(names):
+            self._on_trial = {n: m for n, m in self._on_trial.items() if n in names}
+            self._write_trials()
 
     def end(self) -> None:
         """Notes that the process outlived every trial; nothing where there was none."""
@@ -82,6 +94,12 @@ class TrialMemory:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             self._tell(str(error))
+
+    def _write_trials(self) -> None:
+        marks: dict[str, Mark] = {}
+        for tried_together in self._on_trial.values():
+            marks |= tried_together
+        self._write({"file": list(self._on_trial)[-1], "on_trial": marks})
 
     def _write(self, more: dict[str, Any]) -> None:
         document = {"boot": self._boot, "died": self.died, **more}

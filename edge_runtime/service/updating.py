@@ -117,10 +117,11 @@ class UpdatingClassifier:
             self._pending = (classifier, path)
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing is on trial, and nothing waits for one."""
+    def on_trial(self) -> set[str]:
+        """Names of the files that are on trial, or wait for one."""
         with self._lock:
-            return self._trial is None and self._pending is None
+            running = {self._trial_path.name} if self._trial else set()
+            return running | ({self._pending[1].name} if self._pending else set())
 
     def refuse(self, path: Path, reason: str, outcome: str = "refused") -> None:
         """Records and logs that a file will not be used."""
@@ -216,8 +217,8 @@ def watching(
             path = folder.next_candidate()
             if path is not None:
                 consider(updating, path, end)
-            elif updating.settled:
-                folder.memory.end()
+            else:
+                folder.memory.keep(updating.on_trial)
 
     thread = threading.Thread(target=watch, name="model-update", daemon=True)
     thread.start()

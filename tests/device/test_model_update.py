@@ -354,6 +354,13 @@ def test_child_runs_the_bytes_that_were_verified(
     assert new.file.sha256 == hashlib.sha256(tiny_float_path.read_bytes()).hexdigest()
 
 
+def test_child_is_handed_its_models_also_by_a_python_without_memfd(
+    monkeypatch, running, tiny_float_path
+):
+    monkeypatch.delattr(model_probe.os, "memfd_create")
+    assert verify(tiny_float_path, running.current, SETTINGS) is not None
+
+
 def test_crash_of_the_child_is_a_refusal(monkeypatch, tmp_path, running, new):
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\nkill -ILL $$\n")
@@ -477,13 +484,23 @@ def test_of_two_on_trial_neither_is_tried_again_after_the_process_died(tmp_path)
     assert ModelFolder(tmp_path, settle_s=0.0).next_candidate() is None
 
 
-def test_model_beside_one_that_was_accepted_is_blamed_alone(tmp_path):
+def test_model_that_waited_for_one_that_was_accepted_is_blamed_alone(
+    running, new, tmp_path, faces
+):
+    """There is no moment between the two at which nothing is on trial."""
     folder = ModelFolder(tmp_path, settle_s=0.0)
-    (tmp_path / "good.tflite").write_bytes(b"good")
-    folder.next_candidate()
-    folder.memory.end()
-    (tmp_path / "kills.tflite").write_bytes(b"kills")
-    folder.next_candidate()
+    for name in ("good.tflite", "kills.tflite"):
+        (tmp_path / name).write_bytes(name.encode())
+        running.offer(new, folder.next_candidate())
+        folder.memory.keep(running.on_trial)
+        answer_frames(running, faces, 1)
+        if name == "good.tflite":
+            answer_frames(running, faces, FRAMES)
+            assert running.update_state()["phase"] == "probation"
+    assert running.on_trial == {"good.tflite", "kills.tflite"}
+    answer_frames(running, faces, FRAMES)
+    assert running.on_trial == {"kills.tflite"}
+    folder.memory.keep(running.on_trial)
     assert set(TrialMemory(tmp_path).died) == {"kills.tflite"}
 
 
@@ -507,13 +524,13 @@ def test_trial_that_the_process_outlived_leaves_nothing(running, tmp_path):
 def test_candidate_is_remembered_from_the_shadow_to_the_end_of_the_probation(
     running, new, faces
 ):
-    assert running.settled
+    assert running.on_trial == set()
     running.offer(new, Path("new.tflite"))
     for _ in range(2 * FRAMES):
-        assert not running.settled
+        assert running.on_trial == {"new.tflite"}
         answer_frames(running, faces, 1)
     answer_frames(running, faces, 1)
-    assert running.settled
+    assert running.on_trial == set()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"died": 3, "on_trial": [1]}'])

@@ -426,6 +426,26 @@ def test_rotated_file_is_written_on(tmp_path: Path, how: str) -> None:
     AppendedFile(path, start="a,b", header="a,b").close()  # the next start takes it
 
 
+def test_pipe_gets_the_header_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    os.mkfifo(path)
+    file = AppendedFile(path, start="a,b", header="a,b")
+    for line in ("1,2", "3,4"):
+        file.write(line)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(reader, 100) == b"a,b\n1,2\n3,4\n"
+    os.close(reader)
+    file.close()
+
+
+def test_file_that_is_refused_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "photo.csv"
+    path.write_bytes(b"no line end")
+    with pytest.raises(OutputError):
+        AppendedFile(path, start="a,b", header="a,b")
+    assert path.read_bytes() == b"no line end"
+
+
 def test_line_that_was_cut_off_spoils_no_other_one(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(EVENT_START + ', "event": "face_appe')
@@ -755,13 +775,19 @@ def test_what_a_killed_run_left_of_a_video_is_removed_by_a_later_one(
     )
     for path in (left, busy, others):
         path.write_bytes(b"half")
-    for path in (left, others):
+    alive = os.getppid()  # its camera is away
+    waiting = tmp_path / f".partly-written-{alive}-d-o.avi"
+    dead = tmp_path / f".partly-written-{2**40}-e-o.avi"
+    for path in (waiting, dead):
+        path.write_bytes(b"half")
+    for path in (left, others, waiting, dead):
         os.utime(path, (1e9, 1e9))
     run([result(0, face())], "--output", str(tmp_path / "o.avi"), live=False)
     assert {one.name for one in tmp_path.iterdir()} == {
         "o.avi",
         busy.name,
         others.name,
+        waiting.name,
     }
 
 

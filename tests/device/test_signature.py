@@ -150,7 +150,6 @@ def test_signature_of_another_length_is_refused(
         Classifier.load(signed, public_key=keys[1])
 
 
-@pytest.mark.usefixtures("untouched")
 def test_named_pipe_in_the_place_of_a_signature_is_not_waited_for(
     tmp_path: Path,
 ) -> None:
@@ -159,6 +158,27 @@ def test_named_pipe_in_the_place_of_a_signature_is_not_waited_for(
         read_signature(tmp_path / "new.tflite")
 
 
+def test_folder_in_the_place_of_a_signature_leaves_no_descriptor(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "new.tflite.sig").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(SignatureError):
+            read_signature(tmp_path / "new.tflite")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_key_may_come_through_a_pipe(signed: Path, keys: tuple[Path, Path]) -> None:
+    """As of a shell's <(...)."""
+    reading, writing = os.pipe()
+    os.write(writing, keys[1].read_bytes())
+    os.close(writing)
+    Classifier.load(signed, public_key=Path(f"/proc/self/fd/{reading}"))
+    os.close(reading)
+
+
+@pytest.mark.usefixtures("untouched")
 def test_signature_of_another_file_is_refused(
     signed: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:

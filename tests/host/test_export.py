@@ -605,17 +605,24 @@ def test_file_name_is_the_runs_name_and_the_format():
     assert Path(f"x{drafts[0].suffix}").suffix == ".tflite"
 
 
+@pytest.mark.parametrize("then", ["goes on", "says something", "fails"])
 def test_ctrl_c_that_a_converter_swallows_ends_the_export_all_the_same(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, capsys, then
 ):
     from export import exporter
 
-    def swallowing(*_args, **_more):
+    def swallowing(*_args, say, **_more):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        if then == "says something":
+            say("converting")
+            raise AssertionError("it went on")
+        if then == "fails":
+            raise ModelError("TFLite cannot express this model")
 
     monkeypatch.setattr(exporter, "export", swallowing)
     before = signal.getsignal(signal.SIGINT)
     assert main(["train/released", "--int8", "--out", str(tmp_path / "out")]) == 130
     assert signal.getsignal(signal.SIGINT) is before
     assert not (tmp_path / "out").exists()
+    assert capsys.readouterr().err == "interrupted\n"
