@@ -128,7 +128,7 @@ class AppendedFile:
             if not size and self._header:
                 self._write_whole(self._header)
             elif size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-                self._write_whole("")  # a process ended, or the current, within it
+                self._write_whole("")  # a process or the power ended in it
         except OSError:
             self.close()  # else the next line would come without a header
             raise

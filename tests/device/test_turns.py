@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import turns as turns_module
 from edge_runtime.__main__ import main
+from edge_runtime.classifier import Classifier
 from edge_runtime.decisions import Decisions, Rules, Sighting
 from edge_runtime.faces import Face
 from edge_runtime.outputs.documents import frame_document
@@ -342,13 +344,23 @@ def run_on_fake_camera(
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])
 def test_run_has_faces_take_turns_where_frames_do_not_wait_for_it(
-    tiny_model_path: Path, capsys: pytest.CaptureFixture[str], clock: str
+    tiny_model_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    clock: str,
 ) -> None:
-    told = run_on_fake_camera(tiny_model_path, capsys, clock, "--max-frames", "150")
+    answer = Classifier.probabilities
+
+    def slowly(self: Classifier, batch: np.ndarray) -> np.ndarray:
+        time.sleep(0.005 * len(batch))  # else a busy machine's frames have time for all
+        return answer(self, batch)
+
+    monkeypatch.setattr(Classifier, "probabilities", slowly)
+    told = run_on_fake_camera(tiny_model_path, capsys, clock, "--max-frames", "100")
     kept = [
         face["classified_s"] < one["time_s"] for one in told for face in one["faces"]
     ]
-    assert len(kept) > 500
+    assert len(kept) > 300
     assert any(kept) == (clock == "real")
 
 
