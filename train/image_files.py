@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from edge_runtime.errors import DatasetError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 LARGEST_FILE_BYTES = 64 * 2**20  # a picture beyond this is a mistake or a zip bomb
 SHOWN_KINDS = 5
+_SUFFIX = re.compile(r"\.[a-z0-9_]{1,12}")  # not the rest of a sentence, nor bytes
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -164,10 +166,11 @@ def described(others: Mapping[str, int]) -> str:
 def _other_kinds(names: Iterable[str]) -> dict[str, int]:
     """Returns how many files are no pictures, by suffix; without hidden ones."""
     paths = (PurePosixPath(name) for name in names)
+    suffixes = (path.suffix.lower() for path in paths if not _is_hidden(path))
     kinds = Counter(
-        path.suffix.lower() or "without a suffix"
-        for path in paths
-        if path.suffix.lower() not in SUFFIXES and not _is_hidden(path)
+        suffix if _SUFFIX.fullmatch(suffix) else "without a suffix"
+        for suffix in suffixes
+        if suffix not in SUFFIXES
     )
     return dict(kinds.most_common())
 

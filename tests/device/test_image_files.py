@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
-from train.image_files import FER2013_LABELS, Entry, decode, open_source
+from train.image_files import FER2013_LABELS, Entry, decode, described, open_source
 
 
 def png(value=100, shape=(8, 8)):
@@ -113,6 +113,14 @@ def test_files_of_other_kinds_are_counted(tmp_path, make):
     names = ["a/1.png", "a/2.HEIC", "b/3.heic", "b/4", "b/.DS_Store", ".git/x.txt"]
     with open_source(make(tmp_path / "set.zip", names)) as source:
         assert source.others == {".heic": 2, "without a suffix": 1}
+
+
+def test_name_that_is_no_text_can_be_told_of(tmp_path):
+    path = make_folder(tmp_path / "set", ["a/1.png", "b/2.png", "b/so. It goes on"])
+    (path / "b" / os.fsdecode(b"x.\xff")).write_bytes(b"")
+    with open_source(path) as source:
+        assert source.others == {"without a suffix": 2}
+        described(source.others).encode()
 
 
 def test_folder_of_other_kinds_alone_says_which(tmp_path):
