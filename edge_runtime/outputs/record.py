@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,9 +67,10 @@ class Album:
         self._folder, self._limits = folder, limits
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            names = (path.name for path in folder.iterdir())
-            own = list(map(folder.joinpath, sorted(filter(_NAME.fullmatch, names))))
-            _remove_documents_alone(folder, own)
+            # A document whose picture is gone counts, too, until it is the oldest.
+            both = (one for one in folder.iterdir() if one.suffix in (".jpg", ".json"))
+            names = {one.with_suffix(".jpg").name for one in both}
+            own = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
             self._kept = deque((path, _size(path)) for path in own)
         except OSError as error:
             raise OutputError(
@@ -129,14 +129,5 @@ def _size(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Removes a picture, and first its document: what is left alone still counts."""
-    path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-def _remove_documents_alone(folder: Path, pictures: Iterable[Path]) -> None:
-    """Removes what was recorded beside pictures that are there no longer."""
-    beside = {path.with_suffix(".json") for path in pictures}
-    for path in folder.glob("*.json"):
-        if _NAME.fullmatch(path.with_suffix(".jpg").name) and path not in beside:
-            path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)

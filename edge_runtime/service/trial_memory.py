@@ -76,10 +76,11 @@ class TrialMemory:
         Args:
             names: Of the files whose trials go on.
         """
-        if not names:
+        kept = {name: m for name, m in self._on_trial.items() if name in names}
+        if not kept:
             self.end()
-        elif not self._on_trial.keys() <= set(names):
-            self._on_trial = {n: m for n, m in self._on_trial.items() if n in names}
+        elif kept != self._on_trial:
+            self._on_trial = kept
             self._write_trials()
 
     def end(self) -> None:

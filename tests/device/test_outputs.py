@@ -815,13 +815,19 @@ def test_album_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jpg"))) == 3
 
 
-def test_album_leaves_no_answer_without_its_picture(tmp_path: Path) -> None:
-    """As a power cut between the two removals would."""
-    stored(Album(tmp_path, RecordLimits()), 3)
+def test_answers_whose_pictures_are_gone_count_until_they_are_the_oldest(
+    tmp_path: Path,
+) -> None:
+    """As after a power cut between the two removals."""
+    stored(Album(tmp_path, RecordLimits(pictures=3)), 3)
     for path in sorted(tmp_path.glob("*.jpg"))[:2]:
         path.unlink()
-    Album(tmp_path, RecordLimits())
-    assert len(list(tmp_path.iterdir())) == 2
+    album = Album(tmp_path, RecordLimits(pictures=3))
+    assert len(list(tmp_path.iterdir())) == 4  # nobody's answers vanish at a start
+    stored(album, 1)
+    assert len(list(tmp_path.glob("*.json"))) == 3
+    stored(album, 1)
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_album_neither_counts_nor_removes_files_of_others(tmp_path: Path) -> None:
