@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -14,7 +15,7 @@ def own_command() -> str:
     """Returns ``python -m edge_runtime``, or with the path of this Python.
 
     The path is needed where ``python`` is another one, as with a virtual environment
-    that is used without being activated.
+    that is used without being activated; it begins here where it can.
     """
     here = Path(sys.executable)
     for folder in os.get_exec_path():
@@ -23,4 +24,6 @@ def own_command() -> str:
             if found.parent == here.parent:
                 return "python -m edge_runtime"
             break
-    return f"{shlex.quote(sys.executable)} -m edge_runtime"
+    with contextlib.suppress(OSError, ValueError):  # no folder here, or elsewhere
+        here = here.relative_to(Path.cwd())
+    return f"{shlex.quote(str(here))} -m edge_runtime"

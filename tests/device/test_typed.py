@@ -29,8 +29,18 @@ def test_where_python_is_another_one_or_none_it_has_its_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert own_command() == f"{sys.executable} -m edge_runtime"
     own_command.cache_clear()
     (tmp_path / "python").write_text("#!/bin/sh\n")
     (tmp_path / "python").chmod(0o755)
     assert own_command() == f"{sys.executable} -m edge_runtime"
+
+
+def test_environment_in_this_folder_is_named_from_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/my env/bin/python")
+    assert own_command() == "'my env/bin/python' -m edge_runtime"
