@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import OutputError, exit_code_of
-from train.drawn_faces import LABELS, draw_scene, interpolate, sample_parameters
+from edge_runtime.utils.argparser import CommandLine
+from train.drawn_faces.dataset import LABELS, draw_scene, interpolate, sample_parameters
 
 DESCRIPTION = (
     "Trains a classifier of drawn faces, exports it to int8, runs both files on a clip"

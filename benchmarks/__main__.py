@@ -6,15 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.accuracy_command import add_accuracy
-from benchmarks.compare_command import add_compare
-from benchmarks.latency_command import add_latency
-from benchmarks.limit_command import add_limit
-from benchmarks.pipeline_command import add_pipeline
-from benchmarks.report_command import add_report
-from benchmarks.tune_command import add_tune
-from edge_runtime.command_line import CommandLine
+from benchmarks.cli.accuracy import add_accuracy
+from benchmarks.cli.compare import add_compare
+from benchmarks.cli.latency import add_latency
+from benchmarks.cli.pipeline import add_pipeline
+from benchmarks.cli.report import add_report
+from benchmarks.cli.roofline import add_limit
+from benchmarks.cli.tune import add_tune
 from edge_runtime.errors import exit_code_of
+from edge_runtime.utils.argparser import CommandLine
 
 DESCRIPTION = "Measures model files the way a device runs them."
 EXAMPLES = """\

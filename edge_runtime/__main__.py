@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from edge_runtime import __version__
-from edge_runtime.arguments import EXAMPLES
-from edge_runtime.command_line import CommandLine
+from edge_runtime.cli.arguments import EXAMPLES
 from edge_runtime.errors import exit_code_of
-from edge_runtime.service.log import set_up_logging
-from edge_runtime.stopping import end_process
+from edge_runtime.systemd.journal import set_up_logging
+from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.signals import exit_now
 
 # Each command with the function that adds it: importing all of them would be most of
 # the time from the start of ``run`` to its first label.
 COMMANDS = {
-    "run": "edge_runtime.run_command:add_run",
-    "check": "edge_runtime.check:add_check",
-    "doctor": "edge_runtime.doctor:add_doctor",
-    "fetch-detector": "edge_runtime.fetch_detector:add_fetch_detector",
-    "install-service": "edge_runtime.service.install:add_install_service",
-    "keygen": "edge_runtime.keygen:add_keygen",
+    "run": "edge_runtime.cli.run:add_run",
+    "check": "edge_runtime.cli.check:add_check",
+    "doctor": "edge_runtime.cli.doctor:add_doctor",
+    "fetch-detector": "edge_runtime.cli.fetch_detector:add_fetch_detector",
+    "install-service": "edge_runtime.cli.install_service:add_install_service",
+    "keygen": "edge_runtime.cli.keygen:add_keygen",
 }
 
 
@@ -62,12 +62,12 @@ def _call(
 ) -> int:
     """Runs a command, its configuration file read first."""
     if getattr(args, "command_parser", None) and args.config:
-        from edge_runtime.config_file import apply_config
+        from edge_runtime.cli.config_file import apply_config
 
         apply_config(args.command_parser, args.config)
         args = parser.parse_args(arguments)
     if getattr(args, "print_config", False):
-        from edge_runtime.config_file import print_config
+        from edge_runtime.cli.config_file import print_config
 
         after = arguments[arguments.index(args.command) + 1 :]
         print(print_config(args.command_parser, after))
@@ -78,7 +78,7 @@ def _call(
 
 def program() -> NoReturn:
     """Runs a command and ends the process: what ``edge-runtime`` calls."""
-    end_process(main())
+    exit_now(main())
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import GateError, OutputError, exit_code_of
-from edge_runtime.files import write_bytes, write_text
-from edge_runtime.signature import sign, signature_path
-from train.quiet_start import start_keras
+from edge_runtime.model_file.signature import sign, signature_path
+from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.files import write_bytes, write_text
+from train.networks.backend import start_keras
 
 if TYPE_CHECKING:
     from export.exporter import Export
@@ -130,13 +130,14 @@ def _export(options: argparse.Namespace) -> int:
     if options.sign:
         sign(b"", options.sign)  # a wrong key is told now, not after minutes
     start_keras()
-    from export import exporter, formats
-    from export.wishes import Wishes
+    from export import exporter
+    from export.convert import formats
+    from export.options import ExportOptions
 
     studies = options.audit or options.debug_layers or options.max_drop is not None
     int8 = options.int8 or (studies and options.formats is None)
     labels = options.labels.split(",") if options.labels else None
-    wishes = Wishes(
+    wishes = ExportOptions(
         formats=formats.choose_formats(options.formats, int8=int8),
         io=options.io,
         pixels=options.pixels,
@@ -193,8 +194,8 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 def _deliver(done: Export, options: argparse.Namespace) -> int:
     """Writes and prints what was made, or what stands against it."""
-    from export import tables
-    from export.markdown import markdown_table
+    from export.report import tables
+    from export.report.markdown import markdown_table
 
     folder = options.out or ARTIFACTS / done.name
     paths = [folder / f"{done.name}{item.draft.suffix}" for item in done.items]
@@ -234,7 +235,7 @@ def _signatures(done: Export, key: Path | None) -> list[bytes]:
 
 
 def _picture(done: Export, folder: Path) -> None:
-    from export.layer_plot import plot_layers
+    from export.analysis.layer_plot import plot_layers
 
     path = folder / f"{done.name}.layers.png"
     plot_layers(done.studies.layers or [], path, title=f"{done.name}: int8 by layer")
@@ -271,7 +272,7 @@ def _say_what_next(done: Export, paths: Sequence[Path]) -> None:
         (path for end in wanted for path in paths if end in path.name), paths[0]
     )
     print(f"next:  python -m edge_runtime run {best} --source 0")
-    from train.image_files import FER2013_LABELS
+    from train.data.image_files import FER2013_LABELS
 
     if set(done.labels) != set(FER2013_LABELS):
         print(

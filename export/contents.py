@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inventory import Inventory, take_inventory
-from edge_runtime.onnx_graph import read_onnx
-from edge_runtime.promises import FORMATS, judge
-from edge_runtime.quiet import quiet_stderr
-from edge_runtime.tflite_graph import read_tflite
+from edge_runtime.graph.onnx import read_onnx
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.inspection.analyzer import GraphSummary, analyze
+from edge_runtime.inspection.format_rules import FORMATS, check_format
+from edge_runtime.utils.stderr import suppress_stderr
 
 INTEGERS = {"int8", "int32", "uint8"}
 READ_WEIGHTS = {"Conv", "Gemm", "MatMul", "DequantizeLinear"}
@@ -45,7 +45,7 @@ def tflite_contents(model: bytes) -> Contents:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     try:
-        with quiet_stderr():
+        with suppress_stderr():
             interpreter = Interpreter(
                 model_content=model,
                 experimental_op_resolver_type=(
@@ -113,7 +113,7 @@ def check_tflite(model: bytes, format: str, io: str) -> Contents:
     return found
 
 
-def inventory_of(model: bytes, format: str) -> Inventory:
+def inventory_of(model: bytes, format: str) -> GraphSummary:
     """Returns what is inside a model, judged as ``edge_runtime check`` judges it.
 
     BatchNorm that could not fold is allowed: it costs time and not truth, and the
@@ -127,9 +127,9 @@ def inventory_of(model: bytes, format: str) -> Inventory:
         ModelError: The model is not what it is called.
     """
     read = read_tflite if format.startswith("tflite") else read_onnx
-    found = take_inventory(read(model))
+    found = analyze(read(model))
     declared = [one.name for one in found.scalings]
-    for wrong in judge(found, format, declared=declared):
+    for wrong in check_format(found, format, declared=declared):
         raise ModelError(
             f"the {format} file is not what it is called: {wrong.rule},"
             f" expected {wrong.expected}, got {wrong.found}"
@@ -137,12 +137,12 @@ def inventory_of(model: bytes, format: str) -> Inventory:
     return found
 
 
-def int8_share(found: Inventory) -> float:
+def int8_share(found: GraphSummary) -> float:
     """Returns the share of multiply-accumulates that run in int8, 0..1."""
     return found.share(one for one in found.layers if one.dtype == "int8")
 
 
-def unfolded(found: Inventory, format: str) -> list[str]:
+def unfolded(found: GraphSummary, format: str) -> list[str]:
     """Returns the operators of BatchNorm that slow an integer file down."""
     return [one.name for one in found.scalings] if FORMATS[format].integers else []
 

@@ -6,28 +6,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_runtime.inventory import Inventory
-from edge_runtime.spec import ModelSpec
-from edge_runtime.verdict import UNFOLDED
-from export import contents, onnx_model, studies, tflite
-from export.audit import audit
-from export.calibrate import Material, calibrate, gather, recorded
-from export.conditions import conditions_of
-from export.figures import images_in_words, keras_logits, known_figures
-from export.formats import choose_formats, make_draft, needs_ranges
-from export.keras_model import fold_rescaling, scales_pixels
-from export.latency import median_ms
-from export.origin import accuracy_record, origin_of
+from edge_runtime.inspection.analyzer import GraphSummary
+from edge_runtime.inspection.verdict import UNFOLDED
+from edge_runtime.model_file.metadata import ModelSpec
+from export import contents
+from export.analysis import studies
+from export.analysis.studies import Int8Analysis
+from export.calibration.audit import audit
+from export.calibration.calibrate import CalibrationInputs, calibrate, gather, recorded
+from export.calibration.ranges import Calibration
+from export.convert import onnx_model, tflite
+from export.convert.formats import choose_formats, make_draft, needs_ranges
+from export.convert.keras_model import fold_rescaling, scales_pixels
+from export.options import ExportOptions
 from export.package import (
-    Draft,
+    ConvertedModel,
     file_bytes,
     require_same_function,
     with_golden,
 )
-from export.ranges import Calibration
-from export.studies import Studies
-from export.subject import Subject, find_subject, load_data
-from export.wishes import Wishes
+from export.report.environment import environment
+from export.report.figures import images_in_words, keras_logits, known_figures
+from export.report.latency import median_ms
+from export.report.provenance import accuracy_record, provenance
+from export.trained_model import TrainedModel, find_subject, load_data
 
 Say = Callable[[str], None]
 
@@ -45,7 +47,7 @@ class Item:
         int8_share: Share of multiply-accumulates that run in int8, 0..1.
     """
 
-    draft: Draft
+    draft: ConvertedModel
     content: bytes
     figures: dict[str, Any] | None
     input: str
@@ -76,7 +78,7 @@ class Export:
     data: str
     labels: tuple[str, ...]
     audit: dict[str, Any] | None = None
-    studies: Studies = field(default_factory=Studies)
+    studies: Int8Analysis = field(default_factory=Int8Analysis)
     conditions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,7 +89,7 @@ def export(
     labels: Sequence[str] | None,
     calibration_data: str | None,
     say: Say,
-    wishes: Wishes | None = None,
+    wishes: ExportOptions | None = None,
 ) -> Export:
     """Returns the exported files, checked but not yet written.
 
@@ -103,7 +105,7 @@ def export(
     Raises:
         FerEdgeError: Anything missing, or a file is not what it must be.
     """
-    wishes = wishes or Wishes()
+    wishes = wishes or ExportOptions()
     formats = wishes.formats or choose_formats(None, int8=int8)
     subject = find_subject(name, labels, wishes.pixels)
     say(f"{subject.name}: {subject.spec.architecture}, {subject.path}")
@@ -121,7 +123,7 @@ def export(
         ready = _from_record(subject, floats, wishes, say)
     ready = ready or _from_images(subject, floats, wishes, calibration_data, say)
     material, record, drafts = ready.material, ready.record, ready.drafts
-    found, report = Studies(), None
+    found, report = Int8Analysis(), None
     if record:
         split = material.evaluation
         report = audit(
@@ -146,13 +148,13 @@ def export(
 class _Ready:
     """The models, and what they were made with; ``record`` holds what they need."""
 
-    material: Material
+    material: CalibrationInputs
     record: Calibration | None
-    drafts: list[Draft]
+    drafts: list[ConvertedModel]
 
 
 def _from_record(
-    subject: Subject, floats: tuple[bytes, bytes], wishes: Wishes, say: Say
+    subject: TrainedModel, floats: tuple[bytes, bytes], wishes: ExportOptions, say: Say
 ) -> _Ready | None:
     """Returns the models without reading an image, or None if a figure is missing."""
     record, formats = recorded(subject), wishes.formats or ()
@@ -161,21 +163,21 @@ def _from_record(
     drafts = [make_draft(one, floats, record, wishes.io) for one in formats]
     if not all(draft.sha256 in record.accuracy for draft in drafts):
         return None
-    material = Material(subject, None, figures=record.accuracy)
+    material = CalibrationInputs(subject, None, figures=record.accuracy)
     used = calibrate(material, floats, say) if needs_ranges(formats) else None
     return _Ready(material, used, drafts)
 
 
 def _from_images(
-    subject: Subject,
+    subject: TrainedModel,
     floats: tuple[bytes, bytes],
-    wishes: Wishes,
+    wishes: ExportOptions,
     calibration_data: str | None,
     say: Say,
 ) -> _Ready:
     """Returns the models, with the images as far as they are here."""
     data, formats = load_data(subject), wishes.formats or ()
-    material, record = Material(subject, data), None
+    material, record = CalibrationInputs(subject, data), None
     if needs_ranges(formats) or wishes.studies:
         material = gather(subject, data, calibration_data)
         record = calibrate(material, floats, say)
@@ -187,12 +189,12 @@ def _from_images(
 class _Checked:
     """A draft that is what it is called, and what is inside."""
 
-    draft: Draft
+    draft: ConvertedModel
     input: str
-    inside: Inventory
+    inside: GraphSummary
 
 
-def _check(draft: Draft) -> _Checked:
+def _check(draft: ConvertedModel) -> _Checked:
     """Returns the draft with what is inside, if it is what it is called."""
     if draft.kind == "onnx":
         contents.check_onnx(draft.model, quantized=draft.quantized)
@@ -204,7 +206,7 @@ def _check(draft: Draft) -> _Checked:
 
 
 def _package(
-    material: Material,
+    material: CalibrationInputs,
     checked: Sequence[_Checked],
     record: Calibration | None,
     say: Say,
@@ -231,12 +233,14 @@ def _package(
     words = images_in_words(material)
     labels = subject.spec.labels
     done = Export(subject.name, items, reference, words, source, labels)
-    return replace(done, conditions=conditions_of(subject))
+    return replace(done, conditions=environment(subject))
 
 
-def _spec_for(one: _Checked, subject: Subject, record: Calibration | None) -> ModelSpec:
+def _spec_for(
+    one: _Checked, subject: TrainedModel, record: Calibration | None
+) -> ModelSpec:
     """Returns what a file tells of itself, without its accuracy."""
-    origin = origin_of(subject, record)
+    origin = provenance(subject, record)
     unfolded = contents.unfolded(one.inside, one.draft.format)
     if unfolded:
         origin[UNFOLDED] = unfolded

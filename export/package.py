@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.backends import Backend, open_backend
-from edge_runtime.classifier import Classifier
-from edge_runtime.container import Kind, ModelFile, attach
 from edge_runtime.errors import ModelError
-from edge_runtime.spec import GoldenVectors, ModelSpec, golden_patterns
-from edge_runtime.tflite_graph import read_tflite
-from export.recipes import Io
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.inference.backends import Backend, open_backend
+from edge_runtime.inference.classifier import Classifier
+from edge_runtime.model_file.container import Kind, ModelFile, attach
+from edge_runtime.model_file.metadata import GoldenVectors, ModelSpec, golden_patterns
+from export.convert.recipes import Io
 from train import metrics
-from train.splits import Split
+from train.data.splits import Split
 
 # Between libraries, kernels round differently: measured on these networks, int8 logits
 # differ by up to a few steps on the golden patterns. A swapped colour order or a wrong
@@ -44,12 +44,12 @@ LARGE_PX, FEW_PATTERNS = 512, 2
 
 
 @dataclass(frozen=True)
-class Draft:
+class ConvertedModel:
     """A converted model that is not yet a model file.
 
     Attributes:
         format: Such as ``"tflite-int8"`` or ``"onnx-float32"``, see
-            ``export.formats``.
+            ``export.convert.formats``.
         model: The model's bytes, without metadata.
         io: Type of the ends of an int8 TFLite model.
     """
@@ -86,7 +86,7 @@ class Draft:
 
 
 def model_logits(
-    draft: Draft, images: npt.NDArray[np.uint8]
+    draft: ConvertedModel, images: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
     """Returns a draft's logits, float32 (N, classes), before it is a model file.
 
@@ -97,7 +97,7 @@ def model_logits(
     return open_draft(draft).logits(images)
 
 
-def open_draft(draft: Draft) -> Backend:
+def open_draft(draft: ConvertedModel) -> Backend:
     """Returns a draft loaded on one thread, in the library that files are made for."""
     size = len(draft.model)
     file = ModelFile("export", draft.kind, draft.model, None, size, draft.sha256)
@@ -105,7 +105,7 @@ def open_draft(draft: Draft) -> Backend:
     return open_backend(file, name)
 
 
-def with_golden(spec: ModelSpec, draft: Draft) -> ModelSpec:
+def with_golden(spec: ModelSpec, draft: ConvertedModel) -> ModelSpec:
     """Returns the spec for a draft: its format, and what it answers here and now."""
     backend = open_draft(draft)
     inputs = golden_patterns(spec)
@@ -127,7 +127,7 @@ def with_golden(spec: ModelSpec, draft: Draft) -> ModelSpec:
     return replace(spec, format=draft.format, golden=golden)
 
 
-def _tolerances(draft: Draft, largest: float) -> tuple[float, float]:
+def _tolerances(draft: ConvertedModel, largest: float) -> tuple[float, float]:
     """Returns by how much a logit may differ, here and in other libraries.
 
     Args:
@@ -157,13 +157,13 @@ def logit_step(model: bytes) -> float:
     return float(graph.tensors[output].scales[0])
 
 
-def file_bytes(spec: ModelSpec, draft: Draft) -> bytes:
+def file_bytes(spec: ModelSpec, draft: ConvertedModel) -> bytes:
     """Returns the finished file's bytes."""
     return attach(draft.model, spec.to_document(), draft.kind)
 
 
 def logits_of(
-    content: bytes, draft: Draft, images: npt.NDArray[np.uint8]
+    content: bytes, draft: ConvertedModel, images: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
     """Returns a finished file's logits, through ``edge_runtime`` as on the device.
 
@@ -216,7 +216,7 @@ def largest_difference(
     return round(float(np.abs(reference - logits).max()), 5)
 
 
-def require_agreement(draft: Draft, figures: dict[str, Any]) -> None:
+def require_agreement(draft: ConvertedModel, figures: dict[str, Any]) -> None:
     """Raises ModelError if a float file answers otherwise than the Keras model."""
     least = LEAST_AGREEMENT.get(draft.short, 0.0)
     if figures["agreement"] >= least:
@@ -228,7 +228,7 @@ def require_agreement(draft: Draft, figures: dict[str, Any]) -> None:
 
 
 def require_same_function(
-    draft: Draft, golden: GoldenVectors, reference: npt.NDArray[np.float32]
+    draft: ConvertedModel, golden: GoldenVectors, reference: npt.NDArray[np.float32]
 ) -> None:
     """Raises ModelError if a float file answers the golden patterns otherwise.
 

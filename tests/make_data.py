@@ -16,7 +16,7 @@ DATA = ROOT / "tests" / "data"
 BATCH, EPOCHS = 50, 12
 sys.path.insert(0, str(ROOT))
 
-from train.quiet_start import start_keras  # noqa: E402
+from train.networks.backend import start_keras  # noqa: E402
 
 start_keras()
 
@@ -24,7 +24,7 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
 from export.exporter import export  # noqa: E402
-from train.drawn_faces import LABELS, drawn_faces  # noqa: E402
+from train.drawn_faces.dataset import LABELS, drawn_faces  # noqa: E402
 
 
 def tiny_network() -> keras.Model:

@@ -22,12 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import flags
-from edge_runtime.command_line import CommandLine
 from edge_runtime.errors import OutputError, exit_code_of
-from edge_runtime.files import write_text
-from train.config import ARCHITECTURE_NAMES, Precision
-from train.quiet_start import start_keras
+from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.files import write_text
+from train.networks.backend import start_keras
+from train.options.config import ARCHITECTURE_NAMES, Precision
 
 SCHEMA = "fer-edge/feed/1"
 BATCH = 64
@@ -98,12 +98,12 @@ def measure_feeds(feeds: Sequence[Feed], seconds: float) -> list[dict[str, Any]]
 
 def feeds() -> list[Feed]:
     """Returns the notebook's feed, ours with the same changes, and ours as it is."""
-    from train.augment import NOTEBOOK_AUGMENTATION, Augmentation
+    from train.data.augment import NOTEBOOK_AUGMENTATION, Augmentation
 
     return [
         Feed("notebook's ImageDataGenerator", _notebook()),
-        Feed("train.feed, the notebook's changes", _ours(NOTEBOOK_AUGMENTATION)),
-        Feed("train.feed, its own changes", _ours(Augmentation())),
+        Feed("train.data.feed, the notebook's changes", _ours(NOTEBOOK_AUGMENTATION)),
+        Feed("train.data.feed, its own changes", _ours(Augmentation())),
     ]
 
 
@@ -115,7 +115,7 @@ def measure_steps(
     Forward, backward and update on one prepared batch, without the feed.
 
     Args:
-        arch: One of ``train.architectures.ARCHITECTURES``.
+        arch: One of ``train.networks.architectures.ARCHITECTURES``.
         seconds: At least so long for each precision.
         precisions: The first is what the others are compared with.
     """
@@ -153,8 +153,8 @@ def _notebook() -> MakeBatch:
 def _ours(augmentation: Any) -> MakeBatch:
     import numpy as np
 
-    from train.feed import TrainingFeed
-    from train.splits import Split
+    from train.data.feed import TrainingFeed
+    from train.data.splits import Split
 
     images, targets = _data()
     names = tuple(str(number) for number in range(IMAGES))
@@ -170,7 +170,7 @@ def _data() -> tuple[Any, Any]:
     """Returns uint8 (N, S, S, 1) drawn faces and one-hot float32 (N, classes)."""
     import numpy as np
 
-    from train.drawn_faces import drawn_faces
+    from train.drawn_faces.dataset import drawn_faces
 
     faces, labels = drawn_faces(FACES, seed=0, size_px=SIZE_PX)
     images = np.tile(faces[..., np.newaxis], (IMAGES // FACES, 1, 1, 1))
@@ -205,8 +205,8 @@ def _all_threads(feed: Feed, pool: ThreadPoolExecutor) -> Callable[[int], float]
 def _step(arch: str, precision: Precision) -> Callable[[int], float]:
     import keras
 
-    from train.architectures import build_model
     from train.fit import POLICIES
+    from train.networks.architectures import build_model
 
     keras.mixed_precision.set_dtype_policy(POLICIES[precision])
     try:
@@ -267,7 +267,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     _one_core_libraries()
     start_keras()
-    from train.results import versions
+    from train.runs.results import versions
 
     document = {
         "schema": SCHEMA,

@@ -8,28 +8,28 @@ from typing import Any
 import keras
 
 from edge_runtime.errors import RunError
-from edge_runtime.files import remove_leftovers, write_text
-from edge_runtime.preprocess import CHANNELS
-from train import checkpoint
-from train.architectures import build_model
-from train.checkpoint import Progress
-from train.config import TrainConfig
-from train.dataset import Dataset
-from train.distill import (
+from edge_runtime.preprocessing import CHANNELS
+from edge_runtime.utils.files import remove_leftovers, write_text
+from train.data.dataset import Dataset
+from train.data.feed import TrainingFeed
+from train.distillation.distill import (
     check_unseen,
     keep_targets,
     kept_targets,
     trained_on,
     training_targets,
 )
-from train.epoch_end import EpochEnd
-from train.feed import TrainingFeed
-from train.results import (
+from train.networks.architectures import build_model
+from train.options.config import TrainConfig
+from train.runs import checkpoint
+from train.runs.checkpoint import Progress
+from train.runs.epoch_end import EpochEnd
+from train.runs.results import (
     backend_name,
     record_calibration,
     write_results,
 )
-from train.run_folder import RunFolder, labels_beside, model_path
+from train.runs.run_folder import RunFolder, labels_beside, model_path
 
 POLICIES = {
     "float32": "float32",

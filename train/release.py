@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.command_line import CommandLine
-from edge_runtime.container import ModelFile, read_model_file
 from edge_runtime.errors import ModelError, OutputError, RunError, exit_code_of
-from edge_runtime.files import write_bytes
-from edge_runtime.spec import ModelSpec
-from train.run_folder import RunFolder, find_run
+from edge_runtime.model_file.container import ModelFile, read_model_file
+from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.files import write_bytes
+from train.runs.run_folder import RunFolder, find_run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = """\

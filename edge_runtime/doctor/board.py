@@ -7,7 +7,8 @@ import platform
 import struct
 from pathlib import Path
 
-from edge_runtime.doctor.finding import Finding, number_in, text_of
+from edge_runtime.doctor.finding import Finding
+from edge_runtime.hardware.cpu import _cpuinfo, board_name, number_in, text_of
 
 # Instructions that decide how fast int8 is, the best first.
 _INT8_FEATURES = {
@@ -21,6 +22,7 @@ _INT8_FEATURES = {
     "neon": "128-bit vectors, no int8 dot products",
     "sse4_2": "128-bit vectors",
 }
+
 # kernel.org, Documentation/admin-guide/pm/cpufreq: these never reach full speed.
 _SLOW_GOVERNORS = ("powersave", "userspace")
 
@@ -38,12 +40,6 @@ def board_findings(root: Path) -> list[Finding]:
         *_governor(root),
         *_frequency(root),
     ]
-
-
-def board_name(root: Path) -> str:
-    """Returns the board's name from the device tree, else the processor's."""
-    model = text_of(root / "proc/device-tree/model")
-    return model or _cpuinfo(root).get("model name", "") or platform.machine()
 
 
 def _system(root: Path) -> Finding:
@@ -114,12 +110,3 @@ def _frequency(root: Path) -> list[Finding]:
             )
         ]
     return [Finding("frequency", "ok", value)]
-
-
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """Returns the first value of every key in /proc/cpuinfo."""
-    found: dict[str, str] = {}
-    for line in text_of(root / "proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    return found

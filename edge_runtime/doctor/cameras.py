@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_runtime.doctor.finding import Finding, text_of
+from edge_runtime.doctor.finding import Finding
+from edge_runtime.hardware.cpu import text_of
 
 FRAME_TIMEOUT_S = 15.0
 # Nodes of a board's own codecs and image processors (names in the kernel's drivers).

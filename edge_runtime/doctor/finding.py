@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 Verdict = Literal["ok", "warn", "fail"]
+
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "warn", "ok")
 
 
@@ -37,18 +37,3 @@ def worst(findings: Iterable[Finding]) -> Verdict:
     """Returns the worst status among findings; ``"ok"`` for none."""
     seen = {one.status for one in findings}
     return next((one for one in _WORST_FIRST if one in seen), "ok")
-
-
-def text_of(path: Path) -> str:
-    """Returns a small file of the kernel's as text; empty where it cannot be read."""
-    try:
-        # The device tree ends its strings with a zero byte.
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        return ""
-
-
-def number_in(path: Path) -> int | None:
-    """Returns the whole number in a file; None where there is none."""
-    text = text_of(path)
-    return int(text) if text.isdecimal() else None

@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from edge_runtime.doctor.board import board_name
-from edge_runtime.doctor.finding import Finding, Verdict, number_in, text_of
-from edge_runtime.throttling import (
+from edge_runtime.doctor.finding import Finding, Verdict
+from edge_runtime.hardware.cpu import board_name, number_in, text_of
+from edge_runtime.hardware.sensors import (
     read_throttled,
     reasons_now,
     reasons_since_start,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.backends import EXTRAS, OF_KIND
-from edge_runtime.container import read_model_file
 from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.typed import own_command
+from edge_runtime.inference.backends import EXTRAS, OF_KIND
+from edge_runtime.model_file.container import read_model_file
+from edge_runtime.utils.invocation import invocation
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0
@@ -44,7 +44,7 @@ if model is None:
     print(json.dumps(None))
 else:
     import numpy as np
-    from edge_runtime.classifier import Classifier
+    from edge_runtime.inference.classifier import Classifier
     classifier = Classifier.load(model, backend=name)
     label = classifier.predict(np.full((96, 96, 3), 127, np.uint8)).label
     print(json.dumps(time.monotonic() - started))
@@ -71,7 +71,7 @@ def _model(path: Path) -> Finding:
         if file.document is None:
             raise MetadataError(f"{file.name} has no metadata")
     except ModelError as error:
-        remedy = f"{own_command()} check {path}"
+        remedy = f"{invocation()} check {path}"
         if not path.exists():
             remedy = "name a model file, or none for the released one"
         return Finding("model", "fail", " ".join(str(error).split()), remedy)
@@ -243,7 +243,7 @@ def _first_label(model: Path | None, trials: dict[str, Tried]) -> Finding:
             "first label",
             "fail",
             f"no installed library answers with {shown}",
-            f"{own_command()} check {model}",
+            f"{invocation()} check {model}",
         )
     name = min(times, key=lambda one: times[one])
     value = f"{times[name]:.2f} s after the start ({shown}, {name})"

@@ -3,20 +3,18 @@
 What a run opens is decided in ``arguments``; docs/outputs.md says what each writes.
 """
 
+from edge_runtime.outputs.base import Sink
 from edge_runtime.outputs.documents import (
     EVENT_SCHEMA,
     FRAME_SCHEMA,
     event_document,
     frame_document,
 )
-from edge_runtime.outputs.sink import Sink
-from edge_runtime.outputs.summary import Summary
 
 __all__ = [
     "EVENT_SCHEMA",
     "FRAME_SCHEMA",
     "Sink",
-    "Summary",
     "event_document",
     "frame_document",
 ]

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import OutputError, missing
 from edge_runtime.outputs.documents import event_document, utc_now
-from edge_runtime.outputs.mqtt_address import Broker
-from edge_runtime.outputs.mqtt_discovery import discovery_messages
+from edge_runtime.outputs.mqtt_topics import Broker, discovery_messages
+from edge_runtime.pipeline.stats import STALE_S, Status
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.status import STALE_S, Status
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo

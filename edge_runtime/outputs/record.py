@@ -14,15 +14,17 @@ from pathlib import Path
 import cv2
 
 from edge_runtime.errors import OutputError
+from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.outputs.limits import RecordLimits
-from edge_runtime.outputs.painter import Picture
-from edge_runtime.outputs.queued import Queued, Room
+from edge_runtime.outputs.rendering import Picture
 from edge_runtime.outputs.video import SPARE_BYTES
-from edge_runtime.preprocess import Image
+from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
+from edge_runtime.preprocessing import Image
 
-RECORD_ROOM = Room(frames=2, events=8)  # pictures in memory
+RECORD_ROOM = QueueCapacity(frames=2, events=8)  # pictures in memory
+
 JPEG_QUALITY = 90
+
 # Only what was recorded is ever removed: a folder may hold other pictures, too.
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 
@@ -30,7 +32,7 @@ _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 class Recorder:
     """Chooses pictures: those with an event, and else one with a face now and then."""
 
-    def __init__(self, queue: Queued[Picture], every_s: float) -> None:
+    def __init__(self, queue: WorkQueue[Picture], every_s: float) -> None:
         """Takes the queue before the folder.
 
         Args:
@@ -51,7 +53,7 @@ class Recorder:
         return True
 
 
-class Album:
+class FrameArchive:
     """A folder of pictures, each with its answer beside it, within limits.
 
     Files are for their owner alone. What an earlier run left counts; files of other

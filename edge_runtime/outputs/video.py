@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import OutputError
-from edge_runtime.files import replacing
-from edge_runtime.preprocess import Image
-from edge_runtime.quiet import quiet_stderr
+from edge_runtime.preprocessing import Image
 from edge_runtime.sources import PICTURE_SUFFIXES, Source
+from edge_runtime.utils.files import replacing
+from edge_runtime.utils.stderr import suppress_stderr
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 SPARE_BYTES = 32 * 2**20  # left free on the disk for everybody else
@@ -201,7 +201,7 @@ class PictureFile:
             OutputError: It cannot be encoded or written.
         """
         try:
-            with quiet_stderr():
+            with suppress_stderr():
                 done = cv2.imwrite(str(self._path), image)
         except cv2.error:
             done = False
@@ -212,7 +212,7 @@ class PictureFile:
 
 def _make_video(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter:
     codec = VIDEO_CODECS[path.suffix.lower()]
-    with quiet_stderr():
+    with suppress_stderr():
         fourcc = cv2.VideoWriter.fourcc(*codec)
         writer = cv2.VideoWriter(str(path), fourcc, fps, size_wh)
     if not writer.isOpened():

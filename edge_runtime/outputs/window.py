@@ -8,8 +8,8 @@ import sys
 import cv2
 
 from edge_runtime.errors import MissingDependencyError, OutputError
-from edge_runtime.preprocess import Image
-from edge_runtime.quiet import quiet_stderr
+from edge_runtime.preprocessing import Image
+from edge_runtime.utils.stderr import suppress_stderr
 
 _QUIT_KEYS = {ord("q"), 27}  # q and Escape
 
@@ -27,7 +27,7 @@ class Window:
         _check_screen()
         self._title = title
         try:
-            with quiet_stderr():
+            with suppress_stderr():
                 cv2.namedWindow(title, cv2.WINDOW_NORMAL)
         except cv2.error as error:
             raise OutputError(

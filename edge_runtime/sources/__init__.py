@@ -1,13 +1,19 @@
 """Frames from cameras, streams, files and a fake camera; see docs/sources.md."""
 
-from edge_runtime.sources.frames import FALLBACK_FPS, Frame, Kind, Source, usable
-from edge_runtime.sources.opening import open_source
-from edge_runtime.sources.pictures import (
+from edge_runtime.sources.base import (
+    FALLBACK_FPS,
+    CameraSettings,
+    Frame,
+    Kind,
+    Source,
+    usable,
+)
+from edge_runtime.sources.factory import open_source
+from edge_runtime.sources.images import (
     PICTURE_SUFFIXES,
     PictureSource,
     read_picture,
 )
-from edge_runtime.sources.settings import CameraSettings
 
 __all__ = [
     "FALLBACK_FPS",

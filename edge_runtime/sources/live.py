@@ -9,17 +9,17 @@ from contextlib import closing
 from functools import partial
 
 from edge_runtime.errors import SourceError
-from edge_runtime.preprocess import Image
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.base import CameraSettings, Frame, Waiting, wait_on
 from edge_runtime.sources.clock import RealClock
-from edge_runtime.sources.crew import Crew
-from edge_runtime.sources.frames import Frame
-from edge_runtime.sources.newest import Newest
-from edge_runtime.sources.settings import CameraSettings, Waiting, wait_on
 from edge_runtime.sources.supervisor import OPEN_S, OpenReader, Supervised
+from edge_runtime.utils.workers import WorkerPool
 
 # Without a frame for so long, while a thread that was left behind is still in a call.
 STUCK_S = 60.0
+
 _SLICE_S = 0.2
+
 _CLOSE_S = 0.3  # all that ends has a second together
 
 
@@ -61,9 +61,9 @@ class LiveSource(Supervised):
         """
         super().__init__(open_reader, name, settings=settings, every=every)
         self._waiting = waiting
-        self._newest = Newest()
+        self._newest = LatestFrame()
         self._count, self._first_s = 0, 0.0
-        self._crew = Crew(f"grab {name}")
+        self._crew = WorkerPool(f"grab {name}")
         self._left: list[threading.Event] = []  # unset: behind, in a call that hangs
         self._start(after_s=0.0)
         try:
@@ -101,7 +101,7 @@ class LiveSource(Supervised):
     def close(self) -> None:
         """Gives the device back, or leaves a thread that hangs in it behind."""
         self._clock.stop()
-        self._crew.dismiss()
+        self._crew.shutdown()
         self._grabbed.wait(_CLOSE_S)
 
     def _start(self, after_s: float) -> None:
@@ -152,3 +152,67 @@ class LiveSource(Supervised):
         if index % self._every == 0:
             since_s = at_s - self._first_s
             self._newest.put(Frame(image, index, since_s, self.name, at_s))
+
+
+class LatestFrame:
+    """Holds one frame at most.
+
+    Attributes:
+        dropped: Frames that were replaced before anybody took them.
+        put_at_s: ``time.monotonic()`` of the last one, or of the making.
+        finished: No more will come, and the last one was taken.
+    """
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self.dropped = 0
+        self.put_at_s = time.monotonic()
+        self.finished = False
+        self._frame: Frame | None = None
+        self._failure: Exception | None = None
+        self._over = False
+        self._changed = threading.Condition()
+
+    def put(self, frame: Frame) -> None:
+        """Replaces what is there."""
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self.put_at_s = time.monotonic()
+            self._changed.notify_all()
+
+    def finish(self, failure: Exception | None) -> None:
+        """Says that no more will come, and why if that is a fault."""
+        with self._changed:
+            self._failure, self._over = failure, True
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Returns whether there is a frame, or an end, within a time.
+
+        Raises:
+            Exception: What ``finish`` was given, when nothing ever came before it.
+        """
+        with self._changed:
+            self._changed.wait_for(self._ready, timeout_s)
+            if self._frame is None and self._failure is not None:
+                raise self._failure
+            return self._ready()
+
+    def take(self, timeout_s: float) -> Frame | None:
+        """Returns the newest frame; None where none came in time, or none will.
+
+        Raises:
+            Exception: What ``finish`` was given, after the last frame.
+        """
+        with self._changed:
+            self._changed.wait_for(self._ready, timeout_s)
+            frame, self._frame = self._frame, None
+            if frame is None and self._over:
+                self.finished = True
+                if self._failure is not None:
+                    raise self._failure
+            return frame
+
+    def _ready(self) -> bool:
+        return self._frame is not None or self._over

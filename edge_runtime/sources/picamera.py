@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import MissingDependencyError, SourceError
-from edge_runtime.preprocess import Image
-from edge_runtime.sources.settings import CameraSettings
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.base import CameraSettings
 
 logger = logging.getLogger(__name__)
 

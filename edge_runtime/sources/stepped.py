@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edge_runtime.errors import SourceError
-from edge_runtime.preprocess import Image
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.base import CameraSettings, Frame
 from edge_runtime.sources.clock import VirtualClock
-from edge_runtime.sources.frames import Frame
-from edge_runtime.sources.settings import CameraSettings
 from edge_runtime.sources.supervisor import OpenReader, Supervised
 
 
-class SteppedSource(Supervised):
+class SequentialSource(Supervised):
     """A camera on virtual time: watched over like a live one, the same every time."""
 
     live = False

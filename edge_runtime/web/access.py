@@ -15,10 +15,15 @@ from aiohttp.typedefs import Handler, Middleware
 from edge_runtime.web.address import is_loopback
 
 COOKIE = "fer_edge_session"
+
 SESSION_S = 30 * 24 * 3600
+
 OPEN_PATHS = ("/healthz", "/login", "/static/")
+
 WRONG_PAUSE_S = 1.0
+
 MOST_WRONG_AT_ONCE = 8  # of one address
+
 MOST_WRONG_ADDRESSES = 256
 
 SECURITY_HEADERS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs.secret_file import read_secret
+from edge_runtime.utils.files import read_secret
 
 LOCAL = "127.0.0.1"
 # Of all addresses: the family, its loopback, and one that is nobody's (RFC 5737, 3849).

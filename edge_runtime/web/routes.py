@@ -13,8 +13,8 @@ from aiohttp import web
 
 from edge_runtime.web.access import Access, secure
 from edge_runtime.web.metrics import CONTENT_TYPE, Metrics
-from edge_runtime.web.states import States
-from edge_runtime.web.stream import MOST_WATCHERS, Newest, Stream
+from edge_runtime.web.state import States
+from edge_runtime.web.stream import MOST_WATCHERS, LatestJpeg, Stream
 
 MOST_BODY_BYTES = 4096
 BODY_PATIENCE_S = 5.0
@@ -174,7 +174,7 @@ class _Routes:
 
 
 async def _next(
-    newest: Newest, count: int, request: web.Request
+    newest: LatestJpeg, count: int, request: web.Request
 ) -> tuple[int, bytes] | None:
     """Returns the picture after number ``count``; None at the end or with nobody."""
     while request.transport is not None and not request.transport.is_closing():

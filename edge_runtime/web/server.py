@@ -13,12 +13,12 @@ from typing import Any
 from aiohttp import web
 
 from edge_runtime.errors import OutputError
+from edge_runtime.hardware.sensors import read_board
 from edge_runtime.web.access import Access
 from edge_runtime.web.address import Address
-from edge_runtime.web.board import read_board
 from edge_runtime.web.metrics import Metrics
 from edge_runtime.web.routes import WRITE_PATIENCE_S, make_application
-from edge_runtime.web.states import States
+from edge_runtime.web.state import States
 from edge_runtime.web.stream import Stream
 
 logger = logging.getLogger(__name__)

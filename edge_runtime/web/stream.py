@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from edge_runtime.outputs.painter import Painter, Picture
-from edge_runtime.outputs.queued import Queued, Room
-from edge_runtime.preprocess import Image
+from edge_runtime.outputs.rendering import FrameRenderer, Picture
+from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
+from edge_runtime.preprocessing import Image
 
 MOST_PER_S = 15.0
 WIDEST_PX = 1280
@@ -20,7 +20,7 @@ JPEG_QUALITY = 80
 MOST_WATCHERS = 32
 
 
-class Newest:
+class LatestJpeg:
     """The newest JPEG, for any number of coroutines of one event loop."""
 
     def __init__(self) -> None:
@@ -61,15 +61,15 @@ class Newest:
 class Stream:
     """Takes pictures from the loop, encodes them in a thread, hands them to clients."""
 
-    def __init__(self, painter: Painter) -> None:
+    def __init__(self, painter: FrameRenderer) -> None:
         """Starts the thread that encodes."""
         self._painter = painter
         self._next_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.newest = Newest()
+        self.newest = LatestJpeg()
         self.watchers = 0
-        self.queue: Queued[Picture] = Queued(
-            "--serve", self._encode, room=Room(frames=1), lossless=False
+        self.queue: WorkQueue[Picture] = WorkQueue(
+            "--serve", self._encode, room=QueueCapacity(frames=1), lossless=False
         )
 
     def take(self, picture: Picture) -> bool:
@@ -88,7 +88,7 @@ class Stream:
         self._loop = loop
 
     @contextmanager
-    def watching(self) -> Iterator[Newest]:
+    def watching(self) -> Iterator[LatestJpeg]:
         """Yields the pictures; while somebody is in here, there are some."""
         self.watchers += 1
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.instructions import Count
+from benchmarks.report.instructions import Count
 from tests.arm64.cache import CACHE, cached, need, run
 from tests.arm64.emulator import Board, emulator_command
 

@@ -75,7 +75,7 @@ class DeviceTests:
 
     Attributes:
         place: Which board.
-        modules: Modules of ``tests/device``.
+        modules: Paths in ``tests/device``, without their ``.py``.
         without: Tests left out, as pytest's ``-k`` names them.
     """
 
@@ -94,12 +94,19 @@ class DeviceTests:
 # (spec, signature, reports, readers) do the same there as here and take ten times as
 # long; so do those that flip and cut every byte of a file.
 PURE_PYTHON = "not (round_trip or flipped or cut_at or canonical)"
+PREPROCESSING, BACKENDS = "test_preprocessing", "inference/test_backends"
 DEVICE_TESTS = (
     DeviceTests(
         (LITERT, A76),
-        ("preprocess", "quantization", "container", "classifier", "backends"),
+        (
+            PREPROCESSING,
+            "inference/test_quantization",
+            "model_file/test_container",
+            "inference/test_classifier",
+            BACKENDS,
+        ),
         PURE_PYTHON,
     ),
-    DeviceTests((TFLITE_RUNTIME, A72), ("preprocess", "backends"), "not printed"),
-    DeviceTests((PYTHON_313, A76), ("preprocess", "backends"), "not printed"),
+    DeviceTests((TFLITE_RUNTIME, A72), (PREPROCESSING, BACKENDS), "not printed"),
+    DeviceTests((PYTHON_313, A76), (PREPROCESSING, BACKENDS), "not printed"),
 )

@@ -16,17 +16,22 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.instructions import (
+from benchmarks.common.documents import (
+    Document,
+    check_writable,
+    read_document,
+    write_json,
+)
+from benchmarks.report.instructions import (
     MEANING,
     SCHEMA,
     make_document,
     markdown,
     model_entry,
 )
-from benchmarks.models import Document, check_writable, read_document, write_json
-from edge_runtime.container import read_model_file
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
-from edge_runtime.files import write_text
+from edge_runtime.model_file.container import read_model_file
+from edge_runtime.utils.files import write_text
 from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import build_plugin, conditions, count_instructions
 from tests.arm64.emulator import make_boards

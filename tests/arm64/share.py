@@ -21,11 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import Document, check_writable, now, write_json
-from benchmarks.pipeline_clip import write_clip
-from edge_runtime.classifier import released_model
-from edge_runtime.container import read_model_file
+from benchmarks.common.documents import Document, check_writable, now, write_json
+from benchmarks.pipeline.clip import write_clip
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
+from edge_runtime.inference.classifier import released_model
+from edge_runtime.model_file.container import read_model_file
 from tests.arm64.cache import UnavailableError
 from tests.arm64.cores import CORES
 from tests.arm64.counting import build_plugin, conditions

@@ -2,10 +2,15 @@
 
 import pytest
 
-from benchmarks.instructions import SCHEMA, check_counts, make_document, model_entry
-from benchmarks.models import read_document
-from edge_runtime.container import read_model_file
-from edge_runtime.inventory import read_graph, take_inventory
+from benchmarks.common.documents import read_document
+from benchmarks.report.instructions import (
+    SCHEMA,
+    check_counts,
+    make_document,
+    model_entry,
+)
+from edge_runtime.inspection.analyzer import analyze, read_graph
+from edge_runtime.model_file.container import read_model_file
 from tests.arm64 import plan
 from tests.arm64.counting import SAME, count_instructions, read_counters
 
@@ -33,7 +38,7 @@ def test_count_is_the_same_again(work):
 )
 def test_cores_multiply_as_their_instruction_set_allows(work, place, kind):
     count = work.count(place, plan.TINY).result()
-    macs = take_inventory(read_graph(read_model_file(plan.TINY))).macs
+    macs = analyze(read_graph(read_model_file(plan.TINY))).macs
     assert macs <= count.counters[f"{kind}_macs"] <= 2 * macs
 
 

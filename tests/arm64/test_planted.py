@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from edge_runtime.container import attach, read_model_file
-from edge_runtime.tflite_graph import read_tflite
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.model_file.container import attach, read_model_file
 from tests.arm64.cores import A72
 from tests.arm64.parity import differences, replay_here, replay_on
 from tests.arm64.plan import TINY

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.models import read_document
-from benchmarks.pipeline_clip import write_clip
+from benchmarks.common.documents import read_document
+from benchmarks.pipeline.clip import write_clip
 from tests.arm64 import plan, share
 
 FRAMES = 12  # of these the detector sees about half, as new faces are looked at twice

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from benchmarks.instructions import Count
+from benchmarks.report.instructions import Count
 from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import count_instructions
 from tests.arm64.emulator import Board
@@ -143,7 +143,7 @@ def run_device_tests(board: Board, tests: DeviceTests, folder: Path) -> Done:
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     shutil.copy(ROOT / "tests" / "conftest.py", folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    modules = [f"tests/device/test_{name}.py" for name in tests.modules]
+    modules = [f"tests/device/{name}.py" for name in tests.modules]
     options = ["-q", "-p", "no:cacheprovider", "-k", tests.without]
     # CI: Hypothesis then has no deadlines, which an emulator cannot keep.
     extra = {"CI": "1"}

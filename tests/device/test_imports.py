@@ -86,21 +86,21 @@ LATE = (
     "ssl",
     "aiohttp",
     "paho",
-    "edge_runtime.ahead",
-    "edge_runtime.config_file",
-    "edge_runtime.looking",
-    "edge_runtime.onnx_graph",
-    "edge_runtime.protobuf",
+    "edge_runtime.pipeline.prefetch",
+    "edge_runtime.cli.config_file",
+    "edge_runtime.tracking.background_detection",
+    "edge_runtime.graph.onnx",
+    "edge_runtime.graph.protobuf",
     "edge_runtime.sources.live",
-    "edge_runtime.sources.videos",
-    "edge_runtime.tracking",
+    "edge_runtime.sources.video",
+    "edge_runtime.tracking.tracker",
     "edge_runtime.outputs.mqtt",
-    "edge_runtime.outputs.painter",
+    "edge_runtime.outputs.rendering",
     "edge_runtime.outputs.record",
     "edge_runtime.outputs.video",
     "edge_runtime.outputs.window",
-    "edge_runtime.tflite_graph",
-    "edge_runtime.web.page",
+    "edge_runtime.graph.tflite",
+    "edge_runtime.web.app",
 )
 
 
@@ -123,10 +123,10 @@ def test_first_label_waits_for_no_import_that_it_does_not_need(
 
 
 def test_reading_images_needs_no_training_library():
-    """``train.dataset`` also serves the benchmarks on the board."""
+    """``train.data.dataset`` also serves the benchmarks on the board."""
     forbidden = [name for name in FORBIDDEN if name != "train"]
     code = f"import sys\nfor name in {forbidden!r}:\n    sys.modules[name] = None\n"
-    done = run_python(code + "import train.dataset, train.metrics\nprint('done')")
+    done = run_python(code + "import train.data.dataset, train.metrics\nprint('done')")
     assert done.stdout == "done\n", done.stderr
 
 

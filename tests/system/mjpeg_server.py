@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 
-from edge_runtime.sources.fake_scene import DrawnScene
+from edge_runtime.sources.fake.scenes import DrawnScene
 
 MOST = int(sys.argv[2]) if len(sys.argv) > 2 else sys.maxsize
 SCENE = DrawnScene((320, 240), 20)

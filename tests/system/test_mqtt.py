@@ -20,10 +20,10 @@ import pytest
 
 from edge_runtime.outputs import mqtt
 from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
-from edge_runtime.outputs.mqtt_address import parse_broker
+from edge_runtime.outputs.mqtt_topics import parse_broker
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.status import Status
 from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")

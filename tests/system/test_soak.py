@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.machine import machine_card
-from benchmarks.models import now
+from benchmarks.common.documents import now
+from benchmarks.common.machine import machine_card
 from edge_runtime import __version__
-from edge_runtime.files import write_text
+from edge_runtime.utils.files import write_text
 from tests.system.service_run import running
 
 SCHEMA = "fer-edge/soak/1"

@@ -16,7 +16,7 @@ import pytest
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source
-from edge_runtime.sources.fake_scene import DrawnScene
+from edge_runtime.sources.fake.scenes import DrawnScene
 from tests.system.service_run import ROOT, running
 
 HERE = Path(__file__).parent

@@ -28,10 +28,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import main
-from edge_runtime.outputs.painter import Painter
+from edge_runtime.outputs.rendering import FrameRenderer
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FaceResult, FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.status import Status
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
@@ -241,7 +241,7 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
     source.dropped = source.reopened = source.skipped = 0
     spec = SimpleNamespace(labels=("a", "b"), architecture="tiny", format="x")
     status = Status(source=source, classifier=SimpleNamespace(spec=spec), detector="")
-    painter = Painter(privacy=False, rate=True)
+    painter = FrameRenderer(privacy=False, rate=True)
     frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
     for number in range(120):  # 20 a second, and then 5
         now[0] += 0.05 if number < 60 else 0.2
@@ -421,7 +421,7 @@ def test_snapshot_is_one_picture(served: Served) -> None:
 def test_health_fails_while_the_camera_gives_nothing(
     tmp_path: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge_runtime.web import states
+    from edge_runtime.web import state as states
 
     class Quiet:
         def snapshot(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.container import read_model_file
+from edge_runtime.model_file.container import read_model_file
 
 MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime import Classifier
 from edge_runtime.errors import exit_code_of
-from edge_runtime.preprocess import square_crop
+from edge_runtime.preprocessing import square_crop
 
 
 def main() -> int:

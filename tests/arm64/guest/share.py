@@ -19,9 +19,9 @@ import cv2
 from count import mark  # beside this file
 
 from edge_runtime import Classifier
-from edge_runtime.detection import open_detector
+from edge_runtime.detection.factory import open_detector
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.sources import Frame, open_source
 
 # What was done before a mark.

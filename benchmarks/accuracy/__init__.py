@@ -1,0 +1,1 @@
+"""Right, wrong, changed by quantization."""

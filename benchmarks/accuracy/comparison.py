@@ -1,0 +1,172 @@
+"""What changed between two models that answered the same images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.accuracy.statistics import (
+    RESAMPLES,
+    SEED,
+    Floats,
+    Labels,
+    bootstrap_intervals,
+    count_flips,
+    flips_by_class,
+    margins,
+    mcnemar_p,
+    outer,
+    score_intervals,
+)
+from benchmarks.common.documents import Document
+
+# In the order in which flipped images are listed.
+KINDS = ("right_to_wrong", "wrong_to_other_wrong", "wrong_to_right")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model answered.
+
+    Attributes:
+        predicted: int64 (N,) class indices.
+        margin: float64 (N,) in [0, 1], the lead over the second most probable class.
+    """
+
+    predicted: Labels
+    margin: Floats
+
+    @classmethod
+    def of(cls, logits: npt.NDArray[np.float32], temperature: float) -> Predictions:
+        """Returns the answers that logits float32 (N, classes) stand for."""
+        predicted = np.asarray(logits.argmax(axis=1), np.int64)
+        return cls(predicted, margins(logits, temperature))
+
+
+def compare(
+    y_true: Labels,
+    first: Predictions,
+    second: Predictions,
+    *,
+    labels: Sequence[str],
+    names: Sequence[str],
+) -> Document:
+    """Returns how the second model's answers differ from the first's, JSON-ready.
+
+    Args:
+        y_true: int64 (N,) class indices.
+        first: Answers of the reference.
+        second: Answers of the other.
+        labels: Class names in order.
+        names: N names of the images.
+    """
+    flips = count_flips(y_true, first.predicted, second.predicted)
+    return {
+        "agreement": flips.agreement,
+        **_accuracy_difference(flips.right_to_wrong, flips.wrong_to_right, flips.count),
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
+        "mcnemar_p": mcnemar_p(flips.right_to_wrong, flips.wrong_to_right),
+        "flips": {
+            "right_to_wrong": flips.right_to_wrong,
+            "wrong_to_right": flips.wrong_to_right,
+            "wrong_to_other_wrong": flips.wrong_to_other_wrong,
+        },
+        **_recall_differences(y_true, first.predicted, second.predicted, labels),
+        "flipped_images": flipped_images(
+            y_true, first, second, labels=labels, names=names
+        ),
+    }
+
+
+def flipped_images(
+    y_true: Labels,
+    first: Predictions,
+    second: Predictions,
+    *,
+    labels: Sequence[str],
+    names: Sequence[str],
+) -> list[Document]:
+    """Returns the images that got another answer, the worst first, JSON-ready.
+
+    First what was right and is wrong, last what was wrong and is right; within each
+    the larger sum of both margins first: there the answer moved furthest, while a
+    flip with two small margins is a tie that rounding decided.
+
+    Args:
+        y_true: int64 (N,) class indices.
+        first: Answers of the reference.
+        second: Answers of the other.
+        labels: Class names in order.
+        names: N names of the images.
+    """
+    kinds = _kinds(y_true, first.predicted, second.predicted)
+    changed = np.flatnonzero(first.predicted != second.predicted)
+    moved = (first.margin + second.margin)[changed]
+    return [
+        {
+            "index": int(i),
+            "name": names[i],
+            "label": labels[y_true[i]],
+            "kind": KINDS[kinds[i]],
+            "reference_answer": labels[first.predicted[i]],
+            "reference_margin": float(first.margin[i]),
+            "answer": labels[second.predicted[i]],
+            "margin": float(second.margin[i]),
+        }
+        for i in changed[np.lexsort((-moved, kinds[changed]))]
+    ]
+
+
+def by_label(labels: Sequence[str], values: Floats) -> dict[str, float | None]:
+    """Returns values by class name, None for a class without images (JSON: null)."""
+    return {
+        label: None if math.isnan(value) else float(value)
+        for label, value in zip(labels, values, strict=True)
+    }
+
+
+def _kinds(y_true: Labels, first: Labels, second: Labels) -> Labels:
+    """Returns the index into KINDS of each image's change, int64 (N,)."""
+    choices = [first == y_true, second != y_true]
+    return np.select(choices, [0, 1], default=2).astype(np.int64)
+
+
+def _accuracy_difference(worse: int, better: int, count: int) -> Document:
+    bootstrap = 100 * bootstrap_intervals(worse, better, count)
+    score = 100 * score_intervals(worse, better, count)
+    key = "accuracy_difference_points"
+    return {
+        key: 100 * (better - worse) / count,
+        f"{key}_95": outer(bootstrap, score)[0].tolist(),
+        f"{key}_95_bootstrap": bootstrap[0].tolist(),
+        f"{key}_95_score": score[0].tolist(),
+    }
+
+
+def _recall_differences(
+    y_true: Labels, first: Labels, second: Labels, labels: Sequence[str]
+) -> Document:
+    """Returns each class's change; images are drawn anew within their class."""
+    worse, better, count = flips_by_class(y_true, first, second, len(labels))
+    bootstrap = 100 * bootstrap_intervals(worse, better, count)
+    score = 100 * score_intervals(worse, better, count)
+    change = np.full(len(labels), np.nan)
+    np.divide(100 * (better - worse), count, out=change, where=count > 0)
+    key = "recall_difference_points"
+    return {
+        key: by_label(labels, change),
+        f"{key}_95": _intervals(labels, outer(bootstrap, score)),
+        f"{key}_95_bootstrap": _intervals(labels, bootstrap),
+        f"{key}_95_score": _intervals(labels, score),
+    }
+
+
+def _intervals(labels: Sequence[str], bounds: Floats) -> dict[str, list[float] | None]:
+    return {
+        label: None if math.isnan(row[0]) else row
+        for label, row in zip(labels, bounds.tolist(), strict=True)
+    }

@@ -1,0 +1,145 @@
+"""``python -m benchmarks accuracy``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.accuracy import measure as accuracy
+from benchmarks.accuracy.gate import check_gate, with_gate
+from benchmarks.accuracy.table import accuracy_table, time_line
+from benchmarks.cli.arguments import add_models, command, points
+from benchmarks.common.documents import (
+    Document,
+    check_writable,
+    open_models,
+    say_written,
+    write_json,
+)
+from benchmarks.common.images import load_images
+from benchmarks.report import accuracy_page as report
+from edge_runtime.errors import FerEdgeError, missing
+from edge_runtime.inference.backends import BACKENDS
+from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.files import write_text
+from train.data.splits import SPLITS, Split
+from train.runs.plots import plot_confusion_matrices, plot_matrix_differences
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks accuracy fer.int8.tflite --data photos/
+  python -m benchmarks accuracy fer.float32.tflite fer.int8.tflite \\
+      --data fer2013.zip --max-drop 1 --json accuracy.json --report accuracy.html
+  python -m benchmarks accuracy fer.int8.tflite --data drawn --limit 500
+
+DATA is a folder, a zip of one (not unpacked), fer2013.csv, or "drawn" for the built-in
+drawn faces. The first model is the reference that the others are compared with.
+"""
+
+
+def add_accuracy(commands: Any) -> None:
+    """Adds ``accuracy`` to the commands."""
+    parser = command(
+        commands,
+        "accuracy",
+        _accuracy,
+        "how often models are right, and what changed between them",
+        EXAMPLES,
+    )
+    add_models(parser)
+    add = parser.add_argument
+    add("--backend", choices=("auto", *BACKENDS), default="auto")
+    add("--data", required=True, metavar="PATH", help="labelled images, or: drawn")
+    add("--split", choices=SPLITS, help="default: test, else validation, else all")
+    add("--limit", type=flags.positive, metavar="N", help="a seeded sample of about N")
+    add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
+    add(
+        "--max-drop",
+        type=points,
+        metavar="P",
+        help="fail (exit code 3) when any model may have lost more than P points of"
+        " accuracy against the first one, by the bound of the 95 %% interval",
+    )
+    add("--picture", type=Path, metavar="FILE", help="confusion matrices as a PNG")
+    add("--report", type=Path, metavar="FILE", help="everything as one HTML page")
+    add(
+        "--with-pictures",
+        action="store_true",
+        help="put the images that got another answer into the report: they may be"
+        " people's photographs, so mind who gets to see it",
+    )
+
+
+def _accuracy(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    check_writable([options.json, options.picture, options.report], force=options.force)
+    _check_accuracy_options(options)
+    models = open_models(
+        options.models,
+        threads=options.threads,
+        backend=options.backend,
+        labels=options.labels,
+    )
+    opened = time.perf_counter()
+    images = load_images(options.data, models, split=options.split, limit=options.limit)
+    reading_s = time.perf_counter() - opened
+    document = accuracy.measure_accuracy(
+        options.models, models, images, threads=options.threads
+    )
+    if options.max_drop is not None:
+        document = with_gate(document, options.max_drop)
+    print(accuracy_table(document))
+    _write_pictures(options, document, images.form_for(models[0]))
+    document = accuracy.with_seconds(document, started, reading_s)
+    if options.json:
+        write_json(options.json, document)
+    say_written([options.json, options.picture, options.report])
+    print("\n" + time_line(document["seconds"]))
+    print(_next_after_accuracy(options))
+    check_gate(document)
+    return 0
+
+
+def _check_accuracy_options(options: argparse.Namespace) -> None:
+    if options.max_drop is not None and len(options.models) < 2:
+        raise FerEdgeError(
+            "--max-drop compares with the first model: expected two models or more,"
+            " got one"
+        )
+    if options.with_pictures and not options.report:
+        raise FerEdgeError(
+            "--with-pictures puts images into the page: add --report FILE.html"
+        )
+    if options.picture and importlib.util.find_spec("matplotlib") is None:
+        raise missing("matplotlib", "bench")
+
+
+def _write_pictures(
+    options: argparse.Namespace, document: Document, images: Split
+) -> None:
+    if options.picture:
+        matrices = {
+            model["name"]: np.array(model["confusion_matrix"], np.int64)
+            for model in document["models"]
+        }
+        plot = plot_matrix_differences if len(matrices) > 1 else plot_confusion_matrices
+        plot(matrices, document["labels"], options.picture)
+    if options.report:
+        pixels = images.images if options.with_pictures else None
+        write_text(options.report, report.render(document, pixels=pixels))
+
+
+def _next_after_accuracy(options: argparse.Namespace) -> str:
+    models = shlex.join(map(str, options.models))
+    lines = [f"python -m benchmarks latency {models}"]
+    if len(options.models) > 1 and options.max_drop is None:
+        lines.append("the same with --max-drop 1 fails when more accuracy is lost")
+    if not options.report:
+        lines.append("the same with --report FILE.html makes a page to show")
+    return "next:  " + "\n       ".join(lines)

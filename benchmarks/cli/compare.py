@@ -1,0 +1,60 @@
+"""``python -m benchmarks compare``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cli.arguments import command
+from benchmarks.common.documents import (
+    check_writable,
+    read_document,
+    say_written,
+    write_json,
+)
+from benchmarks.latency import measure as latency
+from benchmarks.latency.compare import MAY_DIFFER, compare_latency, comparison_lines
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks compare before.json after.json
+  python -m benchmarks compare pi4.json pi5.json --despite machine
+
+Both files are from latency --json. B over A: below 1, B is faster. Measurements under
+unlike conditions are refused (exit code 4), unless --despite names the condition.
+"""
+
+
+def add_compare(commands: Any) -> None:
+    """Adds ``compare`` to the commands."""
+    parser = command(
+        commands,
+        "compare",
+        _compare,
+        "how many times as fast one measurement is as another",
+        EXAMPLES,
+    )
+    add = parser.add_argument
+    add("a", type=Path, metavar="A.json", help="from latency --json")
+    add("b", type=Path, metavar="B.json", help="from latency --json")
+    add(
+        "--despite",
+        action="append",
+        choices=MAY_DIFFER,
+        default=[],
+        help="a condition that may differ; can be given more than once",
+    )
+    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
+    add("--force", action="store_true", help="replace an existing file")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    check_writable([options.json], force=options.force)
+    a, b = (read_document(path, latency.SCHEMA) for path in (options.a, options.b))
+    document = compare_latency(a, b, despite=options.despite)
+    print("\n".join(comparison_lines(document)))
+    if options.json:
+        write_json(options.json, document)
+    say_written([options.json])
+    return 0

@@ -1,0 +1,139 @@
+"""``python -m benchmarks latency``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cli.arguments import (
+    add_models,
+    backends,
+    command,
+    seconds,
+    thread_counts,
+)
+from benchmarks.common.documents import (
+    Document,
+    check_writable,
+    say_written,
+    write_json,
+)
+from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
+from benchmarks.common.validity import require_valid, verdict_lines
+from benchmarks.latency import measure as latency
+from benchmarks.latency.sustained import measure_sustained
+from benchmarks.latency.table import latency_table
+from benchmarks.report.line_svg import sustained_svg
+from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.files import write_text
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks latency fer.int8.tflite
+  python -m benchmarks latency fer.float32.tflite fer.int8.tflite --threads 1,2,4
+  python -m benchmarks latency fer.int8.tflite --backend ai-edge-litert,tflite-runtime
+  python -m benchmarks latency fer.int8.tflite --protocol mlperf-tiny --strict
+  python -m benchmarks latency fer.int8.tflite --sustained 10m --picture heat.svg
+
+The models take turns, so that their ratio holds on a busy machine. Takes five to
+twenty seconds for each model and thread count. The last lines say whether the figures
+may be believed; with --strict INVALID ends with exit code 4.
+"""
+PROTOCOLS = ("standard", "mlperf-tiny")
+
+
+def add_latency(commands: Any) -> None:
+    """Adds ``latency`` to the commands."""
+    parser = command(
+        commands,
+        "latency",
+        _latency,
+        "how long models take, how much memory, how they start",
+        EXAMPLES,
+    )
+    add_models(parser)
+    add = parser.add_argument
+    add("--threads", type=thread_counts, default=(1,), metavar="N,N", help="(1)")
+    add(
+        "--backend",
+        type=backends,
+        default=("auto",),
+        metavar="A,B",
+        help="inference libraries to compare (auto: the first that is installed)",
+    )
+    add(
+        "--runs",
+        type=_runs,
+        default=LEAST_RUNS,
+        metavar="N",
+        help=f"fewest runs of each model, at least {LEAST_RUNS} (default)",
+    )
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        default=PROTOCOLS[0],
+        help="mlperf-tiny: five windows of ten seconds, median inferences per second",
+    )
+    add("--strict", action="store_true", help="INVALID ends with exit code 4")
+    add(
+        "--sustained",
+        type=seconds,
+        metavar="TIME",
+        help="then run without a pause, as 10m: first minute against steady state",
+    )
+    add("--picture", type=Path, metavar="FILE.svg", help="of --sustained")
+
+
+def _latency(options: argparse.Namespace) -> int:
+    check_writable([options.json, options.picture], force=options.force)
+    if options.picture and not options.sustained:
+        raise FerEdgeError("--picture shows what --sustained measured: add it")
+    variants = latency.variants_of(options.models, options.backend, options.labels)
+    document = latency.measure_latency(
+        variants, threads=options.threads, protocol=_protocol(options)
+    )
+    if options.sustained:
+        document["sustained"] = measure_sustained(
+            variants, options.sustained, threads=options.threads[0]
+        )
+    print(latency_table(document))
+    print("\n" + "\n".join(verdict_lines(document)))
+    if options.json:
+        write_json(options.json, document)
+    if options.picture:
+        write_text(options.picture, sustained_svg(document["sustained"]))
+    say_written([options.json, options.picture])
+    print("\n" + _next(options, document))
+    if options.strict:
+        require_valid(document)
+    return 0
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    chosen = MLPERF_TINY if options.protocol == MLPERF_TINY.name else Protocol()
+    return dataclasses.replace(chosen, runs=max(chosen.runs, options.runs))
+
+
+def _next(options: argparse.Namespace, document: Document) -> str:
+    models = shlex.join(map(str, options.models))
+    count = len(document["models"])
+    times = [result["logits_ms"]["p50"] for result in document["results"][:count]]
+    position = times.index(min(times)) // len(options.backend)
+    fastest = shlex.quote(str(options.models[position]))
+    return (
+        f"next:  python -m benchmarks accuracy {models} --data PATH\n"
+        f"       python -m benchmarks limit {fastest}\n"
+        f"       python -m edge_runtime run {fastest} --source 0"
+    )
+
+
+def _runs(text: str) -> int:
+    value = int(text)
+    if value < LEAST_RUNS:
+        raise argparse.ArgumentTypeError(
+            f"expected at least {LEAST_RUNS} runs for a 99th percentile, got {value}"
+        )
+    return value

@@ -1,0 +1,78 @@
+"""``python -m benchmarks report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy import measure as accuracy
+from benchmarks.cli.arguments import command
+from benchmarks.common.documents import check_writable, read_document, say_written
+from benchmarks.latency import measure as latency
+from benchmarks.report import accuracy_page as report
+from benchmarks.report.overview_page import render_overview
+from benchmarks.report.rows import read_results
+from benchmarks.report.tables import markdown_tables
+from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.files import write_text
+
+RESULTS = Path("benchmarks/results")
+EXAMPLES = """\
+examples:
+  python -m benchmarks report                    everything under benchmarks/results
+  python -m benchmarks report --results FOLDER --output r.html --markdown r.md
+  python -m benchmarks report accuracy.json --latency latency.json --output r.html
+
+Without a file: one page of all results, and tables for a README. With one: the page of
+that accuracy result.
+"""
+
+
+def add_report(commands: Any) -> None:
+    """Adds ``report`` to the commands."""
+    parser = command(
+        commands,
+        "report",
+        _report,
+        "an HTML page from results that were kept as JSON",
+        EXAMPLES,
+    )
+    add = parser.add_argument
+    add(
+        "accuracy",
+        type=Path,
+        nargs="?",
+        metavar="ACCURACY.json",
+        help="one result of accuracy --json, for a page about it alone",
+    )
+    add("--latency", type=Path, metavar="FILE", help="from latency --json, beside it")
+    add("--results", type=Path, metavar="FOLDER", help=f"(default: {RESULTS})")
+    add("--output", type=Path, metavar="FILE.html", help="(report.html)")
+    add("--markdown", type=Path, metavar="FILE.md", help="tables of all results")
+    add("--force", action="store_true", help="replace existing files")
+
+
+def _report(options: argparse.Namespace) -> int:
+    output = options.output or Path("report.html")
+    check_writable([output, options.markdown], force=options.force)
+    if options.accuracy:
+        write_text(output, _of_one(options))
+    else:
+        results = read_results(options.results or RESULTS)
+        write_text(output, render_overview(results))
+        if options.markdown:
+            write_text(options.markdown, markdown_tables(results))
+    say_written([output, options.markdown])
+    return 0
+
+
+def _of_one(options: argparse.Namespace) -> str:
+    if options.markdown or options.results:
+        raise FerEdgeError(
+            "--markdown and --results are for all results: leave out"
+            f" {str(options.accuracy)!r}"
+        )
+    document = read_document(options.accuracy, accuracy.SCHEMA)
+    timed = read_document(options.latency, latency.SCHEMA) if options.latency else None
+    return report.render(document, timed)

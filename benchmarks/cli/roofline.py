@@ -1,0 +1,60 @@
+"""``python -m benchmarks limit``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Any
+
+from benchmarks.cli.arguments import add_models, command, thread_counts
+from benchmarks.common.documents import check_writable, say_written, write_json
+from benchmarks.common.validity import require_valid, verdict_lines
+from benchmarks.roofline.measure import measure_limit
+from benchmarks.roofline.table import limit_table
+from edge_runtime.inference.backends import OF_KIND
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks limit fer.int8.tflite
+  python -m benchmarks limit fer.float32.tflite fer.int8.tflite --threads 1,2
+
+The peak is measured in the same run. Takes about twenty seconds for each model and
+thread count. What is said of boards that are not here is projected from published
+rates, and a range.
+"""
+
+
+def add_limit(commands: Any) -> None:
+    """Adds ``limit`` to the commands."""
+    parser = command(
+        commands,
+        "limit",
+        _limit,
+        "what share of the processor's peak a model reaches, layer by layer",
+        EXAMPLES,
+    )
+    add_models(parser)
+    add = parser.add_argument
+    add("--threads", type=thread_counts, default=(1,), metavar="N,N", help="(1)")
+    add("--backend", choices=("auto", *OF_KIND["tflite"]), default="auto")
+    add("--strict", action="store_true", help="INVALID ends with exit code 4")
+
+
+def _limit(options: argparse.Namespace) -> int:
+    check_writable([options.json], force=options.force)
+    document = measure_limit(
+        options.models,
+        threads=options.threads,
+        backend=options.backend,
+        labels=options.labels,
+    )
+    print(limit_table(document))
+    print("\n" + "\n".join(verdict_lines(document)))
+    if options.json:
+        write_json(options.json, document)
+    say_written([options.json])
+    models = shlex.join(map(str, options.models))
+    print(f"\nnext:  python -m benchmarks latency {models}")
+    if options.strict:
+        require_valid(document)
+    return 0

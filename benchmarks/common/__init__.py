@@ -1,0 +1,1 @@
+"""Used by two or more of the benchmarks."""

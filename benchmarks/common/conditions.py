@@ -1,0 +1,179 @@
+"""What the machine was doing while something was measured on it.
+
+Read from /proc and /sys; what a machine does not tell is None, and nothing raises.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.machine import frequency_folder, text_of, thousandth
+from edge_runtime.hardware.sensors import SINCE_START, read_throttled, reasons_now
+
+ROOT = Path("/")
+SHORTEST_S = 0.5  # the kernel counts processor time in hundredths of a second
+BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+STAT = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The machine at one moment.
+
+    Attributes:
+        governor: Frequency governor of the first core, empty if unknown.
+        frequency_mhz: Frequency of the first core.
+        max_frequency_mhz: Its highest.
+        temperature_c: The hottest sensor in degrees Celsius.
+        throttled: Bits of a Raspberry Pi's ``get_throttled``.
+    """
+
+    governor: str
+    frequency_mhz: int | None
+    max_frequency_mhz: int | None
+    temperature_c: float | None
+    throttled: int | None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the kernel has counted so far.
+
+    Attributes:
+        clock_s: Seconds of a monotonic clock.
+        busy_s: Processor seconds used by all programs (and taken by a hypervisor).
+        own_s: Those used by this program and by processes it has waited for.
+        cores: Number of cores counted.
+        swapped_pages: Pages moved to or from swap.
+    """
+
+    clock_s: float
+    busy_s: float | None
+    own_s: float
+    cores: int | None
+    swapped_pages: int | None
+
+
+@dataclass
+class Watch:
+    """Looks at the machine from its creation on, until ``finish``.
+
+    Attributes:
+        root: Where ``proc`` and ``sys`` are found.
+        samples: The machine at the beginning and after every window.
+    """
+
+    root: Path = ROOT
+    samples: list[Sample] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._started = read_counters(self.root)
+        self.observe()
+
+    def observe(self) -> None:
+        """Takes a sample; a few small files are read."""
+        self.samples.append(take_sample(self.root))
+
+    def finish(self) -> dict[str, Any]:
+        """Returns the conditions, JSON-ready; see docs/latency.md."""
+        self.observe()
+        return conditions(self.samples, self._started, read_counters(self.root))
+
+
+def conditions(
+    samples: list[Sample], started: Counters, ended: Counters
+) -> dict[str, Any]:
+    """Returns what was seen between two moments, JSON-ready."""
+    temperatures = [s.temperature_c for s in samples if s.temperature_c is not None]
+    frequencies = [s.frequency_mhz for s in samples[1:] if s.frequency_mhz is not None]
+    bits = [s.throttled for s in samples if s.throttled is not None]
+    during = 0
+    for one in bits:
+        during |= one
+    # A bit from 16 on that was not set before says that it happened in between.
+    if bits:
+        during |= (bits[-1] & ~bits[0]) >> SINCE_START
+    return {
+        "seconds": ended.clock_s - started.clock_s,
+        "before": asdict(samples[0]),
+        "after": asdict(samples[-1]),
+        "highest_temperature_c": max(temperatures, default=None),
+        "lowest_frequency_mhz": min(frequencies, default=None),
+        "throttled": reasons_now(during) if bits else None,
+        "others_cpu_share": others_share(started, ended),
+        "swapped_pages": _difference(started.swapped_pages, ended.swapped_pages),
+    }
+
+
+def others_share(started: Counters, ended: Counters) -> float | None:
+    """Returns the share of all cores' time that other programs used, 0..1.
+
+    None where the kernel does not tell, or in less than half a second.
+    """
+    seconds = ended.clock_s - started.clock_s
+    if started.busy_s is None or ended.busy_s is None or not ended.cores:
+        return None
+    if seconds < SHORTEST_S:
+        return None
+    others = (ended.busy_s - started.busy_s) - (ended.own_s - started.own_s)
+    return min(1.0, max(0.0, others / (seconds * ended.cores)))
+
+
+def take_sample(root: Path = ROOT) -> Sample:
+    """Returns the machine at this moment."""
+    folder = frequency_folder(root)
+    return Sample(
+        governor=text_of(folder / "scaling_governor"),
+        frequency_mhz=thousandth(folder / "scaling_cur_freq"),
+        max_frequency_mhz=thousandth(folder / "cpuinfo_max_freq"),
+        temperature_c=_temperature_c(root),
+        throttled=read_throttled(root),
+    )
+
+
+def read_counters(root: Path = ROOT) -> Counters:
+    """Returns the kernel's counters at this moment."""
+    own = os.times()
+    busy_s, cores = _busy(root)
+    return Counters(
+        clock_s=time.monotonic(),
+        busy_s=busy_s,
+        own_s=own.user + own.system + own.children_user + own.children_system,
+        cores=cores,
+        swapped_pages=_swapped(root),
+    )
+
+
+def _busy(root: Path) -> tuple[float | None, int | None]:
+    total, cores = None, 0
+    for line in text_of(root / "proc/stat").splitlines():
+        name, *values = line.split() or [""]
+        numbers = [int(value) for value in values if value.isdecimal()]
+        if name == "cpu" and len(numbers) >= len(STAT):
+            counted = dict(zip(STAT, numbers, strict=False))
+            total = sum(counted[key] for key in BUSY) / os.sysconf("SC_CLK_TCK")
+        cores += name.startswith("cpu") and name != "cpu"
+    return total, cores or None
+
+
+def _swapped(root: Path) -> int | None:
+    counted = None
+    for line in text_of(root / "proc/vmstat").splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("pswpin", "pswpout") and value.isdecimal():
+            counted = (counted or 0) + int(value)
+    return counted
+
+
+def _temperature_c(root: Path) -> float | None:
+    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
+    found = [text_of(zone) for zone in zones]
+    return max((int(t) / 1000 for t in found if t.isdecimal()), default=None)
+
+
+def _difference(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

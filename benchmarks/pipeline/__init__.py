@@ -1,0 +1,1 @@
+"""From the camera to the label."""

@@ -1,0 +1,210 @@
+"""The loops that are compared: the one in every tutorial, and ours."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.pipeline.timed import (
+    BLOCK_FRAMES,
+    Timed,
+    TimedClassifier,
+    TimedDetector,
+)
+from edge_runtime import Classifier
+from edge_runtime.detection.base import FaceDetector
+from edge_runtime.detection.haar import load_cascade
+from edge_runtime.outputs.documents import frame_document
+from edge_runtime.pipeline.classification import FaceClassifier
+from edge_runtime.pipeline.frame_classifier import TrackedFrame
+from edge_runtime.pipeline.pipeline import Pipeline
+from edge_runtime.pipeline.prefetch import located_ahead, reading_ahead
+from edge_runtime.pipeline.stats import Status
+from edge_runtime.results import FrameResult
+from edge_runtime.sources import Frame, open_source
+
+# What OpenCV's own examples call: its defaults, over the whole frame.
+TUTORIAL_SCALE, TUTORIAL_NEIGHBOURS = 1.1, 3
+
+Step = Callable[[], bool]  # works on one frame; False at the end of the clip
+
+
+class GatedPipeline(Pipeline):
+    """A pipeline that locates faces while it is the loop's turn, in any thread."""
+
+    def __init__(
+        self, detector: FaceDetector, classifier: FaceClassifier, timed: Timed
+    ) -> None:
+        """Takes the parts, and whose turn it must be."""
+        super().__init__(detector, classifier)
+        self._timed = timed
+
+    def locate(self, frame: Frame) -> TrackedFrame:
+        """Returns the next frame with its faces."""
+        with self._timed.turn.work():
+            return super().locate(frame)
+
+
+def in_turn(frames: Iterable[Frame], timed: Timed) -> Iterator[Frame]:
+    """Yields frames, each of them read while it is the loop's turn."""
+    unread = iter(frames)
+    while True:
+        with timed.turn.work():
+            frame = next(unread, None)
+        if frame is None:
+            return
+        yield frame
+
+
+@contextmanager
+def tutorial(clip: Path, model: Classifier, timed: Timed) -> Iterator[Step]:
+    """Yields the steps of the tutorial loop: read, Haar on the whole frame, classify.
+
+    Args:
+        clip: A video.
+        model: The float file, one thread.
+        timed: Unused: the loop knows nothing of itself.
+    """
+    cascade = load_cascade()
+    capture = cv2.VideoCapture(str(clip))
+
+    def step() -> bool:
+        there, frame = capture.read()
+        if not there:
+            return False
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        found = cascade.detectMultiScale(grey, TUTORIAL_SCALE, TUTORIAL_NEIGHBOURS)
+        for x, y, width, height in found:
+            face = np.asarray(grey[y : y + height, x : x + width], dtype=np.uint8)
+            model.predict(face)
+        return True
+
+    try:
+        yield step
+    finally:
+        capture.release()
+
+
+@contextmanager
+def ours(
+    clip: Path, model: Classifier, timed: Timed, *, detector: FaceDetector
+) -> Iterator[Step]:
+    """Yields the steps of our loop, from reading to a line of JSON, as ``run`` does.
+
+    Faces of the next frames are found while this one is answered.
+
+    Args:
+        clip: A video.
+        model: The file as it is deployed, one thread.
+        timed: Takes the answers, and when detector and network ran.
+        detector: With its defaults.
+    """
+    classifier = TimedClassifier(model, timed)
+    pipeline = GatedPipeline(TimedDetector(detector, timed), classifier, timed)
+    with open_source(str(clip)) as source:
+        frames = in_turn(source, timed)
+        status = Status(source=source, classifier=model, detector=detector.name)
+        with located_ahead(frames, pipeline) as located, turns_over(timed):
+
+            def step() -> bool:
+                one = next(located, None)
+                if one is None:
+                    return False
+                _emit(pipeline.answer(one), status, timed)
+                return True
+
+            yield step
+
+
+@contextmanager
+def one_by_one(
+    clip: Path, model: Classifier, timed: Timed, *, detector: FaceDetector
+) -> Iterator[Step]:
+    """Yields the steps of our loop where nothing but reading is done ahead.
+
+    Args:
+        clip: A video.
+        model: The file as it is deployed, one thread.
+        timed: Takes the answers, when each frame was worked on, and when detector and
+            network ran.
+        detector: With its defaults.
+    """
+    classifier = TimedClassifier(model, timed)
+    pipeline = Pipeline(TimedDetector(detector, timed), classifier)
+    with open_source(str(clip)) as source:
+        status = Status(source=source, classifier=model, detector=detector.name)
+        with reading_ahead(in_turn(source, timed)) as frames, turns_over(timed):
+
+            def step() -> bool:
+                started = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    return False
+                _emit(pipeline.process(frame), status, timed)
+                timed.frames.append((started, time.perf_counter()))
+                return True
+
+            yield step
+
+
+@contextmanager
+def turns_over(timed: Timed) -> Iterator[None]:
+    """Lets the threads that wait for a turn end, at the end of a ``with`` block.
+
+    The innermost one: what is outside of it waits for these threads.
+    """
+    try:
+        yield
+    finally:
+        timed.turn.begin()
+
+
+def _emit(result: FrameResult, status: Status, timed: Timed) -> None:
+    status.update(result)
+    json.dumps(frame_document(result))
+    timed.results.append(result)
+
+
+def run_interleaved(
+    loops: Sequence[tuple[Timed, AbstractContextManager[Step]]],
+    after_round: Callable[[], None],
+) -> None:
+    """Runs all loops over the clip, a block of frames each in turn.
+
+    What slows the machine down slows all of them. An incomplete last block is left out
+    of the times. Whatever a loop's threads do for later frames is within its own
+    blocks, which end when that is done.
+
+    Args:
+        loops: What is timed.
+        after_round: Called when each has had a block.
+    """
+    with ExitStack() as stack:
+        steps = [(timed, stack.enter_context(loop)) for timed, loop in loops]
+        going = True
+        while going:
+            for timed, step in steps:
+                started = time.perf_counter()
+                timed.turn.begin()
+                going = all(step() for _ in range(BLOCK_FRAMES))
+                timed.turn.end()
+                if going:
+                    timed.blocks.append((started, time.perf_counter()))
+            after_round()
+
+
+def speed_up(timed: Timed, reference: Timed) -> dict[str, float]:
+    """Returns how many times as many frames a second as a reference, over the blocks.
+
+    Returns:
+        median, p5 and p95 of the ratios of blocks that stand side by side.
+    """
+    pairs = zip(reference.blocks_s, timed.blocks_s, strict=True)
+    low, middle, high = np.percentile([a / b for a, b in pairs], [5, 50, 95])
+    return {"median": float(middle), "p5": float(low), "p95": float(high)}

@@ -1,0 +1,1 @@
+"""One file a command, and what turns its flags into objects."""

@@ -1,0 +1,252 @@
+"""``python -m edge_runtime check``: what a model file really is.
+
+Reads the graph without any TFLite or ONNX library; one inference library then replays
+the golden vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from edge_runtime.cli.arguments import command
+from edge_runtime.errors import FerEdgeError, GateError
+from edge_runtime.inference.classifier import Classifier, released_model
+from edge_runtime.inspection.analyzer import analyze, read_graph
+from edge_runtime.inspection.format_rules import FORMATS
+from edge_runtime.inspection.verdict import Replay, check_document, evaluate
+from edge_runtime.model_file.container import ModelFile, read_model_file
+from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.utils.invocation import invocation
+
+
+def add_check(commands: Any) -> None:
+    """Adds ``check`` to the commands."""
+    parser = command(commands, "check", check, "what is really inside a model file")
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument(
+        "--expect",
+        choices=tuple(FORMATS),
+        metavar="FORMAT",
+        help=f"what it must be: {', '.join(FORMATS)} (default: what its metadata say,"
+        " else its name)",
+    )
+
+
+def check(args: argparse.Namespace) -> int:
+    """Says what a model file is, and fails where it is not what it says it is."""
+    path = args.model or released_model()
+    file = read_model_file(path, public_key=args.require_signature)
+    spec = ModelSpec.from_document(file.document) if file.document else None
+    graph = read_graph(file)
+    inventory = analyze(graph)
+    replay = _replay(file, args)
+    verdict = evaluate(file, spec, inventory, expect=args.expect, replay=replay)
+    document = {
+        **check_document(path, file, spec, inventory, replay, verdict),
+        "signature": "verified" if args.require_signature else "not checked",
+    }
+    if args.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(table(document))
+    if verdict.violations:
+        rules = ", ".join(dict.fromkeys(one.rule for one in verdict.violations))
+        raise GateError(f"{file.name} is not what it says it is ({rules})")
+    if replay.error:
+        raise replay.error
+    # A classifier has one answer: a face detector, say, is nothing for run.
+    if not args.json and (spec or len(graph.outputs) == 1):
+        labels = "" if spec else " --labels A,B,..."
+        print(f"\nnext:\n  {invocation()} run {path}{labels} --source 0")
+    return 0
+
+
+def _replay(file: ModelFile, args: argparse.Namespace) -> Replay:
+    """Runs the model on its golden vectors, if it has metadata or labels came."""
+    if file.document is None and args.labels is None:
+        return Replay()
+    try:
+        return Replay(
+            Classifier.from_file(
+                file,
+                num_threads=args.threads,
+                backend=args.backend,
+                labels=args.labels,
+            ),
+            threads=args.threads,
+        )
+    except FerEdgeError as error:
+        return Replay(error=error)
+
+
+TOP_LAYERS = 8
+
+Document = dict[str, Any]
+
+
+def table(document: Document) -> str:
+    """Returns the tables and the verdict of a check's document, many lines."""
+    parts = [_facts(document), _operators(document), _layers(document)]
+    return "\n\n".join([*parts, _verdict(document)])
+
+
+def _facts(document: Document) -> str:
+    weights, macs = document["weights"], document["macs"]
+    share = weights["int8_per_channel_share"]
+    rows = [
+        ("file", f"{document['file']}  ({document['size_bytes']:,} bytes)"),
+        ("sha256", document["sha256"]),
+        *_metadata(document),
+        ("input", _tensor(document["input"])),
+        ("output", _tensor(document["output"])),
+        ("golden vectors", _golden(document)),
+        ("signature", document["signature"]),
+        ("MACs", f"{macs['total']:,}, {100 * macs['int8_share']:.1f} % in int8"),
+        ("weights", ", ".join(f"{n:,} {t}" for t, n in weights["elements"].items())),
+        ("per channel", "-" if share is None else f"{100 * share:.1f} % of int8"),
+        ("float islands", _islands(document["float_islands"])),
+        ("custom operators", ", ".join(document["custom_operators"]) or "none"),
+        ("unfolded BatchNorm", str(len(document["unfolded_batchnorm"]) or "none")),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _metadata(document: Document) -> list[tuple[str, str]]:
+    if not document["metadata"]:
+        return [("metadata", f"none in this .{document['kind']} file")]
+    rows = [
+        ("format", document["format"]),
+        ("architecture", document["architecture"] or "-"),
+        ("labels", ", ".join(document["labels"])),
+        ("image", "{size_px} px, {colour}".format(**document["image"])),
+        ("crop margin", f"{100 * document['crop_margin_frac']:g} %"),
+        ("temperature", f"{document['temperature']:.4g}"),
+    ]
+    for group in ("accuracy", "origin"):
+        rows += [(f"{group}: {k}", _value(v)) for k, v in document[group].items()]
+    return rows
+
+
+def _value(value: Any) -> str:
+    """Returns one value of the metadata, which may be anything, in short."""
+    try:
+        low, high = (f"{100 * end:.2f}" for end in value["accuracy_95"])
+        share, count = value["accuracy"], value["count"]
+        text = f"{100 * share:.2f} % ({low} to {high}) of {count:,} images"
+        return text + f", macro-F1 {value['macro_f1']:.3f}"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return _short(value)
+
+
+def _operators(document: Document) -> str:
+    rows = [
+        (
+            one["operator"],
+            one["dtype"],
+            f"{one['count']}",
+            f"{one['macs']:,}",
+            f"{100 * one['share']:.1f} %",
+        )
+        for one in document["operators"]
+    ]
+    return _columns([("operator", "type", "count", "MACs", "share"), *rows], left=2)
+
+
+def _layers(document: Document) -> str:
+    layers = sorted(document["layers"], key=lambda one: -one["bytes"])
+    rows = [
+        (
+            _short(one["name"], 44),
+            one["operator"],
+            one["weights"] or one["dtype"],
+            f"{one['macs'] or 0:,}",
+            f"{one['bytes']:,}",
+        )
+        for one in layers[:TOP_LAYERS]
+    ]
+    rest = layers[TOP_LAYERS:]
+    if rest:
+        macs = sum(one["macs"] or 0 for one in rest)
+        size = sum(one["bytes"] for one in rest)
+        rows.append((f"{len(rest)} others", "", "", f"{macs:,}", f"{size:,}"))
+    head = ("largest layers", "operator", "weights", "MACs", "bytes")
+    return _columns([head, *rows], left=3)
+
+
+def _verdict(document: Document) -> str:
+    verdict = document["verdict"]
+    lines = [f"note: {one}" for one in verdict["notes"]]
+    if verdict["format"] is None:
+        lines.append("verdict: nothing promised (no metadata, --expect or .int8. name)")
+    elif verdict["passed"]:
+        replayed = (document["golden"] or {}).get("error") is None
+        rest = "" if replayed else ", but it could not be run here"
+        lines.append(
+            f"verdict: is {verdict['format']}, as its {_judge(verdict)} says{rest}"
+        )
+    else:
+        lines.append(
+            f"verdict: is NOT {verdict['format']}, as its {_judge(verdict)} says"
+        )
+    for one in verdict["violations"]:
+        lines.append(f"  {one['rule']}: expected {one['expected']}")
+        lines.append(f"  {' ' * len(one['rule'])}  found    {one['found']}")
+    return "\n".join(lines)
+
+
+def _judge(verdict: Document) -> str:
+    return str(verdict["judged_by"])
+
+
+def _columns(rows: Sequence[tuple[str, ...]], *, left: int) -> str:
+    """Returns rows as aligned text, the first columns to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _islands(islands: list[Document]) -> str:
+    if not islands:
+        return "none"
+    count = sum(len(one["operators"]) for one in islands)
+    macs = sum(one["macs"] for one in islands)
+    return f"{len(islands)} with {count} operators, {macs:,} MACs"
+
+
+def _tensor(tensor: Document | None) -> str:
+    if tensor is None:
+        return "none"
+    text = f"{tensor['dtype']} {tuple(tensor['shape'] or ())}"
+    if tensor["scale"] is not None:
+        text += f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"
+    inside = tensor["quantized_inside"]
+    return f"{text}, quantized inside to {_tensor(inside)}" if inside else text
+
+
+def _golden(document: Document) -> str:
+    golden, backend = document["golden"], document["backend"]
+    if golden is None:
+        return "none in the file: a broken export or library would not be noticed"
+    if golden["error"] is not None or backend is None:
+        return "not replayed, or not with the same answers: see below"
+    return (
+        f"{golden['count']} replayed with {backend['name']} {backend['version']},"
+        f" largest difference {golden['largest_difference']:g}"
+        f" (exported with {golden['exported_with']})"
+    )
+
+
+def _short(value: Any, limit: int = 100) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if len(text) <= limit:
+        return text
+    return text[: limit - 3] + "..." if limit > 60 else ".." + text[2 - limit :]

@@ -1,0 +1,200 @@
+"""A TOML file with the names of the flags: what a service is started with.
+
+``threads = 2`` stands for ``--threads 2``. Tables may group the keys as one likes:
+their names mean nothing. A value passes through the same checks as on the command line,
+and the command line counts more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import ConfigError
+from edge_runtime.utils.argparser import nearest
+
+LARGEST_CONFIG_BYTES = 1 << 20
+_NOT_IN_A_FILE = frozenset({"help", "config", "print-config"})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the keys and values of a file, its tables opened up.
+
+    Raises:
+        ConfigError: It cannot be read, is no TOML, or names a key twice.
+    """
+    import tomllib  # here: most runs have no such file
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_CONFIG_BYTES + 1)
+        if len(data) > LARGEST_CONFIG_BYTES:
+            raise ConfigError(f"{path}: expected at most 1 MiB of configuration")
+        document = tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigError(
+            f"expected a configuration file, got {str(path)!r}: {error.strerror}"
+        ) from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, or no TOML
+        raise ConfigError(f"{path} is no TOML file: {error}") from error
+    values: dict[str, Any] = {}
+    for key, value in _flat(document):
+        if key in values:
+            raise ConfigError(f"{path}: {key} stands in it twice, in two tables")
+        values[key] = value
+    return values
+
+
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        else:
+            yield key, value
+
+
+def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
+    """Makes a file's values the defaults of a command.
+
+    Args:
+        parser: Of the command; parse the command line again afterwards.
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, has a key that is no flag of the command, or a
+            value that the flag does not take.
+    """
+    actions = _actions(parser)
+    for key, value in read_config(path).items():
+        action = actions.get(key)
+        if action is None:
+            meant = nearest(key.replace("_", "-"), actions) or "; --help lists them"
+            raise ConfigError(f"{path}: {key} is no flag of it{meant}")
+        try:
+            parser.set_defaults(**{action.dest: _converted(action, value)})
+        except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+            raise ConfigError(f"{path}: {key}: {error}") from error
+
+
+def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
+    """Returns the effective configuration as such a file; unset keys are comments.
+
+    Args:
+        parser: Of the command, with a file's values applied.
+        arguments: The command line after the command's name.
+    """
+    lines = ["# python -m edge_runtime run --config FILE"]
+    values, texts = parser.parse_args(arguments), _as_typed(parser, arguments)
+    for group in parser._action_groups:  # argparse has no public way to ask
+        rows = [
+            _row(action, getattr(values, action.dest), getattr(texts, action.dest))
+            for action in group._group_actions
+            if _key(action) not in _NOT_IN_A_FILE
+        ]
+        if rows:
+            lines += ["", f"# {group.title}", *rows]
+    return "\n".join(lines)
+
+
+def _as_typed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> argparse.Namespace:
+    """Returns the arguments as text, before their types made objects of them."""
+    before = [(one, one.type, one.choices) for one in parser._actions]
+    try:
+        for action, _, _ in before:
+            action.type = action.choices = None
+        return parser.parse_args(arguments)
+    finally:
+        for action, kind, choices in before:
+            action.type, action.choices = kind, choices
+
+
+def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    found = {_key(action): action for action in parser._actions}
+    return {key: found[key] for key in found if key not in _NOT_IN_A_FILE}
+
+
+def _key(action: argparse.Action) -> str:
+    """Returns a flag's name without its dashes, or a positional argument's name."""
+    longest = max(action.option_strings, key=len, default=action.dest)
+    return longest.lstrip("-")
+
+
+def _converted(action: argparse.Action, value: Any) -> Any:
+    """Returns a TOML value as a default of the flag: checked, text left as it is.
+
+    Raises:
+        ValueError: It is of a wrong type, or not what the flag takes.
+    """
+    if action.nargs == 0:  # a switch
+        if not isinstance(value, bool):
+            raise ValueError(f"expected true or false, got {_shown(value)}")
+        return value
+    if isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+"):
+        values = value if isinstance(value, list) else [value]
+        return [_one(action, item) for item in values]
+    if isinstance(value, list) and "," in str(action.metavar):  # one that takes A,B,C
+        value = _joined(value)
+    return _one(action, value)
+
+
+def _joined(values: list[Any]) -> str:
+    """Returns a list as the text of a flag that takes ``A,B,C``."""
+    if not values:
+        raise ValueError("expected at least one, got an empty list")
+    if not all(isinstance(one, str) and "," not in one for one in values):
+        raise ValueError(f"expected a list of text without commas, got {values!r}")
+    return ",".join(values)
+
+
+def _one(action: argparse.Action, value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError(f"expected one value, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected text or a number, got {_shown(value)}")
+    made = action.type(str(value)) if callable(action.type) else str(value)
+    numeric = isinstance(made, int | float)
+    if numeric and isinstance(value, str):
+        raise ValueError(f"expected a number without quotes, got {value!r}")
+    # "source = 0" is a camera; a path or a free text is never a number.
+    if not numeric and isinstance(value, float):
+        raise ValueError(f"expected text in quotes, got {value!r}")
+    if isinstance(made, Path) and isinstance(value, int):
+        raise ValueError(f"expected a path in quotes, got {value!r}")
+    if action.choices is not None and made not in action.choices:
+        known = ", ".join(map(str, action.choices))
+        raise ValueError(f"expected one of {known}, got {value!r}")
+    # argparse makes of a text what it makes of one on the command line.
+    return made if numeric else str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if hasattr(value, "isoformat"):
+        return f"the date or time {value}"
+    return repr(value)
+
+
+def _row(action: argparse.Action, value: Any, text: Any) -> str:
+    """Returns a flag's line: numbers as they are, all else as it would be typed."""
+    shown = value if isinstance(value, int | float) else text
+    if shown is None or shown == []:
+        what = " ".join((action.help or "").split()).replace("%%", "%")
+        return f"# {_key(action)} =  # {what}"
+    return f"{_key(action)} = {_toml(shown)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    # JSON's text is TOML's, but for the one control character that JSON leaves.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

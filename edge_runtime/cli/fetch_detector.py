@@ -1,0 +1,113 @@
+"""``python -m edge_runtime fetch-detector``: downloads the YuNet face detector."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.detection.factory import YUNET_FILE, YUNET_SHA256, data_folder
+from edge_runtime.errors import OutputError, SourceError
+from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.files import write_bytes
+from edge_runtime.utils.invocation import invocation
+
+# OpenCV Zoo keeps its models in Git LFS; this address gives the file itself.
+YUNET_URL = (
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/"
+    f"face_detection_yunet/{YUNET_FILE}"
+)
+EXAMPLES = """\
+examples:
+  python -m edge_runtime fetch-detector
+  python -m edge_runtime fetch-detector --output yunet.onnx     for another board
+  python -m edge_runtime fetch-detector --url https://example.org/yunet.onnx --force
+"""
+LARGEST_BYTES = 4 * 2**20
+TIMEOUT_S = 30.0
+
+
+def add_fetch_detector(commands: Any) -> None:
+    """Adds ``fetch-detector`` to the commands."""
+    text = "download the YuNet face detector, faster and better than Haar"
+    parser = commands.add_parser(
+        "fetch-detector",
+        help=text,
+        description="Downloads OpenCV Zoo's YuNet (MIT licence, 230 kB) and keeps it"
+        " only if it is\nthe very file this version knows (sha256). Then run finds it"
+        " by itself.",
+        epilog=EXAMPLES,
+    )
+    parser.set_defaults(call=_run)
+    add = parser.add_argument
+    add(
+        "--url",
+        default=YUNET_URL,
+        help="another place that has the same file (default: OpenCV Zoo's)",
+    )
+    add(
+        "--output",
+        type=flags.path,
+        default=None,
+        metavar="FILE",
+        help=f"where to put it (default: {data_folder() / YUNET_FILE})",
+    )
+    add("--force", action="store_true", help="replace an existing file")
+
+
+def _run(args: argparse.Namespace) -> int:
+    path = args.output or data_folder() / YUNET_FILE
+    fetch(args.url, path, sha256=YUNET_SHA256, force=args.force)
+    print(f"{path}: as OpenCV Zoo publishes it (sha256 {YUNET_SHA256[:12]}...)")
+    given = f" --detector-model {path}" if args.output else ""
+    print(f"next:  {invocation()} run{given} --source 0")
+    return 0
+
+
+def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
+    """Downloads a file and keeps it if its content is the known one.
+
+    Args:
+        url: ``http://`` or ``https://``.
+        path: Where it goes, complete or not at all.
+        sha256: Of its content, hexadecimal.
+        force: Replace an existing file.
+
+    Raises:
+        OutputError: The file exists and ``force`` is off, or cannot be written.
+        SourceError: It cannot be downloaded, or is another file.
+    """
+    if path.exists() and not force:
+        raise OutputError(f"{str(path)!r} exists: give --force to replace it")
+    content = _download(url, path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise SourceError(
+            f"expected a file with sha256 {sha256} at {url}, got {found}"
+            f" ({len(content)} bytes): nothing was written; find the file elsewhere"
+            " and give  --url"
+        )
+    write_bytes(path, content)
+
+
+def _download(url: str, path: Path) -> bytes:
+    """Returns what is at an address, at most ``LARGEST_BYTES`` and a byte.
+
+    Args:
+        url: The address.
+        path: Where it is to go, for the message.
+    """
+    import urllib.request  # slow to import, and needed here alone
+
+    if not url.startswith(("https://", "http://")):
+        raise SourceError(f"expected a --url with https:// or http://, got {url!r}")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            content: bytes = answer.read(LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
+        raise SourceError(
+            f"cannot download {url}: {error}; download {YUNET_FILE} elsewhere and copy"
+            f" it to {path}"
+        ) from error
+    return content

@@ -1,0 +1,234 @@
+"""Opens what the flags ask for, and closes all of it within a bounded time."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge_runtime.outputs import jsonl as lines
+from edge_runtime.outputs.base import RecordLimits, Sink
+from edge_runtime.outputs.jsonl import EVENT_START, AppendedFile, Stdout
+from edge_runtime.outputs.work_queue import LOOK_S, QueueCapacity, WorkQueue
+from edge_runtime.pipeline.stats import Status
+from edge_runtime.sources import Source
+from edge_runtime.utils.files import read_secret
+from edge_runtime.utils.signals import StopRequest
+
+if TYPE_CHECKING:
+    from edge_runtime.outputs.rendering import FrameRenderer, FrameSink, Picture
+
+VIDEO_ROOM = QueueCapacity(frames=4, events=4)  # pictures in memory
+LINES_CLOSE_S = 0.5
+VIDEO_CLOSE_S = 5.0  # a video is worth waiting for
+
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def open_sinks(
+    args: argparse.Namespace,
+    source: Source,
+    status: Status,
+    stop: StopRequest | None = None,
+) -> Iterator[list[Sink]]:
+    """Yields the outputs the flags ask for; at the end all is written or given up.
+
+    Args:
+        args: With the flags of ``add_output_arguments``, checked.
+        source: Gives the frame rate, and whether its frames wait for outputs.
+        status: Learns what each output wrote and dropped.
+        stop: After its signal a file's frames are waited for as little as a camera's.
+
+    Raises:
+        OutputError: One cannot be opened; or, of a file's frames, written.
+        MissingDependencyError: A library that one needs is not installed.
+    """
+    with ExitStack() as stack:
+        opening = _Opening(args, source, status, stop or StopRequest(), stack)
+        status.include("outputs", opening.counts)  # before the page is asked for it
+        opening.open_lines()
+        opening.open_pictures()
+        opening.open_mqtt()
+        stack.callback(opening.stop)
+        yield opening.sinks
+
+
+class _Opening:
+    """The outputs of one run while they are opened."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        source: Source,
+        status: Status,
+        stop: StopRequest,
+        stack: ExitStack,
+    ) -> None:
+        self._args, self._source, self._status = args, source, status
+        self._stop, self._stack = stop, stack
+        self._queues: list[WorkQueue[Any]] = []
+        self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._stopped_s = math.inf
+        self.sinks: list[Sink] = []
+
+    def counts(self) -> dict[str, Any]:
+        # A copy: the page may ask while outputs are still being opened.
+        return {name: read() for name, read in list(self._counts.items())}
+
+    def stop(self) -> None:
+        """Tells all threads at once to end, so that they end side by side."""
+        self._stopped_s = time.monotonic()
+        for queue in self._queues:
+            queue.stop()
+
+    def open_lines(self) -> None:
+        args = self._args
+        if args.json:
+            to = Stdout()
+            frames = self._queue("json", partial(lines.write_frame, to))
+            self.sinks.append(lines.FrameLines(frames))
+        if args.events:
+            writer = Stdout() if args.events == "-" else self._event_file()
+            events = self._queue("events", partial(lines.write_events, writer))
+            self.sinks.append(lines.EventLines(events, self._source))
+        if args.csv:
+            self.sinks.append(self._table())
+
+    def open_pictures(self) -> None:
+        args = self._args
+        if not (args.output or args.display or args.record or args.serve):
+            return
+        # Only where it is wanted, here and below: imports delay the first label.
+        from edge_runtime.outputs.rendering import FrameFanout, FrameRenderer
+
+        rate = self._source.kind != "pictures"
+        painter = FrameRenderer(privacy=args.privacy == "blur", rate=rate)
+        takers: list[FrameSink] = []
+        if args.output:
+            takers.append(self._video(painter))
+        if args.display:
+            takers.append(self._window(painter))
+        if args.record:
+            takers.append(self._recorder())
+        if args.serve:
+            takers.append(self._page(painter))
+        self.sinks.append(FrameFanout(painter, takers))
+
+    def open_mqtt(self) -> None:
+        args = self._args
+        if not args.mqtt:
+            return
+        from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
+        from edge_runtime.outputs.mqtt_topics import parse_broker
+
+        password = None
+        if args.mqtt_password_file:
+            password = read_secret(args.mqtt_password_file, "--mqtt-password-file")
+        prefix = None if args.mqtt_discovery == "none" else args.mqtt_discovery
+        options = MqttOptions(parse_broker(args.mqtt), password, args.mqtt_ca, prefix)
+        sink = self._stack.enter_context(open_mqtt(options, self._status))
+        self._counts["mqtt"] = sink.counts
+        self.sinks.append(sink)
+
+    def _event_file(self) -> AppendedFile:
+        return self._appended(Path(self._args.events), start=EVENT_START)
+
+    def _table(self) -> lines.FaceRows:
+        labels = tuple(self._status.snapshot()["model"]["labels"])
+        header = lines.csv_header(labels)
+        file = self._appended(self._args.csv, start=header, header=header)
+        return lines.FaceRows(
+            self._queue("csv", partial(lines.write_rows, file, labels))
+        )
+
+    def _appended(self, path: Path, *, start: str, header: str = "") -> AppendedFile:
+        live, replace = self._source.live, self._args.force
+        file = AppendedFile(
+            path, start=start, header=header, replace=replace, patient=live
+        )
+        return self._stack.enter_context(closing(file))
+
+    def _video(self, painter: FrameRenderer) -> FrameSink:
+        from edge_runtime.outputs.rendering import VideoTaker
+        from edge_runtime.outputs.video import open_output
+
+        writer = self._stack.enter_context(open_output(self._args.output, self._source))
+
+        def draw_and_write(picture: Picture) -> None:
+            at_s = picture.result.timestamp_s if self._source.live else None
+            writer.write(painter.drawn(picture), at_s)
+
+        queue = self._queue(
+            "output", draw_and_write, room=VIDEO_ROOM, close_s=VIDEO_CLOSE_S
+        )
+        return VideoTaker(queue)
+
+    def _window(self, painter: FrameRenderer) -> FrameSink:
+        from edge_runtime.outputs.rendering import WindowTaker
+        from edge_runtime.outputs.window import Window
+
+        window = self._stack.enter_context(closing(Window("fer-edge")))
+        return WindowTaker(window, painter)
+
+    def _recorder(self) -> FrameSink:
+        from edge_runtime.outputs.record import RECORD_ROOM, FrameArchive, Recorder
+
+        limits = RecordLimits(self._args.record_most, self._args.record_mb)
+        album = FrameArchive(self._args.record, limits)
+        queue = self._queue("record", album.store, room=RECORD_ROOM)
+        alone = self._source.kind == "pictures"  # they have no time
+        return Recorder(queue, 0.0 if alone else limits.every_s)
+
+    def _page(self, painter: FrameRenderer) -> FrameSink:
+        from edge_runtime.web.address import parse_address, read_token
+        from edge_runtime.web.app import PageOptions, open_page
+
+        args = self._args
+        address = parse_address(args.serve)
+        options = PageOptions(
+            address,
+            token=read_token(address, args.token_file),
+            blurred=args.privacy == "blur",
+            recording=args.record is not None,
+        )
+        opened = open_page(options, painter, self._status)
+        page = self._stack.enter_context(opened)
+        self._counts["page"] = page.counts
+        self.sinks.append(page.states)
+        return page.pictures
+
+    def _queue(
+        self,
+        name: str,
+        consume: Callable[[Item], None],
+        *,
+        room: QueueCapacity = lines.LINE_ROOM,
+        close_s: float = LINES_CLOSE_S,
+    ) -> WorkQueue[Item]:
+        lossless = not self._source.live
+        queue = WorkQueue(
+            f"--{name}", consume, room=room, lossless=lossless, stop=self._stop
+        )
+
+        def close(kind: type[BaseException] | None, *_: object) -> None:
+            queue.stop()
+            if lossless and self._stop.signal is None:
+                while not queue.wait(LOOK_S) and self._stop.signal is None:
+                    pass
+                self._stopped_s = time.monotonic()
+            started = min(self._stopped_s, time.monotonic())
+            queue.join(started + close_s)
+            if kind is None:
+                queue.check()
+
+        self._stack.push(close)
+        self._queues.append(queue)
+        self._counts[name] = queue.counts
+        return queue

@@ -1,0 +1,88 @@
+"""Which face detector a run uses, and where its file is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from edge_runtime.detection.base import (
+    DETECT_WIDTH_PX,
+    FaceDetector,
+    WholeImage,
+)
+from edge_runtime.detection.haar import HaarDetector
+from edge_runtime.detection.yunet import YUNET_THRESHOLD, YuNetDetector
+from edge_runtime.errors import ModelError
+from edge_runtime.utils.invocation import invocation
+
+# As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+
+
+def open_detector(
+    name: str = "auto",
+    model: Path | None = None,
+    *,
+    width_px: int = DETECT_WIDTH_PX,
+    threshold: float = YUNET_THRESHOLD,
+) -> FaceDetector:
+    """Returns a face detector.
+
+    Args:
+        name: ``"yunet"``, ``"haar"``, ``"none"``, or ``"auto"``: YuNet where its file
+            is given or was fetched, else Haar.
+        model: YuNet's file; None takes the fetched one.
+        width_px: Frames are made this wide before detection.
+        threshold: Smallest score of YuNet's faces, 0..1.
+
+    Raises:
+        ModelError: YuNet is wanted and its file is not given or not usable.
+        MissingDependencyError: This OpenCV lacks the detector.
+    """
+    if name == "none":
+        return WholeImage()
+    if name == "haar":
+        return HaarDetector(width_px=width_px)
+    found = model or fetched_model()
+    if found is not None:
+        return YuNetDetector(found, width_px=width_px, threshold=threshold)
+    if name == "yunet":
+        raise ModelError(
+            f"YuNet needs its file: run  {invocation()} fetch-detector"
+            f"  or give  --detector-model {YUNET_FILE}  (from OpenCV Zoo),"
+            " or --faces haar"
+        )
+    return HaarDetector(width_px=width_px)
+
+
+def fetched_model() -> Path | None:
+    """Returns the path of the detector that was fetched, None where none was.
+
+    Raises:
+        ModelError: It is there and is not the file that was fetched.
+    """
+    path = data_folder() / YUNET_FILE
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
+        raise ModelError(
+            f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"
+            f"  {invocation()} fetch-detector --force"
+        )
+    return path
+
+
+def data_folder() -> Path:
+    """Returns the folder for what is downloaded for this user; it may not exist.
+
+    By the XDG Base Directory Specification: $XDG_DATA_HOME, else ~/.local/share.
+    """
+    base = os.environ.get("XDG_DATA_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base) / "fer-edge"
+    return Path("~/.local/share/fer-edge").expanduser()

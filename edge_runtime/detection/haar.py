@@ -1,0 +1,91 @@
+"""The Haar cascade that comes with OpenCV 4 (Viola and Jones 2001)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge_runtime.detection.base import DETECT_WIDTH_PX, Face, shrunk, to_faces
+from edge_runtime.detection.boxes import RawBox, same_face
+from edge_runtime.errors import MissingDependencyError
+from edge_runtime.preprocessing import Image
+
+HAAR_SCALE = 1 / 0.984  # see edge_runtime.detection.base
+# The smallest face looked for, as a fraction of the frame's shorter side: halving it
+# makes the cascade's scan about three times as long.
+HAAR_SMALLEST_FRAC = 0.12
+_HAAR_FILE = "haarcascade_frontalface_default.xml"
+
+
+class HaarDetector:
+    """The Haar cascade that comes with OpenCV 4 (Viola and Jones 2001)."""
+
+    name = "haar"
+
+    def __init__(self, *, width_px: int = DETECT_WIDTH_PX) -> None:
+        """Loads the cascade.
+
+        Args:
+            width_px: Frames are made this wide before detection.
+
+        Raises:
+            MissingDependencyError: This OpenCV has no cascades.
+        """
+        self._width_px = width_px
+        self._cascade = load_cascade()
+
+    def detect(self, frame: Image) -> list[Face]:
+        """Returns the faces in uint8 (H, W, 3) BGR or (H, W) grey, largest first."""
+        small, shrink = shrunk(frame, self._width_px)
+        if small.ndim == 3:
+            small = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        smallest = round(HAAR_SMALLEST_FRAC * min(small.shape))
+        boxes, neighbours = self._cascade.detectMultiScale2(
+            small, scaleFactor=1.1, minNeighbors=4, minSize=(smallest, smallest)
+        )
+        found = [(box, 1.0) for box in best_of_doubles(boxes, neighbours)]
+        frame_wh = (frame.shape[1], frame.shape[0])
+        return to_faces(found, frame_wh=frame_wh, shrink=shrink, scale=HAAR_SCALE)
+
+
+def best_of_doubles(
+    boxes: Iterable[Sequence[int]], neighbours: Iterable[int]
+) -> list[RawBox]:
+    """Returns one box a face, where the cascade gave several, largest support first.
+
+    Args:
+        boxes: Left, top, width and height of what it found.
+        neighbours: How many of its windows stand behind each box.
+    """
+    pairs = zip(neighbours, boxes, strict=True)
+    ordered = sorted(((-int(n), tuple(map(int, box))) for n, box in pairs))
+    kept: list[RawBox] = []
+    for _, (x, y, width, height) in ordered:
+        box = (float(x), float(y), float(width), float(height))
+        if not any(same_face(box, other) for other in kept):
+            kept.append(box)
+    return kept
+
+
+def load_cascade() -> Any:
+    """Returns OpenCV's cascade for frontal faces.
+
+    Raises:
+        MissingDependencyError: This OpenCV has none.
+    """
+    # OpenCV 5 wheels have neither the class nor the files.
+    maker = getattr(cv2, "CascadeClassifier", None)
+    folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
+    if maker is not None and (Path(folder) / _HAAR_FILE).is_file():
+        cascade = maker(str(Path(folder) / _HAAR_FILE))
+        if not cascade.empty():
+            return cascade
+    raise MissingDependencyError(
+        f"OpenCV {cv2.__version__} has no Haar cascade: run"
+        "  pip install 'opencv-python-headless<5'"
+        "  or give a YuNet file with --detector-model"
+    )

@@ -1,0 +1,1 @@
+"""Reads the graphs of TFLite and ONNX files without their libraries."""

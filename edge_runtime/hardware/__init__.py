@@ -1,0 +1,1 @@
+"""The board: temperature, throttling, memory, processor."""

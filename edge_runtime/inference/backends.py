@@ -1,0 +1,314 @@
+"""Three inference libraries behind one call: uint8 pixels in, float32 logits out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.inference.quantization import Quantization, dequantize, quantize
+from edge_runtime.model_file.container import ModelFile
+from edge_runtime.utils.argparser import MOST_THREADS
+from edge_runtime.utils.stderr import suppress_stderr
+
+logger = logging.getLogger(__name__)
+
+Images = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
+
+
+class TensorInfo(NamedTuple):
+    """What a model says about its input or output.
+
+    Attributes:
+        shape: Sizes; the first is the batch, 0 where it is free.
+        dtype: numpy dtype.
+        quantization: Scale and zero point; false for a float tensor.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    quantization: Quantization
+
+
+class Backend(Protocol):
+    """A loaded model.
+
+    Attributes:
+        name: The library's distribution name.
+        version: Its version.
+        input: The model's input tensor.
+        output: The model's output tensor.
+    """
+
+    name: str
+    version: str
+    input: TensorInfo
+    output: TensorInfo
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+
+
+class TfliteBackend:
+    """A TFLite model in ai-edge-litert or tflite-runtime, one image at a time."""
+
+    def __init__(self, model: bytes, name: str, interpreter: Any) -> None:
+        """Takes an interpreter whose tensors are allocated.
+
+        Args:
+            model: The flatbuffer, kept alive as long as the interpreter reads it.
+            name: The library's distribution name.
+            interpreter: Its ``Interpreter``.
+        """
+        self.name, self.version = name, _version(name)
+        self._model = model
+        self._interpreter = interpreter
+        inputs, outputs = (
+            interpreter.get_input_details(),
+            interpreter.get_output_details(),
+        )
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                "expected a model with one input and one output,"
+                f" got {len(inputs)} and {len(outputs)}"
+            )
+        self.input, self.output = _tflite_info(inputs[0]), _tflite_info(outputs[0])
+        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self._table = pixel_table(self.input)
+        self._meanings = answer_table(self.output)
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+        values = self._table.take(images)
+        if len(values) == 1:
+            answers = self._one(values)
+        else:
+            rows = [self._one(value[np.newaxis]) for value in values]
+            nothing = np.empty((0, self.output.shape[1]), self.output.dtype)
+            answers = np.concatenate([nothing, *rows])
+        if self._meanings is not None:
+            return self._meanings.take(answers.view(np.uint8))
+        if self.output.quantization:
+            return dequantize(answers, self.output.quantization)
+        return answers.astype(np.float32, copy=False)
+
+    def _one(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns (1, classes) as the model gives it, for (1, S, S, C) as it wants."""
+        self._interpreter.set_tensor(self._in, values)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self.name} cannot run the model: {error}") from error
+        answer: npt.NDArray[Any] = self._interpreter.get_tensor(self._out)
+        return answer
+
+
+class OnnxBackend:
+    """An ONNX model in ONNX Runtime, whole batches at a time where it allows them."""
+
+    name = "onnxruntime"
+
+    def __init__(self, session: Any) -> None:
+        """Takes an open ``InferenceSession``."""
+        self.version = _version(self.name)
+        self._session = session
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                "expected a model with one input and one output,"
+                f" got {len(inputs)} and {len(outputs)}"
+            )
+        self.input, self.output = _onnx_info(inputs[0]), _onnx_info(outputs[0])
+        self._input_name = inputs[0].name
+        self._table = pixel_table(self.input)
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+        values = self._table.take(images)
+        if self.input.shape[0] == 1:
+            parts = [self._run(value[np.newaxis]) for value in values]
+            return np.concatenate(parts) if parts else self._run(values)
+        return self._run(values)
+
+    def _run(self, values: npt.NDArray[Any]) -> Logits:
+        try:
+            answer = self._session.run(None, {self._input_name: values})[0]
+        except Exception as error:  # its exceptions share no base but Exception
+            raise ModelError(f"onnxruntime cannot run the model: {error}") from error
+        return np.asarray(answer, dtype=np.float32)
+
+
+def pixel_table(tensor: TensorInfo) -> npt.NDArray[Any]:
+    """Returns what each pixel value 0..255 is in a model's input: 256 entries.
+
+    One table serves float, int8 and uint8 inputs with any scale and zero point, and
+    looking up is faster than computing.
+
+    Raises:
+        ModelError: The input is of a type images cannot be put into.
+    """
+    pixels = np.arange(256)
+    if tensor.quantization:
+        return quantize(pixels, tensor.quantization, tensor.dtype)
+    if tensor.dtype in (np.float32, np.float16, np.uint8):
+        return pixels.astype(tensor.dtype)
+    raise ModelError(f"expected an image input, got one of type {tensor.dtype}")
+
+
+def answer_table(tensor: TensorInfo) -> Logits | None:
+    """Returns the real value of each byte of a model's output, float32 (256,).
+
+    None where an output has no bytes that stand for real values.
+    """
+    if not tensor.quantization or tensor.dtype.itemsize != 1:
+        return None
+    bytes_ = np.arange(256, dtype=np.uint8).view(tensor.dtype)
+    return dequantize(bytes_, tensor.quantization)
+
+
+def _tflite_info(details: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = details["quantization"]
+    return TensorInfo(
+        tuple(int(size) for size in details["shape"]),
+        np.dtype(details["dtype"]),
+        Quantization(float(scale), int(zero_point)),
+    )
+
+
+def _onnx_info(value: Any) -> TensorInfo:
+    dtypes = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+    if value.type not in dtypes:
+        raise ModelError(f"expected a float input and output, got {value.type}")
+    shape = tuple(size if isinstance(size, int) else 0 for size in value.shape)
+    return TensorInfo(shape, np.dtype(dtypes[value.type]), Quantization(0.0, 0))
+
+
+def _open_litert(file: ModelFile, threads: int) -> Backend:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _open_tflite(file, "ai-edge-litert", Interpreter, threads)
+
+
+def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
+    import tflite_runtime  # noqa: F401  # an ImportError first: it may not be there
+
+    _refuse_numpy_2()
+    from tflite_runtime.interpreter import Interpreter
+
+    return _open_tflite(file, "tflite-runtime", Interpreter, threads)
+
+
+def _refuse_numpy_2() -> None:
+    # It imports with NumPy 2 and then fails inside Interpreter(), naming nothing.
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise MissingDependencyError(
+            f"tflite-runtime needs NumPy 1, got {np.__version__}:"
+            " run  pip install 'numpy<2'  or use ai-edge-litert"
+        )
+
+
+def _open_tflite(
+    file: ModelFile, name: str, interpreter_class: Callable[..., Any], threads: int
+) -> Backend:
+    try:
+        with suppress_stderr():
+            # XNNPACK fixes its thread count here; it cannot be set afterwards.
+            interpreter = interpreter_class(
+                model_content=file.model, num_threads=threads
+            )
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, SystemError) as error:
+        raise ModelError(f"{file.name}: {name} cannot load it: {error}") from error
+    return TfliteBackend(file.model, name, interpreter)
+
+
+def _open_onnx(file: ModelFile, threads: int) -> Backend:
+    # The wheel reports usage to its maker on some systems; a camera must not.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    with suppress_stderr():
+        import onnxruntime
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Where x86 has AVX2 or AVX-512 without VNNI its int8 products saturate, and logits
+    # differ by more than quantization does (onnxruntime, issue 14642). This computes
+    # them as everywhere else, there in 1.3 times the time; elsewhere it does nothing.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        session = onnxruntime.InferenceSession(
+            file.model, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base but Exception
+        raise ModelError(f"{file.name}: onnxruntime cannot load it: {error}") from error
+    return OnnxBackend(session)
+
+
+BACKENDS: dict[str, Callable[[ModelFile, int], Backend]] = {
+    "ai-edge-litert": _open_litert,
+    "tflite-runtime": _open_tflite_runtime,
+    "onnxruntime": _open_onnx,
+}
+OF_KIND = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+EXTRAS = {
+    "ai-edge-litert": "litert",
+    "tflite-runtime": "tflite-runtime",
+    "onnxruntime": "onnx",
+}
+
+
+def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Backend:
+    """Returns a loaded model, in the named library or the first one installed.
+
+    Args:
+        file: The model file, as ``read_model_file`` returned it.
+        name: ``"auto"``, ``"ai-edge-litert"``, ``"tflite-runtime"`` or
+            ``"onnxruntime"``.
+        threads: CPU threads, fixed for the life of the backend.
+
+    Raises:
+        MissingDependencyError: No library for this kind of file is installed.
+        ModelError: The library does not run this kind of file, or cannot load it.
+        ValueError: ``threads`` is not 1 to ``MOST_THREADS``.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"expected 1 to {MOST_THREADS} threads, got {threads}")
+    possible = OF_KIND[file.kind]
+    if name != "auto" and name not in possible:
+        raise ModelError(
+            f"{file.name} runs in {' or '.join(possible)}, got backend {name!r}"
+        )
+    tried = possible if name == "auto" else (name,)
+    for candidate in tried:
+        try:
+            return BACKENDS[candidate](file, threads)
+        except ImportError as error:
+            logger.debug("%s: %s", candidate, error)
+    extras = " or ".join(f"'fer-edge[{EXTRAS[one]}]'" for one in tried)
+    raise MissingDependencyError(
+        f"{file.name} needs {' or '.join(tried)}, which is not installed:"
+        f" run  pip install {extras}"
+    )
+
+
+def _version(name: str) -> str:
+    """Returns the version of a library that is loaded, by its distribution's name."""
+    module = sys.modules.get(name.replace("-", "_"))
+    version = getattr(module, "__version__", None)
+    if version is not None:
+        return str(version)
+    # Only where need be: it takes a tenth of the time to a picture's first label.
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,321 @@
+"""The metadata document inside a model file: appended, read back, checked.
+
+A ``.tflite`` file carries it as a zip archive behind the flatbuffer (readable with any
+zip tool, ignored by every interpreter), an ``.onnx`` file as a ``metadata_props``
+entry behind the rest of the protobuf message. Either way the file is
+
+    model bytes | metadata
+
+and nothing else: the metadata is rebuilt from what was read and must be the same to
+the byte, so no change to it goes unnoticed. Needs neither a TFLite nor an ONNX
+library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.model_file import signature
+
+Kind = Literal["tflite", "onnx"]
+
+Document = dict[str, Any]
+
+MEMBER = "fer_edge.json"
+
+PROPERTY = "fer_edge"
+
+# Pictures and videos that somebody took for the argument of run.
+_SOURCE_SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mjpeg"),
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp"),
+)
+
+LARGEST_MODEL_BYTES = 512 * 2**20
+
+LARGEST_METADATA_BYTES = 2 * 2**20
+
+_TFLITE_MAGIC = slice(4, 8)
+
+# StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
+ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
+
+
+class ModelFile(NamedTuple):
+    """A model file taken apart.
+
+    Attributes:
+        name: File name, for messages.
+        kind: ``"tflite"`` or ``"onnx"``.
+        model: The model's own bytes, without the metadata.
+        document: The metadata, with its checks passed; None where there is none.
+        size: Size of the whole file in bytes.
+        sha256: Of the whole file, hexadecimal, as ``sha256sum`` prints it.
+    """
+
+    name: str
+    kind: Kind
+    model: bytes
+    document: Document | None
+    size: int
+    sha256: str
+
+
+def read_model_file(
+    path: Path,
+    *,
+    public_key: Path | None = None,
+    largest_bytes: int = LARGEST_MODEL_BYTES,
+) -> ModelFile:
+    """Returns a model file taken apart, its hashes checked.
+
+    Args:
+        path: A ``.tflite`` or ``.onnx`` file.
+        public_key: PEM file; the model must be signed with its private key. Checked on
+            the very bytes that are used, before anything in them is looked at.
+        largest_bytes: A larger file is refused before it is read.
+
+    Raises:
+        ModelError: Not there, not a ``.tflite`` or ``.onnx`` file, too large, cut off,
+            or altered since it was exported.
+        MetadataError: The metadata is damaged or hostile.
+        SignatureError: It is not signed by that key.
+        MissingDependencyError: A key is given and ``cryptography`` is not installed.
+    """
+    data = _read(path, largest_bytes)
+    if public_key is not None:
+        signature.verify(data, signature.read_signature(path), public_key)
+    return take_apart(path, data)
+
+
+def take_apart(path: Path, data: bytes) -> ModelFile:
+    """Returns a model file taken apart, its hashes checked.
+
+    Args:
+        path: Where it was read: its name and suffix count.
+        data: All of its bytes.
+
+    Raises:
+        ModelError: No ``.tflite`` or ``.onnx`` file, cut off, or altered since it was
+            exported.
+        MetadataError: The metadata is damaged or hostile.
+    """
+    kind = _kind(path, data)
+    split = _split_zip if kind == "tflite" else _split_protobuf
+    text, length = split(data, path.name)
+    model = data[: len(data) - length]
+    # Hashed once: of a large file that is most of the time that reading it takes.
+    hasher = hashlib.sha256(model)
+    model_sha256 = hasher.hexdigest()
+    hasher.update(data[len(model) :])
+    sha256 = hasher.hexdigest()
+    if text is None:
+        return ModelFile(path.name, kind, model, None, len(data), sha256)
+    document = parse_document(text)
+    if document.get("sha256") not in (None, model_sha256):
+        raise ModelError(
+            f"{path.name}: the model was altered after the export (its sha256 does not"
+            " match): export or copy it again"
+        )
+    tail = _metadata({**document, "sha256": model_sha256}, kind, len(model))
+    if tail != data[len(model) :]:
+        raise MetadataError(f"{path.name}: its metadata was altered after the export")
+    return ModelFile(path.name, kind, model, document, len(data), sha256)
+
+
+def put_together(file: ModelFile) -> bytes:
+    """Returns the bytes that a model file was taken apart from."""
+    if file.document is None:
+        return file.model
+    return attach(file.model, file.document, file.kind)
+
+
+def attach(model: bytes, document: Document, kind: Kind) -> bytes:
+    """Returns the bytes of a model file: the model with its metadata behind it.
+
+    Args:
+        model: A TFLite flatbuffer or an ONNX ModelProto, without metadata of ours.
+        document: JSON-ready; ``sha256`` and ``digest`` in it are set here.
+        kind: ``"tflite"`` or ``"onnx"``.
+    """
+    sha256 = hashlib.sha256(model).hexdigest()
+    return model + _metadata({**document, "sha256": sha256}, kind, len(model))
+
+
+def _metadata(document: Document, kind: Kind, offset: int) -> bytes:
+    """Returns what stands behind a model of ``offset`` bytes."""
+    text = format_document(document)
+    return _zip_tail(offset, text) if kind == "tflite" else _protobuf_entry(text)
+
+
+def format_document(document: Document) -> bytes:
+    """Returns a document as canonical JSON (ASCII) with its own ``digest`` inside."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    digest = hashlib.sha256(_canonical(content)).hexdigest()
+    return _canonical({**content, "digest": digest})
+
+
+def parse_document(text: bytes) -> Document:
+    """Returns the document that ``format_document`` wrote.
+
+    Raises:
+        MetadataError: It is too large, no JSON object, or its digest does not match.
+    """
+    if len(text) > LARGEST_METADATA_BYTES:
+        raise MetadataError(
+            f"expected at most {LARGEST_METADATA_BYTES} bytes of metadata,"
+            f" got {len(text)}"
+        )
+    try:
+        document = json.loads(text.decode("ascii"))
+        unchanged = isinstance(document, dict) and format_document(document) == text
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(f"the metadata is no readable JSON: {error}") from error
+    if not unchanged:
+        raise MetadataError("the metadata was altered after the export")
+    checked: Document = document
+    return checked
+
+
+def _canonical(document: Document) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def _read(path: Path, largest_bytes: int) -> bytes:
+    try:
+        there = path.stat()
+        if not stat.S_ISREG(there.st_mode):
+            raise ModelError(
+                f"expected a .tflite or .onnx model file, got {str(path)!r}:"
+                " that is no regular file"
+            )
+        size = there.st_size
+        if size > largest_bytes:
+            raise ModelError(
+                f"expected a model of at most {largest_bytes} bytes, got {size}"
+            )
+        with path.open("rb") as file:
+            data = file.read(size + 1)
+        if len(data) > size:
+            raise ModelError(f"{path.name} grew while it was read: try it again")
+        return data
+    except OSError as error:
+        raise ModelError(
+            f"expected a .tflite or .onnx model file, got {str(path)!r}:"
+            f" {error.strerror}{_meant(path)}"
+        ) from error
+
+
+def _kind(path: Path, data: bytes) -> Kind:
+    suffix = path.suffix.lower()
+    if suffix == ".tflite":
+        if data[_TFLITE_MAGIC] == b"TFL3":
+            return "tflite"
+        raise ModelError(f"{path.name} is no TFLite model, or it is damaged")
+    if suffix == ".onnx":
+        # ModelProto begins with ir_version (field 1, varint) in every known writer.
+        if data[:1] == b"\x08":
+            return "onnx"
+        raise ModelError(f"{path.name} is no ONNX model, or it is damaged")
+    raise ModelError(
+        f"expected a .tflite or .onnx model file, got {path.name!r}{_meant(path)}"
+    )
+
+
+def _meant(path: Path) -> str:
+    """Returns what to do with a file that is no model."""
+    suffix = path.suffix.lower()
+    if suffix == ".keras":
+        return "; export it first: python -m export"
+    if suffix in _SOURCE_SUFFIXES:
+        return f"; to look at it: run --source {path}"
+    return ""
+
+
+def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
+    """Returns the document's text and the archive's length, or (None, 0)."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            info = archive.NameToInfo.get(MEMBER)
+            if info is None:
+                return _no_document(data, name)
+            stored = info.compress_type == zipfile.ZIP_STORED
+            if not stored or info.file_size > LARGEST_METADATA_BYTES:
+                raise MetadataError(f"{name}: its metadata is not as we write it")
+            text = archive.read(info)
+    except MetadataError:
+        raise
+    except zipfile.BadZipFile:
+        return _no_document(data, name)
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise MetadataError(f"{name}: its metadata is damaged: {error}") from error
+    return text, len(_zip_tail(0, text))
+
+
+def _no_document(data: bytes, name: str) -> tuple[None, int]:
+    # A cut or bit-flipped document must not pass for a file that never had one: one
+    # flipped byte leaves its name or its hashes readable.
+    named = MEMBER.encode() in data or ENTRY_BEGIN in data
+    if named or all(key in data for key in (b'"digest":"', b'"sha256":"')):
+        raise MetadataError(
+            f"{name}: its metadata is cut off or damaged: copy the file again"
+        )
+    return None, 0
+
+
+def _zip_tail(offset: int, text: bytes) -> bytes:
+    """Returns a zip archive with the one member, to stand at an offset in a file."""
+    buffer = io.BytesIO()
+    info = zipfile.ZipInfo(MEMBER, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system = 3  # the same bytes wherever they are written
+    info.external_attr = 0o644 << 16
+    with zipfile.ZipFile(_Shifted(buffer, offset), "w") as archive:  # type: ignore[call-overload]
+        archive.writestr(info, text)
+    return buffer.getvalue()
+
+
+class _Shifted:
+    """A file that claims to begin at an offset, so that a zip's offsets are true."""
+
+    def __init__(self, file: io.BytesIO, offset: int) -> None:
+        self._file, self._offset = file, offset
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell() + self._offset
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        shifted = position - self._offset if whence == 0 else position
+        return self._file.seek(shifted, whence) + self._offset
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
+    """Returns the document's text and its entry's length, or (None, 0)."""
+    from edge_runtime.model_file.onnx_entry import find_entry  # for ONNX alone
+
+    try:
+        text, start = find_entry(data)
+    except (IndexError, ValueError) as error:
+        raise ModelError(
+            f"{name} is cut off or damaged: copy the file again ({error})"
+        ) from error
+    return _no_document(data, name) if text is None else (text, len(data) - start)
+
+
+def _protobuf_entry(text: bytes) -> bytes:
+    from edge_runtime.model_file.onnx_entry import entry_of
+
+    return entry_of(text)

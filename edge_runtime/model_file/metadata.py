@@ -1,0 +1,251 @@
+"""What a model file says about itself: labels, input, temperature, origin, goldens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import MetadataError
+from edge_runtime.model_file.container import Document
+from edge_runtime.preprocessing import CHANNELS, Colour
+
+SCHEMA = 1
+LARGEST_SIZE_PX = 1024
+CROP_MARGINS = (-0.4, 2.0)
+MOST_LABELS = 10_000
+LONGEST_LABEL = 100
+LARGEST_GOLDEN_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class GoldenVectors:
+    """Inputs with the outputs the exporter saw, replayed when the file is loaded.
+
+    Attributes:
+        inputs: uint8 (N, S, S, C), generated patterns, raw pixels 0..255.
+        logits: float32 (N, classes).
+        runtime: Library that gave the logits, such as ``"ai-edge-litert"``.
+        version: Its version.
+        tolerance: Largest difference of a logit allowed with the same library and
+            version.
+        tolerance_elsewhere: The same for other libraries or versions.
+    """
+
+    inputs: npt.NDArray[np.uint8]
+    logits: npt.NDArray[np.float32]
+    runtime: str
+    version: str
+    tolerance: float
+    tolerance_elsewhere: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model file says about itself.
+
+    Attributes:
+        labels: Class names in the order of the logits.
+        size_px: Side of the square input in pixels.
+        colour: ``"grey"`` (one channel) or ``"rgb"``.
+        crop_margin_frac: Margin around a face box at which crops look like the
+            training images, as a fraction of the box's longer side.
+        temperature: Divides the logits before the softmax; fitted on validation
+            images.
+        format: What the exporter promises the file is, such as ``"tflite-int8"``.
+        architecture: Name of the network.
+        origin: Run, git revision, data, calibration and library versions: JSON-ready,
+            for people and audits, never for computing.
+        accuracy: Figures measured at export, JSON-ready.
+        golden: Golden vectors, or None for a file without metadata.
+    """
+
+    labels: tuple[str, ...]
+    size_px: int
+    colour: Colour
+    crop_margin_frac: float = 0.0
+    temperature: float = 1.0
+    format: str = ""
+    architecture: str = ""
+    origin: Document = field(default_factory=dict)
+    accuracy: Document = field(default_factory=dict)
+    golden: GoldenVectors | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one input image."""
+        return self.size_px, self.size_px, CHANNELS[self.colour]
+
+    def to_document(self) -> Document:
+        """Returns the metadata document of this spec, JSON-ready."""
+        golden = self.golden
+        return {
+            "schema": SCHEMA,
+            "labels": list(self.labels),
+            "input": {"size_px": self.size_px, "colour": self.colour},
+            "crop_margin_frac": self.crop_margin_frac,
+            "temperature": self.temperature,
+            "format": self.format,
+            "architecture": self.architecture,
+            "origin": self.origin,
+            "accuracy": self.accuracy,
+            "golden": None if golden is None else _golden_document(golden),
+        }
+
+    @classmethod
+    def from_document(cls, document: Document) -> ModelSpec:
+        """Returns the spec that a metadata document describes.
+
+        Raises:
+            MetadataError: A value is missing, of a wrong type or out of bounds, or
+                the schema is newer than this version of edge_runtime knows.
+        """
+        schema = _get(document, "schema", int)
+        if not 1 <= schema <= SCHEMA:
+            raise MetadataError(
+                f"the model file's schema is {schema}, this version reads up to"
+                f" {SCHEMA}: update edge_runtime (pip install -U fer-edge)"
+            )
+        labels = check_labels(_get(document, "labels", list))
+        given = _get(document, "input", dict)
+        size_px = _get(given, "size_px", int)
+        colour = _get(given, "colour", str)
+        if not 1 <= size_px <= LARGEST_SIZE_PX or colour not in get_args(Colour):
+            raise MetadataError(
+                f"expected an input of 1..{LARGEST_SIZE_PX} pixels in grey or rgb,"
+                f" got {size_px!r} {colour!r}"
+            )
+        spec = cls(
+            labels=labels,
+            size_px=size_px,
+            colour="grey" if colour == "grey" else "rgb",
+            crop_margin_frac=_number(document, "crop_margin_frac", *CROP_MARGINS),
+            temperature=_number(document, "temperature", 0.01, 100.0),
+            format=_get(document, "format", str)[:LONGEST_LABEL],
+            architecture=_get(document, "architecture", str)[:LONGEST_LABEL],
+            origin=_get(document, "origin", dict),
+            accuracy=_get(document, "accuracy", dict),
+        )
+        if document.get("golden") is None:
+            return spec
+        golden = _golden(_get(document, "golden", dict), spec)
+        return cls(**{**spec.__dict__, "golden": golden})
+
+
+def check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
+    """Returns the labels as a tuple, if they are usable class names.
+
+    Raises:
+        MetadataError: Fewer than two, too many, too long, repeated, empty, like a
+            path, or with characters that do not print.
+    """
+    if not 2 <= len(labels) <= MOST_LABELS:
+        raise MetadataError(f"expected 2 to {MOST_LABELS} labels, got {len(labels)}")
+    for label in labels:
+        good = isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL
+        if not good or not label.isprintable():
+            raise MetadataError(
+                f"expected a printable label of 1 to {LONGEST_LABEL} characters,"
+                f" got {str(label)[:40]!r}"
+            )
+        # Somebody will make folders or files of them.
+        if set("/\\") & set(label) or label in (".", ".."):
+            raise MetadataError(f"expected a class name, got a path: {label!r}")
+    if len(set(labels)) != len(labels):
+        raise MetadataError("expected labels that differ from each other")
+    return tuple(labels)
+
+
+def golden_patterns(spec: ModelSpec) -> npt.NDArray[np.uint8]:
+    """Returns four generated images that no person is on, uint8 (4, S, S, C), 0..255.
+
+    A ramp, a checkerboard, rings and noise, all by integer arithmetic, different in
+    each channel so that swapped colours are noticed.
+    """
+    height, width, channels = spec.input_shape
+    y, x, c = np.indices((height, width, channels), dtype=np.uint32)
+    turned = (c == 1) * y + (c != 1) * x  # the green channel runs the other way
+    ramp = (turned * 255) // max(1, width - 1)
+    board = ((x // 6 + y // 6 + c) % 2) * 190 + 30
+    centre = height // 2
+    distance = (x - centre) ** 2 + (y - centre) ** 2
+    rings = (distance * (3 + c)) // 4 % 256
+    # Knuth's multiplicative hash: the same everywhere, unlike a library's generator.
+    position = ((y * width + x) * channels + c + 1).astype(np.uint64)
+    noise = (position * np.uint64(2654435761) % 2**32) >> np.uint64(24)
+    return np.stack([ramp, board, rings, noise]).astype(np.uint8)
+
+
+def _golden_document(golden: GoldenVectors) -> Document:
+    pixels = zlib.compress(golden.inputs.tobytes(), 9)
+    return {
+        "count": len(golden.inputs),
+        "inputs": base64.b64encode(pixels).decode("ascii"),
+        "logits": [[round(float(v), 6) for v in row] for row in golden.logits],
+        "runtime": golden.runtime,
+        "version": golden.version,
+        "tolerance": golden.tolerance,
+        "tolerance_elsewhere": golden.tolerance_elsewhere,
+    }
+
+
+def _golden(document: Document, spec: ModelSpec) -> GoldenVectors:
+    count = _get(document, "count", int)
+    shape = (count, *spec.input_shape)
+    size = math.prod(shape)
+    if not 1 <= count <= 64 or size > LARGEST_GOLDEN_BYTES:
+        raise MetadataError(f"expected 1 to 64 golden vectors, got {count}")
+    try:
+        packed = base64.b64decode(_get(document, "inputs", str), validate=True)
+        # Bounded, so that a zip bomb ends here.
+        pixels = zlib.decompressobj().decompress(packed, size + 1)
+    except (binascii.Error, zlib.error) as error:
+        raise MetadataError(f"the golden vectors are damaged: {error}") from error
+    if len(pixels) != size:
+        raise MetadataError("the golden vectors do not fit the model's input")
+    try:
+        with np.errstate(over="ignore"):  # becomes inf, which is refused below
+            logits = np.array(_get(document, "logits", list), dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MetadataError("the golden logits are no table of numbers") from error
+    if logits.shape != (count, len(spec.labels)) or not np.isfinite(logits).all():
+        raise MetadataError("the golden logits do not fit the model's labels")
+    return GoldenVectors(
+        inputs=np.frombuffer(pixels, np.uint8).reshape(shape),
+        logits=logits,
+        runtime=_get(document, "runtime", str),
+        version=_get(document, "version", str),
+        tolerance=_number(document, "tolerance", 0.0, 1e6),
+        tolerance_elsewhere=_number(document, "tolerance_elsewhere", 0.0, 1e6),
+    )
+
+
+def _get(document: Document, key: str, kind: type[Any]) -> Any:
+    value = document.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise MetadataError(
+            f"expected {key} to be of type {kind.__name__} in the model file,"
+            f" got {str(value)[:40]!r}"
+        )
+    return value
+
+
+def _number(document: Document, key: str, low: float, high: float) -> float:
+    value = document.get(key)
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not low <= value <= high
+    ):
+        raise MetadataError(
+            f"expected {key} in {low}..{high} in the model file,"
+            f" got {str(value)[:40]!r}"
+        )
+    return float(value)

@@ -1,0 +1,198 @@
+"""Who a model file is from: an ed25519 signature beside it, checked before all else.
+
+``MODEL.sig`` holds the 64 bytes of the signature of the whole file and nothing more, so
+that any ed25519 tool can check it. Needs ``cryptography``, and only where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import SignatureError, missing
+from edge_runtime.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+SUFFIX = ".sig"
+SIGNATURE_BYTES = 64
+LARGEST_KEY_BYTES = 16_384
+
+
+def signature_path(model: Path) -> Path:
+    """Returns where the signature of a model file is: ``fer.int8.tflite.sig``."""
+    return model.with_name(model.name + SUFFIX)
+
+
+def sign(data: bytes, private_key: Path) -> bytes:
+    """Returns the ed25519 signature of some bytes, 64 bytes (RFC 8032).
+
+    Args:
+        data: A whole model file, metadata and all.
+        private_key: PEM file without a password, as ``edge_runtime keygen`` writes it.
+
+    Raises:
+        SignatureError: The key file is missing or no ed25519 private key.
+        MissingDependencyError: ``cryptography`` is not installed.
+    """
+    return _private_key(private_key).sign(data)
+
+
+def sign_file(model: Path, private_key: Path) -> Path:
+    """Signs a model file and returns the path of the signature, written beside it.
+
+    Args:
+        model: The finished file.
+        private_key: As for ``sign``.
+
+    Raises:
+        SignatureError: The model or the key cannot be read.
+        MissingDependencyError: ``cryptography`` is not installed.
+        OutputError: The signature cannot be written.
+    """
+    try:
+        data = model.read_bytes()
+    except OSError as error:
+        raise SignatureError(
+            f"expected a model file to sign, got {str(model)!r}: {error.strerror}"
+        ) from error
+    path = signature_path(model)
+    write_bytes(path, sign(data, private_key))
+    return path
+
+
+def read_signature(model: Path) -> bytes:
+    """Returns the signature that lies beside a model file, 64 bytes.
+
+    Raises:
+        SignatureError: There is none, or it is no signature.
+    """
+    path = signature_path(model)
+    wanted = f"{model.name} is not signed (python -m export --sign KEY does): expected"
+    data = _read(path, SIGNATURE_BYTES, wanted, regular=True)
+    if len(data) != SIGNATURE_BYTES:
+        raise SignatureError(
+            f"expected {SIGNATURE_BYTES} bytes of signature in {path.name}, got"
+            f" {len(data)}"
+        )
+    return data
+
+
+def verify(data: bytes, signature: bytes, public_key: Path) -> None:
+    """Returns if the owner of a key signed these very bytes, and raises otherwise.
+
+    Args:
+        data: A whole model file: the bytes that are used afterwards, not read again.
+        signature: 64 bytes, from ``read_signature`` or ``sign``.
+        public_key: PEM file.
+
+    Raises:
+        SignatureError: They were altered, or signed by another key; or the key file is
+            missing or no ed25519 public key.
+        MissingDependencyError: ``cryptography`` is not installed.
+    """
+    key = _public_key(public_key)
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, data)
+    except InvalidSignature as error:
+        raise SignatureError(
+            "the model does not match its signature: it was altered, or signed with"
+            f" another key than that of {str(public_key)!r}; get model and signature"
+            " again from where they were made"
+        ) from error
+
+
+def new_key_pair() -> tuple[bytes, bytes]:
+    """Returns a new private key (PKCS 8) and its public key, both as PEM.
+
+    Raises:
+        MissingDependencyError: ``cryptography`` is not installed.
+    """
+    _require_cryptography()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private, public
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    _require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    wanted = "expected an ed25519 private key (PEM, no password)"
+    data = _read(path, LARGEST_KEY_BYTES, wanted)
+    try:
+        key = load_pem_private_key(data, password=None)
+    except Exception as error:  # ValueError, TypeError, and some of its own
+        raise SignatureError(f"{wanted}, got {str(path)!r}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{wanted}, got another kind of key in {str(path)!r}")
+    return key
+
+
+def _public_key(path: Path) -> Ed25519PublicKey:
+    _require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    wanted = "expected an ed25519 public key (PEM)"
+    data = _read(path, LARGEST_KEY_BYTES, wanted)
+    if b"PRIVATE KEY" in data:
+        raise SignatureError(
+            f"{wanted}, got the private one in {str(path)!r}: that stays with who signs"
+        )
+    try:
+        key = load_pem_public_key(data)
+    except Exception as error:  # ValueError, TypeError, and some of its own
+        raise SignatureError(f"{wanted}, got {str(path)!r}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SignatureError(f"{wanted}, got another kind of key in {str(path)!r}")
+    return key
+
+
+def _read(path: Path, limit: int, wanted: str, *, regular: bool = False) -> bytes:
+    """Returns a small file's bytes, at most one more than the limit.
+
+    Args:
+        path: The file.
+        limit: Its largest size.
+        wanted: What it should be, for the message.
+        regular: Nothing else is read: nobody may have to wait for a named pipe.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0)
+    try:
+        descriptor = os.open(path, flags)
+        try:
+            if regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SignatureError(f"{wanted}, got {str(path)!r}: no regular file")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SignatureError(f"{wanted} {str(path)!r}: {error.strerror}") from error
+
+
+def _require_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError as error:
+        raise missing("cryptography", "signature") from error

@@ -1,0 +1,1 @@
+"""``--watch``: a new model while the camera runs."""

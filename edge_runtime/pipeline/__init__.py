@@ -1,0 +1,1 @@
+"""Frame in, ``FrameResult`` out."""

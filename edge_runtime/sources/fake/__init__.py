@@ -1,0 +1,1 @@
+"""A camera that is not there: drawn faces, and scripted faults."""

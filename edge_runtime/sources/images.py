@@ -1,0 +1,112 @@
+"""Picture files: one, a folder of them, or those that a pattern names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_runtime.errors import SourceError
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
+from edge_runtime.utils.stderr import suppress_stderr
+
+logger = logging.getLogger(__name__)
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+class PictureSource:
+    """Picture files, decoded one at a time; unreadable ones are skipped and counted."""
+
+    kind: Kind = "pictures"
+    live = False
+
+    def __init__(self, paths: Sequence[Path], name: str, every: int = 1) -> None:
+        """Takes at least one path; with one alone, an unreadable file is an error."""
+        self.name, self.fps = name, FALLBACK_FPS
+        self.skipped = self.dropped = self.reopened = 0
+        self._paths = list(enumerate(paths))[::every]
+        self.frame_count: int | None = len(self._paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the pictures that can be decoded."""
+        for index, path in self._paths:
+            image = read_picture(path)
+            if image is not None:
+                yield Frame(image, index, 0.0, path.name)
+                continue
+            self.skipped += 1
+            if len(self._paths) > 1:
+                logger.warning("%s cannot be decoded: skipped", path)
+        if self.skipped == len(self._paths):
+            raise SourceError(
+                f"expected a picture that can be decoded, got {self.name!r}:"
+                " open it in a viewer, or save it again as PNG or JPEG"
+            )
+
+    def close(self) -> None:
+        """Does nothing: no file stays open."""
+
+
+def read_picture(path: Path) -> Image | None:
+    """Returns a picture as uint8 (H, W, 3) BGR, turned upright; None if unreadable."""
+    try:
+        with suppress_stderr():
+            data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None
+    return usable(image)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Returns a folder's pictures in the order of their names; not those below.
+
+    Raises:
+        SourceError: It cannot be read, or has none.
+    """
+    try:
+        paths = _pictures(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"cannot read {str(folder)!r}: {error.strerror}") from error
+    if not paths:
+        raise SourceError(
+            f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in"
+            f" {str(folder)!r}, got none: subfolders are not searched"
+        )
+    return paths
+
+
+def pictures_like(pattern: str) -> list[Path]:
+    """Returns the pictures that a pattern such as ``shots/**/*.png`` names, sorted.
+
+    Raises:
+        SourceError: It names none.
+    """
+    whole = Path(pattern)
+    below = whole.relative_to(whole.anchor)
+    try:
+        paths = _pictures(Path(whole.anchor or ".").glob(str(below)))
+    except (OSError, ValueError):
+        paths = []
+    if not paths:
+        raise SourceError(
+            f"expected pictures that match {pattern!r}, got none: put the pattern in"
+            " quotes, as in  --source 'shots/*.jpg'"
+        )
+    return paths
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    hidden = path.name.startswith(".")  # "._face.jpg" of a Mac is no picture
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden and path.is_file()

@@ -1,0 +1,143 @@
+"""Command lines whose mistakes are told in one line, like all other errors."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edge_runtime.errors import FerEdgeError
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An ``ArgumentParser`` that does not print the usage with each error.
+
+    Flags are written in full, and the help keeps its examples' lines. Its commands'
+    parsers are of this kind, too.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """Takes what ``ArgumentParser`` does, which makes the commands' so as well."""
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(**settings)
+
+    def parse_known_args(  # type: ignore[override]  # as all of them: no surplus
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Returns the arguments and none that are left over.
+
+        Ends the program where there are any: here the command whose flags they are not
+        is still known. A mistyped flag is looked for first, else a required one would
+        only be called missing.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        self._check_words(words)
+        found, surplus = super().parse_known_args(words, namespace)
+        if surplus:
+            self.error(f"unknown {surplus[0]!r}")
+        return found, surplus
+
+    def _check_words(self, words: Sequence[str]) -> None:
+        flags = [flag for one in self._actions for flag in one.option_strings]
+        commands = [
+            name
+            for one in self._actions
+            if isinstance(one, argparse._SubParsersAction)
+            for name in one.choices
+        ]
+        for word in words:
+            if word == "--" or (commands and not word.startswith("-")):
+                if commands and word not in commands:
+                    hint = nearest(word, commands)
+                    if "run" in commands and Path(word).suffix in (".tflite", ".onnx"):
+                        hint = f": did you mean run {word}?"
+                    self.error(f"unknown {word!r}{hint}")
+                return  # what follows is the command's, or no flag
+            if word.startswith("--") and word.split("=")[0] not in flags:
+                self.error(f"unknown {word!r}{nearest(word, flags)}")
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and ends the program."""
+        self.exit(
+            FerEdgeError.exit_code, f"error: {message} (see {self.prog} --help)\n"
+        )
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns ``": did you mean X?"`` for the known word most like one, or nothing.
+
+    Args:
+        word: As it was typed; what follows an ``=`` does not count.
+        known: What it may be.
+    """
+    import difflib  # here: only where something is wrong
+
+    near = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+MOST_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
+
+
+def positive(text: str) -> int:
+    """Returns a whole number of at least 1, for argparse."""
+    return whole_number(text, 1, 2**31 - 1)
+
+
+def threads(text: str) -> int:
+    """Returns a number of CPU threads, 1 to 256, for argparse."""
+    return whole_number(text, 1, MOST_THREADS)
+
+
+def seed(text: str) -> int:
+    """Returns a seed, 0 to 2**32 - 1 (what every generator takes), for argparse."""
+    return whole_number(text, 0, 2**32 - 1)
+
+
+def path(text: str) -> Path:
+    """Returns a path, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: The text is empty, which ``Path`` takes for here.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(text)
+
+
+def whole_number(text: str, low: int, high: int) -> int:
+    """Returns a whole number within bounds, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not one; the message gives the bounds.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {low} to {high}, got {text[:40]!r}"
+        )
+    return value
+
+
+def number(text: str, low: float, high: float) -> float:
+    """Returns a number within bounds, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not one; the message gives the bounds.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(
+            f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
+        )
+    return value

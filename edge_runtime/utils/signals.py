@@ -1,0 +1,78 @@
+"""Ctrl-C and SIGTERM, answered when the work in hand is complete, and the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NoReturn
+
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE
+
+ECHO_S = 0.5
+
+
+@dataclass
+class StopRequest:
+    """Whether a run was asked to end, and by which signal."""
+
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 after Ctrl-C."""
+        return INTERRUPTED_EXIT_CODE if self.signal == signal.SIGINT else 0
+
+
+@contextmanager
+def handle_signals() -> Iterator[StopRequest]:
+    """Yields what Ctrl-C and SIGTERM set, so that a run ends with its video complete.
+
+    A second Ctrl-C ends at once; not one within ``ECHO_S``: ``timeout -s INT`` signals
+    the process and then its group.
+    """
+    stop = StopRequest()
+    asked_s = 0.0
+
+    def ask(number: int, _: FrameType | None) -> None:
+        nonlocal asked_s
+        if stop.signal is None:
+            stop.signal, asked_s = number, time.monotonic()
+        elif time.monotonic() - asked_s > ECHO_S:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {one: signal.getsignal(one) for one in numbers}
+    for one in numbers:
+        signal.signal(one, ask)
+    try:
+        yield stop
+    finally:
+        for one in numbers:
+            signal.signal(one, before[one])
+
+
+def exit_now(code: int) -> NoReturn:
+    """Ends this process with an exit code, everything said.
+
+    Python would take itself and its libraries apart before: that is most of the time
+    from SIGTERM to the end, and a thread left behind in a driver may crash it.
+    """
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # Python's own end says what is wrong with them
+        sys.exit(code)
+    os._exit(code)

@@ -1,0 +1,53 @@
+"""Silence for libraries that talk on stderr while they load."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_lock = threading.Lock()
+_inside = 0
+_saved = -1
+
+
+@contextmanager
+def suppress_stderr() -> Iterator[None]:
+    """Drops what a C++ library writes to stderr as it loads (device lists, banners).
+
+    Python's own exceptions are not affected. Threads may overlap: the first in turns it
+    off and the last out turns it on again, or one would save the other's silence and
+    restore that for good. Set FER_EDGE_VERBOSE=1 to see everything.
+    """
+    if os.environ.get("FER_EDGE_VERBOSE") or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    _enter()
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _enter() -> None:
+    global _inside, _saved
+    with _lock:
+        _inside += 1
+        if _inside > 1:
+            return
+        _saved = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+def _leave() -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        if _inside == 0:
+            os.dup2(_saved, 2)
+            os.close(_saved)

@@ -1,0 +1,101 @@
+"""Activation ranges: what calibration leaves, and all that quantization needs.
+
+Measured once with images, kept as a few kB of JSON beside the model, so that the same
+int8 files can be made again, byte for byte, where there are no images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import RunError
+from edge_runtime.utils.files import write_text
+
+Range = tuple[float, float]
+Ranges = dict[str, Range]
+
+PIXEL_RANGE = (0.0, 255.0)
+SCHEMA = "fer-edge/ranges/3"
+# In the first one, the names of ONNX tensors did not always mean the same tensors; the
+# second one knew no clipped ranges.
+UNUSABLE_SCHEMAS = ("fer-edge/ranges/1", "fer-edge/ranges/2")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The activation ranges of one graph, by tensor name.
+
+    Attributes:
+        whole: Smallest and largest value: for int16 activations, whose steps are fine
+            enough.
+        clipped: Those with the least squared error in int8.
+    """
+
+    whole: Ranges
+    clipped: Ranges
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The record of one calibration.
+
+    Attributes:
+        model_sha256: Hash of the ``.keras`` file that was measured.
+        images: Where the images came from, how many, their seed and a hash of their
+            pixels: JSON-ready.
+        tflite: Ranges of the TFLite graph.
+        onnx: Ranges of the ONNX graph.
+        accuracy: Figures of the exported files by their model bytes' sha256,
+            JSON-ready; filled in once they were measured.
+    """
+
+    model_sha256: str
+    images: dict[str, Any]
+    tflite: Measured
+    onnx: Measured
+    accuracy: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes the record as JSON."""
+        document = {"schema": SCHEMA, **asdict(self)}
+        write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, model: Path) -> Calibration | None:
+        """Returns the record beside a model, or None where none for it can be used.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if not path.exists():
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            schema = document.pop("schema")
+            if schema in UNUSABLE_SCHEMAS:
+                return None  # of an earlier state of this program
+            if schema != SCHEMA:
+                raise ValueError(f"expected schema {SCHEMA}")
+            for graph in ("tflite", "onnx"):
+                document[graph] = _measured(document[graph])
+            record = cls(**document)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error}; delete it") from error
+        return record if record.model_sha256 == sha256_of(model) else None
+
+
+def _measured(document: dict[str, Any]) -> Measured:
+    tables = {
+        key: {name: (float(low), float(high)) for name, (low, high) in table.items()}
+        for key, table in document.items()
+    }
+    return Measured(**tables)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

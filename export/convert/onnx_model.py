@@ -1,0 +1,213 @@
+"""Keras to ONNX: float32, and int8 in QDQ form from recorded activation ranges."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import ModelError, missing
+from export.calibration.measure import ActivationRange, measure
+from export.calibration.ranges import Measured, Ranges
+from export.convert.even_rounding import round_evenly
+from export.suppress_output import suppress_output
+
+INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
+MOVING = ("Transpose", "Reshape")  # to channels first
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """Returns the float32 ONNX model: batch size free, channels last.
+
+    BatchNorm is folded and all names are numbered in order, so that the same network
+    always gives the same bytes.
+
+    Args:
+        model: Takes (N, S, S, C) pixels, gives logits.
+
+    Raises:
+        MissingDependencyError: onnx, tf2onnx or onnxruntime is not installed.
+        ModelError: The converter does not support one of its layers.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import quant_pre_process
+    except ImportError as error:
+        raise missing("onnx, tf2onnx and onnxruntime", "export") from error
+    shape = (None, *model.inputs[0].shape[1:])
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name=INPUT)]
+    with tempfile.TemporaryDirectory() as folder, suppress_output():
+        raw, folded = Path(folder) / "raw.onnx", Path(folder) / "folded.onnx"
+        try:
+            # tf2onnx.convert.from_keras fails on Keras 3; this is its own way in.
+            model.export(raw, format="onnx", verbose=False, input_signature=signature)
+        except Exception as error:  # converters raise many kinds
+            reason = str(error).strip().splitlines()[:1]
+            raise ModelError(f"ONNX cannot express this model: {reason}") from error
+        # Fuses what can be fused. Symbolic shapes would need sympy for nothing.
+        quant_pre_process(str(raw), str(folded), skip_symbolic_shape=True)
+        return _canonical(onnx.load(folded))
+
+
+def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Measured:
+    """Returns the ranges of every activation over the images.
+
+    Args:
+        model: A float32 ONNX model.
+        images: uint8 (N, S, S, C), raw pixels.
+    """
+    import onnx
+    import onnxruntime
+
+    parsed = onnx.load_from_string(model)
+    made = [name for node in parsed.graph.node for name in node.output if name]
+    inner = [onnx.ValueInfoProto(name=name) for name in made if name != OUTPUT]
+    parsed.graph.output.extend(inner)
+    with suppress_output():
+        session = onnxruntime.InferenceSession(parsed.SerializeToString())
+    names = [one.name for one in session.get_outputs()]
+
+    def read(image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        pixels = image[np.newaxis].astype(np.float32)
+        given = zip(names, session.run(names, {INPUT: pixels}), strict=True)
+        floats = {name: values for name, values in given if values.dtype == np.float32}
+        return {INPUT: pixels, **floats}
+
+    return measure(read, images, ActivationRange(INPUT, OUTPUT))
+
+
+def quantize(model: bytes, ranges: Ranges) -> bytes:
+    """Returns the int8 QDQ model: weights per channel, activations per tensor.
+
+    Args:
+        model: A float32 ONNX model.
+        ranges: Activation ranges by tensor name, from ``measure_ranges``.
+
+    Raises:
+        ModelError: The ranges belong to another model.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.registry import QDQRegistry
+
+    values = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ranges.items()
+    }
+    measured = TensorsData(CalibrationMethod.MinMax, values)
+    try:
+        with suppress_output():
+            quantizer = QDQQuantizer(
+                _evenly_rounded(onnx.load_from_string(model)),
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=QuantType.QInt8,
+                # Unsigned: 2.5 times as fast as signed on x86 with VNNI.
+                activation_qType=QuantType.QUInt8,
+                tensors_range=measured,
+                nodes_to_quantize=[],
+                nodes_to_exclude=[],
+                op_types_to_quantize=list(QDQRegistry),
+                extra_options={},
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()  # it appends; the standard wants order
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            "the recorded activation ranges belong to another model: measure them"
+            f" again with --calibration-data ({error})"
+        ) from error
+    return _canonical(quantizer.model.model)
+
+
+def _evenly_rounded(model: Any) -> Any:
+    """Returns a model whose first convolution is rounded evenly."""
+    from onnx import numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    pixels = {INPUT}
+    for node in model.graph.node:
+        if not pixels.intersection(node.input[:1]):
+            continue
+        if node.op_type in MOVING:
+            pixels.update(node.output)
+        constants = [tensors[name] for name in node.input[1:] if name in tensors]
+        if node.op_type != "Conv" or len(constants) < len(node.input) - 1:
+            continue
+        weights, *bias = (numpy_helper.to_array(one) for one in constants)
+        flat = weights.reshape(*weights.shape[:2], -1)
+        rounded, shift = round_evenly(flat)
+        changed = [rounded.reshape(weights.shape), *(one + shift for one in bias)]
+        for place, values in enumerate(changed, start=1):
+            node.input[place] += "_even"  # a new tensor: others may read the old one
+            tensor = numpy_helper.from_array(values, node.input[place])
+            model.graph.initializer.append(tensor)
+    return model
+
+
+def _canonical(model: Any) -> bytes:
+    """Returns a model's bytes with names and order that depend on the network only.
+
+    Converters number names by what was converted before and iterate over sets.
+    """
+    graph = model.graph
+    nodes = [copy.deepcopy(node) for node in _in_order(graph)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
+    for node in graph.node:
+        for name in (*node.input, *node.output):
+            if name:
+                names.setdefault(name, f"t{len(names)}")
+    for position, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{position}"
+        node.doc_string = ""
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    tensors = {names[t.name]: t for t in graph.initializer if t.name in names}
+    for name, tensor in tensors.items():
+        tensor.name = name
+        tensor.doc_string = ""
+    ordered = sorted(tensors.values(), key=lambda tensor: int(tensor.name[1:]))
+    tensors_in_order = [copy.deepcopy(tensor) for tensor in ordered]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors_in_order)
+    for value in (graph.input[0], graph.output[0]):
+        value.name = names[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    # tf2onnx writes down how many functions this process had traced before.
+    graph.doc_string = ""
+    graph.name, model.producer_version = "fer_edge", ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Returns the nodes depth first from the output, each after those it reads.
+
+    Of two branches, converters put now one and now the other first.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    done: set[str] = set()
+    waiting = [graph.output[0].name]
+    while waiting:
+        name = waiting[-1]
+        node = made_by.get(name)
+        before = [one for one in node.input if one not in done] if node else []
+        if before:
+            waiting.append(before[0])
+            continue
+        waiting.pop()
+        done.add(name)
+        if node and not any(node is one for one in ordered):
+            ordered.append(node)
+    return ordered

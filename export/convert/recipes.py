@@ -1,0 +1,216 @@
+"""Float32 TFLite to the smaller formats, with ai-edge-quantizer's recipes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import ModelError, missing
+from edge_runtime.graph.tflite import read_tflite
+from export.analysis.graph_edit import Flatbuffer
+from export.calibration.ranges import Ranges
+from export.convert.even_rounding import round_evenly
+from export.suppress_output import suppress_output
+
+Io = Literal["int8", "uint8", "float32"]
+Recipe = list[dict[str, Any]]
+CalibrationResult = dict[str, dict[str, npt.NDArray[np.float32]]]
+
+EVERYTHING = ".*"
+
+
+def quantize(
+    model: bytes,
+    ranges: Ranges,
+    *,
+    activation_bits: Literal[8, 16] = 8,
+    io: Io = "int8",
+    in_float: Sequence[str] = (),
+) -> bytes:
+    """Returns the integer flatbuffer: weights per channel, activations per tensor.
+
+    Args:
+        model: A float32 TFLite flatbuffer.
+        ranges: Activation ranges by tensor name, from ``measure_ranges``.
+        activation_bits: 8, or 16 for int16x8, whose input and output are int16.
+        io: Type of the input and output of an int8 model. Inside it is the same
+            model: the others are converted at its ends.
+        in_float: Operators that stay in float32, each by the names of its output
+            tensors, joined by semicolons. Where they make the logits, these are float.
+
+    Raises:
+        ModelError: The ranges belong to another model, or an operator cannot be
+            quantized as asked.
+    """
+    graph = read_tflite(model)
+    if graph.tensors[graph.inputs[0]].name not in ranges:
+        raise ModelError(
+            "the recorded activation ranges belong to another model: measure them"
+            " again with --calibration-data"
+        )
+    recipes = _library().recipe
+    if activation_bits == 16:
+        recipe = list(recipes.static_wi8_ai16())
+    else:
+        recipe = [*recipes.static_wi8_ai8(), *_ends(io)]
+    output = Flatbuffer(model).names()[graph.outputs[0]]
+    if output in in_float:
+        recipe += _ends("float32", outputs_only=True)
+    recipe += _excluded(in_float)
+    return _apply(_evenly_rounded(model, in_float), recipe, _as_result(ranges))
+
+
+def to_float16(model: bytes) -> bytes:
+    """Returns the flatbuffer with float16 weights, computed with in float32.
+
+    Args:
+        model: A float32 TFLite flatbuffer.
+    """
+    quantizer = _library()
+    recipes = quantizer.recipe_manager.RecipeManager()
+    recipes.add_weight_only_config(
+        regex=EVERYTHING,
+        operation_name=quantizer.qtyping.TFLOperationName.ALL_SUPPORTED,
+        num_bits=16,
+        algorithm_key=quantizer.algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )
+    return _apply(model, recipes.get_quantization_recipe(), None)
+
+
+def to_dynamic_range(model: bytes) -> bytes:
+    """Returns the flatbuffer with int8 weights, whose activations stay float32.
+
+    Weights are per channel, but those of fully connected layers per tensor:
+    tflite-runtime 2.14 loads the others, applies the first channel's scale to all of
+    them and answers nonsense (logits of 3.7 were off by 3.7).
+
+    Args:
+        model: A float32 TFLite flatbuffer.
+    """
+    quantizer = _library()
+    operations = quantizer.qtyping.TFLOperationName
+    recipes = quantizer.recipe_manager.RecipeManager()
+    recipes.add_dynamic_config(EVERYTHING, operations.ALL_SUPPORTED, 8)
+    recipes.add_dynamic_config(
+        EVERYTHING,
+        operations.FULLY_CONNECTED,
+        8,
+        quantizer.qtyping.QuantGranularity.TENSORWISE,
+    )
+    return _apply(_evenly_rounded(model), recipes.get_quantization_recipe(), None)
+
+
+def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:
+    """Returns the float model with the first convolution rounded evenly."""
+    edited = Flatbuffer(model)
+    names, graph = edited.names(), read_tflite(model)
+    for operator in graph.consumers.get(graph.inputs[0], []):
+        outputs = ";".join(names[index] for index in operator.outputs)
+        if (
+            operator.name != "CONV_2D"
+            or outputs in in_float
+            or min(operator.inputs) < 0
+        ):
+            continue
+        weights, bias = (edited.floats(index) for index in operator.inputs[1:3])
+        outputs_last = weights.reshape(len(weights), -1, weights.shape[-1])
+        rounded, shift = round_evenly(outputs_last.transpose(0, 2, 1))
+        edited.set_constant(
+            operator.inputs[1], rounded.transpose(0, 2, 1).reshape(weights.shape)
+        )
+        edited.set_constant(operator.inputs[2], bias + shift)
+    return edited.to_bytes()
+
+
+def _ends(io: Io, *, outputs_only: bool = False) -> Recipe:
+    """Returns what makes the ends of an int8 model float32 or uint8."""
+    if io == "int8":
+        return []
+    quantizer = _library()
+    qtyping = quantizer.qtyping
+    recipes = quantizer.recipe_manager.RecipeManager()
+    both = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
+    for operation in both[1:] if outputs_only else both:
+        if io == "float32":
+            key = quantizer.algorithm_manager.AlgorithmName.NO_QUANTIZE
+            recipes.add_quantization_config(EVERYTHING, operation, algorithm_key=key)
+        else:
+            recipes.add_quantization_config(EVERYTHING, operation, _unsigned(qtyping))
+    return list(recipes.get_quantization_recipe())
+
+
+def _unsigned(qtyping: Any) -> Any:
+    tensor = qtyping.TensorQuantizationConfig
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=tensor(num_bits=8, symmetric=False, dtype="UINT"),
+        weight_tensor_config=tensor(
+            num_bits=8,
+            symmetric=True,
+            granularity=qtyping.QuantGranularity.CHANNELWISE,
+        ),
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+        explicit_dequantize=False,
+    )
+
+
+def _excluded(names: Sequence[str]) -> Recipe:
+    """Returns what keeps the operators with these output tensors in float32."""
+    if not names:
+        return []
+    quantizer = _library()
+    recipes = quantizer.recipe_manager.RecipeManager()
+    for name in names:
+        # An operator's scope is its output names, each followed by a semicolon.
+        recipes.add_quantization_config(
+            f"^{re.escape(name)};$",
+            quantizer.qtyping.TFLOperationName.ALL_SUPPORTED,
+            algorithm_key=quantizer.algorithm_manager.AlgorithmName.NO_QUANTIZE,
+        )
+    return list(recipes.get_quantization_recipe())
+
+
+def _apply(
+    model: bytes, recipe: Recipe, calibration: CalibrationResult | None
+) -> bytes:
+    try:
+        with suppress_output():
+            done = (
+                _library()
+                .quantizer.Quantizer(model, recipe)
+                .quantize(
+                    calibration, enable_progress_bar=False, enable_progress_report=False
+                )
+            )
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"quantization failed: {error}") from error
+    return bytes(done.quantized_model)
+
+
+def _as_result(ranges: Ranges) -> CalibrationResult:
+    return {
+        name: {"min": _scalar(low), "max": _scalar(high)}
+        for name, (low, high) in ranges.items()
+    }
+
+
+def _scalar(value: float) -> npt.NDArray[np.float32]:
+    return np.full((1, 1, 1, 1), value, dtype=np.float32)
+
+
+def _library() -> Any:
+    try:
+        import ai_edge_quantizer
+        from ai_edge_quantizer import (
+            algorithm_manager,  # noqa: F401
+            qtyping,  # noqa: F401
+            quantizer,  # noqa: F401
+            recipe,  # noqa: F401
+            recipe_manager,  # noqa: F401
+        )
+    except ImportError as error:
+        raise missing("ai-edge-quantizer", "export") from error
+    return ai_edge_quantizer

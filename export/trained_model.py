@@ -1,0 +1,161 @@
+"""What is to be exported: a run folder, the released model, or a bare .keras file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
+from edge_runtime.model_file.metadata import ModelSpec, check_labels
+from edge_runtime.preprocessing import Colour
+from export.convert.keras_model import load_classifier, scaled
+from train.data import dataset
+from train.data.dataset import Dataset
+from train.options.config import TrainConfig
+from train.runs.run_folder import RUNS, RunFolder, find_run
+
+Pixels = Literal["raw", "unit", "signed"]
+SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
+RELEASED = Path(__file__).parent.parent / "train" / "released"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model and what is known about it.
+
+    Attributes:
+        name: Name of the exported files.
+        model: The Keras model, raw pixels in, logits out.
+        path: Its ``.keras`` file.
+        spec: Labels, input and origin; golden vectors and format are still missing.
+        run: The run folder; None for a bare ``.keras`` file.
+        config: How it was trained; None for a bare ``.keras`` file.
+    """
+
+    name: str
+    model: keras.Model
+    path: Path
+    spec: ModelSpec
+    run: RunFolder | None
+    config: TrainConfig | None
+
+
+def find_subject(
+    name: str | None, labels: Sequence[str] | None, pixels: Pixels = "raw"
+) -> TrainedModel:
+    """Returns what to export.
+
+    Args:
+        name: A run's name or path, a ``.keras`` file, or None for the newest run, or
+            the released model where there is no run.
+        labels: Class names in order, needed for a bare ``.keras`` file.
+        pixels: How a bare ``.keras`` file takes pixels: ``"raw"`` (0..255, or scaled
+            by its own layers), ``"unit"`` (0..1) or ``"signed"`` (-1..1).
+
+    Raises:
+        FerEdgeError: Nothing there, or not usable.
+    """
+    if name is not None and name.endswith((".keras", ".h5", ".tflite", ".onnx")):
+        path = Path(name)
+        if (path.parent / "config.json").exists() and path.name == "model.keras":
+            _refuse_for_a_run(labels, pixels)
+            return _from_run(RunFolder(path.parent))
+        return _from_file(path, labels, pixels)
+    _refuse_for_a_run(labels, pixels)
+    if name is None and not list(RUNS.glob("*/config.json")):
+        if not RELEASED.exists():
+            raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
+        return _from_run(RunFolder(RELEASED))
+    return _from_run(find_run(name))
+
+
+def _refuse_for_a_run(labels: Sequence[str] | None, pixels: Pixels) -> None:
+    if pixels != "raw":
+        raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
+    if labels:
+        raise FerEdgeError("a run knows its labels: leave out --labels")
+
+
+def load_data(subject: TrainedModel) -> Dataset | None:
+    """Returns the images a run was trained on, or None where they are not here."""
+    if subject.config is None:
+        return None
+    config = subject.config
+    if config.data != dataset.DRAWN and not Path(config.data).exists():
+        return None
+    data = dataset.load(
+        config.data,
+        size_px=subject.spec.size_px,
+        colour=subject.spec.colour,
+        validation_from=config.validation_from,
+        validation_frac=config.validation_frac,
+        seed=config.seed,
+    )
+    expected = subject.spec.origin.get("data", {}).get("fingerprint")
+    if expected != data.fingerprint:
+        raise DatasetError(
+            f"{config.data} no longer holds the images that {subject.name} was trained"
+            " on: restore them, or give others with --calibration-data"
+        )
+    return data
+
+
+def _from_run(run: RunFolder) -> TrainedModel:
+    config = TrainConfig.from_dict(run.read_json(run.config)["config"])
+    if not run.metrics.exists():
+        raise RunError(
+            f"{run.path} is not finished: continue it with"
+            f"  python -m train --resume {run.path}"
+        )
+    metrics = run.read_json(run.metrics)
+    model = load_classifier(run.model)
+    origin: dict[str, Any] = {
+        key: metrics[key]
+        for key in (
+            "run",
+            "git_revision",
+            "data",
+            "versions",
+            "best_epoch",
+            "averaged",
+        )
+        if key in metrics
+    }
+    spec = ModelSpec(
+        labels=check_labels(metrics["labels"]),
+        size_px=metrics["input"]["size_px"],
+        colour=metrics["input"]["colour"],
+        crop_margin_frac=config.crop_margin_frac,
+        temperature=metrics["temperature"],
+        architecture=metrics["arch"],
+        origin={**origin, "parameters": metrics["parameters"], "macs": metrics["macs"]},
+    )
+    return TrainedModel(str(metrics["run"]), model, run.model, spec, run, config)
+
+
+def _from_file(
+    path: Path, labels: Sequence[str] | None, pixels: Pixels
+) -> TrainedModel:
+    model = load_classifier(path)
+    if pixels != "raw":
+        model = scaled(model, *SCALINGS[pixels])
+    classes = model.outputs[0].shape[1]
+    if labels is None:
+        raise ModelError(
+            f"{path.name} does not say what its classes are called: give their names"
+            " in order, as in  --labels cat,dog"
+        )
+    names = check_labels(labels)
+    if len(names) != classes:
+        raise ModelError(f"{path.name} has {classes} classes, got {len(names)} labels")
+    shape = model.inputs[0].shape
+    colour: Colour = "grey" if shape[3] == 1 else "rgb"
+    origin: dict[str, Any] = {"parameters": model.count_params()}
+    spec = ModelSpec(
+        names, shape[1], colour, architecture=str(model.name), origin=origin
+    )
+    return TrainedModel(path.stem, model, path, spec, None, None)

@@ -1,0 +1,252 @@
+import base64
+import copy
+import html.parser
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.accuracy import measure as accuracy
+from benchmarks.accuracy.comparison import Predictions, compare
+from benchmarks.accuracy.gate import with_gate
+from benchmarks.accuracy.statistics import reliability_diagram
+from benchmarks.accuracy.table import accuracy_table
+from benchmarks.common.documents import read_document, write_json
+from benchmarks.common.machine import machine_card
+from benchmarks.report import accuracy_page as report
+from edge_runtime.errors import FerEdgeError
+from train import metrics
+
+HOSTILE = "<script>alert('x')</script>&\""
+VOID = {"meta", "img", "br"}
+LABELS = ("cat", "dog")
+
+
+class Page(html.parser.HTMLParser):
+    """Collects tags, addresses and text, and checks that tags are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.addresses, self.text, self._open = [], [], "", []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href")]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def close(self):
+        super().close()
+        assert self._open == []
+
+
+def parsed(text):
+    page = Page()
+    page.feed(text)
+    page.close()
+    return page
+
+
+def model(name, matrix):
+    return {
+        "name": name,
+        "sha256": "0" * 64,
+        "bytes": 2048,
+        "format": "tflite-int8",
+        "architecture": "tiny",
+        "backend": {"name": "ai-edge-litert", "version": "2.3.0"},
+        "git_revision": "",
+        "accuracy": float(np.trace(matrix) / np.sum(matrix)),
+        "accuracy_95": [0.6, 0.8],
+        "macro_f1": 0.7,
+        "expected_calibration_error": 0.05,
+        "temperature": 1.5,
+        "reliability": reliability_diagram(
+            np.array([[2.0, 0], [0, 1]]), np.array([0, 0]), 1.5
+        ),
+        "recall": {"cat": 0.75, "dog": None},
+        "confusion_matrix": matrix,
+    }
+
+
+@pytest.fixture
+def document():
+    first = Predictions(np.array([0, 0, 1, 0]), np.array([0.9, 0.2, 0.8, 0.7]))
+    second = Predictions(np.array([0, 1, 1, 0]), np.array([0.9, 0.1, 0.8, 0.7]))
+    names = ("a/1.png", "a/2.png", HOSTILE, "b/4.png")
+    compared = compare(
+        np.array([0, 0, 1, 1]), first, second, labels=LABELS, names=names
+    )
+    return {
+        "schema": accuracy.SCHEMA,
+        "created": "2030-01-01T00:00:00+00:00",
+        "data": {
+            "name": "pets.zip",
+            "split": "test",
+            "count": 1000,
+            "whole_source": False,
+            "may_include_training_images": False,
+            "may_have_chosen_a_model": False,
+            "fingerprint": "f" * 64,
+        },
+        "labels": list(LABELS),
+        "models": [model("a.tflite", [[2, 0], [1, 1]]), model("b", [[1, 1], [1, 1]])],
+        "comparisons": [{"reference": "a.tflite", "model": "b", **compared}],
+        "gate": None,
+        "machine": machine_card(),
+    }
+
+
+@pytest.fixture
+def timed():
+    times = {"p50": 1.5, "p90": 2.0, "p99": 3.0, "runs": 200}
+    result = {"model": "a.tflite", "threads": 1, "logits_ms": times}
+    return {
+        "schema": "fer-edge/latency/1",
+        "machine": machine_card(),
+        "results": [{**result, "ratio_to_first": None}],
+        "fresh_process": [
+            {"model": "a.tflite", "peak_memory_mb": 60.0, "answered_ms": 300.0}
+        ],
+    }
+
+
+def test_page_is_self_contained_and_well_formed(document, timed):
+    page = parsed(report.render(document, timed))
+    assert page.tags.count("svg") == 5  # two matrices, their difference, reliability
+    assert page.addresses == []
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_page_shows_the_figures(document, timed):
+    text = parsed(report.render(document, timed)).text
+    for shown in ("75.00%", "50.00%", "-25.00 points", "p = 1.000", "1.500", "300"):
+        assert shown in text
+
+
+def test_text_from_documents_is_escaped(document, timed):
+    document["data"]["name"] = HOSTILE
+    document["labels"] = [HOSTILE, "dog"]
+    for one in document["models"]:
+        one["format"] = HOSTILE
+        one["recall"] = {HOSTILE: 1.0, "dog": 0.5}
+    document["models"][1]["name"] = HOSTILE
+    for one in document["comparisons"]:
+        one["model"] = HOSTILE
+        one["recall_difference_points"] = {HOSTILE: 0.0, "dog": None}
+        one["recall_difference_points_95"] = {HOSTILE: [0.0, 1.0], "dog": None}
+        for image in one["flipped_images"]:
+            image |= {"label": HOSTILE, "answer": HOSTILE, "name": HOSTILE}
+            image["reference_answer"] = HOSTILE
+    timed["results"][0]["model"] = HOSTILE
+    pixels = np.zeros((4, 8, 8, 1), np.uint8)
+    page = parsed(report.render(with_gate(document, 1), timed, pixels=pixels))
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_flipped_images_are_shown_as_they_are(channels, document):
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (4, 8, 8, channels), dtype=np.uint8
+    )
+    page = parsed(report.render(document, pixels=pixels))
+    (address,) = page.addresses
+    encoded = np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED).reshape(8, 8, channels)
+    # Image 1 flipped. cv2 gives BGR.
+    assert np.array_equal(image[..., ::-1], pixels[1])
+    assert "photographs of people" in page.text
+
+
+def test_flipped_images_are_listed_without_their_pictures(document):
+    page = parsed(report.render(document))
+    assert "a/2.png" in page.text
+    assert "a/1.png" not in page.text
+    assert "img" not in page.tags
+    assert "photographs" not in page.text
+
+
+def test_result_of_an_older_version_is_one_error(document):
+    del document["models"][0]["reliability"]
+    with pytest.raises(FerEdgeError, match="reliability"):
+        report.render(document)
+
+
+def test_hundred_classes_stay_readable(document):
+    labels = [f"{'a long name of a class, ' * 3}{i}" for i in range(100)]
+    y_true, first, second = np.random.default_rng(0).integers(0, 100, (3, 2000))
+    answers = [Predictions(one, np.full(2000, 0.5)) for one in (first, second)]
+    names = [f"{i}.png" for i in range(2000)]
+    compared = compare(y_true, *answers, labels=labels, names=names)
+    document["labels"] = labels
+    document["comparisons"] = [{"reference": "a.tflite", "model": "b", **compared}]
+    for one, predicted in zip(document["models"], (first, second), strict=True):
+        matrix = metrics.confusion_matrix(y_true, predicted, 100)
+        one["confusion_matrix"] = matrix.tolist()
+        one["recall"] = dict(zip(labels, metrics.recall_by_class(matrix), strict=True))
+    lines = accuracy_table(document).splitlines()
+    assert any("100 classes" in line for line in lines)
+    assert len(lines) < 50
+    assert max(map(len, lines)) <= 120
+    assert len(report.render(document)) < 2_000_000
+
+
+def test_drawn_faces_are_announced_before_any_figure(document):
+    plain = report.render(document)
+    document["data"]["name"] = "drawn faces"
+    text = parsed(report.render(document)).text
+    assert "say nothing about real faces" not in parsed(plain).text
+    assert text.index("say nothing about real faces") < text.index("75.00%")
+
+
+def test_images_of_the_training_are_announced(document):
+    document["data"] |= {"whole_source": True, "may_include_training_images": True}
+    assert "may have learned from" in parsed(report.render(document)).text
+
+
+def test_gate_is_shown(document):
+    failed = parsed(report.render(with_gate(document, 1.0))).text
+    passed = parsed(report.render(with_gate(document, 100.0))).text
+    assert "95 % bound: failed" in failed
+    assert "95 % bound: passed" in passed
+
+
+def test_command_makes_a_page_from_kept_results(document, timed, tmp_path, capsys):
+    write_json(tmp_path / "a.json", document)
+    write_json(tmp_path / "l.json", timed)
+    page = tmp_path / "page.html"
+    argv = ["report", str(tmp_path / "a.json"), "--output", str(page)]
+    assert main([*argv, "--latency", str(tmp_path / "l.json")]) == 0
+    assert "Latency" in page.read_text()
+    assert main(argv) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+def test_text_table_announces_drawn_faces(document):
+    full = copy.deepcopy(document)
+    full["data"]["name"] = "drawn faces"
+    assert "say nothing about real faces" in accuracy_table(full)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("{", id="no JSON"),
+        pytest.param("[]", id="no object"),
+        pytest.param(json.dumps({"schema": "fer-edge/accuracy/9"}), id="newer schema"),
+    ],
+)
+def test_other_documents_are_refused(content, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(FerEdgeError, match="expected"):
+        read_document(path, accuracy.SCHEMA)

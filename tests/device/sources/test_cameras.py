@@ -1,0 +1,241 @@
+"""Cameras are set as asked for; only hardware that cannot be here is faked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.cli.run_options import add_source_arguments, open_source_for
+from edge_runtime.errors import FerEdgeError, MissingDependencyError, SourceError
+from edge_runtime.sources import CameraSettings, open_source
+from edge_runtime.sources.live import LiveSource
+from edge_runtime.sources.opencv import CameraReader, _set, open_camera
+from edge_runtime.sources.supervisor import MOST_MISSED_FRAMES
+
+GOOD = np.zeros((4, 6, 3), np.uint8)
+
+
+class Capture:
+    """A ``VideoCapture`` that gives what it is told to, then nothing."""
+
+    def __init__(self, *images: object) -> None:
+        self.images, self.wanted, self.released = list(images), [], 0
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def set(self, what: int, value: float) -> bool:
+        self.wanted.append((what, value))
+        return True
+
+    def read(self) -> tuple[bool, object]:
+        return (True, self.images.pop(0)) if self.images else (False, None)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def test_camera_that_misses_frames_goes_on_and_is_given_up_when_it_stays_away() -> None:
+    empty = np.zeros((0, 6, 3), np.uint8)
+    other_shape = np.zeros((8, 2, 3), np.uint8)
+    capture = Capture(GOOD, None, empty, GOOD.astype(np.float32), other_shape)
+    openings = []
+
+    def opened(_: object) -> CameraReader:
+        openings.append(capture)
+        return CameraReader(capture)  # type: ignore[arg-type]
+
+    source = LiveSource(opened, "0", settings=CameraSettings(reopen_limit=2))
+    with pytest.raises(SourceError, match=r"lost 2 times.*--reopen-limit"):
+        list(source)
+    source.close()
+    assert source.skipped == 3
+    assert len(openings) == capture.released == 2
+
+
+def test_camera_without_a_frame_is_released_and_an_error() -> None:
+    capture = Capture(*[None] * MOST_MISSED_FRAMES)
+    with pytest.raises(SourceError, match="no usable picture"):
+        LiveSource(lambda _: CameraReader(capture), "0")  # type: ignore[arg-type]
+    assert capture.released == 1
+
+
+def test_pixel_format_is_set_before_size_and_rate() -> None:
+    capture = Capture()
+    settings = CameraSettings(size_wh=(640, 480), fps=15, pixel_format="mjpg")
+    _set(capture, settings, "/dev/video0")  # type: ignore[arg-type]
+    assert capture.wanted == [
+        (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+        (cv2.CAP_PROP_FRAME_WIDTH, 640),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 480),
+        (cv2.CAP_PROP_FPS, 15),
+    ]
+
+
+def test_size_that_the_camera_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = CameraSettings(size_wh=(640, 480))
+    _set(Capture(), settings, "/dev/video0")  # type: ignore[arg-type]
+    assert "asked for (640, 480), gives (0, 0)" in caplog.text
+
+
+def test_grey_is_refused_for_a_usb_camera() -> None:
+    with pytest.raises(SourceError, match="picamera2"):
+        open_camera("0", CameraSettings(pixel_format="grey"))
+
+
+class Picamera2:
+    """Stands for a camera on a ribbon cable, which only one may hold.
+
+    Its rows are padded to 64 bytes. As in picamera2 0.3.12 (Bookworm's first), a job
+    waits in line behind the one before it, and ``wait`` takes no timeout.
+    """
+
+    held = threading.Lock()
+    stalls_at: int | None = None  # captures of the first that is opened
+    fails = False
+    opened = 0
+
+    def __init__(self, number: int) -> None:
+        if number > 0:
+            raise IndexError("list index out of range")
+        if not Picamera2.held.acquire(blocking=False):
+            raise RuntimeError("Failed to acquire camera: Device or resource busy")
+        Picamera2.opened += 1
+        self.first, self.stalled = Picamera2.opened == 1, False
+
+    def create_video_configuration(self, **asked: Any) -> dict[str, Any]:
+        return asked
+
+    def configure(self, asked: dict[str, Any]) -> None:
+        if Picamera2.fails:
+            raise RuntimeError("width and height should be even")
+        width, height = asked["main"]["size"]
+        self.main = {**asked["main"], "size": (width - width % 4, height)}
+        self.count = 0
+
+    def camera_configuration(self) -> dict[str, Any]:
+        return {"main": self.main}
+
+    def capture_array(
+        self, _: str, *, wait: bool, signal_function: Callable[[Any], None]
+    ) -> Any:
+        assert not wait
+        self.count += 1
+        self.stalled |= self.first and self.count == self.stalls_at
+        if not self.stalled:
+            threading.Timer(0.005, signal_function, ["job"]).start()
+        return "job"
+
+    def wait(self, job: Any) -> np.ndarray:
+        assert job == "job"
+        rng = np.random.default_rng(self.count)
+        width, height = self.main["size"]
+        if self.main["format"] == "RGB888":
+            return np.full((height, width, 3), (1, 2, self.count % 256), np.uint8)
+        buffer = np.full((height * 3 // 2, -(-width // 64) * 64), 128, np.uint8)
+        buffer[:height, :width] = rng.integers(256)
+        return buffer
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        assert not self.stalled, "it would wait for ever behind the capture"
+
+    def close(self) -> None:
+        Picamera2.held.release()
+
+
+@pytest.fixture
+def pi_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Picamera2]]:
+    module = ModuleType("picamera2")
+    module.__dict__.update(SimpleNamespace(Picamera2=Picamera2).__dict__)
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    for name, value in {"stalls_at": None, "fails": False, "opened": 0}.items():
+        monkeypatch.setattr(Picamera2, name, value)
+    yield Picamera2
+    assert not Picamera2.held.locked()  # given back
+
+
+@pytest.mark.usefixtures("pi_camera")
+def test_pi_camera_gives_its_brightness_plane_without_padding() -> None:
+    settings = CameraSettings(size_wh=(100, 60), fps=10)
+    with open_source("picamera2", settings=settings) as source:
+        image = next(iter(source)).image
+    assert image.shape == (60, 100)
+    assert np.ptp(image) == 0
+    assert source.fps == 10
+
+
+@pytest.mark.usefixtures("pi_camera")
+def test_pi_camera_gives_colour_when_asked() -> None:
+    settings = CameraSettings(size_wh=(100, 60), pixel_format="bgr")
+    with open_source("picamera2:0", settings=settings) as source:
+        image = next(iter(source)).image
+    assert image.shape == (60, 100, 3)
+    assert image[0, 0, :2].tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("pi_camera")
+@pytest.mark.parametrize("text", ["picamera2:1", "picamera2:x"])
+def test_pi_camera_that_is_not_there_is_an_error(text: str) -> None:
+    with pytest.raises(SourceError, match=text), open_source(text):
+        pass
+
+
+def test_pi_camera_that_stalls_is_closed_and_opened_again(
+    pi_camera: type[Picamera2],
+) -> None:
+    pi_camera.stalls_at = 4
+    settings = CameraSettings(size_wh=(64, 48), stall_s=0.5)
+    with open_source("picamera2", settings=settings) as source:
+        for _ in zip(range(10), source, strict=False):
+            pass
+        assert (source.reopened, pi_camera.opened) == (1, 2)
+        assert isinstance(source, LiveSource)
+        assert not source._left
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["grey model", "colour model"])
+def test_pi_camera_gives_what_the_model_takes(
+    pi_camera: type[Picamera2], colour: bool
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_source_arguments(parser)
+    args = parser.parse_args(["--source", "picamera2"])
+    with open_source_for(args, colour=colour) as source:
+        assert next(iter(source)).image.ndim == (3 if colour else 2)
+
+
+def test_size_that_picamera2_adjusts_is_taken_and_told(
+    pi_camera: type[Picamera2], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = CameraSettings(size_wh=(102, 60))
+    with open_source("picamera2", settings=settings) as source:
+        image = next(iter(source)).image
+    assert image.shape == (60, 100)
+    assert np.ptp(image) == 0  # nothing of the padding
+    assert "asked for (102, 60), gives (100, 60)" in caplog.text
+
+
+def test_pi_camera_that_cannot_be_set_so_is_given_back(
+    pi_camera: type[Picamera2],
+) -> None:
+    pi_camera.fails = True
+    with pytest.raises(SourceError, match="should be even"), open_source("picamera2"):
+        pass
+
+
+def test_missing_picamera2_is_told_with_both_commands() -> None:
+    with pytest.raises(MissingDependencyError) as caught, open_source("picamera2"):
+        pass
+    assert isinstance(caught.value, FerEdgeError)
+    assert "apt install python3-picamera2" in str(caught.value)
+    assert "--system-site-packages" in str(caught.value)

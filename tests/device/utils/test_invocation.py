@@ -1,0 +1,46 @@
+"""What is to be typed next can be typed as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.utils.invocation import invocation
+
+
+@pytest.fixture(autouse=True)
+def anew() -> Iterator[None]:
+    invocation.cache_clear()
+    yield
+    invocation.cache_clear()
+
+
+def test_in_an_activated_environment_it_is_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin")
+    assert invocation() == "python -m edge_runtime"
+
+
+def test_where_python_is_another_one_or_none_it_has_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert invocation() == f"{sys.executable} -m edge_runtime"
+    invocation.cache_clear()
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    (tmp_path / "python").chmod(0o755)
+    assert invocation() == f"{sys.executable} -m edge_runtime"
+
+
+def test_environment_in_this_folder_is_named_from_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/my env/bin/python")
+    assert invocation() == "'my env/bin/python' -m edge_runtime"

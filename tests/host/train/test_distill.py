@@ -1,0 +1,323 @@
+"""Targets of teachers and raters: mixed as stated, kept, and refused when foreign."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import DatasetError, RunError
+from train.data.augment import NO_AUGMENTATION
+from train.data.dataset import Dataset
+from train.data.splits import TEST, TRAIN, VALIDATION, Split, carve_validation
+from train.networks.backend import start_keras
+from train.options.config import TrainConfig
+from train.runs.run_folder import RunFolder
+
+start_keras()
+
+import keras  # noqa: E402
+
+from train import fit  # noqa: E402
+from train.distillation import distill  # noqa: E402
+from train.runs import results  # noqa: E402
+
+COUNT, LABELS = 12, ("cat", "dog", "owl")
+CLASSES = len(LABELS)
+
+
+def split_of(count, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 16, 16, 1), dtype=np.uint8)
+    labels = np.arange(count) % CLASSES
+    return Split(images, labels, tuple(f"train/{i}.png" for i in range(count)))
+
+
+@pytest.fixture(scope="module")
+def data():
+    empty = split_of(0)
+    return Dataset("drawn", LABELS, 16, "grey", split_of(COUNT), empty, empty)
+
+
+def network(bias=(0.0, 0.0, 0.0), *, size=16, activation=None):
+    """Answers the bias, plus the mean of the left half of the image for a cat."""
+    inputs = keras.Input((size, size, 1))
+    left = keras.layers.Cropping2D(((0, 0), (0, size // 2)))(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(left)
+    outputs = keras.layers.Dense(len(bias), activation=activation)(x)
+    model = keras.Model(inputs, outputs)
+    slope = np.zeros((1, len(bias)))
+    slope[0, 0] = 0.01
+    model.layers[-1].set_weights([slope, np.array(bias)])
+    return model
+
+
+def saved(folder, model, name="teacher"):
+    path = folder / f"{name}.keras"
+    model.save(path)
+    return str(path)
+
+
+def votes_file(folder, rows):
+    path = folder / "votes.csv"
+    lines = [f"train/{i}.png,{','.join(map(str, row))}" for i, row in rows.items()]
+    path.write_text("\n".join(["file,cat,dog,owl,NF", *lines]) + "\n")
+    return str(path)
+
+
+ALL_VOTES = {i: (*(8 * (i % 3 == k) for k in range(3)), 2) for i in range(COUNT)}
+
+
+# --- the mixture -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_smoothed_label_is_a_distribution(smoothing):
+    hard = distill.hard_targets(np.array([2, 0]), CLASSES, smoothing)
+    assert hard.dtype == np.float32
+    assert np.allclose(hard.sum(axis=1), 1)
+    assert np.allclose(hard.max(axis=1), 1 - smoothing + smoothing / CLASSES)
+    assert hard.argmax(axis=1).tolist() == [2, 0]
+
+
+def test_mixture_has_the_stated_shares():
+    hard = np.array([[1, 0]], np.float32)
+    one, other = np.array([[0.5, 0.5]], np.float32), np.array([[0, 1]], np.float32)
+    mixed = distill.mix(hard, [(0.2, one), (0.4, other)])
+    assert mixed == pytest.approx(np.array([[0.4 + 0.1, 0.1 + 0.4]]))
+
+
+def test_unknown_distribution_leaves_its_share_to_the_label():
+    hard = np.array([[1, 0], [1, 0]], np.float32)
+    votes = np.array([[np.nan, np.nan], [0, 1]], np.float32)
+    assert distill.mix(hard, [(0.4, votes)]) == pytest.approx(
+        np.array([[1, 0], [0.6, 0.4]])
+    )
+
+
+def test_targets_of_teachers_and_votes_sum_to_one(data, tmp_path):
+    config = TrainConfig(
+        teachers=(saved(tmp_path, network()),),
+        soft_labels=votes_file(tmp_path, ALL_VOTES),
+    )
+    targets = distill.training_targets(config, data)
+    assert targets.shape == (COUNT, CLASSES)
+    assert np.allclose(targets.sum(axis=1), 1, atol=1e-6)
+    assert (targets > 0).all()
+
+
+# --- teachers ----------------------------------------------------------------------
+
+
+def config_of(*teachers, **more):
+    return TrainConfig(teachers=teachers, **more)
+
+
+def test_answer_is_the_mean_of_image_and_mirror_image(data, tmp_path):
+    """The teacher looks at the left half alone, so both halves count alike."""
+    answers = distill.teacher_answers(config_of(saved(tmp_path, network())), data)
+    logits = np.zeros((COUNT, CLASSES))
+    logits[:, 0] = 0.01 * data.train.images.mean(axis=(1, 2, 3))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(answers, expected, atol=1e-5)
+
+
+def test_images_that_are_not_mirrored_in_training_are_not_for_teachers(data, tmp_path):
+    config = config_of(saved(tmp_path, network()), augmentation=NO_AUGMENTATION)
+    logits = np.zeros((COUNT, CLASSES))
+    logits[:, 0] = 0.01 * data.train.images[:, :, :8].mean(axis=(1, 2, 3))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(distill.teacher_answers(config, data), expected, atol=1e-5)
+
+
+def test_probabilities_of_several_teachers_are_averaged(data, tmp_path):
+    paths = [
+        saved(tmp_path, network((0.0, 3.0, 0.0)), "one"),
+        saved(tmp_path, network((0.0, 0.0, 3.0)), "other"),
+    ]
+    alone = [distill.teacher_answers(config_of(path), data) for path in paths]
+    both = distill.teacher_answers(config_of(*paths), data)
+    assert np.allclose(both, (alone[0] + alone[1]) / 2, atol=1e-6)
+
+
+def metrics_beside(path, labels):
+    RunFolder(path).write_json(path / "metrics.json", {"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "part"),
+    [
+        (lambda: network(size=20), None, "expected an input of (None, 16, 16, 1)"),
+        (lambda: network((0.0, 0.0)), None, "got 2 classes"),
+        (network, ["dog", "cat", "owl"], "got dog, cat, owl"),
+        (network, ["cat", "dog", "cow"], "got cat, dog, cow"),
+        (lambda: network(activation="softmax"), None, "got probabilities"),
+    ],
+    ids=["size", "class-count", "class-order", "class-names", "softmax"],
+)
+def test_foreign_teacher_is_refused(data, tmp_path, model, labels, part):
+    path = saved(tmp_path, model())
+    if labels:
+        metrics_beside(tmp_path, labels)
+    with pytest.raises(RunError, match=r"teacher .*teacher\.keras: expected") as raised:
+        distill.training_targets(config_of(path), data)
+    assert part in str(raised.value)
+
+
+def test_damaged_teacher_is_refused(data, tmp_path):
+    (tmp_path / "teacher.keras").write_bytes(b"no zip")
+    with pytest.raises(RunError, match="cannot load the teacher"):
+        distill.training_targets(config_of(str(tmp_path / "teacher.keras")), data)
+
+
+# --- evaluation images that a teacher has seen -------------------------------------
+
+
+def carved(seed):
+    """The same images, split as --validation train splits them with this seed."""
+    empty = split_of(0)
+    whole = {TRAIN: split_of(COUNT), VALIDATION: empty, TEST: empty}
+    splits = carve_validation(whole, 0.25, seed)
+    return Dataset("drawn", LABELS, 16, "grey", *(splits[name] for name in splits))
+
+
+def trained_with(seed, folder):
+    """The model of a run that was trained on such a split."""
+    path = saved(folder, network(), "model")
+    metrics_beside(folder, LABELS)
+    results.record_calibration(RunFolder(folder), carved(seed), TrainConfig())
+    return path
+
+
+def learn_from_teacher(path, data):
+    distill.training_targets(config_of(path), data)
+
+
+def begin_with_weights(path, data):
+    assert fit.start_from(network(), path, data)
+
+
+USES = pytest.mark.parametrize("use", [learn_from_teacher, begin_with_weights])
+
+
+@USES
+def test_model_that_learnt_from_evaluation_images_is_refused(tmp_path, use):
+    path = trained_with(2, tmp_path)
+    with pytest.raises(RunError, match=r"at least \d of them: give both") as raised:
+        use(path, carved(1))
+    assert "\n" not in str(raised.value)
+
+
+@USES
+def test_test_images_are_guarded_as_well(tmp_path, use):
+    path, data = trained_with(1, tmp_path), carved(1)
+    with pytest.raises(RunError, match=f"at least {len(data.train)} of them"):
+        use(path, dataclasses.replace(data, test=data.train))
+
+
+@USES
+def test_model_of_the_same_split_is_accepted(tmp_path, use):
+    use(trained_with(1, tmp_path), carved(1))
+
+
+# --- images to leave out -----------------------------------------------------------
+
+
+def without_faces(*numbers):
+    return {**ALL_VOTES, **{number: (2, 2, 1, 5) for number in numbers}}
+
+
+def test_images_that_raters_drop_are_not_trained_on(data, tmp_path):
+    votes = votes_file(tmp_path, without_faces(1, 6))
+    config = TrainConfig(soft_labels=votes, drop_category="NF")
+    targets = distill.training_targets(config, data)
+    split, answers = distill.trained_on(data, targets)
+    left_out = {"train/1.png", "train/6.png"}
+    assert split.names == tuple(n for n in data.train.names if n not in left_out)
+    assert not np.isnan(answers).any()
+
+
+def test_images_stay_where_nothing_is_to_be_dropped(data, tmp_path):
+    votes = votes_file(tmp_path, without_faces(1, 6))
+    targets = distill.training_targets(TrainConfig(soft_labels=votes), data)
+    split, answers = distill.trained_on(data, targets)
+    assert split is data.train
+    assert answers is targets
+
+
+def test_class_that_loses_every_image_is_named(data, tmp_path):
+    votes = votes_file(tmp_path, without_faces(*range(1, COUNT, 3)))
+    config = TrainConfig(soft_labels=votes, drop_category="NF")
+    targets = distill.training_targets(config, data)
+    with pytest.raises(DatasetError, match="no training image of dog"):
+        distill.trained_on(data, targets)
+
+
+# --- continued runs ----------------------------------------------------------------
+
+
+def test_kept_targets_outlive_teacher_and_votes(data, tmp_path):
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    config = config_of(
+        saved(sources, network()),
+        soft_labels=votes_file(sources, without_faces(4)),
+        drop_category="NF",
+    )
+    run = RunFolder(tmp_path / "run")
+    targets = distill.training_targets(config, data)
+    distill.keep_targets(targets, data, run)
+    shutil.rmtree(sources)
+    kept = distill.kept_targets(config, data, run)
+    assert np.array_equal(kept, targets, equal_nan=True)
+
+
+def test_plain_labels_need_not_be_kept(data, tmp_path):
+    kept = distill.kept_targets(TrainConfig(), data, RunFolder(tmp_path / "run"))
+    assert kept.argmax(axis=1).tolist() == data.train.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no array"], ids=["missing", "empty", "damaged"]
+)
+def test_lost_targets_are_a_run_error(data, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    run.checkpoint.mkdir(parents=True)
+    if content is not None:
+        (run.checkpoint / "targets.npy").write_bytes(content)
+    with pytest.raises(RunError, match="cannot be continued"):
+        distill.kept_targets(config_of("gone"), data, run)
+
+
+def test_targets_of_other_images_are_a_run_error(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT + 1, CLASSES), np.float32), data, run)
+    with pytest.raises(RunError, match="of other images"):
+        distill.kept_targets(config_of("gone"), data, run)
+
+
+def test_targets_of_the_images_in_another_order_are_a_run_error(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    turned = data.train.take(np.arange(COUNT)[::-1])
+    with pytest.raises(RunError, match="in another order"):
+        distill.kept_targets(
+            config_of("gone"), dataclasses.replace(data, train=turned), run
+        )
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[]", "{}"])
+def test_targets_that_name_no_images_are_a_run_error(data, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    order = run.checkpoint / distill.TARGETS_ORDER
+    order.unlink() if content is None else order.write_text(content)
+    with pytest.raises(RunError, match="missing or damaged: begin a new run"):
+        distill.kept_targets(config_of("gone"), data, run)
+
+
+def test_clearing_a_run_removes_its_targets(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    run.clear()
+    assert not list(run.checkpoint.iterdir())

@@ -1,0 +1,157 @@
+"""The training feed: endless, complete, and the same again after a break."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from train.data.augment import NO_AUGMENTATION, Augmentation
+from train.data.splits import Split
+from train.networks.backend import start_keras
+
+start_keras()
+
+from train.data.feed import TrainingFeed  # noqa: E402
+
+COUNT, CLASSES = 37, 3
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Images that carry their own number in every pixel."""
+    images = np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
+    labels = np.array([0] * 20 + [1] * 12 + [2] * 5, np.int64)
+    names = tuple(map(str, range(COUNT)))
+    return Split(np.broadcast_to(images, (COUNT, 8, 8, 1)).copy(), labels, names)
+
+
+def feed_of(split, batch_size=5, **options):
+    defaults = {
+        "targets": np.eye(CLASSES, dtype=np.float32)[split.labels],
+        "augmentation": NO_AUGMENTATION,
+        "seed": 1,
+    }
+    return TrainingFeed(split, batch_size, **{**defaults, **options})
+
+
+def numbers(batch):
+    return batch[0][:, 0, 0, 0].tolist()
+
+
+def epoch(feed, number):
+    first = number * feed.steps_per_epoch
+    return [numbers(feed[first + step]) for step in range(feed.steps_per_epoch)]
+
+
+def test_shapes_and_types_of_a_batch(split):
+    images, targets, weights = feed_of(split, augmentation=Augmentation())[0]
+    assert (images.shape, images.dtype) == ((5, 8, 8, 1), np.uint8)
+    assert (targets.shape, targets.dtype) == ((5, CLASSES), np.float32)
+    assert (weights.shape, weights.dtype) == ((5,), np.float32)
+
+
+def test_no_image_comes_twice_in_an_epoch(split):
+    feed = feed_of(split)
+    seen = list(itertools.chain.from_iterable(epoch(feed, 0)))
+    assert len(seen) == len(set(seen)) == 35
+
+
+def test_every_image_comes_once_where_batches_fit(split):
+    feed = feed_of(split.take(np.arange(35)))
+    for number in range(3):
+        seen = itertools.chain.from_iterable(epoch(feed, number))
+        assert sorted(seen) == list(range(35))
+
+
+def test_every_epoch_has_another_order(split):
+    feed = feed_of(split)
+    assert epoch(feed, 0) != epoch(feed, 1)
+
+
+def test_images_left_over_in_one_epoch_come_in_others(split):
+    feed = feed_of(split)
+    batches = [batch for number in range(20) for batch in epoch(feed, number)]
+    assert set(itertools.chain.from_iterable(batches)) == set(range(COUNT))
+
+
+def test_feed_has_no_end(split):
+    feed = feed_of(split)
+    assert feed.num_batches is None
+    assert len(numbers(feed[10_000_000])) == 5
+
+
+def test_same_seed_and_index_give_the_same_batch(split):
+    one, other = (feed_of(split, augmentation=Augmentation()) for _ in range(2))
+    for a, b in zip(one[11], other[11], strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_another_seed_gives_other_batches(split):
+    assert epoch(feed_of(split), 0) != epoch(feed_of(split, seed=2), 0)
+
+
+def test_another_seed_changes_images_otherwise(split):
+    whole = split.take(np.arange(5))
+    strong = Augmentation(brightness_frac=0.5)
+    one, other = (
+        np.sort(feed_of(whole, augmentation=strong, seed=seed)[0][0].ravel())
+        for seed in (1, 2)
+    )
+    assert not np.array_equal(one, other)
+
+
+def test_resumed_feed_gives_the_batches_of_the_unbroken_one(split):
+    unbroken = feed_of(split, augmentation=Augmentation())
+    resumed = feed_of(split, augmentation=Augmentation(), first_epoch=3)
+    for index in range(10):
+        expected = unbroken[3 * unbroken.steps_per_epoch + index]
+        for a, b in zip(resumed[index], expected, strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_order_of_requests_does_not_matter(split):
+    """Several threads ask for batches in no order."""
+    one, other = feed_of(split), feed_of(split)
+    forwards = [numbers(one[index]) for index in range(20)]
+    backwards = [numbers(other[index]) for index in reversed(range(20))]
+    assert forwards == backwards[::-1]
+
+
+def test_labels_stay_with_their_images(split):
+    images, targets, _ = feed_of(split)[3]
+    expected = split.labels[images[:, 0, 0, 0]]
+    assert targets.argmax(axis=1).tolist() == expected.tolist()
+
+
+def test_batch_larger_than_the_split_is_the_split(split):
+    feed = feed_of(split, batch_size=1000)
+    assert feed.steps_per_epoch == 1
+    assert sorted(numbers(feed[0])) == list(range(COUNT))
+
+
+def test_every_image_has_its_own_target(split):
+    """Targets belong to images, not to classes."""
+    targets = np.random.default_rng(0).dirichlet(np.ones(CLASSES), COUNT)
+    feed = feed_of(split, targets=targets.astype(np.float32))
+    images, given, _ = feed[4]
+    assert np.array_equal(given, targets.astype(np.float32)[images[:, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", ["none", "sqrt", "balanced"])
+def test_class_weights_have_mean_one_over_the_images(split, kind):
+    _, _, weights = feed_of(split, batch_size=COUNT, class_weights=kind)[0]
+    assert weights.mean() == pytest.approx(1, abs=1e-6)
+
+
+def weight_by_class(split, kind):
+    feed = feed_of(split, batch_size=COUNT, class_weights=kind)
+    _, targets, weights = feed[0]
+    return [float(weights[targets[:, c] > 0.5][0]) for c in range(CLASSES)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "power"), [("none", 0), ("sqrt", 0.5), ("balanced", 1)]
+)
+def test_class_weights_are_a_power_of_the_inverse_frequency(split, kind, power):
+    weights = weight_by_class(split, kind)
+    assert weights[2] / weights[0] == pytest.approx((20 / 5) ** power, rel=1e-5)

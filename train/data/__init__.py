@@ -1,0 +1,1 @@
+"""Labelled images: reading, splitting, augmenting, feeding."""

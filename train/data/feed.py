@@ -1,0 +1,107 @@
+"""The training feed: shuffled, augmented batches that never run dry.
+
+A plain Keras 3 ``PyDataset``, so every backend trains from it. Batch ``i`` depends
+only on the seed and on ``i``: a resumed run sees exactly the batches that the unbroken
+one would have seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from train.data.augment import Augmentation, augment
+from train.data.splits import Split
+from train.options.config import ClassWeights
+
+
+class TrainingFeed(keras.utils.PyDataset):
+    """An endless sequence of augmented batches over a split.
+
+    Each epoch is a new permutation of all images, cut into full batches; the few
+    left over are first in line in another epoch's order. Give ``steps_per_epoch`` to
+    ``fit``: the feed itself has no end.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        targets: npt.NDArray[np.float32],
+        augmentation: Augmentation,
+        class_weights: ClassWeights = "none",
+        seed: int,
+        first_epoch: int = 0,
+        workers: int = 1,
+    ) -> None:
+        """Prepares the feed; nothing is computed yet.
+
+        Args:
+            split: The training images.
+            batch_size: Images per batch; reduced to the split's size if larger.
+            targets: What is to be answered on each image, float32 (N, classes).
+            augmentation: How strongly images are changed.
+            class_weights: ``"none"``, ``"sqrt"`` or ``"balanced"``.
+            seed: Decides order and changes.
+            first_epoch: Number of epochs already trained, for a resumed run.
+            workers: Threads that prepare batches ahead of the training step.
+        """
+        super().__init__(workers=workers, max_queue_size=8)
+        self._split = split
+        self._batch_size = min(batch_size, len(split))
+        self._augmentation = augmentation
+        self._targets = targets
+        self._weights = _class_weights(split.labels, targets.shape[1], class_weights)
+        self._seed = seed
+        self._first_batch = first_epoch * self.steps_per_epoch
+        self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of full batches in the split, at least one."""
+        return len(self._split) // self._batch_size
+
+    @property
+    def num_batches(self) -> int | None:
+        """None: the feed is endless (what Keras asks for)."""
+        return None
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
+        """Returns batch ``index`` counted from the first epoch of this feed.
+
+        Returns:
+            Images uint8 (B, S, S, C) in 0..255, targets float32 (B, classes) that
+            sum to 1, and weights float32 (B,).
+        """
+        batch = self._first_batch + index
+        epoch, step = divmod(batch, self.steps_per_epoch)
+        start = step * self._batch_size
+        chosen = self._order(epoch)[start : start + self._batch_size]
+        rng = np.random.default_rng([self._seed, 1, batch])
+        images = augment(self._split.images[chosen], self._augmentation, rng)
+        weights = self._weights[self._split.labels[chosen]]
+        return images, self._targets[chosen], weights
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        # Two threads may both compute it: the result is the same either way.
+        cached = self._order_of_epoch
+        if cached is None or cached[0] != epoch:
+            rng = np.random.default_rng([self._seed, 0, epoch])
+            cached = (epoch, rng.permutation(len(self._split)))
+            self._order_of_epoch = cached
+        return cached[1]
+
+
+def _class_weights(
+    labels: npt.NDArray[np.int64], classes: int, kind: ClassWeights
+) -> npt.NDArray[np.float32]:
+    """Returns a weight per class, float32 (classes,), with mean 1 over the images."""
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
+    counts = np.bincount(labels, minlength=classes)
+    weights = (len(labels) / np.maximum(1, counts)) ** power
+    mean = float((weights * counts).sum() / len(labels))
+    return (weights / mean).astype(np.float32)

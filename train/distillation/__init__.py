@@ -1,0 +1,1 @@
+"""Targets that say more than one label."""

@@ -1,0 +1,1 @@
+"""The networks, and the library they run on."""

@@ -1,0 +1,229 @@
+"""The networks ``--arch`` offers: raw pixels 0..255 in, logits out.
+
+Each begins with ``Rescaling(1/255)``, so no caller ever normalises anything, and ends
+in a Dense layer without softmax, so that the quantized file keeps the logits' full
+range. Only layers that quantize without loss are used: convolution, BatchNorm
+directly after it (it folds), ReLU, addition, pooling.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import layers
+
+from edge_runtime.errors import FerEdgeError
+from train.networks.blocks import Tensor, conv_bn_relu, residual, separable_bn
+from train.options.config import SMALLEST_SIZE_PX
+
+
+def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> keras.Model:
+    """Returns a freshly initialised network.
+
+    Args:
+        arch: One of ``ARCHITECTURES``.
+        size_px: Side of the square input in pixels, at least 16.
+        channels: 1 for grey, 3 for RGB.
+        classes: Number of classes, at least 2.
+
+    Returns:
+        A functional model from float32 (N, size_px, size_px, channels) pixels in
+        [0, 255] to float32 (N, classes) logits.
+
+    Raises:
+        FerEdgeError: Unknown architecture, or an input it cannot take.
+    """
+    if arch not in ARCHITECTURES:
+        raise FerEdgeError(f"expected --arch of {sorted(ARCHITECTURES)}, got {arch!r}")
+    if size_px < SMALLEST_SIZE_PX:
+        raise FerEdgeError(
+            f"expected images of at least {SMALLEST_SIZE_PX} pixels, got {size_px}"
+        )
+    inputs = keras.Input((size_px, size_px, channels), name="pixels")
+    features = ARCHITECTURES[arch](layers.Rescaling(1 / 255)(inputs))
+    # float32 whatever the precision policy: bfloat16 logits have three digits.
+    logits = layers.Dense(classes, dtype="float32", name="logits")(features)
+    return keras.Model(inputs, logits, name=arch)
+
+
+def fer_resnet(x: Tensor) -> Tensor:
+    """Returns the features of a small residual net: 1.32 M parameters, 58.5 MMACs.
+
+    Dense 3x3 convolutions with BatchNorm and ReLU, widths 24 to 192, global average
+    pooling; the figures hold for 48x48 grey input and seven classes. After He et al.,
+    "Deep residual learning for image recognition" (2015), shrunk for 48x48 pixels.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    x = conv_bn_relu(x, 24, 3)
+    x = conv_bn_relu(x, 32, 3, stride=2)
+    x = residual(x, 32)
+    x = residual(x, 64, stride=2)
+    x = residual(x, 64)
+    x = residual(x, 128, stride=2)
+    x = residual(x, 128)
+    x = residual(x, 192, stride=2)
+    x = conv_bn_relu(x, 256, 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(0.2)(x)
+
+
+def fer_plain(x: Tensor) -> Tensor:
+    """Returns the features of a net without shortcuts: 1.14 M parameters, 58.2 MMACs.
+
+    Two 3x3 convolutions on each of five sizes, max pooling between them; what
+    ``fer_resnet`` is compared with at equal cost, in the style of Simonyan and
+    Zisserman, "Very deep convolutional networks" (2014).
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    for filters in (16, 48, 96, 160):
+        x = conv_bn_relu(x, filters, 3)
+        x = conv_bn_relu(x, filters, 3)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = conv_bn_relu(x, 192, 3)
+    x = conv_bn_relu(x, 192, 3)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(0.2)(x)
+
+
+def fer_wide(x: Tensor) -> Tensor:
+    """Returns the features of a shallow, wide net: 1.11 M parameters, 58.8 MMACs.
+
+    Five convolutions, one on each size, as wide as the budget of ``fer_resnet``
+    allows.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    x = conv_bn_relu(x, 48, 5, stride=2)
+    for filters in (96, 144, 224):
+        x = conv_bn_relu(x, filters, 3)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = conv_bn_relu(x, 320, 3)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(0.2)(x)
+
+
+def fer_lowres(x: Tensor) -> Tensor:
+    """Returns the features of a net that shrinks early: 0.85 M parameters, 57.7 MMACs.
+
+    A quarter of the side after two convolutions; the arithmetic saved on 48x48 and
+    24x24 pixels is spent on width at 12x12 and 6x6.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    x = conv_bn_relu(x, 32, 3, stride=2)
+    x = conv_bn_relu(x, 80, 3, stride=2)
+    x = residual(x, 80)
+    x = residual(x, 80)
+    x = residual(x, 128, stride=2)
+    x = residual(x, 128)
+    x = conv_bn_relu(x, 320, 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(0.2)(x)
+
+
+def fer_small(x: Tensor) -> Tensor:
+    """Returns the features of a net for the smallest boards: 0.24 M, 24.2 MMACs.
+
+    ``fer_resnet`` with half its widths and one block on each size.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    x = conv_bn_relu(x, 16, 3)
+    x = conv_bn_relu(x, 24, 3, stride=2)
+    x = residual(x, 24)
+    x = residual(x, 48, stride=2)
+    x = residual(x, 48)
+    x = residual(x, 96, stride=2)
+    x = conv_bn_relu(x, 192, 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(0.1)(x)
+
+
+def notebook_cnn(x: Tensor) -> Tensor:
+    """Returns the features of the origin project's network: 3.66 M parameters.
+
+    Four convolutions (36, 128, 512, 512) with BatchNorm, ReLU, max pooling and
+    dropout, then Dense 128; 238 MMACs at 48x48. Kept as the baseline.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    for filters, kernel in ((36, 3), (128, 5), (512, 3), (512, 3)):
+        x = layers.Conv2D(filters, kernel, padding="same")(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.Dropout(0.25)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(128)(x)
+    x = layers.ReLU()(x)
+    return layers.Dropout(0.5)(x)
+
+
+def mini_xception(x: Tensor) -> Tensor:
+    """Returns the features of mini-Xception, the usual small peer.
+
+    Separable convolutions with residual 1x1 shortcuts, widths 16 to 128; after
+    Arriaga et al., "Real-time convolutional neural networks for emotion and gender
+    classification" (2017). The original ends in a convolution of one filter per class
+    and global pooling; here the same is done by pooling and the common Dense layer,
+    which is the same linear map.
+
+    Args:
+        x: float32 (N, H, W, C) in [0, 1].
+    """
+    for _ in range(2):
+        x = conv_bn_relu(x, 8, 3)
+    for filters in (16, 32, 64, 128):
+        shortcut = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)(
+            x
+        )
+        shortcut = layers.BatchNormalization()(shortcut)
+        x = separable_bn(x, filters)
+        x = layers.ReLU()(x)
+        x = separable_bn(x, filters)
+        x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+        x = layers.Add()([x, shortcut])
+    return layers.GlobalAveragePooling2D()(x)
+
+
+ARCHITECTURES = {
+    "fer_resnet": fer_resnet,
+    "fer_plain": fer_plain,
+    "fer_wide": fer_wide,
+    "fer_lowres": fer_lowres,
+    "fer_small": fer_small,
+    "notebook_cnn": notebook_cnn,
+    "mini_xception": mini_xception,
+}
+
+
+def count_macs(model: keras.Model) -> int:
+    """Returns the multiply-accumulate operations for one image.
+
+    Convolutions, separable and depthwise ones, and Dense layers are counted; the rest
+    is below one per cent in these networks.
+    """
+    return sum(_layer_macs(layer) for layer in model.layers)
+
+
+def _layer_macs(layer: keras.Layer) -> int:
+    if isinstance(layer, layers.SeparableConv2D):
+        pixels = math.prod(layer.output.shape[1:3])
+        depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
+        kernels = math.prod(depthwise.shape) + math.prod(pointwise.shape)
+        return int(pixels * kernels)
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        pixels = math.prod(layer.output.shape[1:3])
+        return int(pixels * math.prod(layer.kernel.shape))
+    if isinstance(layer, layers.Dense):
+        return int(math.prod(layer.kernel.shape))
+    return 0

@@ -1,0 +1,38 @@
+"""Starts Keras without its backend's banners."""
+
+from __future__ import annotations
+
+import os
+
+from edge_runtime.errors import MissingDependencyError, missing
+from edge_runtime.utils.stderr import suppress_stderr
+
+
+def start_keras(threads: int | None = None) -> None:
+    """Imports Keras and its backend, and sets the backend's threads, silently.
+
+    Variables the user has set are left alone.
+
+    Args:
+        threads: CPU threads of the backend; None leaves the choice to it.
+
+    Raises:
+        MissingDependencyError: Keras, or the backend it is set to, is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if threads:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        with suppress_stderr():
+            import keras
+
+            keras.backend.backend()
+    except ImportError as error:
+        wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if error.name != "keras" and wanted != "tensorflow":
+            raise MissingDependencyError(
+                f"KERAS_BACKEND is {wanted}, which is not installed ({error.name}):"
+                f" install it, or  unset KERAS_BACKEND  for TensorFlow"
+            ) from error
+        raise missing(f"keras, or its backend ({error.name}),", "train") from error

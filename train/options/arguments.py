@@ -1,0 +1,138 @@
+"""The command line of ``python -m train``."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.argparser import CommandLine
+from train.options.config import ARCHITECTURE_NAMES, CLASS_WEIGHTS, PRECISIONS
+from train.options.recipes import RECIPES
+
+DESCRIPTION = "Learns a classifier from labelled images and leaves runs/<name>/."
+EXAMPLES = """\
+examples:
+  python -m train                                  the built-in drawn faces
+  python -m train --data photos/                   one folder per class
+  python -m train --data fer2013.zip --recipe quick --validation test
+  python -m train --data fer2013.zip --recipe released --validation test \\
+      --teacher runs/big --soft-labels votes.csv --drop-category NF
+  python -m train --resume                         continue the newest run
+
+DATA is a folder, a zip of one (it is not unpacked) or fer2013.csv. Layouts:
+<class>/<image> or <split>/<class>/<image> with the splits train, val (or valid,
+validation) and test. Without a validation split, a tenth of the training images
+validates. Training images that occur in an evaluation split are dropped.
+"""
+RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the command line; flags that were not given leave no attribute."""
+    parser = CommandLine(
+        prog="python -m train",
+        description=DESCRIPTION,
+        epilog=_epilog(),
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
+    add(
+        "--name",
+        help="run folder below runs/, or a path with a / (default: a new one)",
+    )
+    add(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="set of defaults, see below (standard)",
+    )
+    add("--resume", nargs="?", const="", metavar="RUN", help="continue a run (newest)")
+    add("--force", action="store_true", help="start over in an existing --name")
+    learning = parser.add_argument_group("learning (defaults: the recipe's)")
+    add = learning.add_argument
+    add(
+        "--arch",
+        choices=ARCHITECTURE_NAMES,
+        metavar="NAME",
+        help=f"the network: {', '.join(ARCHITECTURE_NAMES)}",
+    )
+    add(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="begin with the weights of another run or .keras file where they fit"
+        " (other classes are no obstacle)",
+    )
+    add("--epochs", type=flags.positive, metavar="N", help="passes over the images")
+    add("--batch-size", type=flags.positive, metavar="N", help="images per step")
+    add("--learning-rate", type=float, metavar="X", help="peak learning rate")
+    add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
+    add("--label-smoothing", type=float, metavar="X", help="share in [0, 1)")
+    add(
+        "--teacher",
+        dest="teachers",
+        action="append",
+        metavar="RUN",
+        help="learn this run's (or .keras file's) answers too; may be repeated",
+    )
+    add("--teacher-share", type=float, metavar="X", help="share of the target")
+    add(
+        "--soft-labels",
+        metavar="CSV",
+        help="raters' votes for the training images: a column called file, and one for"
+        " each category they could vote for",
+    )
+    add("--soft-label-share", type=float, metavar="X", help="share of the target")
+    add(
+        "--drop-category",
+        metavar="NAME",
+        help="leave out the images that at least half of the votes call this, such as"
+        " NF, not a face",
+    )
+    add("--class-weights", choices=CLASS_WEIGHTS, help="for rare classes")
+    add("--precision", choices=PRECISIONS, help="of the training steps")
+    add("--seed", type=flags.seed, metavar="N", help="decides everything random")
+    images = parser.add_argument_group("images")
+    add = images.add_argument
+    add("--size", type=flags.positive, dest="size_px", metavar="PX", help="input side")
+    add(
+        "--no-flip",
+        dest="flip",
+        action="store_false",
+        help="never mirror an image: for what means something else mirrored",
+    )
+    add("--colour", choices=("grey", "rgb"), help="default: what the images are")
+    add(
+        "--validation",
+        choices=("auto", "train", "test"),
+        dest="validation_from",
+        help="validate on the source's own split, on a part of the training images,"
+        " or on the split named test",
+    )
+    add("--validation-frac", type=float, metavar="X", help="that part's share (0.1)")
+    add(
+        "--crop-margin",
+        type=float,
+        dest="crop_margin_frac",
+        metavar="X",
+        help="margin around a detected face, as a fraction of its box, at which a"
+        " camera's crops look like these images",
+    )
+    parser.add_argument(
+        "--threads", type=flags.threads, metavar="N", help="CPU threads"
+    )
+    return parser
+
+
+def _epilog() -> str:
+    """Returns the examples, and what each recipe is for."""
+    lines = [EXAMPLES, RECIPES_TITLE]
+    for name, recipe in RECIPES.items():
+        lines += textwrap.wrap(
+            recipe.purpose,
+            width=80,
+            initial_indent=f"  {name:<10}",
+            subsequent_indent=" " * 12,
+        )
+    return "\n".join(lines)

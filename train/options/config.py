@@ -1,0 +1,158 @@
+"""Every knob of a training run, in one place, saved beside what it produced."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from edge_runtime.errors import FerEdgeError, RunError
+from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
+from edge_runtime.preprocessing import Colour
+from train.data.augment import Augmentation
+
+Precision = Literal["float32", "bfloat16", "float16"]
+ClassWeights = Literal["none", "sqrt", "balanced"]
+Optimizer = Literal["sgd", "adam"]
+SMALLEST_SIZE_PX = 16
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ARCHITECTURE_NAMES = (
+    "fer_resnet",
+    "fer_plain",
+    "fer_wide",
+    "fer_lowres",
+    "fer_small",
+    "notebook_cnn",
+    "mini_xception",
+)
+CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a run does; two runs with equal configuration and data are the same run.
+
+    Attributes:
+        data: Path of the image set as it was given, or ``"drawn"``.
+        arch: One of ``train.networks.architectures.ARCHITECTURES``.
+        start_from: Run or ``.keras`` file whose weights the run begins with, where the
+            layers have the same shape; ``""`` begins with random ones.
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
+        learning_rate: Peak learning rate, reached after the warm-up; then a cosine
+            down to zero (SGD), or constant (Adam).
+        warmup_epochs: Epochs of linear rise from zero (SGD).
+        weight_decay: Decoupled decay per step, times the learning rate; not on
+            BatchNorm and biases. Ten times the figure of frameworks in which it
+            passes through the momentum.
+        label_smoothing: Share of the target spread evenly over all classes, [0, 1).
+        ema_epochs: Horizon in epochs of the moving average of the weights, which is
+            what is validated and kept, at most a fifteenth of the run; 0 keeps the
+            weights themselves.
+        teachers: Runs or ``.keras`` files whose answers the network learns beside the
+            labels; see ``train.distillation.distill``.
+        teacher_share: Their share of the target, [0, 1).
+        soft_labels: CSV of several raters' votes for the training images, or ``""``;
+            see ``train.distillation.soft_labels``.
+        soft_label_share: Their share of the target, [0, 1); with that of the teachers
+            below 1.
+        drop_category: Training images are left out if at least half of their votes
+            are for this category, such as "not a face"; ``""`` leaves out none.
+        class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
+            (its root, a compromise).
+        precision: Arithmetic of the training steps. The model is validated and saved
+            in float32 whatever this is.
+        size_px: Side of the input in pixels; None takes it from the images.
+        colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
+        validation_from: See ``train.data.dataset.load``.
+        validation_frac: See ``train.data.dataset.load``.
+        calibration_images: Number of training images recorded for quantization.
+        crop_margin_frac: Margin around a detected face that makes a camera's crop
+            look like these images, as a fraction of the box; see
+            ``edge_runtime.preprocessing.square_box``.
+        augmentation: How strongly training images are changed.
+        seed: Decides initial weights, order, changes, split and calibration choice.
+    """
+
+    data: str = "drawn"
+    arch: str = "fer_resnet"
+    start_from: str = ""
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    warmup_epochs: float = 2.0
+    weight_decay: float = 2e-3
+    label_smoothing: float = 0.1
+    ema_epochs: float = 2.0
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.3
+    soft_labels: str = ""
+    soft_label_share: float = 0.4
+    drop_category: str = ""
+    class_weights: ClassWeights = "none"
+    precision: Precision = "float32"
+    size_px: int | None = None
+    colour: Colour | None = None
+    validation_from: str = "auto"
+    validation_frac: float = 0.1
+    calibration_images: int = 420
+    crop_margin_frac: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises FerEdgeError if a value makes no sense: now, not after training."""
+        low, high = CROP_MARGINS
+        smallest, largest = SMALLEST_SIZE_PX, LARGEST_SIZE_PX
+        size = smallest if self.size_px is None else self.size_px
+        rate, decay = self.learning_rate, self.weight_decay
+        smoothing, share = self.label_smoothing, self.validation_frac
+        margin = self.crop_margin_frac
+        _require("a known --arch", self.arch in ARCHITECTURE_NAMES, self.arch)
+        _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)
+        _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
+        _require("--label-smoothing in [0, 1)", 0 <= smoothing < 1, smoothing)
+        _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
+        _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
+        _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        taught, voted = self.teacher_share, self.soft_label_share
+        both = taught * bool(self.teachers) + voted * bool(self.soft_labels)
+        alone = self.drop_category and not self.soft_labels
+        _require("--teacher-share in [0, 1)", 0 <= taught < 1, taught)
+        _require("--soft-label-share in [0, 1)", 0 <= voted < 1, voted)
+        _require("both shares to be below 1 together", both < 1, both)
+        _require("--soft-labels with --drop-category", not alone, self.soft_labels)
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """True where the labels alone do not say what the network is to answer."""
+        return bool(self.teachers or self.soft_labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Returns the configuration that ``to_dict`` described.
+
+        Raises:
+            RunError: A key is unknown, as when a newer version wrote it.
+        """
+        try:
+            augmentation = Augmentation(**values.get("augmentation", {}))
+            teachers = tuple(values.get("teachers", ()))
+            return cls(**{**values, "augmentation": augmentation, "teachers": teachers})
+        except TypeError as error:
+            raise RunError(f"config.json is not of this version: {error}") from error
+
+
+def _require(expected: str, holds: bool, got: object) -> None:
+    # Comparisons with NaN are false, so NaN is refused too.
+    if not holds:
+        raise FerEdgeError(f"expected {expected}, got {got!r}")

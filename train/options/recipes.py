@@ -1,0 +1,92 @@
+"""Sets of defaults, each for a purpose: what ``--recipe`` offers."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from train.data.augment import NO_AUGMENTATION, NOTEBOOK_AUGMENTATION, Augmentation
+from train.options.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A configuration to begin with; flags change single values of it.
+
+    Attributes:
+        purpose: What it is for, and how long it takes on two CPU cores with 28,000
+            images of 48x48 pixels.
+        config: The values.
+    """
+
+    purpose: str
+    config: TrainConfig
+
+
+RECIPES = {
+    "standard": Recipe("a sound start on any image set; an hour", TrainConfig()),
+    "long": Recipe(
+        "twice the epochs, when accuracy counts; two hours",
+        TrainConfig(epochs=60, warmup_epochs=3.0),
+    ),
+    # The teachers and votes themselves are given: --teacher, --soft-labels.
+    "released": Recipe(
+        "the released model's, with --from, --teacher and --soft-labels; in bfloat16,"
+        " which CPUs without AVX-512 BF16 or AMX compute slowly; 1.7 hours",
+        TrainConfig(
+            epochs=60,
+            warmup_epochs=3.0,
+            learning_rate=0.06,  # its weights begin as those of a run of "long"
+            precision="bfloat16",
+            teacher_share=0.2,
+            soft_label_share=0.4,
+        ),
+    ),
+    # Few epochs leave no time to learn from strongly changed images.
+    "quick": Recipe(
+        "a lunch break on a laptop: a first look, less accurate; half an hour",
+        TrainConfig(
+            epochs=18,
+            warmup_epochs=1.0,
+            ema_epochs=1.0,
+            augmentation=Augmentation(
+                rotation_deg=10,
+                shift_frac=0.08,
+                zoom_frac=0.1,
+                shear_frac=0.05,
+                brightness_frac=0.1,
+                contrast_frac=0.2,
+                erase_probability=0.25,
+                camera_probability=0.1,
+            ),
+        ),
+    ),
+    # For minutes on two cores: more steps from the same images, nothing averaged.
+    "demo": Recipe(
+        "to see that everything works, on drawn faces; minutes",
+        TrainConfig(
+            epochs=5,
+            batch_size=64,
+            learning_rate=0.05,
+            warmup_epochs=0.5,
+            ema_epochs=0.0,
+            label_smoothing=0.05,
+            augmentation=dataclasses.replace(
+                NO_AUGMENTATION, flip=True, shift_frac=0.06, zoom_frac=0.05
+            ),
+        ),
+    ),
+    "notebook": Recipe(
+        "the origin project's network as it was trained, to compare with; six hours",
+        TrainConfig(
+            arch="notebook_cnn",
+            epochs=60,
+            optimizer="adam",
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            label_smoothing=0.0,
+            ema_epochs=0.0,
+            augmentation=NOTEBOOK_AUGMENTATION,
+        ),
+    ),
+}

@@ -1,0 +1,105 @@
+"""The state of an unfinished run: written after every epoch, complete or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import keras
+
+from edge_runtime.errors import RunError
+from edge_runtime.utils.files import replacing, write_bytes, write_text
+
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: Epochs finished.
+        best_epoch: The epoch (from 1) whose model is kept; 0 before the first.
+        best_accuracy: Its validation accuracy in [0, 1].
+        history: One row of figures an epoch.
+        weights_file: Name of the file with weights and optimizer state.
+        best_file: Name of the file with the best model.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    history: tuple[dict[str, float], ...] = ()
+    weights_file: str = ""
+    best_file: str = ""
+
+
+def save(
+    folder: Path, model: keras.Model, progress: Progress, *, best: keras.Model | None
+) -> Progress:
+    """Writes weights, optimizer state and progress; then removes the older state.
+
+    The small JSON file is written last and names the files it belongs to, so a kill
+    at any moment leaves the previous state or this one, never a mixture.
+
+    Args:
+        folder: The run's checkpoint folder.
+        model: The network in training, with its optimizer.
+        progress: How far it came.
+        best: The model to keep, if this epoch is the best so far.
+
+    Returns:
+        The progress as it was written, with the names of the files.
+    """
+    weights_file = f"epoch-{progress.epoch:04d}.weights.h5"
+    best_file = progress.best_file
+    with replacing(folder / weights_file) as temporary:
+        model.save_weights(temporary)
+    if best is not None:
+        best_file = f"best-{progress.epoch:04d}.keras"
+        with replacing(folder / best_file) as temporary:
+            best.save(temporary)
+    saved = replace(progress, weights_file=weights_file, best_file=best_file)
+    write_text(folder / PROGRESS, json.dumps(asdict(saved)))
+    for old in (*folder.glob("epoch-*.weights.h5"), *folder.glob("best-*.keras")):
+        if old.name not in (saved.weights_file, saved.best_file):
+            old.unlink()
+    return saved
+
+
+def publish_best(folder: Path, path: Path, progress: Progress) -> None:
+    """Copies the best model so far to its place in the run folder, if there is one."""
+    if progress.best_file:
+        write_bytes(path, (folder / progress.best_file).read_bytes())
+
+
+def load_progress(folder: Path) -> Progress:
+    """Returns how far the run came; a fresh ``Progress`` where nothing was saved.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    file = folder / PROGRESS
+    if not file.exists():
+        return Progress()
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return Progress(**{**document, "history": tuple(document["history"])})
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise RunError(f"{file} is damaged ({error}): start over") from error
+
+
+def restore(folder: Path, model: keras.Model, progress: Progress) -> None:
+    """Loads weights and optimizer state into a compiled model.
+
+    Raises:
+        RunError: The state is missing or belongs to another network.
+    """
+    if not progress.epoch:
+        return
+    try:
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(folder / progress.weights_file)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"cannot resume from {folder}: {error}") from error

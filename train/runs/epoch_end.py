@@ -1,0 +1,167 @@
+"""What happens after every epoch of a run: validate, keep the best, checkpoint."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from edge_runtime.errors import FerEdgeError
+from train import metrics
+from train.runs import checkpoint
+from train.runs.checkpoint import Progress
+from train.options.config import TrainConfig
+from train.data.dataset import Dataset
+from train.runs.results import matrix_of, predict_logits
+from train.runs.run_folder import RunFolder
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """After every epoch: validate, keep the best, write the checkpoint, say so."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Dataset,
+        run: RunFolder,
+        *,
+        progress: Progress,
+        kept: keras.Model,
+    ) -> None:
+        super().__init__()
+        self._config, self._data, self._run = config, data, run
+        self.progress = progress
+        self._kept = kept
+        self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
+        self._bar: Any = None
+        self._started = self._epoch_started = 0.0
+        self._first_epoch = progress.epoch
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Notes the time, for the estimate of what is left."""
+        if self._swap:
+            self._swap.set_model(self.model)
+        self._started = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the bar of the epoch's steps."""
+        self._epoch_started = time.perf_counter()
+        self._seed_dropout(epoch)
+        self._bar = _step_bar(self.params["steps"], f"epoch {epoch + 1}")
+
+    def _seed_dropout(self, epoch: int) -> None:
+        """Sets every random layer's state from the seed and the epoch.
+
+        Keras's weight files leave it out: a resumed run would repeat the masks of the
+        first epoch, and not be the run it continues.
+        """
+        for index, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                generator.state.assign([self._config.seed, epoch << 8 | index & 0xFF])
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_postfix(loss=f"{(logs or {})['loss']:.3f}", refresh=False)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Validates on the whole validation split and saves everything.
+
+        Raises:
+            FerEdgeError: The loss or an answer is no longer finite.
+        """
+        self.close()
+        logs = logs or {}
+        self._copy_weights()
+        split = self._data.validation
+        logits = predict_logits(self._kept, split)
+        # The loss alone would not do: answers can be NaN while it is finite.
+        if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
+            raise FerEdgeError(
+                f"training diverged in epoch {epoch + 1} (loss {logs['loss']:.4g}):"
+                f" start again with a lower --learning-rate"
+                f" than {self._config.learning_rate}"
+            )
+        matrix = matrix_of(split, logits, len(self._data.labels))
+        row = {
+            "epoch": epoch + 1,
+            "loss": round(float(logs["loss"]), 5),
+            "accuracy": round(float(logs["accuracy"]), 5),
+            "val_loss": round(
+                metrics.negative_log_likelihood(logits, split.labels, 1.0), 5
+            ),
+            "val_accuracy": round(metrics.accuracy(matrix), 5),
+            "val_macro_f1": round(metrics.macro_f1(matrix), 5),
+            "learning_rate": round(float(self.model.optimizer.learning_rate), 7),
+            "seconds": round(time.perf_counter() - self._epoch_started, 1),
+        }
+        self._keep(epoch + 1, row)
+
+    def _copy_weights(self) -> None:
+        """Copies the averaged weights (or the weights) into the float32 twin."""
+        if self._swap:
+            self._swap.on_test_begin()
+        self._kept.set_weights(self.model.get_weights())
+        if self._swap:
+            self._swap.on_test_end()
+
+    def _keep(self, epoch: int, row: dict[str, float]) -> None:
+        """Saves the epoch; what it says and returns is what is on the disk."""
+        progress = replace(
+            self.progress, epoch=epoch, history=(*self.progress.history, row)
+        )
+        best = row["val_accuracy"] > progress.best_accuracy
+        if best:
+            progress = replace(
+                progress, best_epoch=epoch, best_accuracy=row["val_accuracy"]
+            )
+        folder = self._run.checkpoint
+        kept = self._kept if best else None
+        self.progress = checkpoint.save(folder, self.model, progress, best=kept)
+        if best:
+            checkpoint.publish_best(folder, self._run.model, self.progress)
+        self._run.write_history(self.progress.history)
+        print(self._line(epoch, row), flush=True)
+
+    def _line(self, epoch: int, row: dict[str, float]) -> str:
+        done = epoch - self._first_epoch
+        each = (time.perf_counter() - self._started) / done
+        left = each * (self._config.epochs - epoch)
+        best = "  best so far" if self.progress.best_epoch == epoch else ""
+        return (
+            f"epoch {epoch:>3}/{self._config.epochs}"
+            f"  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}"
+            f"  validation {row['val_accuracy']:.2%}"
+            f"  {row['seconds']:.0f} s, {_duration(left)} left{best}"
+        )
+
+    def close(self) -> None:
+        """Takes the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _step_bar(steps: int, description: str) -> Any:
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=steps, desc=description, unit="step", leave=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return (
+        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    )

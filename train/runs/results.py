@@ -1,0 +1,192 @@
+"""What a run leaves beside its model: figures, pictures, the calibration choice."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from train import metrics
+from train.networks.architectures import count_macs
+from train.runs.checkpoint import Progress
+from train.options.config import TrainConfig
+from train.data.dataset import Dataset
+from train.runs.plots import plot_confusion_matrices, plot_curves
+from train.runs.run_folder import RUN_SCHEMA, RunFolder
+from train.data.splits import Split, balanced_indices, pixel_hash
+
+EVALUATION_PIXELS = 512 * 48 * 48
+
+
+def backend_name() -> str:
+    """Returns the library Keras computes with: tensorflow, jax or torch."""
+    name: str = keras.backend.backend()
+    return name
+
+
+def predict_logits(model: keras.Model, split: Split) -> npt.NDArray[np.float32]:
+    """Returns the model's logits for every image, float32 (N, classes), no softmax."""
+    # As many pixels at a time whatever the images' size.
+    side = split.images.shape[1]
+    batch = max(1, EVALUATION_PIXELS // side**2)
+    logits = model.predict(split.images, batch_size=batch, verbose=0)
+    return np.asarray(logits, dtype=np.float32)
+
+
+def matrix_of(
+    split: Split, logits: npt.NDArray[np.float32], classes: int
+) -> npt.NDArray[np.int64]:
+    """Returns the confusion matrix of the answers, int64 (classes, classes)."""
+    return metrics.confusion_matrix(split.labels, logits.argmax(axis=1), classes)
+
+
+def record_calibration(run: RunFolder, data: Dataset, config: TrainConfig) -> None:
+    """Writes which training images calibrate the quantized model: a fixed choice.
+
+    Indices count the training split as loaded; the pixel hashes identify the images
+    whatever their order, and prove that none of them is an evaluation image.
+    """
+    indices = balanced_indices(
+        data.train.labels, config.calibration_images, config.seed
+    )
+    document = {
+        "schema": "fer-edge/calibration/1",
+        "split": "train",
+        "seed": config.seed,
+        "data_fingerprint": data.fingerprint,
+        "indices": indices.tolist(),
+        "labels": data.train.labels[indices].tolist(),
+        "pixel_hashes": [pixel_hash(data.train.images[i]) for i in indices],
+    }
+    run.write_json(run.calibration, document)
+
+
+def write_results(
+    config: TrainConfig,
+    data: Dataset,
+    run: RunFolder,
+    progress: Progress,
+    *,
+    left_out: int = 0,
+) -> None:
+    """Measures the kept model and writes ``metrics.json`` and both pictures.
+
+    Args:
+        config: What the run did.
+        data: The images.
+        run: Where the best model is, and the results go.
+        progress: How far the run came.
+        left_out: Number of training images that it was not trained on.
+    """
+    model = keras.models.load_model(run.model, safe_mode=True)
+    splits = {
+        name: data.split(name)
+        for name in ("validation", "test")
+        if len(data.split(name))
+    }
+    logits = {name: predict_logits(model, split) for name, split in splits.items()}
+    temperature = metrics.fit_temperature(logits["validation"], data.validation.labels)
+    figures = {
+        name: evaluate(split, logits[name], data.labels, temperature)
+        for name, split in splits.items()
+    }
+    record = run.read_json(run.config)
+    document = {
+        "schema": RUN_SCHEMA,
+        "run": run.name,
+        "arch": config.arch,
+        "labels": list(data.labels),
+        "input": {"size_px": data.size_px, "colour": data.colour},
+        "parameters": model.count_params(),
+        "macs": count_macs(model),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "temperature": round(temperature, 4),
+        "data": {**data_record(data), "left_out": left_out},
+        "versions": versions(),
+        "git_revision": record.get("git_revision", ""),
+        **figures,
+    }
+    if "averaged" in record:  # no epoch's network, but the mean of several runs'
+        document["averaged"] = record["averaged"]
+        del document["best_epoch"]
+    run.write_json(run.metrics, document)
+    title = f"{run.name}: {data.name}"
+    plot_curves(progress.history, run.path / "curves.png", title=title)
+    shown = "test" if "test" in figures else "validation"
+    matrix = np.array(figures[shown]["confusion_matrix"], dtype=np.int64)
+    plot_confusion_matrices(
+        {f"{title}, {shown} ({len(splits[shown]):,})": matrix},
+        data.labels,
+        run.path / "confusion_matrix.png",
+    )
+
+
+def evaluate(
+    split: Split,
+    logits: npt.NDArray[np.float32],
+    labels: tuple[str, ...],
+    temperature: float,
+) -> dict[str, Any]:
+    """Returns the figures of one split as JSON-ready values.
+
+    Args:
+        split: Images and true labels.
+        logits: float32 (N, classes).
+        labels: Class names in order.
+        temperature: For the calibration error.
+    """
+    matrix = matrix_of(split, logits, len(labels))
+    recall = metrics.recall_by_class(matrix)
+    right = int(np.trace(matrix))
+    return {
+        "count": len(split),
+        "accuracy": round(metrics.accuracy(matrix), 5),
+        "accuracy_95": [
+            round(x, 5) for x in metrics.wilson_interval(right, len(split))
+        ],
+        "macro_f1": round(metrics.macro_f1(matrix), 5),
+        "expected_calibration_error": round(
+            metrics.expected_calibration_error(logits, split.labels, temperature), 5
+        ),
+        "recall": {
+            label: None if np.isnan(value) else round(float(value), 5)
+            for label, value in zip(labels, recall, strict=True)
+        },
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def data_record(data: Dataset) -> dict[str, Any]:
+    """Returns what identifies the data of a run, as JSON-ready values."""
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+        "validation_from": data.validation_from,
+        "dropped_as_copies": len(data.dropped),
+        "unreadable": len(data.unreadable),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what decides a result, by name."""
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        backend_name(): _backend_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def _backend_version() -> str:
+    module = sys.modules.get(backend_name())
+    return str(getattr(module, "__version__", "unknown"))

@@ -1,0 +1,233 @@
+"""The folder a training run leaves: what is in it and how it is read back.
+
+runs/<name>/
+    model.keras             the best model so far, float32, raw pixels in, logits out
+    architecture.json       its layers
+    config.json             the configuration, and the data's fingerprint
+    history.csv             one row an epoch
+    metrics.json            accuracy, F1, recall, confusion matrix, versions
+    calibration.json        the training images chosen for quantization
+    curves.png, confusion_matrix.png
+    checkpoint/             what --resume needs; may be deleted afterwards
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import OutputError, RunError
+from edge_runtime.utils.files import write_text
+
+RUNS = Path("runs")
+RUN_SCHEMA = "fer-edge/run/1"
+LEFT_BY_A_RUN = (
+    "model.keras",
+    "architecture.json",
+    "config.json",
+    "history.csv",
+    "metrics.json",
+    "calibration.json",
+    "calibration_ranges.json",
+    "curves.png",
+    "confusion_matrix.png",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run.
+
+    Attributes:
+        path: The folder; need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its folder's."""
+        return self.path.resolve().name
+
+    @property
+    def model(self) -> Path:
+        """The best model so far, a ``.keras`` file."""
+        return self.path / "model.keras"
+
+    @property
+    def config(self) -> Path:
+        """The configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The result on the validation and test images, JSON."""
+        return self.path / "metrics.json"
+
+    @property
+    def calibration(self) -> Path:
+        """The choice of training images for quantization, JSON."""
+        return self.path / "calibration.json"
+
+    @property
+    def ranges(self) -> Path:
+        """Measured activation ranges (written by the first export), JSON."""
+        return self.path / "calibration_ranges.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder with the state to resume from."""
+        return self.path / "checkpoint"
+
+    def clear(self) -> None:
+        """Removes what an earlier run of this name left; other files are kept."""
+        for pattern in (
+            "progress.json",
+            "targets.npy",
+            "targets.json",
+            "epoch-*.weights.h5",
+            "best-*.keras",
+        ):
+            for old in self.checkpoint.glob(pattern):
+                old.unlink()
+        for name in LEFT_BY_A_RUN:
+            (self.path / name).unlink(missing_ok=True)
+
+    def remove_if_empty(self) -> None:
+        """Removes the folder if nothing was written into it."""
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """Returns the contents of one of the run's JSON files.
+
+        Raises:
+            RunError: The file is missing or no JSON object.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.path} is no complete run: {path.name} is missing or damaged"
+                f" ({error})"
+            ) from error
+        if not isinstance(document, dict):
+            raise RunError(f"{path}: expected a JSON object")
+        return document
+
+    def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
+        """Writes one of the run's JSON files, complete or not at all."""
+        write_text(path, json.dumps(document, indent=1) + "\n")
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes ``history.csv``: one row an epoch, columns as in the first row."""
+        text = StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "history.csv", text.getvalue())
+
+
+def check_free(name: str | None, *, force: bool) -> None:
+    """Raises OutputError unless a new run may have this name.
+
+    Args:
+        name: Wanted name, or a path; None is always free.
+        force: Allow the name of an earlier run, which is then started over.
+    """
+    if name is None:
+        return
+    if name.strip() in ("", ".", ".."):
+        raise OutputError(f"expected a --name for the run folder, got {name!r}")
+    path = run_path(name)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not force:
+        raise OutputError(
+            f"{path} exists: continue it with --resume {name}, choose another"
+            " --name, or start over with --force"
+        )
+    run = RunFolder(path)
+    if not run.config.is_file() or "data_fingerprint" not in run.read_json(run.config):
+        raise OutputError(f"{path} is no run folder: --force does not touch it")
+
+
+def make_run(name: str | None, stem: str) -> RunFolder:
+    """Returns the folder of a new run, made now so that no other run takes it.
+
+    Args:
+        name: A name that ``check_free`` allowed; None takes the first free
+            ``<stem>-<number>``.
+        stem: Start of an automatic name.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    try:
+        if name is not None:
+            run_path(name).mkdir(parents=True, exist_ok=True)
+            return RunFolder(run_path(name))
+        RUNS.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            with contextlib.suppress(FileExistsError):
+                (RUNS / f"{stem}-{number}").mkdir()
+                return RunFolder(RUNS / f"{stem}-{number}")
+    except OSError as error:
+        raise OutputError(f"cannot make a run folder: {error}") from error
+    raise AssertionError("count() has no end")
+
+
+def find_run(name: str | None) -> RunFolder:
+    """Returns an existing run: by name, by path, or the one written to last.
+
+    Raises:
+        RunError: There is none.
+    """
+    if name is not None:
+        run = RunFolder(run_path(name))
+        if not run.config.exists():
+            raise RunError(f"expected a run folder, got {name!r}: no config.json there")
+        return run
+    configs = sorted(RUNS.glob("*/config.json"), key=_last_written)
+    if not configs:
+        raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
+    return RunFolder(configs[-1].parent)
+
+
+def model_path(source: str) -> Path:
+    """Returns the model file of a run's name or path, or of a ``.keras`` path.
+
+    Raises:
+        RunError: There is no such file.
+    """
+    path = Path(source) if source.endswith(".keras") else find_run(source).model
+    if not path.is_file():
+        raise RunError(f"expected a run or a .keras file, got {source!r}: no {path}")
+    return path
+
+
+def labels_beside(model: Path) -> list[str] | None:
+    """Returns the class names of the run a model file lies in, if it lies in one."""
+    run = RunFolder(model.parent)
+    if not run.metrics.is_file():
+        return None
+    labels = run.read_json(run.metrics).get("labels")
+    return labels if isinstance(labels, list) else None
+
+
+def _last_written(config: Path) -> float:
+    files = (config, config.parent / "history.csv", config.parent / "metrics.json")
+    return max(file.stat().st_mtime for file in files if file.exists())
+
+
+def run_path(name: str) -> Path:
+    """Returns the folder of a run's name (below ``runs/``) or path."""
+    path = Path(name)
+    return path if len(path.parts) > 1 or path.is_absolute() else RUNS / name
