@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.onnx_runtime import require_onnxruntime
+
 # As with an activated environment: what is to be typed next then begins with python.
 os.environ["PATH"] = os.pathsep.join(
     (str(Path(sys.executable).parent), os.environ["PATH"])
@@ -39,5 +41,5 @@ def tiny_float_path(data_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_onnx_path(data_folder: Path) -> Path:
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not in this environment")
+    require_onnxruntime()
     return data_folder / "tiny.float32.onnx"

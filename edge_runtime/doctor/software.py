@@ -40,7 +40,8 @@ import json, sys, time
 name, module, model, started = json.loads(sys.argv[1])
 if model is None:
     import importlib
-    importlib.import_module(module)
+    from edge_runtime.utils.onnxruntime import import_onnxruntime
+    import_onnxruntime() if name == "onnxruntime" else importlib.import_module(module)
     print(json.dumps(None))
 else:
     import numpy as np

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +14,7 @@ from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.inference.quantization import Quantization, dequantize, quantize
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.utils.argparser import MOST_THREADS
+from edge_runtime.utils.onnxruntime import import_onnxruntime
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
@@ -230,11 +230,7 @@ def _open_tflite(
 
 
 def _open_onnx(file: ModelFile, threads: int) -> Backend:
-    # The wheel reports usage to its maker on some systems; a camera must not.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    with suppress_stderr():
-        import onnxruntime
-    onnxruntime.disable_telemetry_events()
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -14,6 +14,7 @@ from benchmarks.common.images import load_images
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import DatasetError, MeasurementError, ModelError
 from edge_runtime.model_file.container import attach, read_model_file
+from tests.onnx_runtime import require_onnxruntime
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 PER_CLASS = 5
@@ -213,7 +214,7 @@ def test_command_writes_a_document_with_all_keys(
 def test_onnx_model_is_compared_with_a_tflite_model(
     data, tiny_float_path, tiny_onnx_path, tmp_path
 ):
-    pytest.importorskip("onnxruntime")
+    require_onnxruntime()
     out = tmp_path / "out.json"
     argv = ["accuracy", str(tiny_float_path), str(tiny_onnx_path)]
     assert main([*argv, "--data", str(data), "--json", str(out)]) == 0

@@ -16,6 +16,7 @@ import pytest
 
 from edge_runtime.__main__ import COMMANDS, build_parser, main
 from edge_runtime.sources.fake.scenes import DrawnScene
+from tests.onnx_runtime import require_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -432,7 +433,7 @@ def test_check_tells_what_is_inside(
     fixture: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if fixture == "tiny_onnx_path":
-        pytest.importorskip("onnxruntime", reason="runs .onnx files")
+        require_onnxruntime()
     path = request.getfixturevalue(fixture)
     assert main(["check", str(path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

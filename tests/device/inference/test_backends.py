@@ -13,6 +13,7 @@ from edge_runtime.errors import ModelError
 from edge_runtime.inference.backends import TensorInfo, answer_table, open_backend
 from edge_runtime.inference.quantization import Quantization, dequantize
 from edge_runtime.model_file.container import read_model_file
+from tests.onnx_runtime import require_onnxruntime
 from train.drawn_faces.dataset import drawn_faces
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,7 +30,7 @@ FLOAT_TOLERANCE = 1e-3
 def here(name):
     """A file name, skipped where no library of this environment runs it."""
     if name.endswith(".onnx"):
-        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not here")
+        require_onnxruntime()
     return name
 
 
@@ -57,7 +58,7 @@ def test_int8_logits_are_near_those_of_the_float_file(data_folder, images, name)
 
 def test_int8_onnx_answers_on_every_processor_as_where_it_was_exported(data_folder):
     """Without VNNI the library's fastest kernels saturate: a logit was off by 2.1."""
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not here")
+    require_onnxruntime()
     assert Classifier.load(data_folder / "tiny.int8.onnx").golden_difference < 1e-5
 
 

@@ -16,6 +16,7 @@ from edge_runtime.inference.backends import open_backend
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.inference.quantization import softmax
 from edge_runtime.model_file.container import attach, read_model_file
+from tests.onnx_runtime import require_onnxruntime
 from train.drawn_faces.dataset import LABELS, drawn_faces
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,7 +94,7 @@ def test_int8_and_float_files_agree(classifier, tiny_float_path, faces):
 @pytest.mark.parametrize("name", ["tiny.int8.tflite", "tiny.float32.onnx"])
 def test_batch_of_any_size_gives_a_row_each(data_folder, faces, name, count):
     if name.endswith(".onnx"):
-        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not here")
+        require_onnxruntime()
     probabilities = Classifier.load(data_folder / name).probabilities(faces[0][:count])
     assert probabilities.shape == (count, 7)
     assert probabilities.dtype == np.float32
@@ -183,7 +184,7 @@ def test_model_that_answers_otherwise_than_at_export_is_refused(
     data_folder, tmp_path, name
 ):
     if name.endswith(".onnx"):
-        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not here")
+        require_onnxruntime()
     golden = ModelSpec.from_document(
         read_model_file(data_folder / name).document
     ).golden
@@ -329,7 +330,7 @@ def test_without_a_path_the_released_model_is_taken_or_missed_with_advice():
 
 def test_onnx_model_of_free_image_size_is_refused(tmp_path):
     onnx = pytest.importorskip("onnx", reason="onnx is not in this environment")
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not here")
+    require_onnxruntime()
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         [

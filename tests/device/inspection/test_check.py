@@ -18,6 +18,7 @@ from edge_runtime.inference import backends
 from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.inspection.format_rules import FORMATS, check_format, format_in_name
 from edge_runtime.model_file.container import attach, read_model_file
+from tests.onnx_runtime import require_onnxruntime
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 HEALTHY = ["int8.tflite", "float32.tflite", "int8.onnx", "float32.onnx"]
@@ -27,7 +28,7 @@ Rewrite = Callable[..., Path]
 
 def needs_library(path: Path) -> None:
     if path.suffix == ".onnx":
-        pytest.importorskip("onnxruntime", reason="runs .onnx files")
+        require_onnxruntime()
 
 
 def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

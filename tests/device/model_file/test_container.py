@@ -26,6 +26,7 @@ from edge_runtime.model_file.container import (
     parse_document,
     read_model_file,
 )
+from tests.onnx_runtime import require_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -136,9 +137,7 @@ def test_zipfile_reads_the_metadata_of_a_tflite_file(tiny_model_path):
 
 
 def test_onnxruntime_shows_the_metadata_of_an_onnx_file(tiny_onnx_path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
+    session = require_onnxruntime().InferenceSession(
         str(tiny_onnx_path), providers=["CPUExecutionProvider"]
     )
     text = session.get_modelmeta().custom_metadata_map[PROPERTY]

@@ -22,6 +22,7 @@ from keras import layers
 from edge_runtime.__main__ import main
 from edge_runtime.model_file.container import attach
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.utils.onnxruntime import import_onnxruntime
 from export.convert import onnx_model, recipes, tflite
 from export.suppress_output import suppress_output
 from train.networks.architectures import build_model, count_macs
@@ -136,13 +137,9 @@ def int8_onnx(model: bytes) -> bytes:
 
 def onnx_with_float_weights() -> bytes:
     """Returns an int8 ONNX model of which one convolution was left out."""
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantType,
-        quantize_static,
-    )
+    quantization = import_onnxruntime("quantization")
 
-    class Reader(CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.images = iter(pixels(16).astype(np.float32))
 
@@ -157,12 +154,12 @@ def onnx_with_float_weights() -> bytes:
 
         nodes = onnx.load(source).graph.node
         excluded = [one.name for one in nodes if one.op_type == "Conv"][1:]
-        quantize_static(
+        quantization.quantize_static(
             source,
             target,
             Reader(),
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=excluded,
         )
         return target.read_bytes()
