@@ -1,10 +1,12 @@
 # make demo and make test each work on a fresh machine with Python 3.11 and make.
 # The first that runs: a version manager's stand-in may be on the PATH and fail.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
-PYTHON_313 ?= $(shell for p in python3.13 $$HOME/.pyenv/versions/3.13*/bin/python3.13; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+# A version manager's folder counts, too.
+find_python = $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1)*/bin/python$(1); do $$p -c '' 2>/dev/null && echo $$p && break; done)
+PYTHON_312 ?= $(call find_python,3.12)
+PYTHON_313 ?= $(call find_python,3.13)
 BIN := .venv/bin
 DEVICE := .venv-device
-DEVICE_TESTS := pytest pytest-timeout hypothesis
 
 .PHONY: on-litert on-tflite-runtime on-python-3.13 setup demo test test-host test-device test-system test-arm64 soak check format clean
 
@@ -60,22 +62,26 @@ clean:
 .venv/ready: pyproject.toml constraints/host.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web,train,export,bench,dev]'
+	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web]' \
+		--group train --group export --group bench --group dev
 	touch $@
 
 # The device's environments: no training library in any of them.
 $(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
-	$(PYTHON) -m venv $(DEVICE)/litert
-	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx]' $(DEVICE_TESTS) scikit-image
+	$(or $(PYTHON_312),$(PYTHON)) -m venv $(DEVICE)/litert
+	$(DEVICE)/litert/bin/python -m pip install -q --upgrade pip
+	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx]' --group test
 	touch $@
 
 $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
 	$(PYTHON) -m venv $(DEVICE)/tflite-runtime
-	$(DEVICE)/tflite-runtime/bin/python -m pip install -qq -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/tflite-runtime/bin/python -m pip install -q --upgrade pip
+	$(DEVICE)/tflite-runtime/bin/python -m pip install -qq -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' --group test
 	$(DEVICE)/tflite-runtime/bin/python -c "import tflite_runtime"  # has wheels up to Python 3.11 only
 	touch $@
 
 $(DEVICE)/python-3.13/ready: pyproject.toml constraints/litert.txt
 	$(PYTHON_313) -m venv $(DEVICE)/python-3.13
-	$(DEVICE)/python-3.13/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert]' $(DEVICE_TESTS) scikit-image
+	$(DEVICE)/python-3.13/bin/python -m pip install -q --upgrade pip
+	$(DEVICE)/python-3.13/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert]' --group test
 	touch $@
