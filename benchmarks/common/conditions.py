@@ -11,8 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.machine import frequency_folder, text_of, thousandth
-from edge_runtime.hardware.sensors import SINCE_START, read_throttled, reasons_now
+from edge_runtime.hardware.cpu import read_frequency
+from edge_runtime.hardware.kernel_files import read_text
+from edge_runtime.hardware.sensors import (
+    SINCE_BOOT_SHIFT,
+    highest_temperature_c,
+    read_throttled,
+    reasons_now,
+)
 
 ROOT = Path("/")
 SHORTEST_S = 0.5  # the kernel counts processor time in hundredths of a second
@@ -96,7 +102,7 @@ def conditions(
         during |= one
     # A bit from 16 on that was not set before says that it happened in between.
     if bits:
-        during |= (bits[-1] & ~bits[0]) >> SINCE_START
+        during |= (bits[-1] & ~bits[0]) >> SINCE_BOOT_SHIFT
     return {
         "seconds": ended.clock_s - started.clock_s,
         "before": asdict(samples[0]),
@@ -125,12 +131,12 @@ def others_share(started: Counters, ended: Counters) -> float | None:
 
 def take_sample(root: Path = ROOT) -> Sample:
     """Returns the machine at this moment."""
-    folder = frequency_folder(root)
+    frequency = read_frequency(root)
     return Sample(
-        governor=text_of(folder / "scaling_governor"),
-        frequency_mhz=thousandth(folder / "scaling_cur_freq"),
-        max_frequency_mhz=thousandth(folder / "cpuinfo_max_freq"),
-        temperature_c=_temperature_c(root),
+        governor=frequency.governor,
+        frequency_mhz=frequency.now_mhz,
+        max_frequency_mhz=frequency.max_mhz,
+        temperature_c=highest_temperature_c(root),
         throttled=read_throttled(root),
     )
 
@@ -150,7 +156,7 @@ def read_counters(root: Path = ROOT) -> Counters:
 
 def _busy(root: Path) -> tuple[float | None, int | None]:
     total, cores = None, 0
-    for line in text_of(root / "proc/stat").splitlines():
+    for line in read_text(root / "proc/stat").splitlines():
         name, *values = line.split() or [""]
         numbers = [int(value) for value in values if value.isdecimal()]
         if name == "cpu" and len(numbers) >= len(STAT):
@@ -162,17 +168,11 @@ def _busy(root: Path) -> tuple[float | None, int | None]:
 
 def _swapped(root: Path) -> int | None:
     counted = None
-    for line in text_of(root / "proc/vmstat").splitlines():
+    for line in read_text(root / "proc/vmstat").splitlines():
         name, _, value = line.partition(" ")
         if name in ("pswpin", "pswpout") and value.isdecimal():
             counted = (counted or 0) + int(value)
     return counted
-
-
-def _temperature_c(root: Path) -> float | None:
-    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
-    found = [text_of(zone) for zone in zones]
-    return max((int(t) / 1000 for t in found if t.isdecimal()), default=None)
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

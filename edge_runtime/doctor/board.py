@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import struct
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.hardware.cpu import _cpuinfo, board_name, number_in, text_of
+from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
 
 # Instructions that decide how fast int8 is, the best first.
 _INT8_FEATURES = {
@@ -28,7 +27,7 @@ _SLOW_GOVERNORS = ("powersave", "userspace")
 
 
 def board_findings(root: Path) -> list[Finding]:
-    """Returns what is found out about board, system and processor.
+    """Returns findings on board, system and processor.
 
     Args:
         root: Where ``proc``, ``sys`` and ``etc`` are found.
@@ -36,23 +35,14 @@ def board_findings(root: Path) -> list[Finding]:
     return [
         Finding("board", "ok", board_name(root)),
         _system(root),
-        _features(root),
-        *_governor(root),
+        _processor(root),
         *_frequency(root),
     ]
 
 
 def _system(root: Path) -> Finding:
-    name = next(
-        (
-            line.partition("=")[2].strip("\"'")
-            for line in text_of(root / "etc/os-release").splitlines()
-            if line.startswith("PRETTY_NAME=")
-        ),
-        platform.system(),
-    )
     bits = 8 * struct.calcsize("P")
-    value = f"{name}, {platform.machine()}, Python of {bits} bits"
+    value = f"{os_name(root)}, {platform.machine()}, Python of {bits} bits"
     if bits == 32:
         return Finding(
             "system",
@@ -64,49 +54,40 @@ def _system(root: Path) -> Finding:
     return Finding("system", "ok", value)
 
 
-def _features(root: Path) -> Finding:
-    cpu = _cpuinfo(root)
-    known = set((cpu.get("Features", "") or cpu.get("flags", "")).split())
-    best = [f"{one} ({_INT8_FEATURES[one]})" for one in _INT8_FEATURES if one in known]
-    cores = text_of(root / "proc/cpuinfo").count("processor\t") or os.cpu_count() or 1
-    said = best[0] if best else "no vector instructions that are known here"
-    return Finding("processor", "ok", f"{cores} cores, {said}")
-
-
-def _governor(root: Path) -> list[Finding]:
-    folder = root / "sys/devices/system/cpu/cpu0/cpufreq"
-    governor = text_of(folder / "scaling_governor")
-    if not governor:
-        return []  # a virtual machine, or firmware that decides alone
-    if governor in _SLOW_GOVERNORS:
-        return [
-            Finding(
-                "governor",
-                "warn",
-                governor,
-                "echo ondemand | sudo tee"
-                " /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-            )
-        ]
-    return [Finding("governor", "ok", governor)]
+def _processor(root: Path) -> Finding:
+    cpu = read_cpu(root)
+    best = next((name for name in _INT8_FEATURES if name in cpu.features), None)
+    instructions = "no known vector instructions"
+    if best is not None:
+        instructions = f"{best} ({_INT8_FEATURES[best]})"
+    return Finding("processor", "ok", f"{cpu.cores} cores, {instructions}")
 
 
 def _frequency(root: Path) -> list[Finding]:
-    folder = root / "sys/devices/system/cpu/cpu0/cpufreq"
-    now = number_in(folder / "scaling_cur_freq")
-    allowed = number_in(folder / "scaling_max_freq")
-    highest = number_in(folder / "cpuinfo_max_freq")
+    """Returns findings on governor and frequency.
+
+    None on a virtual machine, or where the firmware decides alone.
+    """
+    frequency, findings = read_frequency(root), []
+    if frequency.governor in _SLOW_GOVERNORS:
+        remedy = (
+            "echo ondemand | sudo tee"
+            " /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        )
+        findings.append(Finding("governor", "warn", frequency.governor, remedy))
+    elif frequency.governor:
+        findings.append(Finding("governor", "ok", frequency.governor))
+    highest, allowed = frequency.max_mhz, frequency.allowed_mhz
     if highest is None:
-        return []
-    value = f"{(now or 0) // 1000} of {highest // 1000} MHz now"
+        return findings
+    value = f"{frequency.now_mhz or 0} of {highest} MHz now"
     if allowed is not None and allowed < highest:
-        return [
-            Finding(
-                "frequency",
-                "warn",
-                f"{value}, limited to {allowed // 1000}",
-                "something lowered scaling_max_freq: look for a power-saving setting,"
-                " or restart the board",
-            )
-        ]
-    return [Finding("frequency", "ok", value)]
+        remedy = (
+            "something lowered scaling_max_freq: look for a power-saving setting, or"
+            " restart the board"
+        )
+        value = f"{value}, limited to {allowed}"
+        findings.append(Finding("frequency", "warn", value, remedy))
+    else:
+        findings.append(Finding("frequency", "ok", value))
+    return findings

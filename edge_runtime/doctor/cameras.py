@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.hardware.cpu import text_of
+from edge_runtime.hardware.kernel_files import read_text
 
 FRAME_TIMEOUT_S = 15.0
 # Nodes of a board's own codecs and image processors (names in the kernel's drivers).
@@ -61,7 +61,7 @@ def _names(root: Path, pattern: str) -> dict[str, str]:
     """Returns names by node, such as ``{"video0": "HD Webcam"}``."""
     folders = root.glob(f"sys/class/video4linux/{pattern}")
     by_number = sorted(folders, key=lambda one: (len(one.name), one.name))
-    return {folder.name: text_of(folder / "name") for folder in by_number}
+    return {folder.name: read_text(folder / "name") for folder in by_number}
 
 
 def _csi_cameras(root: Path) -> list[Finding]:
@@ -198,7 +198,7 @@ def _user_of(root: Path, device: Path) -> str:
         except OSError:
             continue  # somebody else's, or gone
         if device in links:
-            return f"{text_of(process / 'comm')} (pid {process.name})"
+            return f"{read_text(process / 'comm')} (pid {process.name})"
     return ""
 
 

@@ -7,11 +7,13 @@ import tempfile
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding, Verdict
-from edge_runtime.hardware.cpu import board_name, number_in, text_of
+from edge_runtime.hardware.cpu import board_name
+from edge_runtime.hardware.memory import limits_memory, read_memory
 from edge_runtime.hardware.sensors import (
+    highest_temperature_c,
     read_throttled,
     reasons_now,
-    reasons_since_start,
+    reasons_since_boot,
 )
 
 MIB = 2**20
@@ -25,7 +27,7 @@ _COOL = "add a heat sink or fan, or give it air"
 
 
 def health_findings(root: Path, folder: Path) -> list[Finding]:
-    """Returns what is found out about heat, power, memory and disk.
+    """Returns findings on heat, power, memory and disk.
 
     Args:
         root: Where ``proc``, ``sys`` and ``usr/bin/vcgencmd`` are found.
@@ -41,11 +43,9 @@ def health_findings(root: Path, folder: Path) -> list[Finding]:
 
 
 def _temperature(root: Path) -> list[Finding]:
-    zones = root.glob("sys/class/thermal/thermal_zone*/temp")
-    known = [one for path in zones if (one := number_in(path)) is not None]
-    if not known:
+    celsius = highest_temperature_c(root)
+    if celsius is None:
         return []
-    celsius = max(known) / 1000
     value = f"{celsius:.0f} degrees Celsius"
     if celsius >= TOO_HOT_C:
         return [Finding("temperature", "fail", value, _COOL)]
@@ -68,7 +68,7 @@ def _throttling(root: Path) -> list[Finding]:
                 " raspi-utils",
             )
         ]
-    now, before = reasons_now(bits), reasons_since_start(bits)
+    now, before = reasons_now(bits), reasons_since_boot(bits)
     remedy = _POWER if "under-voltage" in (*now, *before) else _COOL
     if now:
         return [
@@ -81,43 +81,38 @@ def _throttling(root: Path) -> list[Finding]:
 
 
 def _memory(root: Path) -> list[Finding]:
-    sizes = {}
-    for line in text_of(root / "proc/meminfo").splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[1].isdecimal():
-            sizes[words[0].rstrip(":")] = int(words[1]) // 1024
-    if "MemAvailable" not in sizes:
+    memory = read_memory(root)
+    if memory is None:
         return []
-    free, total = sizes["MemAvailable"], sizes.get("MemTotal", 0)
+    free, total = memory.available // MIB, memory.total // MIB
     value = f"{free:,} of {total:,} MiB free"
+    if memory.limit is not None:
+        value += f", limited to {memory.limit // MIB:,} MiB (container or service)"
     remedy = "stop what is not needed (a desktop: boot to the console instead)"
-    status = _judged(free, LOW_MEMORY_MIB, NO_MEMORY_MIB)
-    found = [_low("memory", status, value, remedy)]
-    swap, left = sizes.get("SwapTotal", 0), sizes.get("SwapFree", 0)
-    if swap and left < swap // 2:
-        found.append(
-            Finding("swap", "warn", f"{swap - left:,} of {swap:,} MiB in use", remedy)
-        )
+    status = _status(free, LOW_MEMORY_MIB, NO_MEMORY_MIB)
+    memory_finding = _space("memory", status, value, remedy)
+    swap, used = memory.swap_total, memory.swap_total - memory.swap_free
+    value = f"{used // MIB:,} of {swap // MIB:,} MiB in use"
+    if used > swap // 2:
+        swap_finding = Finding("swap", "warn", value, remedy)
     elif swap or total > 1024:
-        found.append(Finding("swap", "ok", f"{swap - left:,} of {swap:,} MiB in use"))
+        swap_finding = Finding("swap", "ok", value)
     else:
-        found.append(
-            Finding(
-                "swap",
-                "warn",
-                "none, on a board with little memory",
-                "sudo apt install zram-tools  (compressed, wears no card)",
-            )
+        swap_finding = Finding(
+            "swap",
+            "warn",
+            "none, on a board with little memory",
+            "sudo apt install zram-tools  (compressed, wears no card)",
         )
-    return found
+    return [memory_finding, swap_finding]
 
 
 def _memory_limit(root: Path) -> list[Finding]:
-    """Returns whether the kernel can hold a service to a limit (control groups 2)."""
-    controllers = root / "sys/fs/cgroup/cgroup.controllers"
-    if not controllers.is_file():
+    """Returns whether the kernel can limit a service's memory."""
+    limits = limits_memory(root)
+    if limits is None:
         return []
-    if "memory" in text_of(controllers).split():
+    if limits:
         return [Finding("memory limit", "ok", "the service's --memory-max counts")]
     # A Raspberry Pi's kernel starts so: raspberrypi/linux 6439 and 6980.
     return [
@@ -146,12 +141,12 @@ def _disk(folder: Path) -> Finding:
             f"{value}, but it cannot be written",
             "run it elsewhere, or look at the card: a worn one becomes read-only",
         )
-    status = _judged(free, LOW_DISK_MIB, NO_DISK_MIB)
-    return _low("disk", status, value, "free some space: journalctl --vacuum-size=50M")
+    status = _status(free, LOW_DISK_MIB, NO_DISK_MIB)
+    return _space("disk", status, value, "free space: journalctl --vacuum-size=50M")
 
 
 def _writable(folder: Path) -> bool:
-    """Returns whether a file can be made; permissions alone do not tell."""
+    """Returns whether a file can be made; permissions alone do not decide it."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -159,9 +154,9 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def _judged(free: int, low: int, none: int) -> Verdict:
+def _status(free: int, low: int, none: int) -> Verdict:
     return "fail" if free < none else "warn" if free < low else "ok"
 
 
-def _low(name: str, status: Verdict, value: str, remedy: str) -> Finding:
+def _space(name: str, status: Verdict, value: str, remedy: str) -> Finding:
     return Finding(name, status, value, "" if status == "ok" else remedy)

@@ -1,1 +1,1 @@
-"""The board: temperature, throttling, memory, processor."""
+"""The machine: processor, memory, temperature, throttling. Nothing else reads them."""

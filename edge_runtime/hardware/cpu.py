@@ -1,51 +1,116 @@
-"""Which processor and board this is."""
+"""The processor, its frequency, and the board and system around it."""
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
+from typing import NamedTuple
+
+from edge_runtime.hardware.kernel_files import ROOT, read_fields, read_int, read_text
+
+# /proc/cpuinfo on Arm gives numbers; these are Arm Ltd's (implementer 0x41).
+ARM_PARTS = {
+    "0xc07": "Cortex-A7",
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76",
+}
 
 
-def cpu_key(root: Path = Path("/")) -> str:
-    """Returns which processor this is: implementer and part on Arm, else its name."""
-    try:
-        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    if "CPU part" in found:
-        return f"{found.get('CPU implementer', '?')}/{found['CPU part']}"
-    return found.get("model name", platform.machine())
+class Cpu(NamedTuple):
+    """A processor.
+
+    Attributes:
+        name: Such as ``"Cortex-A72"`` or the name its maker gives; may be empty.
+        part: Implementer/part on Arm, family/model/stepping elsewhere; may be empty.
+        cores: Number of logical cores.
+        features: Instruction sets by the kernel's names, such as ``"asimddp"``.
+    """
+
+    name: str
+    part: str
+    cores: int
+    features: frozenset[str]
 
 
-def board_name(root: Path) -> str:
+class Frequency(NamedTuple):
+    """The frequency of the first core in MHz; None where the kernel does not say.
+
+    Attributes:
+        governor: Name of the frequency governor; empty where unknown.
+        now_mhz: At this moment.
+        allowed_mhz: Highest that the settings allow.
+        max_mhz: Highest that the hardware can do.
+    """
+
+    governor: str
+    now_mhz: int | None
+    allowed_mhz: int | None
+    max_mhz: int | None
+
+
+def read_cpu(root: Path = ROOT) -> Cpu:
+    """Returns the processor of this machine.
+
+    Args:
+        root: Where ``proc`` is found; here and below another one in tests only.
+    """
+    path = root / "proc/cpuinfo"
+    fields = read_fields(path, ":")
+    features = fields.get("Features") or fields.get("flags", "")
+    return Cpu(
+        name=_name(fields),
+        part=_part(fields),
+        cores=read_text(path).count("processor\t") or os.cpu_count() or 1,
+        features=frozenset(features.split()),
+    )
+
+
+def _name(fields: dict[str, str]) -> str:
+    part = fields.get("CPU part", "").lower()
+    if not part:
+        return fields.get("model name", platform.processor())
+    if fields.get("CPU implementer") == "0x41" and part in ARM_PARTS:
+        return ARM_PARTS[part]
+    return f"implementer {fields.get('CPU implementer', '?')} part {part}"
+
+
+def _part(fields: dict[str, str]) -> str:
+    if "CPU part" in fields:
+        return f"{fields.get('CPU implementer', '?')}/{fields['CPU part']}"
+    keys = ("cpu family", "model", "stepping")
+    return "/".join(fields[key] for key in keys if key in fields)
+
+
+def read_frequency(root: Path = ROOT) -> Frequency:
+    """Returns the frequency of the first core."""
+    folder = root / "sys/devices/system/cpu/cpu0/cpufreq"
+    return Frequency(
+        read_text(folder / "scaling_governor"),
+        _mhz(folder / "scaling_cur_freq"),
+        _mhz(folder / "scaling_max_freq"),
+        _mhz(folder / "cpuinfo_max_freq"),
+    )
+
+
+def _mhz(path: Path) -> int | None:
+    khz = read_int(path)
+    return None if khz is None else khz // 1000
+
+
+def board_name(root: Path = ROOT) -> str:
     """Returns the board's name from the device tree, else the processor's."""
-    model = text_of(root / "proc/device-tree/model")
-    return model or _cpuinfo(root).get("model name", "") or platform.machine()
+    model = read_text(root / "proc/device-tree/model")
+    return model or read_cpu(root).name or platform.machine()
 
 
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """Returns the first value of every key in /proc/cpuinfo."""
-    found: dict[str, str] = {}
-    for line in text_of(root / "proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    return found
-
-
-def text_of(path: Path) -> str:
-    """Returns a small file of the kernel's as text; empty where it cannot be read."""
-    try:
-        # The device tree ends its strings with a zero byte.
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        return ""
-
-
-def number_in(path: Path) -> int | None:
-    """Returns the whole number in a file; None where there is none."""
-    text = text_of(path)
-    return int(text) if text.isdecimal() else None
+def os_name(root: Path = ROOT) -> str:
+    """Returns the name of the operating system and its version."""
+    fields = read_fields(root / "etc/os-release", "=")
+    return fields.get("PRETTY_NAME", "").strip("\"'") or platform.system()

@@ -1,4 +1,4 @@
-"""What slows a Raspberry Pi down, as its firmware says: heat and weak power."""
+"""Temperature, and what slows a Raspberry Pi down: heat and weak power."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.hardware.kernel_files import ROOT, read_int, read_text
+from edge_runtime.hardware.memory import resident_mb
+
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 REASONS = {
     0: "under-voltage",
@@ -15,39 +18,39 @@ REASONS = {
     2: "throttled",
     3: "soft temperature limit",
 }
-
-SINCE_START = 16  # the same reasons from this bit on: it has happened
-
-PATIENCE_S = 2.0
-
-_KERNEL = "sys/devices/platform/soc*/*firmware/get_throttled"
-
-_PROGRAM = "usr/bin/vcgencmd"
+SINCE_BOOT_SHIFT = 16  # the same reasons from this bit on: it has happened
+VCGENCMD_TIMEOUT_S = 2.0
+BOARD_TIMEOUT_S = 0.5  # the end of a run waits for it
+_THROTTLED_FILES = "sys/devices/platform/soc*/*firmware/get_throttled"
+_VCGENCMD = "usr/bin/vcgencmd"
+_CPU_ZONES = ("cpu-thermal", "x86_pkg_temp", "soc-thermal", "cpu_thermal")
 
 
-def read_throttled(root: Path, *, patience_s: float = PATIENCE_S) -> int | None:
-    """Returns the firmware's bits; None where there is no such firmware.
+def read_throttled(
+    root: Path = ROOT, *, timeout_s: float = VCGENCMD_TIMEOUT_S
+) -> int | None:
+    """Returns the firmware's bits; None on a board without such firmware.
 
     Args:
-        root: Where ``sys`` and ``usr/bin/vcgencmd`` are found; that program is asked
-            where the kernel says nothing.
-        patience_s: Seconds that the program may take.
+        root: Where ``sys`` and ``usr/bin/vcgencmd`` are found; the program is called
+            where the kernel has no such file.
+        timeout_s: Seconds that the program may take.
     """
-    for path in root.glob(_KERNEL):
-        with suppress(OSError, ValueError):
-            return int(path.read_text(), 16)
-    program = root / _PROGRAM
+    for path in root.glob(_THROTTLED_FILES):
+        with suppress(ValueError):
+            return int(read_text(path), 16)
+    program = root / _VCGENCMD
     if not os.access(program, os.X_OK):
         return None
     with suppress(OSError, ValueError, subprocess.TimeoutExpired):
-        done = subprocess.run(
+        completed = subprocess.run(
             [program, "get_throttled"],
             capture_output=True,
             check=False,
             text=True,
-            timeout=patience_s,
+            timeout=timeout_s,
         )
-        return int(done.stdout.partition("=")[2], 16)
+        return int(completed.stdout.partition("=")[2], 16)
     return None
 
 
@@ -56,53 +59,48 @@ def reasons_now(bits: int) -> list[str]:
     return [name for bit, name in REASONS.items() if bits >> bit & 1]
 
 
-def reasons_since_start(bits: int) -> list[str]:
-    """Returns what has slowed it down since it was started; now, too, or no more."""
-    return reasons_now(bits >> SINCE_START)
+def reasons_since_boot(bits: int) -> list[str]:
+    """Returns what has slowed the board down since it was started."""
+    return reasons_now(bits >> SINCE_BOOT_SHIFT)
 
 
-_CPU_ZONES = ("cpu-thermal", "x86_pkg_temp", "soc-thermal", "cpu_thermal")
+def _thermal_zones(root: Path) -> list[tuple[str, float]]:
+    """Returns type and degrees Celsius of each thermal zone."""
+    folders = sorted(root.glob("sys/class/thermal/thermal_zone*"))
+    return [
+        (read_text(folder / "type"), millidegrees / 1000)
+        for folder in folders
+        if (millidegrees := read_int(folder / "temp")) is not None
+    ]
 
-_PATIENCE_S = 0.5  # the end of a run waits for it
+
+def cpu_temperature_c(root: Path = ROOT) -> float | None:
+    """Returns the processor's temperature in degrees Celsius; None where unknown."""
+    zones = _thermal_zones(root)
+    for name in _CPU_ZONES:
+        for zone, celsius in zones:
+            if zone == name:
+                return celsius
+    return zones[0][1] if zones else None
 
 
-def read_board(root: Path = Path("/")) -> dict[str, Any]:
-    """Returns the machine's state, JSON-ready.
+def highest_temperature_c(root: Path = ROOT) -> float | None:
+    """Returns the hottest sensor's temperature in degrees Celsius; None without one."""
+    return max((celsius for _, celsius in _thermal_zones(root)), default=None)
+
+
+def read_board(root: Path = ROOT) -> dict[str, Any]:
+    """Returns temperature, throttling and this process's memory, JSON-ready.
 
     Args:
-        root: Where ``sys``, ``proc`` and ``usr`` are.
+        root: Where ``sys``, ``proc`` and ``usr`` are found.
     """
+    bits = read_throttled(root, timeout_s=BOARD_TIMEOUT_S)
+    throttled = None
+    if bits is not None:
+        throttled = {"now": reasons_now(bits), "since_boot": reasons_since_boot(bits)}
     return {
-        "temperature_c": temperature_c(root),
-        "throttled": throttled(root),
-        "memory_mb": memory_mb(root),
+        "temperature_c": cpu_temperature_c(root),
+        "throttled": throttled,
+        "memory_mb": resident_mb(root),
     }
-
-
-def temperature_c(root: Path = Path("/")) -> float | None:
-    """Returns the processor's temperature in degrees Celsius."""
-    zones: dict[str, float] = {}
-    for folder in sorted(root.glob("sys/class/thermal/thermal_zone*")):
-        with suppress(OSError, ValueError):
-            kind = (folder / "type").read_text().strip()
-            zones.setdefault(kind, int((folder / "temp").read_text()) / 1000)
-    for kind in (*_CPU_ZONES, *zones):
-        if kind in zones:
-            return zones[kind]
-    return None
-
-
-def throttled(root: Path = Path("/")) -> dict[str, list[str]] | None:
-    """Returns what slows a Raspberry Pi down now, and what has since it was started."""
-    bits = read_throttled(root, patience_s=_PATIENCE_S)
-    if bits is None:
-        return None
-    return {"now": reasons_now(bits), "since_boot": reasons_since_start(bits)}
-
-
-def memory_mb(root: Path = Path("/")) -> float | None:
-    """Returns this process's resident memory in megabytes (10**6 bytes)."""
-    with suppress(OSError, ValueError, IndexError):
-        pages = int((root / "proc/self/statm").read_text().split()[1])
-        return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-    return None

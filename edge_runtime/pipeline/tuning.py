@@ -18,7 +18,7 @@ import cv2
 
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.errors import ModelError
-from edge_runtime.hardware.cpu import cpu_key
+from edge_runtime.hardware.cpu import read_cpu
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils.argparser import MOST_THREADS
 
@@ -63,7 +63,7 @@ def board_key(root: Path = Path("/")) -> Document:
         root: Where ``proc`` is found.
     """
     return {
-        "cpu": cpu_key(root),
+        "cpu": read_cpu(root).name,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {"opencv": cv2.__version__}

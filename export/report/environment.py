@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from edge_runtime.hardware.cpu import read_cpu
 from export.trained_model import TrainedModel
 
 LIBRARIES = ("ai-edge-litert", "onnxruntime", "numpy")
 KEPT_OF_DATA = ("name", "fingerprint", "validation_from")
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def environment(subject: TrainedModel) -> dict[str, Any]:
@@ -27,19 +26,10 @@ def environment(subject: TrainedModel) -> dict[str, Any]:
         "git_revision": origin.get("git_revision"),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "machine": {
-            "cpu": _cpu(),
+            "cpu": read_cpu().name,
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
             "load_average": round(os.getloadavg()[0], 2),
         },
         "threads": 1,
     }
-
-
-def _cpu() -> str:
-    """Returns the processor's name, such as Linux tells it."""
-    if CPU_INFO.exists():
-        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

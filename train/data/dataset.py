@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError, MetadataError
+from edge_runtime.hardware.memory import available_bytes
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.preprocessing import CHANNELS, Colour, to_model_input
 from train.data.image_files import Entry, Source, decode, described, open_source
@@ -261,22 +262,12 @@ def _label_order(source: Source, labels: Sequence[str] | None) -> tuple[str, ...
 def _require_memory(count: int, size_px: int, colour: Colour) -> None:
     """Raises DatasetError if the images would not fit into memory."""
     needed = 2 * count * size_px**2 * CHANNELS[colour]  # they are copied once
-    free = _free_memory()
+    free = available_bytes()
     if free is not None and needed > free:
         raise DatasetError(
             f"{count:,} images of {size_px} pixels need {needed / 2**30:.1f} GiB of"
             f" memory, {free / 2**30:.1f} are free: choose a smaller --size"
         )
-
-
-def _free_memory() -> int | None:
-    """Returns the bytes of memory that can be had, or None where nobody says."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kib = next(line.split()[1] for line in lines if line.startswith("MemAvail"))
-    except (OSError, StopIteration, IndexError):
-        return None
-    return int(kib) * 1024
 
 
 def _probe(entries: Sequence[Entry]) -> tuple[int, Colour]:

@@ -22,7 +22,7 @@ from edge_runtime.doctor.health import health_findings
 from edge_runtime.hardware.sensors import (
     read_throttled,
     reasons_now,
-    reasons_since_start,
+    reasons_since_boot,
 )
 
 WELL = Finding("board", "ok", "well")
@@ -170,7 +170,7 @@ def test_sick_board_has_a_finding_with_its_remedy(
     ids=["well", "before", "now", "heat", "capped"],
 )
 def test_bits_of_the_firmware_are_decoded(bits, now, since_start):
-    assert (reasons_now(bits), reasons_since_start(bits)) == (now, since_start)
+    assert (reasons_now(bits), reasons_since_boot(bits)) == (now, since_start)
 
 
 def test_under_voltage_now_fails_and_blames_the_power_supply(board):

@@ -1,4 +1,4 @@
-"""What the page says about the board: files as the kernel writes them, planted."""
+"""What the page shows of the board: files as the kernel writes them, planted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.hardware.sensors import read_board, temperature_c, throttled
+from edge_runtime.hardware.sensors import (
+    cpu_temperature_c,
+    highest_temperature_c,
+    read_board,
+)
 
 ZONES = "sys/class/thermal"
 KERNEL = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -43,7 +47,13 @@ def zone(number: int, kind: str, temp: str) -> dict[str, str]:
 def test_temperature_is_the_processors(
     tmp_path: Path, files: dict[str, str], celsius: float | None
 ) -> None:
-    assert temperature_c(plant(tmp_path, files)) == celsius
+    assert cpu_temperature_c(plant(tmp_path, files)) == celsius
+
+
+def test_hottest_sensor_counts_whatever_its_name(tmp_path: Path) -> None:
+    plant(tmp_path, zone(0, "cpu-thermal", "48000") | zone(1, "nvme", "71500"))
+    assert highest_temperature_c(tmp_path) == 71.5
+    assert highest_temperature_c(tmp_path / "nothing") is None
 
 
 @pytest.mark.parametrize(
@@ -57,29 +67,29 @@ def test_temperature_is_the_processors(
 def test_throttling_is_what_the_kernel_says(
     tmp_path: Path, text: str, now: list[str], since_boot: list[str]
 ) -> None:
-    told = throttled(plant(tmp_path, {KERNEL: text}))
-    assert told == {"now": now, "since_boot": since_boot}
+    throttled = read_board(plant(tmp_path, {KERNEL: text}))["throttled"]
+    assert throttled == {"now": now, "since_boot": since_boot}
 
 
-def test_vcgencmd_is_asked_where_the_kernel_says_nothing(tmp_path: Path) -> None:
-    said = '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x20002\n'
-    plant(tmp_path, {"usr/bin/vcgencmd": said})
-    assert throttled(tmp_path) is None  # no program yet
+def test_vcgencmd_is_called_where_the_kernel_says_nothing(tmp_path: Path) -> None:
+    script = '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x20002\n'
+    plant(tmp_path, {"usr/bin/vcgencmd": script})
+    assert read_board(tmp_path)["throttled"] is None  # no program yet
     (tmp_path / "usr/bin/vcgencmd").chmod(0o755)
-    told = throttled(tmp_path)
-    assert told == {"now": ["frequency capped"], "since_boot": ["frequency capped"]}
+    throttled = read_board(tmp_path)["throttled"]
+    assert throttled["now"] == throttled["since_boot"] == ["frequency capped"]
 
 
 @pytest.mark.parametrize(
-    "said", ["exit 1", "echo VCHI initialization failed", "exec sleep 60"]
+    "command", ["exit 1", "echo VCHI initialization failed", "exec sleep 60"]
 )
 def test_vcgencmd_that_fails_or_hangs_is_not_waited_for(
-    tmp_path: Path, said: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_runtime.hardware.sensors._PATIENCE_S", 0.2)
-    plant(tmp_path, {"usr/bin/vcgencmd": f"#!/bin/sh\n{said}\n"})
+    monkeypatch.setattr("edge_runtime.hardware.sensors.BOARD_TIMEOUT_S", 0.2)
+    plant(tmp_path, {"usr/bin/vcgencmd": f"#!/bin/sh\n{command}\n"})
     (tmp_path / "usr/bin/vcgencmd").chmod(0o755)
-    assert throttled(tmp_path) is None
+    assert read_board(tmp_path)["throttled"] is None
 
 
 def test_document_of_a_board(tmp_path: Path) -> None:
@@ -92,6 +102,6 @@ def test_document_of_a_board(tmp_path: Path) -> None:
     assert board["memory_mb"] == pytest.approx(resident_mb, abs=0.1)
 
 
-def test_machine_that_tells_nothing_is_told_as_such(tmp_path: Path) -> None:
+def test_machine_without_sensors_has_none(tmp_path: Path) -> None:
     nothing = {"temperature_c": None, "throttled": None, "memory_mb": None}
     assert read_board(tmp_path) == nothing

@@ -454,3 +454,10 @@ def test_too_large_set_is_refused_before_it_is_read(tmp_path):
     root = write(tmp_path / "set", two_classes())
     with pytest.raises(DatasetError, match="GiB of memory"):
         load(root, size_px=1_000_000)
+
+
+def test_limit_of_a_container_counts_for_too_large_sets(tmp_path, monkeypatch):
+    root = write(tmp_path / "set", two_classes())
+    monkeypatch.setattr("train.data.dataset.available_bytes", lambda: 100)
+    with pytest.raises(DatasetError, match="GiB of memory"):
+        load(root)
