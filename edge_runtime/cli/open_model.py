@@ -14,7 +14,7 @@ from edge_runtime.errors import ModelError
 from edge_runtime.inference.classifier import Classifier
 
 if TYPE_CHECKING:
-    from edge_runtime.model_update.swap import UpdatingClassifier
+    from edge_runtime.model_update.updating_classifier import UpdatingClassifier
 
 
 @runtime_checkable
@@ -44,15 +44,20 @@ def open_classifier(
         return
     check_watched(args.watch)
     # Only where it is wanted: every import delays the first label.
-    from edge_runtime.model_update.policy import Limits
-    from edge_runtime.model_update.swap import UpdatingClassifier, watching
-    from edge_runtime.model_update.verify import UpdatePolicy
-    from edge_runtime.model_update.watch_folder import ModelFolder
+    from edge_runtime.model_update.policy import UpdatePolicy
+    from edge_runtime.model_update.updating_classifier import UpdatingClassifier
+    from edge_runtime.model_update.watch_folder import ModelFolder, watching
 
     threads, backend = _how(args)
-    limits = Limits(args.watch_frames, args.watch_agreement, args.watch_slowdown)
-    settings = UpdatePolicy(threads, backend, args.require_signature, limits)
-    updating = UpdatingClassifier(classifier, settings)
+    policy = UpdatePolicy(
+        threads=threads,
+        backend=backend,
+        public_key=args.require_signature,
+        frames=args.watch_frames,
+        min_agreement=args.watch_agreement,
+        max_slowdown=args.watch_slowdown,
+    )
+    updating = UpdatingClassifier(classifier, policy)
     # Whoever has put a file there wants to see what becomes of it, on a terminal too.
     logging.getLogger("edge_runtime.model_update").setLevel(logging.INFO)
     with watching(updating, ModelFolder(args.watch)):

@@ -15,7 +15,7 @@ from edge_runtime.detection.base import (
     DETECT_WIDTH_PX,
 )
 from edge_runtime.errors import OutputError
-from edge_runtime.model_update.policy import Limits
+from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.pipeline.smoothing import SmoothingConfig
 from edge_runtime.pipeline.tuning import DEFAULTS, read_choice
@@ -490,7 +490,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_update(parser: argparse.ArgumentParser) -> None:
-    default = Limits()
+    default = UpdatePolicy()
     add = parser.add_argument_group("model update").add_argument
     add(
         "--watch",
@@ -510,18 +510,18 @@ def _add_model_update(parser: argparse.ArgumentParser) -> None:
     add(
         "--watch-agreement",
         type=_fraction,
-        default=default.least_agreement,
+        default=default.min_agreement,
         metavar="FRAC",
         help="least share of faces with the same answer, 0 to 1"
-        f" (default: {default.least_agreement:g})",
+        f" (default: {default.min_agreement:g})",
     )
     add(
         "--watch-slowdown",
         type=_factor,
-        default=default.most_slowdown,
+        default=default.max_slowdown,
         metavar="X",
         help="most time it may take, in times the present model's"
-        f" (default: {default.most_slowdown:g})",
+        f" (default: {default.max_slowdown:g})",
     )
 
 

@@ -1,1 +1,1 @@
-"""``--watch``: a new model while the camera runs."""
+"""Replaces the model while the camera runs (``run --watch DIR``)."""

@@ -1,9 +1,9 @@
-"""A new model, first loaded in a process of its own: a crash there is a refusal here.
+"""Loads and times a new model in a child process: a crash there is a refusal here.
 
 A damaged graph, or a kernel with an instruction that this CPU lacks, can kill the
-process that runs it. So a candidate is loaded, its golden vectors are replayed and its
-time is taken in a child, interleaved with the present model's. The child is handed the
-bytes that were verified: what lies at the path by now may be another file.
+process that runs it. So a child loads the new model (this replays its golden vectors)
+and times it in alternation with the present one. It is handed, in memory, the bytes
+that were verified: the file at the path may have changed since.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -31,18 +30,17 @@ from edge_runtime.model_file.container import ModelFile, put_together, take_apar
 
 TIMEOUT_S = 60.0
 WARM_UP, REPEATS = 3, 30
-NICENESS = 10  # the camera goes first
-_MOST_OOM_SCORE = "1000"  # man proc: who goes first where memory ends
-_SLICE_S = 0.1
+NICENESS = 10  # the camera has priority
+_MAX_OOM_SCORE = "1000"  # man 5 proc: the kernel kills this process first
+_POLL_S = 0.1
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What a child saw.
+class ProbeResult(NamedTuple):
+    """What a child measured.
 
     Attributes:
-        new_ms: Median time of one image.
-        present_ms: The same of the present model; None where that could not be loaded.
+        new_ms: Median time of the new model for one image, in ms.
+        present_ms: The present model's; None if the child could not load it.
     """
 
     new_ms: float
@@ -56,29 +54,30 @@ def probe(
     threads: int,
     backend: str,
     timeout_s: float = TIMEOUT_S,
-    ended: threading.Event | None = None,
-) -> Probe:
-    """Returns how a model did in a fresh process.
+    stop: threading.Event | None = None,
+) -> ProbeResult:
+    """Returns how fast a model runs in a fresh process.
 
     Args:
         new: The new model, as it was verified.
-        present: The one that is running.
+        present: The running one.
         threads: CPU threads.
         backend: Inference library, or ``"auto"``.
-        timeout_s: Seconds after which it is given up.
-        ended: Set when nobody waits for the answer any more: the child is ended.
+        timeout_s: Seconds after which the child is killed.
+        stop: Set when the run ends: the child is killed.
 
     Raises:
         ModelError: It cannot be loaded, crashed the process, or took too long; or
-            ``ended`` was set.
+            ``stop`` was set.
     """
-    until = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     try:
-        with contextlib.ExitStack() as stack:
-            handed = [stack.enter_context(in_memory(one)) for one in (new, present)]
-            arguments = [new.name, present.name, *map(str, handed), str(threads)]
-            command = [sys.executable, "-m", __name__, *arguments, backend]
-            done = _run(command, handed, until, ended or threading.Event())
+        with in_memory(new) as new_fd, in_memory(present) as present_fd:
+            command = [
+                *(sys.executable, "-m", __name__, new.name, present.name),
+                *(str(new_fd), str(present_fd), str(threads), backend),
+            ]
+            done = _run(command, (new_fd, present_fd), deadline_s, stop)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelError(
             f"{new.name}: expected an answer from a fresh process within"
@@ -86,94 +85,101 @@ def probe(
         ) from error
     if done.returncode:
         raise ModelError(f"{new.name}: {_failure(done)}")
-    return Probe(**json.loads(done.stdout.splitlines()[-1]))
-
-
-def _nameless() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("model"), "wb")
-    return tempfile.TemporaryFile()  # a Python that was built for an older C library
+    return ProbeResult(**json.loads(done.stdout.splitlines()[-1]))
 
 
 @contextlib.contextmanager
 def in_memory(file: ModelFile) -> Iterator[int]:
-    """Yields a descriptor of a file without a name that has a model file's bytes."""
-    with _nameless() as copy:
+    """Yields a descriptor of an unnamed file with a model file's bytes."""
+    with _unnamed_file() as copy:
         copy.write(put_together(file))
         copy.flush()
         yield copy.fileno()
 
 
+def _unnamed_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("model"), "wb")
+    return tempfile.TemporaryFile()  # a Python that was built for an older C library
+
+
 def _run(
-    command: list[str], handed: Sequence[int], until: float, ended: threading.Event
+    command: list[str],
+    descriptors: Sequence[int],
+    deadline_s: float,
+    stop: threading.Event | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a child that is gone when this returns or raises.
+    """Runs a child that has ended when this returns or raises.
 
     Raises:
         OSError: It cannot be started.
         TimeoutExpired: It took too long.
-        ModelError: ``ended`` was set.
+        ModelError: ``stop`` was set.
     """
     with subprocess.Popen(
         command,
-        pass_fds=handed,
+        pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as child:
         try:
-            while not ended.is_set():
+            while stop is None or not stop.is_set():
                 try:
-                    said = child.communicate(timeout=_SLICE_S)
-                    return subprocess.CompletedProcess(command, child.returncode, *said)
+                    output = child.communicate(timeout=_POLL_S)
                 except subprocess.TimeoutExpired:
-                    if time.monotonic() > until:
+                    if time.monotonic() > deadline_s:
                         raise
-            raise ModelError("the run ended while a new model was tried")
+                else:
+                    return subprocess.CompletedProcess(
+                        command, child.returncode, *output
+                    )
+            raise ModelError("the run ended while a new model was probed")
         finally:
-            child.kill()  # does nothing where it has ended
+            child.kill()  # does nothing if it has ended
 
 
 def main(arguments: list[str]) -> int:
-    """Loads both models and prints a ``Probe`` as JSON; runs in the child."""
+    """Runs in the child: loads both models and prints a ``ProbeResult`` as JSON."""
     with contextlib.suppress(OSError):  # a hardened unit may forbid it
         os.nice(NICENESS)
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_MOST_OOM_SCORE, encoding="ascii")
-    new_name, present_name, new_at, present_at, threads, backend = arguments
+        Path("/proc/self/oom_score_adj").write_text(_MAX_OOM_SCORE, encoding="ascii")
+    new_name, present_name, new_fd, present_fd, threads, backend = arguments
     new = Classifier.from_file(
-        _handed(new_name, new_at), num_threads=int(threads), backend=backend
+        _read(new_name, new_fd), num_threads=int(threads), backend=backend
     )
-    present = _handed(present_name, present_at)
-    own = backend if present.kind == new.file.kind else "auto"
+    file = _read(present_name, present_fd)
+    if file.kind != new.file.kind:
+        backend = "auto"
     try:
-        old = Classifier.from_file(present, num_threads=int(threads), backend=own)
-    except FerEdgeError:  # no fault of the new one's
-        old = None
-    print(json.dumps(asdict(Probe(*_times(new, old)))))
+        present = Classifier.from_file(file, num_threads=int(threads), backend=backend)
+    except FerEdgeError:  # not the new model's fault
+        present = None
+    print(json.dumps(_measure(new, present)._asdict()))
     return 0
 
 
-def _handed(name: str, descriptor: str) -> ModelFile:
+def _read(name: str, descriptor: str) -> ModelFile:
     with os.fdopen(int(descriptor), "rb") as file:
-        file.seek(0)  # the parent wrote to its end
+        file.seek(0)  # the parent has written up to its end
         return take_apart(Path(name), file.read())
 
 
-def _times(new: Classifier, old: Classifier | None) -> tuple[float, float | None]:
-    """Returns median ms of one image through each, taken in turns."""
-    new_ms, old_ms = [], []
-    for turn in range(WARM_UP + REPEATS):
-        spent_new = _once(new)
-        spent_old = _once(old) if old else 0.0
-        if turn >= WARM_UP:
-            new_ms.append(spent_new)
-            old_ms.append(spent_old)
-    return statistics.median(new_ms), statistics.median(old_ms) if old else None
+def _measure(new: Classifier, present: Classifier | None) -> ProbeResult:
+    """Returns median times, measured in alternation."""
+    new_ms, present_ms = [], []
+    for _ in range(WARM_UP + REPEATS):
+        new_ms.append(_time_one(new))
+        present_ms.append(_time_one(present) if present else 0.0)
+    return ProbeResult(
+        statistics.median(new_ms[WARM_UP:]),
+        statistics.median(present_ms[WARM_UP:]) if present else None,
+    )
 
 
-def _once(model: Classifier) -> float:
+def _time_one(model: Classifier) -> float:
     batch = np.full((1, *model.spec.input_shape), 127, np.uint8)
     started = time.perf_counter()
     model.probabilities(batch)

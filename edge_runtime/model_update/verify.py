@@ -1,88 +1,60 @@
-"""A model file that appeared: is it what its exporter wrote, and for the same task?"""
+"""Checks of a new model file: is it intact, signed, for the same task, fast enough?"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
-from edge_runtime.model_update.policy import Limits
+from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.model_update.probe import probe
 
 logger = logging.getLogger(__name__)
 
-# A candidate is held several times in memory, beside all that runs on a small board.
-LARGEST_BYTES, LARGEST_GROWTH = 64 * 2**20, 4
-
-
-@dataclass(frozen=True)
-class UpdatePolicy:
-    """How models are loaded and judged.
-
-    Attributes:
-        threads: CPU threads.
-        backend: Inference library, or ``"auto"``.
-        public_key: PEM file; refuse what its owner did not sign.
-        limits: What a new model must keep to.
-    """
-
-    threads: int = 1
-    backend: str = "auto"
-    public_key: Path | None = None
-    limits: Limits = field(default_factory=Limits)
+# A new model is in memory several times, beside everything else on a small board.
+MAX_BYTES, MAX_GROWTH = 64 * 2**20, 4
 
 
 def verify(
     path: Path,
     running: Classifier,
-    settings: UpdatePolicy,
-    ended: threading.Event | None = None,
+    policy: UpdatePolicy,
+    stop: threading.Event | None = None,
 ) -> Classifier | None:
-    """Returns a model that is what its exporter wrote and does the same task.
+    """Returns the model in a file, loaded; None if it is the one that is running.
 
     Args:
-        path: A file that appeared.
+        path: The new file.
         running: The model that it would replace.
-        settings: How models are loaded and judged.
-        ended: Set when nobody waits for the answer any more.
-
-    Returns:
-        The loaded model; None if it is the one that is running.
+        policy: How models are loaded and judged.
+        stop: Set when the run ends: the check is given up.
 
     Raises:
         ModelError: It is too large, damaged, unsigned where a signature is required,
             for another task, answers its golden vectors wrongly, crashes, or is too
-            slow; or ``ended`` was set.
+            slow; or ``stop`` was set.
     """
-    largest = max(LARGEST_BYTES, LARGEST_GROWTH * running.file.size)
-    file = read_model_file(path, public_key=settings.public_key, largest_bytes=largest)
-    spec = _spec(file)
+    max_bytes = max(MAX_BYTES, MAX_GROWTH * running.file.size)
+    file = read_model_file(path, public_key=policy.public_key, largest_bytes=max_bytes)
+    spec = _read_spec(file)
     if file.document == running.file.document:
         logger.info("model update: %s is the model that is running", path.name)
         return None
     check_same_task(spec, running.spec, path.name)
-    seen = probe(
-        file,
-        running.file,
-        threads=settings.threads,
-        backend=settings.backend,
-        ended=ended,
-    )
-    if seen.present_ms is not None:
-        slow = settings.limits.too_slow(seen.new_ms, seen.present_ms)
-        if slow:
-            raise ModelError(f"{path.name} is too slow: {slow}")
-    return Classifier.from_file(
-        file, num_threads=settings.threads, backend=settings.backend
-    )
+    threads, backend = policy.threads, policy.backend
+    times = probe(file, running.file, threads=threads, backend=backend, stop=stop)
+    if times.present_ms is not None:
+        too_slow = policy.check_speed(times.new_ms, times.present_ms)
+        if too_slow:
+            raise ModelError(f"{path.name} is too slow: {too_slow}")
+    return Classifier.from_file(file, num_threads=threads, backend=backend)
 
 
-def _spec(file: ModelFile) -> ModelSpec:
+def _read_spec(file: ModelFile) -> ModelSpec:
     spec = ModelSpec.from_document(file.document) if file.document else None
     if spec is None or spec.golden is None:
         raise MetadataError(
@@ -93,25 +65,24 @@ def _spec(file: ModelFile) -> ModelSpec:
 
 
 def check_same_task(new: ModelSpec, old: ModelSpec, name: str) -> None:
-    """Returns if a model can stand in for another while faces are being followed.
+    """Checks that a model can replace another while faces are tracked.
 
     Args:
-        new: The spec of the one that came.
-        old: The spec of the one that is running.
+        new: Metadata of the new model.
+        old: Metadata of the running one.
         name: The new file's, for the message.
 
     Raises:
-        ModelError: Its labels or its crop margin are others; the message says how they
-            differ.
+        ModelError: Its labels or its crop margin differ.
     """
     if new.labels != old.labels:
-        more = sorted(set(new.labels) - set(old.labels))
-        fewer = sorted(set(old.labels) - set(new.labels))
-        how = [f"it adds {', '.join(more)}"] if more else []
-        how += [f"it lacks {', '.join(fewer)}"] if fewer else []
+        added = sorted(set(new.labels) - set(old.labels))
+        missing = sorted(set(old.labels) - set(new.labels))
+        differences = [f"it adds {', '.join(added)}"] if added else []
+        differences += [f"it lacks {', '.join(missing)}"] if missing else []
         raise ModelError(
             f"expected the running model's labels, got others in {name}:"
-            f" {' and '.join(how) or 'the same in another order'};"
+            f" {' and '.join(differences) or 'the same in another order'};"
             " stop the service and start it with that model"
         )
     if abs(new.crop_margin_frac - old.crop_margin_frac) > 1e-6:

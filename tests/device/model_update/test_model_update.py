@@ -23,17 +23,25 @@ from edge_runtime.model_file.container import attach, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.model_update import probe as model_probe
 from edge_runtime.model_update import verify as verification
-from edge_runtime.model_update import watch_folder as trial_memory
-from edge_runtime.model_update.policy import Limits
-from edge_runtime.model_update.swap import UpdatingClassifier, consider, watching
-from edge_runtime.model_update.trial import RECENT
-from edge_runtime.model_update.verify import UpdatePolicy, verify
-from edge_runtime.model_update.watch_folder import ModelFolder, TrialMemory
+from edge_runtime.model_update.policy import UpdatePolicy
+from edge_runtime.model_update.updating_classifier import (
+    RECENT_FRAMES,
+    UpdatingClassifier,
+)
+from edge_runtime.model_update.verify import verify
+from edge_runtime.model_update.watch_folder import (
+    BOOT_ID,
+    MEMORY_NAME,
+    ModelFolder,
+    TrialMemory,
+    consider,
+    watching,
+)
 from edge_runtime.utils.stderr import suppress_stderr
 from train.drawn_faces.dataset import drawn_faces
 
 FRAMES = 5
-SETTINGS = UpdatePolicy(limits=Limits(frames=FRAMES, most_slowdown=1000.0))
+POLICY = UpdatePolicy(frames=FRAMES, max_slowdown=1000.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +51,24 @@ def faces() -> np.ndarray:
 
 @pytest.fixture
 def running(tiny_model_path: Path) -> UpdatingClassifier:
-    return UpdatingClassifier(Classifier.load(tiny_model_path), SETTINGS)
+    return UpdatingClassifier(Classifier.load(tiny_model_path), POLICY)
 
 
 @pytest.fixture
 def new(tiny_float_path: Path) -> Classifier:
     return Classifier.load(tiny_float_path)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 class Broken:
@@ -74,11 +94,6 @@ def not_finite(backend, images):
     return np.full((len(images), 7), np.nan, np.float32)
 
 
-def slow(backend, images):
-    time.sleep(0.02)
-    return backend.logits(images)
-
-
 def always_the_same(backend, images):
     return np.tile(np.arange(7, dtype=np.float32), (len(images), 1))
 
@@ -91,7 +106,7 @@ def broken(classifier: Classifier, after: int, fault) -> Classifier:
 
 def ask(running: UpdatingClassifier, images: np.ndarray) -> np.ndarray:
     """Answers one frame's faces, as the loop does."""
-    return running.probabilities(np.stack([running.prepare(one) for one in images]))
+    return running.probabilities(np.stack([running.prepare(image) for image in images]))
 
 
 def answer_frames(running: UpdatingClassifier, faces: np.ndarray, count: int) -> None:
@@ -117,12 +132,12 @@ def test_frame_after_the_shadow_is_answered_by_the_new_model(running, new, faces
     for _ in range(1 + FRAMES):  # the first only takes it up
         np.testing.assert_array_equal(
             ask(running, faces),
-            old.probabilities(np.stack([old.prepare(one) for one in faces])),
+            old.probabilities(np.stack([old.prepare(face) for face in faces])),
         )
     assert running.update_state()["phase"] == "probation"
     np.testing.assert_array_equal(
         ask(running, faces),
-        new.probabilities(np.stack([new.prepare(one) for one in faces])),
+        new.probabilities(np.stack([new.prepare(face) for face in faces])),
     )
 
 
@@ -161,24 +176,24 @@ def test_fault_in_the_shadow_refuses_the_model(running, new, faces, fault, said)
     assert running.file.name == "tiny.int8.tflite"
 
 
-def lasting(seconds: float):
-    """Returns what answers each face in so much time."""
+def lasting(clock: Clock, seconds: float):
+    """Returns what classifies each face in so much time of the clock."""
 
     def answer(backend, images):
-        time.sleep(seconds * len(images))
+        clock.now += seconds * len(images)
         return backend.logits(images)
 
     return answer
 
 
-def test_models_are_timed_by_the_face_not_by_the_frame(running, new, faces):
-    old = broken(running.current, 0, lasting(0.0005))
-    limits = Limits(frames=RECENT, most_slowdown=2.0)
-    updating = UpdatingClassifier(old, UpdatePolicy(limits=limits))
-    updating.offer(broken(new, 0, lasting(0.0005)), Path("new.tflite"))
-    answer_frames(updating, faces[:3], 1 + RECENT)
+def test_models_are_timed_by_the_face_not_by_the_frame(running, new, faces, clock):
+    old = broken(running.current, 0, lasting(clock, 0.0005))
+    policy = UpdatePolicy(frames=RECENT_FRAMES, max_slowdown=2.0)
+    updating = UpdatingClassifier(old, policy, clock=clock)
+    updating.offer(broken(new, 0, lasting(clock, 0.0005)), Path("new.tflite"))
+    answer_frames(updating, faces[:3], 1 + RECENT_FRAMES)
     assert updating.update_state()["phase"] == "probation"
-    answer_frames(updating, faces, RECENT)  # eleven times as many a frame
+    answer_frames(updating, faces, RECENT_FRAMES)  # eleven times as many a frame
     assert updating.update_state()["last"]["outcome"] == "accepted"
 
 
@@ -191,20 +206,21 @@ def test_frame_that_the_new_model_fails_on_is_answered_by_the_old(
     answer_frames(running, faces, 1 + FRAMES + 2)
     np.testing.assert_array_equal(
         ask(running, faces),
-        old.probabilities(np.stack([old.prepare(one) for one in faces])),
+        old.probabilities(np.stack([old.prepare(face) for face in faces])),
     )
     assert running.update_state()["last"]["outcome"] == "rolled back"
     assert running.current is old
 
 
 def test_model_that_becomes_slow_on_probation_is_rolled_back(
-    tiny_model_path, new, faces
+    tiny_model_path, new, faces, clock
 ):
-    limits = Limits(frames=30, most_slowdown=5.0)
     running = UpdatingClassifier(
-        Classifier.load(tiny_model_path), UpdatePolicy(limits=limits)
+        Classifier.load(tiny_model_path),
+        UpdatePolicy(frames=30, max_slowdown=5.0),
+        clock=clock,
     )
-    running.offer(broken(new, 31, slow), Path("new.tflite"))
+    running.offer(broken(new, 31, lasting(clock, 0.02)), Path("new.tflite"))
     answer_frames(running, faces[:1], 31 + 25)
     last = running.update_state()["last"]
     assert last["outcome"] == "rolled back"
@@ -235,7 +251,7 @@ def test_newer_file_waits_for_the_end_of_a_probation(running, new, faces):
 
 
 def test_verified_model_is_loaded(running, tiny_float_path):
-    new = verify(tiny_float_path, running.current, SETTINGS)
+    new = verify(tiny_float_path, running.current, POLICY)
     assert new is not None
     assert new.file.name == tiny_float_path.name
 
@@ -243,7 +259,7 @@ def test_verified_model_is_loaded(running, tiny_float_path):
 def test_model_that_is_running_is_no_news(running, tiny_model_path, tmp_path):
     copy = tmp_path / "copy.tflite"
     copy.write_bytes(tiny_model_path.read_bytes())
-    assert verify(copy, running.current, SETTINGS) is None
+    assert verify(copy, running.current, POLICY) is None
 
 
 def garbage(source: Path, path: Path) -> Path:
@@ -332,9 +348,9 @@ def test_unsigned_model_is_refused_where_a_signature_is_required(
 
 
 def test_limit_on_time_is_a_factor_and_a_little_slack():
-    limits = Limits(most_slowdown=2.0)
-    assert limits.too_slow(2.9, 1.0) is None
-    assert "got 3.10 ms" in (limits.too_slow(3.1, 1.0) or "")
+    policy = UpdatePolicy(max_slowdown=2.0)
+    assert policy.check_speed(2.9, 1.0) is None
+    assert "got 3.10 ms" in (policy.check_speed(3.1, 1.0) or "")
 
 
 def test_child_runs_the_bytes_that_were_verified(
@@ -350,7 +366,7 @@ def test_child_runs_the_bytes_that_were_verified(
         return probe(*args, **kwargs)
 
     monkeypatch.setattr(verification, "probe", exchange_first)
-    new = verify(exchanged, running.current, SETTINGS)
+    new = verify(exchanged, running.current, POLICY)
     assert new is not None
     assert new.file.sha256 == hashlib.sha256(tiny_float_path.read_bytes()).hexdigest()
 
@@ -359,7 +375,7 @@ def test_child_is_handed_its_models_also_by_a_python_without_memfd(
     monkeypatch, running, tiny_float_path
 ):
     monkeypatch.delattr(model_probe.os, "memfd_create")
-    assert verify(tiny_float_path, running.current, SETTINGS) is not None
+    assert verify(tiny_float_path, running.current, POLICY) is not None
 
 
 def test_crash_of_the_child_is_a_refusal(monkeypatch, tmp_path, running, new):
@@ -419,14 +435,14 @@ def test_child_is_gone_soon_after_the_run_has_ended(
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert running.update_state()["last"] is None  # no fault of the model's
-    assert not (models / trial_memory.NAME).exists()
+    assert not (models / MEMORY_NAME).exists()
 
 
 def test_child_goes_first_where_memory_ends(new, running):
     program = (
         "import sys;"
-        "from edge_runtime.model_update import probe as one;"
-        "one.main(sys.argv[1:]); print(open('/proc/self/oom_score_adj').read())"
+        "from edge_runtime.model_update import probe;"
+        "probe.main(sys.argv[1:]); print(open('/proc/self/oom_score_adj').read())"
     )
     in_memory = model_probe.in_memory
     with in_memory(new.file) as first, in_memory(running.file) as second:
@@ -449,12 +465,12 @@ def died_on_trial(folder: Path, *, boot: str = "") -> None:
     """Leaves what a process leaves that dies while the newest file is on trial."""
     assert ModelFolder(folder, settle_s=0.0).next_candidate() is not None
     if boot:
-        path = folder / trial_memory.NAME
+        path = folder / MEMORY_NAME
         path.write_text(path.read_text().replace(_boot(), boot))
 
 
 def _boot() -> str:
-    return trial_memory.BOOT_ID.read_text().strip()
+    return BOOT_ID.read_text().strip()
 
 
 def test_model_that_ended_the_process_is_not_tried_again_until_it_changes(
@@ -513,7 +529,7 @@ def test_power_cut_tells_nothing_about_a_model(tmp_path):
 
 
 def test_trial_that_the_process_outlived_leaves_nothing(running, tmp_path):
-    path = tmp_path / trial_memory.NAME
+    path = tmp_path / MEMORY_NAME
     folder = ModelFolder(tmp_path, settle_s=0.0)
     with watching(running, folder, poll_s=0.2):
         (tmp_path / "bad.tflite").write_bytes(b"no model")
@@ -536,15 +552,15 @@ def test_candidate_is_remembered_from_the_shadow_to_the_end_of_the_probation(
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"died": 3, "on_trial": [1]}'])
 def test_damaged_memory_is_none(tmp_path, text):
-    (tmp_path / trial_memory.NAME).write_bytes(text)
+    (tmp_path / MEMORY_NAME).write_bytes(text)
     assert TrialMemory(tmp_path).died == {}
 
 
 def test_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
     memory = TrialMemory(tmp_path / "file")
     (tmp_path / "file").write_text("no folder")
-    for _ in range(3):
-        memory.begin("new.tflite", {})
+    for name in ("1.tflite", "2.tflite", "3.tflite"):
+        memory.begin(name, {})
     assert len(caplog.messages) == 1
 
 
@@ -571,27 +587,15 @@ class Raced(UpdatingClassifier):
 def test_model_that_is_offered_while_another_is_taken_up_is_not_lost(
     tiny_model_path, new
 ):
-    running = Raced(Classifier.load(tiny_model_path), SETTINGS)
+    running = Raced(Classifier.load(tiny_model_path), POLICY)
     running.offer(new, Path("first.tflite"))
     running.later = (new, Path("later.tflite"))
-    running._begin()
+    running._start_trial()
     assert running.update_state()["file"] == "first.tflite"
     _until(lambda: running._pending == (new, Path("later.tflite")))
 
 
 # --- the folder ---------------------------------------------------------------------
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -703,8 +707,8 @@ def test_watching_goes_on_after_files_of_every_bad_kind(
             (tmp_path / f"{number}.tflite").write_bytes(content)
             (tmp_path / f"{number}.onnx").write_bytes(content)
             _until(lambda n=number: _refused(running, str(n)))
-        assert any(one.name == "model-update" for one in threading.enumerate())
-    assert not any(one.name == "model-update" for one in threading.enumerate())
+        assert any(thread.name == "model-update" for thread in threading.enumerate())
+    assert not any(thread.name == "model-update" for thread in threading.enumerate())
 
 
 def _reason(running: UpdatingClassifier) -> str:
