@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from benchmarks.cli.accuracy import add_accuracy
-from benchmarks.cli.compare import add_compare
-from benchmarks.cli.latency import add_latency
-from benchmarks.cli.pipeline import add_pipeline
-from benchmarks.cli.report import add_report
-from benchmarks.cli.roofline import add_limit
-from benchmarks.cli.tune import add_tune
 from edge_runtime.errors import exit_code_of
 from edge_runtime.utils.argparser import CommandLine
 
@@ -22,36 +16,50 @@ examples:
   python -m benchmarks accuracy float.tflite int8.tflite --data fer2013.zip
   python -m benchmarks latency float.tflite int8.tflite --threads 1,2
   python -m benchmarks compare before.json after.json
-  python -m benchmarks limit int8.tflite
+  python -m benchmarks roofline int8.tflite
   python -m benchmarks tune int8.tflite --max-latency 5
-  python -m benchmarks pipeline float.tflite int8.tflite
+  python -m benchmarks pipeline int8.tflite
   python -m benchmarks report
 
 exit codes: 0 done, 2 something given is wrong, 3 a gate failed, 4 not valid
 """
+# Each command with the function that adds it: importing all of them takes longer than
+# some of them run.
+COMMANDS = {
+    "accuracy": "benchmarks.cli.accuracy:add_accuracy",
+    "latency": "benchmarks.cli.latency:add_latency",
+    "compare": "benchmarks.cli.compare:add_compare",
+    "roofline": "benchmarks.cli.roofline:add_roofline",
+    "tune": "benchmarks.cli.tune:add_tune",
+    "pipeline": "benchmarks.cli.pipeline:add_pipeline",
+    "report": "benchmarks.cli.report:add_report",
+}
+ALIASES = {"limit": "roofline"}  # as the command was called up to version 0.1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line; ``call`` runs the command."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """Returns the command line; ``call`` runs the command.
+
+    Args:
+        command: The one that will be parsed; any other text adds all of them.
+    """
     parser = CommandLine(
         prog="python -m benchmarks",
         description=DESCRIPTION,
         epilog=EXAMPLES,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_accuracy(commands)
-    add_latency(commands)
-    add_compare(commands)
-    add_limit(commands)
-    add_tune(commands)
-    add_pipeline(commands)
-    add_report(commands)
+    name = ALIASES.get(command, command)
+    for added in [name] if name in COMMANDS else COMMANDS:
+        module, function = COMMANDS[added].split(":")
+        getattr(importlib.import_module(module), function)(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 2 the user's error, 3 gate, 4 not valid."""
-    options = build_parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     return exit_code_of(lambda: int(options.call(options)))
 
 

@@ -1,9 +1,9 @@
-"""What the commands' arguments have in common."""
+"""Arguments that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,22 @@ def command(
     call: Callable[[argparse.Namespace], int],
     text: str,
     examples: str,
+    *,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """Adds a command and returns its parser.
+    """Returns the parser of a new command.
 
     Args:
         commands: What ``add_subparsers`` returned.
-        name: As it is typed.
-        call: Runs it and returns the exit code.
+        name: The command's name.
+        call: Runs the command and returns the exit code.
         text: What it does, for the help.
-        examples: Stand below the help.
+        examples: Text below the help.
+        aliases: Other names of the command.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
+        aliases=aliases,
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=examples,
@@ -40,7 +44,7 @@ def command(
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Adds the model files, what they are called, and where the result goes."""
+    """Adds the model files, their labels, and where the result goes."""
     add = parser.add_argument
     add("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx file")
     add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
@@ -54,12 +58,12 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
-    """Returns CPU thread counts from a list such as ``1,2``, for argparse."""
+    """Returns CPU thread counts from a list such as ``1,2``."""
     return tuple(dict.fromkeys(flags.threads(part) for part in text.split(",")))
 
 
 def backends(text: str) -> tuple[str, ...]:
-    """Returns inference libraries from a list with commas, for argparse."""
+    """Returns inference libraries from a list such as ``onnxruntime,auto``."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     known = ("auto", *BACKENDS)
     for name in names:
@@ -71,7 +75,7 @@ def backends(text: str) -> tuple[str, ...]:
 
 
 def seconds(text: str) -> float:
-    """Returns seconds from a time such as ``30s`` or ``10m``, for argparse."""
+    """Returns seconds from a time such as ``30s`` or ``10m``."""
     number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS else (text, "s")
     try:
         value = float(number) * UNITS[unit]
@@ -85,7 +89,7 @@ def seconds(text: str) -> float:
 
 
 def points(text: str) -> float:
-    """Returns percentage points, more than 0 and up to 100, for argparse."""
+    """Returns percentage points, more than 0 and up to 100."""
     value = float(text)
     if not 0 < value <= 100:
         # No image set can show that nothing at all was lost.
@@ -96,7 +100,7 @@ def points(text: str) -> float:
 
 
 def above_zero(text: str) -> float:
-    """Returns a number above 0, for argparse."""
+    """Returns a number above 0."""
     try:
         value = float(text)
     except ValueError:

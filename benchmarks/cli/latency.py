@@ -125,7 +125,7 @@ def _next(options: argparse.Namespace, document: Document) -> str:
     fastest = shlex.quote(str(options.models[position]))
     return (
         f"next:  python -m benchmarks accuracy {models} --data PATH\n"
-        f"       python -m benchmarks limit {fastest}\n"
+        f"       python -m benchmarks roofline {fastest}\n"
         f"       python -m edge_runtime run {fastest} --source 0"
     )
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks limit``."""
+"""``python -m benchmarks roofline``."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 from benchmarks.cli.arguments import add_models, command, thread_counts
 from benchmarks.common.documents import check_writable, say_written, write_json
 from benchmarks.common.validity import require_valid, verdict_lines
-from benchmarks.roofline.measure import measure_limit
-from benchmarks.roofline.table import limit_table
+from benchmarks.roofline.measure import measure_roofline
+from benchmarks.roofline.table import roofline_table
 from edge_runtime.inference.backends import OF_KIND
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks limit fer.int8.tflite
-  python -m benchmarks limit fer.float32.tflite fer.int8.tflite --threads 1,2
+  python -m benchmarks roofline fer.int8.tflite
+  python -m benchmarks roofline fer.float32.tflite fer.int8.tflite --threads 1,2
 
 The peak is measured in the same run. Takes about twenty seconds for each model and
-thread count. What is said of boards that are not here is projected from published
-rates, and a range.
+thread count. "limit" is an older name of this command.
 """
 
 
-def add_limit(commands: Any) -> None:
-    """Adds ``limit`` to the commands."""
+def add_roofline(commands: Any) -> None:
+    """Adds ``roofline`` to the commands."""
     parser = command(
         commands,
-        "limit",
-        _limit,
+        "roofline",
+        _roofline,
         "what share of the processor's peak a model reaches, layer by layer",
         EXAMPLES,
+        aliases=["limit"],
     )
     add_models(parser)
     add = parser.add_argument
@@ -40,15 +40,15 @@ def add_limit(commands: Any) -> None:
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
 
 
-def _limit(options: argparse.Namespace) -> int:
+def _roofline(options: argparse.Namespace) -> int:
     check_writable([options.json], force=options.force)
-    document = measure_limit(
+    document = measure_roofline(
         options.models,
         threads=options.threads,
         backend=options.backend,
         labels=options.labels,
     )
-    print(limit_table(document))
+    print(roofline_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
     if options.json:
         write_json(options.json, document)

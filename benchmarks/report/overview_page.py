@@ -144,7 +144,9 @@ def _sustained(results: Sequence[Result]) -> list[str]:
 def _projections(results: Sequence[Result]) -> list[str]:
     latest: dict[str, Document] = {}
     for one in of_schema(results, limit.SCHEMA):
-        latest |= {m["sha256"]: m for m in one.document["models"] if m["projections"]}
+        latest |= {
+            m["sha256"]: m for m in one.document["models"] if m.get("projections")
+        }
     if not latest:
         return []
     drawings = [

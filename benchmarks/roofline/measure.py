@@ -1,8 +1,9 @@
-"""How much of what the processor can do a model gets out of it, layer by layer.
+"""What share of the processor's peak a model reaches, layer by layer.
 
-The peak is measured, not looked up: one large convolution through the same library, in
-the same run, in turns with the model. Layers are told apart by timing the graph up to
-each of them, since the libraries' Python interfaces have no profiler that sees them.
+The peak is measured: one large convolution through the same library, interleaved with
+the model. A layer's time is that of the graph up to it less that of the graph up to the
+one before, since the libraries' Python interfaces have no profiler that sees layers.
+The roofline model: Williams, Waterman and Patterson (2009), here its compute bound.
 """
 
 from __future__ import annotations
@@ -27,15 +28,14 @@ from benchmarks.common.timing import Call, Protocol, Timings, time_interleaved
 from benchmarks.common.validity import verdict
 from benchmarks.roofline.peak_model import CONVOLUTIONS, Convolution, Dtype, peak_model
 from benchmarks.roofline.prefix_model import prefix_model
-from benchmarks.roofline.projection import project
 from edge_runtime.errors import ModelError
 from edge_runtime.inspection.analyzer import Layer, analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
 
 SCHEMA = "fer-edge/limit/1"
-# Thirty calls take turns: short turns, so that neighbours stand side by side.
+# Some thirty calls are interleaved: short blocks, so that neighbours are close in time.
 PROTOCOL = Protocol(
-    name="limit",
+    name="roofline",
     runs=100,
     seconds=0.3,
     windows=4,
@@ -58,25 +58,29 @@ DTYPES: tuple[Dtype, ...] = ("int8", "float32")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A model to be measured against the limit.
+class OpenedModel:
+    """A model whose layers are measured.
 
     Attributes:
-        name: What the document calls it.
-        model: The flatbuffer.
-        library: That runs it.
+        name: Its name in the document.
+        library: The inference library that runs it.
         layers: Its operators, in order.
-        parts: The model after each operator, each a model of its own; the last is all.
+        prefixes: Flatbuffers that end after the first operator, the second, and so on;
+            the last one is the whole model.
     """
 
     name: str
-    model: bytes
     library: str
     layers: tuple[Layer, ...]
-    parts: tuple[bytes, ...]
+    prefixes: tuple[bytes, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all layers."""
+        return sum(layer.macs or 0 for layer in self.layers)
 
 
-def measure_limit(
+def measure_roofline(
     paths: Sequence[Path],
     *,
     threads: Sequence[int] = (1,),
@@ -84,17 +88,17 @@ def measure_limit(
     labels: Sequence[str] | None = None,
     protocol: Protocol = PROTOCOL,
 ) -> Document:
-    """Returns the limit document, ``fer-edge/limit/1``.
+    """Returns the roofline document, ``fer-edge/limit/1``.
 
     Args:
         paths: TFLite files.
         threads: CPU thread counts; the peak is measured with each.
         backend: Inference library, or ``"auto"``.
         labels: Class names, for files without metadata.
-        protocol: How long is measured.
+        protocol: How long to measure.
 
     Raises:
-        ModelError: A file is missing, damaged, or no TFLite file.
+        ModelError: A file is missing, damaged, or not a TFLite file.
     """
     classifiers = open_models(paths, threads=1, backend=backend, labels=labels)
     names = unique_names(paths)
@@ -104,15 +108,14 @@ def measure_limit(
     ]
     watch = Watch()
     card = machine_card()
-    rows: list[Document] = []
-    for count in threads:
-        for model in models:
-            rows.append(_measure(model, count, protocol, watch, card))
-    seen = watch.finish()
+    results = [
+        _measure(model, count, protocol, watch, card)
+        for count in threads
+        for model in models
+    ]
+    conditions = watch.finish()
     records = [
-        model_record(path, name, classifier, threads[0])
-        | {"macs": sum(one.macs or 0 for one in model.layers)}
-        | {"projections": project(model.layers)}
+        model_record(path, name, classifier, threads[0]) | {"macs": model.macs}
         for path, name, classifier, model in zip(
             paths, names, classifiers, models, strict=True
         )
@@ -122,15 +125,15 @@ def measure_limit(
         "created": now(),
         "protocol": asdict(protocol),
         "models": records,
-        "results": rows,
-        "conditions": seen,
-        "verdict": verdict(seen, rows),
+        "results": results,
+        "conditions": conditions,
+        "verdict": verdict(conditions, results),
         "machine": card,
     }
 
 
 def physical_gmacs(card: Document, dtype: str, threads: int) -> float | None:
-    """Returns GMAC/s that the cores cannot exceed, None for a core not in the table."""
+    """Returns the GMAC/s that the cores cannot exceed, None for an unknown core."""
     per_cycle = PER_CYCLE.get(card["cpu"], {}).get(dtype)
     if per_cycle is None or not card["max_frequency_mhz"]:
         return None
@@ -138,7 +141,7 @@ def physical_gmacs(card: Document, dtype: str, threads: int) -> float | None:
     return 1e-3 * per_cycle * float(card["max_frequency_mhz"]) * cores
 
 
-def _open(path: Path, name: str, library: str) -> Opened:
+def _open(path: Path, name: str, library: str) -> OpenedModel:
     file = read_model_file(path)
     if file.kind != "tflite":
         raise ModelError(
@@ -146,29 +149,30 @@ def _open(path: Path, name: str, library: str) -> Opened:
             " with a TFLite file through the same library"
         )
     graph = read_graph(file)
-    parts = [
+    prefixes = [
         prefix_model(file.model, graph, count)
         for count in range(1, len(graph.operators))
     ]
-    layers = analyze(graph).layers
-    return Opened(name, file.model, library, layers, (*parts, file.model))
+    return OpenedModel(name, library, analyze(graph).layers, (*prefixes, file.model))
 
 
 def _measure(
-    model: Opened, threads: int, protocol: Protocol, watch: Watch, card: Document
+    model: OpenedModel, threads: int, protocol: Protocol, watch: Watch, card: Document
 ) -> Document:
-    peaks = [(dtype, one) for dtype in DTYPES for one in CONVOLUTIONS]
-    files = [*model.parts, *(peak_model(one, dtype) for dtype, one in peaks)]
+    peaks = [(dtype, convolution) for dtype in DTYPES for convolution in CONVOLUTIONS]
+    files = [
+        *model.prefixes,
+        *(peak_model(convolution, dtype) for dtype, convolution in peaks),
+    ]
     calls: list[Call] = [
         invoke_call(file, library=model.library, threads=threads) for file in files
     ]
     timings = time_interleaved(calls, protocol, after_window=watch.observe)
-    count = len(model.parts)
-    peak = _peaks(peaks, timings[count:])
+    count = len(model.prefixes)
+    peak = _peak_gmacs(peaks, timings[count:])
     whole = timings[count - 1]
-    ideal = sum(_ideal_ms(one, peak) for one in model.layers)
+    ideal_ms = sum(_ideal_ms(layer, peak) for layer in model.layers)
     p50 = float(whole.percentiles()["p50"])
-    macs = sum(one.macs or 0 for one in model.layers)
     return {
         "model": model.name,
         "threads": threads,
@@ -178,23 +182,24 @@ def _measure(
             dtype: physical_gmacs(card, dtype, threads) for dtype in DTYPES
         },
         "invoke_ms": p50,
-        "gmacs": 1e-6 * macs / p50,
-        "ideal_ms": ideal,
-        "share": ideal / p50,
+        "gmacs": 1e-6 * model.macs / p50,
+        "ideal_ms": ideal_ms,
+        "share": ideal_ms / p50,
         "layers": _layers(model.layers, timings[:count], peak),
         "spread": whole.spread(),
         "stable": whole.stable(protocol),
     }
 
 
-def _peaks(
+def _peak_gmacs(
     peaks: Sequence[tuple[Dtype, Convolution]], timings: Sequence[Timings]
 ) -> dict[str, float]:
     """Returns the highest rate of each data type, GMAC/s."""
     rates: dict[str, list[float]] = {dtype: [] for dtype in DTYPES}
-    for (dtype, one), timing in zip(peaks, timings, strict=True):
-        rates[dtype].append(1e-6 * one.macs / float(timing.percentiles()["p50"]))
-    return {dtype: max(found) for dtype, found in rates.items()}
+    for (dtype, convolution), timing in zip(peaks, timings, strict=True):
+        p50 = float(timing.percentiles()["p50"])
+        rates[dtype].append(1e-6 * convolution.macs / p50)
+    return {dtype: max(measured) for dtype, measured in rates.items()}
 
 
 def _ideal_ms(layer: Layer, peak: dict[str, float]) -> float:
@@ -204,25 +209,25 @@ def _ideal_ms(layer: Layer, peak: dict[str, float]) -> float:
 
 
 def _layers(
-    layers: Sequence[Layer], parts: Sequence[Timings], peak: dict[str, float]
+    layers: Sequence[Layer], prefixes: Sequence[Timings], peak: dict[str, float]
 ) -> list[Document]:
-    medians = np.array([one.medians() for one in parts])  # (layers, turns)
+    medians = np.array([timing.medians() for timing in prefixes])  # (layers, blocks)
     differences = np.diff(medians, axis=0, prepend=0.0)
-    found = []
-    for layer, turns in zip(layers, differences, strict=True):
+    rows = []
+    for layer, blocks_ms in zip(layers, differences, strict=True):
         # Below zero where a layer takes less than the measurement's noise.
-        took = max(0.0, float(np.median(turns)))
-        ideal = _ideal_ms(layer, peak)
-        found.append(
+        layer_ms = max(0.0, float(np.median(blocks_ms)))
+        ideal_ms = _ideal_ms(layer, peak)
+        rows.append(
             {
                 "name": layer.name,
                 "operator": layer.operator,
                 "dtype": layer.dtype,
                 "macs": layer.macs,
                 "bytes": layer.bytes,
-                "ms": took,
-                "ms_quartiles": np.percentile(turns, [25, 75]).tolist(),
-                "share": ideal / took if took > 0 and layer.macs else None,
+                "ms": layer_ms,
+                "ms_quartiles": np.percentile(blocks_ms, [25, 75]).tolist(),
+                "share": ideal_ms / layer_ms if layer_ms > 0 and layer.macs else None,
             }
         )
-    return found
+    return rows

@@ -1,33 +1,29 @@
-"""A model file that asks an inference library for all it can: one large convolution.
+"""A model file that keeps a core as busy as it can be: one large convolution.
 
-Made here, byte by byte, and not by an exporter: a board can measure its own peak with
-nothing but the library that is measured.
+It is written here, byte by byte, so that any device measures its own peak with nothing
+but the library that is measured.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.roofline.flat_writer import (
-    Fields,
-    Number,
-    Tables,
-    Values,
-    integers,
-    write_flatbuffer,
-)
-
 Dtype = Literal["int8", "float32"]
-# Numbers of the TFLite schema, see edge_runtime/graph/tflite.py.
+# Numbers of the TFLite schema, as in edge_runtime/graph/tflite.py.
 TYPES = {"float32": 0, "int32": 2, "int8": 9}
-CONV_2D = 3
-CONV_2D_OPTIONS = 1
-VERSIONS = {"int8": 3, "float32": 1}
-IMAGE, WEIGHTS, BIAS, ANSWER = range(4)
+CONV_2D, CONV_2D_OPTIONS = 3, 1
+OPERATOR_VERSION = {"int8": 3, "float32": 1}
+IMAGE, WEIGHTS, BIAS, RESULT = range(4)  # the tensors
+
+# Fields by their number in the schema: each a number, an array, a table or a list of
+# tables.
+Table = Mapping[int, Any]
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Convolution:
 
     Attributes:
         side_px: Height and width of the image.
-        channels: Of the image and of the answer.
+        channels: Of the image and of the result.
         kernel_px: Height and width of the kernel.
     """
 
@@ -56,86 +52,94 @@ CONVOLUTIONS = (Convolution(28, 256, 1), Convolution(24, 96, 3))
 
 
 def peak_model(convolution: Convolution, dtype: Dtype) -> bytes:
-    """Returns a TFLite file with one convolution, of seeded noise.
+    """Returns a TFLite file with one convolution of seeded noise.
 
     Args:
-        convolution: Which.
+        convolution: Its size.
         dtype: What it computes in; int8 has one scale per channel, as exported files.
     """
     side, channels = convolution.side_px, convolution.channels
     kernel = convolution.kernel_px
     image_shape = (1, side, side, channels)
     weights = _noise((channels, kernel, kernel, channels), dtype)
-    bias = np.zeros(channels, np.int32 if dtype == "int8" else np.float32)
-    per_image = _scales(0.05, 1) if dtype == "int8" else None
-    per_channel = _scales(0.01, channels) if dtype == "int8" else None
-    per_bias = _scales(0.0005, channels) if dtype == "int8" else None
-    bias_dtype = "int32" if dtype == "int8" else "float32"
-    graph: Fields = {
-        0: Tables(
-            [
-                _tensor("image", image_shape, dtype, 0, per_image),
-                _tensor("weights", weights.shape, dtype, 1, per_channel),
-                _tensor("bias", bias.shape, bias_dtype, 2, per_bias),
-                _tensor("answer", image_shape, dtype, 0, per_image),
-            ]
-        ),
-        1: integers(IMAGE),
-        2: integers(ANSWER),
-        3: Tables([_operator()]),
-    }
-    code: Fields = {
-        0: Number("<b", CONV_2D),
-        2: Number("<i", VERSIONS[dtype]),
-        3: Number("<i", CONV_2D),
-    }
-    buffers: list[Fields] = [{}, _buffer(weights), _buffer(bias)]
-    root: Fields = {
-        0: Number("<I", 3),
-        1: Tables([code]),
-        2: Tables([graph]),
-        4: Tables(buffers),
-    }
-    return write_flatbuffer(root, b"TFL3")
-
-
-def _operator() -> Fields:
-    one, same_padding = Number("<i", 1), Number("<b", 0)
-    options: Fields = {0: same_padding, 1: one, 2: one, 4: one, 5: one}
-    return {
-        0: Number("<I", 0),
-        1: integers(IMAGE, WEIGHTS, BIAS),
-        2: integers(ANSWER),
-        3: Number("<B", CONV_2D_OPTIONS),
+    bias = np.zeros(channels, "<i4" if dtype == "int8" else "<f4")
+    tensors = [
+        _tensor(image_shape, dtype, 0, [0.05]),
+        _tensor(weights.shape, dtype, 1, [0.01] * channels),
+        _tensor(bias.shape, bias.dtype.name, 2, [0.0005] * channels),
+        _tensor(image_shape, dtype, 0, [0.05]),
+    ]
+    # Padding 0 is SAME; then stride and dilation, width and height.
+    options = {0: 0, 1: 1, 2: 1, 4: 1, 5: 1}
+    operator = {
+        0: 0,
+        1: _integers(IMAGE, WEIGHTS, BIAS),
+        2: _integers(RESULT),
+        3: CONV_2D_OPTIONS,
         4: options,
     }
+    graph = {0: tensors, 1: _integers(IMAGE), 2: _integers(RESULT), 3: [operator]}
+    code = {0: CONV_2D, 2: OPERATOR_VERSION[dtype], 3: CONV_2D}
+    buffers = [{}, {0: _bytes_of(weights)}, {0: _bytes_of(bias)}]
+    return write_flatbuffer({0: 3, 1: [code], 2: [graph], 4: buffers}, b"TFL3")
+
+
+def write_flatbuffer(root: Table, identifier: bytes) -> bytes:
+    """Returns a flatbuffer file: https://flatbuffers.dev/internals/.
+
+    Tables stand before what they point to, and every field takes four bytes: larger
+    than need be, and simple.
+
+    Args:
+        root: The root table.
+        identifier: Four bytes that name the schema.
+    """
+    file = bytearray(4) + identifier
+    struct.pack_into("<I", file, 0, _append(file, root))
+    return bytes(file)
+
+
+def _append(file: bytearray, value: Any) -> int:
+    """Appends a table, a list of tables or an array; returns its position."""
+    if isinstance(value, np.ndarray):
+        file += bytes(-(len(file) + 4) % 16)  # numbers of any type are then aligned
+        position = len(file)
+        file += struct.pack("<I", value.size) + value.tobytes()
+        return position
+    file += bytes(-len(file) % 4)
+    if isinstance(value, Mapping):
+        count, vtable = max(value, default=-1) + 1, len(file)
+        offsets = [4 + 4 * field if field in value else 0 for field in range(count)]
+        file += struct.pack(f"<HH{count}H", 4 + 2 * count, 4 + 4 * count, *offsets)
+        file += bytes(-len(file) % 4)
+        position, fields = len(file), dict(value)
+        file += struct.pack("<i", position - vtable) + bytes(4 * count)
+    else:
+        position, fields = len(file), dict(enumerate(value))
+        file += struct.pack("<I", len(fields)) + bytes(4 * len(fields))
+    for field, child in fields.items():
+        slot = position + 4 + 4 * field
+        number = child if isinstance(child, int) else _append(file, child) - slot
+        struct.pack_into("<i", file, slot, number)
+    return position
 
 
 def _tensor(
-    name: str, shape: tuple[int, ...], dtype: str, buffer: int, scales: Fields | None
-) -> Fields:
-    found: dict[int, Number | Values | Tables | Fields] = {
-        0: integers(*shape),
-        1: Number("<b", TYPES[dtype]),
-        2: Number("<I", buffer),
-        3: Values(name.encode(), len(name)),
-    }
-    if scales is not None:
-        found[4] = scales
-    return found
+    shape: tuple[int, ...], dtype: str, buffer: int, scales: Sequence[float]
+) -> Table:
+    tensor: dict[int, Any] = {0: _integers(*shape), 1: TYPES[dtype], 2: buffer}
+    if dtype != "float32":
+        zero_points = np.zeros(len(scales), "<i8")
+        tensor[4] = {2: np.array(scales, "<f4"), 3: zero_points}
+    return tensor
 
 
-def _scales(scale: float, count: int) -> Fields:
-    """Returns quantization parameters: the same scale, count times; zero points 0."""
-    return {
-        2: Values(np.full(count, scale, "<f4").tobytes(), count),
-        3: Values(bytes(8 * count), count, alignment=8),
-    }
+def _integers(*numbers: int) -> npt.NDArray[np.generic]:
+    return np.array(numbers, "<i4")
 
 
-def _buffer(array: npt.NDArray[np.generic]) -> Fields:
-    data = array.tobytes()
-    return {0: Values(data, len(data), alignment=16)}
+def _bytes_of(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return np.frombuffer(array.tobytes(), np.uint8)
 
 
 def _noise(shape: tuple[int, ...], dtype: Dtype) -> npt.NDArray[np.generic]:

@@ -1,9 +1,8 @@
-"""The first operators of a TFLite model as a model of their own.
+"""Makes a model of the first operators of a TFLite model.
 
-What the libraries' Python interfaces have no profiler for can be seen so: a layer's
-time is that of the graph up to it, less that of the graph up to the one before.
-Nothing is written anew: in a copy of the file, the list of operators is cut short, and
-the list of outputs replaced by one that stands behind the file.
+With it a layer's time can be measured: that of the graph up to it, less that of the
+graph up to the one before. The file is copied; in the copy the list of operators is
+shortened, and the list of outputs points to a new one behind the end of the file.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ SUBGRAPHS, SIGNATURES = 2, 7  # fields of a model
 
 
 def prefix_model(model: bytes, graph: Graph, count: int) -> bytes:
-    """Returns a TFLite file that ends after so many operators.
+    """Returns a TFLite file that ends after the first ``count`` operators.
 
-    Its outputs are all tensors that were made and not used yet, so that no library can
-    leave out an operator for want of readers.
+    Its outputs are all tensors that no operator of it has read, so that no library can
+    leave out an operator as unused.
 
     Args:
-        model: A flatbuffer that ``read_tflite`` has read, with one subgraph.
-        graph: What it returned.
+        model: A flatbuffer with one subgraph.
+        graph: The same, as ``read_tflite`` returns it.
         count: Number of operators, at least 1.
     """
     file = bytearray(model) + bytes(-len(model) % 4)
@@ -32,21 +31,20 @@ def prefix_model(model: bytes, graph: Graph, count: int) -> bytes:
     subgraphs = _target(file, root, SUBGRAPHS)
     subgraph = subgraphs + 4 + _number(file, "<I", subgraphs + 4)
     struct.pack_into("<I", file, _target(file, subgraph, OPERATORS), count)
-    _replace(file, subgraph, OUTPUTS, _open_ends(graph, count))
+    _replace(file, subgraph, OUTPUTS, _unread_tensors(graph, count))
     if _slot(file, root, SIGNATURES) is not None:
         _replace(file, root, SIGNATURES, ())  # they name the old outputs
     return bytes(file)
 
 
-def _open_ends(graph: Graph, count: int) -> tuple[int, ...]:
-    made: dict[int, None] = {}
+def _unread_tensors(graph: Graph, count: int) -> tuple[int, ...]:
+    unread: dict[int, None] = {}
     for operator in graph.operators[:count]:
         for index in operator.inputs:
-            made.pop(index, None)
-        made.update(dict.fromkeys(operator.outputs))
-    # A shortcut is read again later: what was read once but is needed still is made
-    # inside the prefix anyway.
-    return tuple(made)
+            unread.pop(index, None)
+        unread.update(dict.fromkeys(operator.outputs))
+    # A shortcut that is read again later needs no output: it is computed anyway.
+    return tuple(unread)
 
 
 def _replace(file: bytearray, table: int, field: int, numbers: tuple[int, ...]) -> None:
@@ -73,5 +71,5 @@ def _slot(file: bytearray, table: int, field: int) -> int | None:
 
 
 def _number(file: bytearray, format: str, position: int) -> int:
-    found: int = struct.unpack_from(format, file, position)[0]
-    return found
+    number: int = struct.unpack_from(format, file, position)[0]
+    return number

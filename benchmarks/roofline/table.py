@@ -1,4 +1,4 @@
-"""A limit document as people read it."""
+"""A roofline document as text."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from benchmarks.common.text_table import clipped, columns, percent
 
 LEGEND = (
     "peak: one large convolution through the same library in the same run; share: the",
-    "time the MACs would take at it, of the time they took. A layer's time is that of",
-    "the graph up to it less that up to the one before; the first has the call in it.",
+    "time of the MACs at that peak over the time measured. A layer's time is that of",
+    "the graph up to it less that up to the one before; the first includes the call.",
 )
-PROJECTED = "projected from rates published for other networks, not measured:"
 
 
-def limit_table(document: Document) -> str:
-    """Returns a limit document as text."""
+def roofline_table(document: Document) -> str:
+    """Returns a roofline document as text."""
     parts = [describe(document["machine"])]
-    macs = {one["name"]: one["macs"] for one in document["models"]}
+    macs = {model["name"]: model["macs"] for model in document["models"]}
     for row in document["results"]:
         parts += ["", *_head(row, macs[row["model"]]), *_layers(row)]
     parts += ["", *LEGEND]
-    for model in document["models"]:
-        if model["projections"]:
-            parts += ["", model["name"], PROJECTED, *_projections(model)]
     return "\n".join(parts)
 
 
@@ -60,17 +56,3 @@ def _layers(row: Document) -> list[str]:
     ]
     headings = ["", "operator", "type", "MMACs", "bytes", "ms", "share"]
     return columns(headings, cells)
-
-
-def _projections(model: Document) -> list[str]:
-    cells = [
-        [
-            one["board"],
-            one["core"],
-            f"{one['threads']}",
-            f"{one['ms'][0]:.2g} to {one['ms'][1]:.2g}",
-            f"{one['floor_ms']:.2g}",
-        ]
-        for one in model["projections"]
-    ]
-    return columns(["", "core", "threads", "ms", "never below"], cells)

@@ -1,4 +1,4 @@
-"""The physical limit: peak models, prefixes of a graph, shares and projections."""
+"""The roofline: peak models, prefixes of a graph, and shares of the peak."""
 
 import dataclasses
 import json
@@ -8,14 +8,13 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.common.interpreter import invoke_call
-from benchmarks.roofline.measure import PROTOCOL, measure_limit, physical_gmacs
+from benchmarks.roofline.measure import PROTOCOL, measure_roofline, physical_gmacs
 from benchmarks.roofline.peak_model import CONVOLUTIONS, Convolution, peak_model
 from benchmarks.roofline.prefix_model import prefix_model
-from benchmarks.roofline.projection import BOARDS, project
-from benchmarks.roofline.table import limit_table
+from benchmarks.roofline.table import roofline_table
 from edge_runtime import Classifier
 from edge_runtime.graph.tflite import read_tflite
-from edge_runtime.inspection.analyzer import Layer, analyze, read_graph
+from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
 
 QUICK = dataclasses.replace(
@@ -46,7 +45,7 @@ def interpreter(library):
     return Interpreter
 
 
-def answers(interpreter, model, image):
+def run_model(interpreter, model, image):
     runner = interpreter(model_content=model)
     runner.allocate_tensors()
     runner.set_tensor(runner.get_input_details()[0]["index"], image)
@@ -74,7 +73,7 @@ def test_float_peak_model_computes_the_convolution(interpreter):
     padded = np.pad(image[0], ((1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
     expected = np.einsum("hwcij,oijc->hwo", windows, weights)
-    (found,) = answers(interpreter, model, image)
+    (found,) = run_model(interpreter, model, image)
     assert np.allclose(found[0], expected, atol=1e-5)
 
 
@@ -83,12 +82,12 @@ def test_prefix_gives_what_the_whole_model_has_there(tiny_model_path, interprete
     file = read_model_file(tiny_model_path)
     graph = read_graph(file)
     image = np.random.default_rng(0).integers(-128, 128, (1, 48, 48, 1), dtype=np.int8)
-    (first,) = answers(interpreter, prefix_model(file.model, graph, 1), image)
+    (first,) = run_model(interpreter, prefix_model(file.model, graph, 1), image)
     shape = graph.tensors[graph.operators[0].outputs[0]].shape
     assert first.shape == shape
     assert first.std() > 0
-    whole = answers(interpreter, file.model, image)
-    same = answers(
+    whole = run_model(interpreter, file.model, image)
+    same = run_model(
         interpreter, prefix_model(file.model, graph, len(graph.operators)), image
     )
     assert np.array_equal(whole[0], same[0])
@@ -112,8 +111,8 @@ def test_prefix_leaves_the_file_alone(tiny_model_path):
     assert file.model == before
 
 
-def test_limit_says_shares_of_a_peak_of_the_same_run(tiny_model_path):
-    document = measure_limit([tiny_model_path], threads=(1, 2), protocol=QUICK)
+def test_roofline_is_shares_of_a_peak_of_the_same_run(tiny_model_path):
+    document = measure_roofline([tiny_model_path], threads=(1, 2), protocol=QUICK)
     assert document["schema"] == "fer-edge/limit/1"
     assert [row["threads"] for row in document["results"]] == [1, 2]
     row = document["results"][0]
@@ -127,11 +126,12 @@ def test_limit_says_shares_of_a_peak_of_the_same_run(tiny_model_path):
         1e-6 * inventory.macs / row["peak_gmacs"]["int8"]
     )
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert "projected from rates" in limit_table(document)
+    assert "measured peak" in roofline_table(document)
 
 
-def test_onnx_file_is_refused_in_one_line(tiny_onnx_path, capsys):
-    assert main(["limit", str(tiny_onnx_path)]) == 2
+@pytest.mark.parametrize("name", ["roofline", "limit"])
+def test_onnx_file_is_refused_in_one_line(name, tiny_onnx_path, capsys):
+    assert main([name, str(tiny_onnx_path)]) == 2
     assert ".tflite" in capsys.readouterr().err
 
 
@@ -144,36 +144,3 @@ def test_physical_peak_of_a_pi_5_core():
 def test_physical_peak_of_an_unknown_core_is_not_guessed():
     card = {"cpu": "AMD EPYC", "max_frequency_mhz": 2400, "cores": 4}
     assert physical_gmacs(card, "int8", 1) is None
-
-
-def layer(macs, dtype="int8", operator="CONV_2D"):
-    return Layer("l", operator, dtype, macs, None, 0)
-
-
-def test_projections_are_marked_and_ranges_above_the_floor():
-    found = project([layer(20_000_000)])
-    assert len(found) == 2 * len(BOARDS)
-    for one in found:
-        assert one["projected"] is True
-        assert one["floor_ms"] < one["ms"][0] < one["ms"][1]
-
-
-def test_projection_of_20_dense_mmacs_on_a_pi_4():
-    four = next(
-        one
-        for one in project([layer(20_000_000)])
-        if one["board"] == "Raspberry Pi 4" and one["threads"] == 4
-    )
-    # 20 MMACs at 28 to 22 GMAC/s: 0.71 to 0.91 ms, thrice that at worst, and the call.
-    assert four["ms"][0] == pytest.approx(0.714 + 0.05, abs=0.01)
-    assert four["ms"][1] == pytest.approx(3 * 0.909 + 0.3, abs=0.01)
-
-
-def test_depthwise_macs_take_longer_than_dense_ones():
-    dense = project([layer(20_000_000)])[-1]["ms"]
-    light = project([layer(20_000_000, operator="DEPTHWISE_CONV_2D")])[-1]["ms"]
-    assert light[0] > dense[0]
-
-
-def test_mixed_model_is_not_projected():
-    assert project([layer(10**7), layer(10**7, "float32")]) == []
