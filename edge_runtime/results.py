@@ -97,8 +97,7 @@ class FrameResult:
         detected: The detector ran on this frame, or what it saw meanwhile in an earlier
             one was taken in.
         events: What happened in this frame, in the order of the track ids.
-        unseen: Where faces may be that were followed and cannot be found just now: for
-            hiding them.
+        hidden: Boxes that should contain the tracked faces that cannot be seen.
     """
 
     index: int
@@ -111,7 +110,7 @@ class FrameResult:
     age_ms: float | None = None
     detected: bool = True
     events: tuple[Event, ...] = ()
-    unseen: tuple[Box, ...] = ()
+    hidden: tuple[Box, ...] = ()
 
     @property
     def classified(self) -> int:

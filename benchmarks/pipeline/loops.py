@@ -22,9 +22,8 @@ from edge_runtime.detection.base import FaceDetector
 from edge_runtime.detection.haar import load_cascade
 from edge_runtime.outputs.documents import frame_document
 from edge_runtime.pipeline.classification import FaceClassifier
-from edge_runtime.pipeline.frame_classifier import TrackedFrame
-from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.pipeline.prefetch import located_ahead, reading_ahead
+from edge_runtime.pipeline.pipeline import Pipeline, TrackedFrame
+from edge_runtime.pipeline.prefetch import prefetch, prefetch_tracked
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame, open_source
@@ -45,10 +44,10 @@ class GatedPipeline(Pipeline):
         super().__init__(detector, classifier)
         self._timed = timed
 
-    def locate(self, frame: Frame) -> TrackedFrame:
+    def detect_and_track(self, frame: Frame) -> TrackedFrame:
         """Returns the next frame with its faces."""
         with self._timed.turn.work():
-            return super().locate(frame)
+            return super().detect_and_track(frame)
 
 
 def in_turn(frames: Iterable[Frame], timed: Timed) -> Iterator[Frame]:
@@ -110,13 +109,13 @@ def ours(
     with open_source(str(clip)) as source:
         frames = in_turn(source, timed)
         status = Status(source=source, classifier=model, detector=detector.name)
-        with located_ahead(frames, pipeline) as located, turns_over(timed):
+        with prefetch_tracked(frames, pipeline) as tracked, turns_over(timed):
 
             def step() -> bool:
-                one = next(located, None)
+                one = next(tracked, None)
                 if one is None:
                     return False
-                _emit(pipeline.answer(one), status, timed)
+                _emit(pipeline.classify(one), status, timed)
                 return True
 
             yield step
@@ -139,7 +138,7 @@ def one_by_one(
     pipeline = Pipeline(TimedDetector(detector, timed), classifier)
     with open_source(str(clip)) as source:
         status = Status(source=source, classifier=model, detector=detector.name)
-        with reading_ahead(in_turn(source, timed)) as frames, turns_over(timed):
+        with prefetch(in_turn(source, timed)) as frames, turns_over(timed):
 
             def step() -> bool:
                 started = time.perf_counter()

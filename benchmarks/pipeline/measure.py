@@ -219,7 +219,12 @@ def _add_boxes(
             ("boxes_of_a_slower_detector", SLOWER_S),
         ):
             slowed = DelayedDetector(setup.detector(name), slower_s)
-            live = Pipeline(slowed, model, waits=False, turns=RoundRobinScheduler())
+            live = Pipeline(
+                slowed,
+                model,
+                wait_for_detector=False,
+                scheduler=RoundRobinScheduler(),
+            )
             found = live_agreement(pictures, live, boxes)
             loop[key] = {"slower_ms": 1000 * slower_s, **found}
 
@@ -256,8 +261,8 @@ def _ages(
                 setup.detector("haar"),
                 model,
                 detect_every=way.detect_every,
-                waits=way.waits,
-                turns=RoundRobinScheduler() if way.turns else None,
+                wait_for_detector=way.waits,
+                scheduler=RoundRobinScheduler() if way.turns else None,
             )
 
         # What the requirement is about is what run does.

@@ -112,26 +112,26 @@ def open_pipeline(
     from edge_runtime.pipeline.pipeline import Pipeline
     from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 
-    followed = Pipeline(
+    pipeline = Pipeline(
         detector,
         classifier,
         detect_every=detect_every(args),
-        rules=rules_of(args),
-        waits=frames_wait(args, live=source.live),
-        turns=RoundRobinScheduler(args.every) if source.live else None,
+        smoothing=rules_of(args),
+        wait_for_detector=frames_wait(args, live=source.live),
+        scheduler=RoundRobinScheduler(args.every) if source.live else None,
     )
-    with closing(followed), ExitStack() as stack:
+    with closing(pipeline), ExitStack() as stack:
         if source.kind != "video":
-            yield ((one, followed.process(one)) for one in source)
+            yield ((one, pipeline.process(one)) for one in source)
             return
-        from edge_runtime.pipeline.prefetch import located_ahead, reading_ahead
+        from edge_runtime.pipeline.prefetch import prefetch, prefetch_tracked
 
         if isinstance(classifier, Updating):  # prepares and answers in one thread
-            frames = stack.enter_context(reading_ahead(source))
-            yield ((one, followed.process(one)) for one in frames)
+            frames = stack.enter_context(prefetch(source))
+            yield ((one, pipeline.process(one)) for one in frames)
         else:
-            located = stack.enter_context(located_ahead(source, followed))
-            yield ((one.frame, followed.answer(one)) for one in located)
+            tracked = stack.enter_context(prefetch_tracked(source, pipeline))
+            yield ((one.frame, pipeline.classify(one)) for one in tracked)
 
 
 @dataclass

@@ -72,7 +72,7 @@ class RecentBoxes:
         Boxes that are nearly the same are one, which contains them.
         """
         now = result.timestamp_s
-        places = *(face.box_xywh for face in result.faces), *result.unseen
+        places = *(face.box_xywh for face in result.faces), *result.hidden
         self._seen.append((now, places))
         while not 0 <= now - self._seen[0][0] <= MEMORY_S:
             self._seen.popleft()

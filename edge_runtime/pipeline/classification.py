@@ -1,4 +1,4 @@
-"""The faces of a frame, cropped and classified in one call."""
+"""Crops the faces of a frame and classifies them in one call."""
 
 from __future__ import annotations
 
@@ -19,90 +19,79 @@ from edge_runtime.sources import Frame
 
 logger = logging.getLogger(__name__)
 
-Rows = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float32]
 
 
 class FaceClassifier(Protocol):
-    """What the loop needs of a ``Classifier``."""
+    """The part of a ``Classifier`` that classifies faces."""
 
     @property
     def spec(self) -> ModelSpec:
         """Labels, crop margin and input shape."""
 
     def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
-        """Returns an image as the model takes it, uint8 (S, S, C)."""
+        """Returns the image as a model input, uint8 (S, S, C)."""
 
-    def probabilities(self, batch: npt.NDArray[np.uint8]) -> Rows:
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> Probabilities:
         """Returns float32 (N, classes) for uint8 (N, S, S, C)."""
-
-
-def classify(image: Image, faces: Sequence[Face], classifier: FaceClassifier) -> Rows:
-    """Returns float32 (faces, classes): probabilities for each, in the same order.
-
-    Args:
-        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
-        faces: In this image.
-        classifier: Called once for all of them, not at all when there are none.
-    """
-    return probabilities(prepare_batch(image, faces, classifier), classifier)
 
 
 def prepare_batch(
     image: Image, faces: Sequence[Face], classifier: FaceClassifier
 ) -> npt.NDArray[np.uint8]:
-    """Returns the faces as the model takes them: uint8 (faces, S, S, C).
+    """Returns the faces as model inputs, uint8 (faces, S, S, C); S = 0 without faces.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
         faces: In this image.
-        classifier: Says how.
+        classifier: Has the crop margin, and resizes.
     """
     if not faces:
-        return np.zeros((0, *classifier.spec.input_shape), np.uint8)
+        return np.empty((0, 0, 0, 0), np.uint8)
     margin = classifier.spec.crop_margin_frac
     crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
     # One is the usual number, and a view of it is free.
     return crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
 
 
-def probabilities(batch: npt.NDArray[np.uint8], classifier: FaceClassifier) -> Rows:
-    """Returns float32 (faces, classes): probabilities for each, in the same order.
+def classify_batch(
+    batch: npt.NDArray[np.uint8], classifier: FaceClassifier
+) -> Probabilities:
+    """Returns float32 (faces, classes): the probabilities of each face, in order.
 
-    Where the network gives something that is no number, every class is as probable as
-    any other: one such answer in a month must not end the run, nor what is known of the
-    face.
+    Where the network returns NaN or infinity every class is equally probable: one such
+    output in a month must neither end the run nor make a face's average NaN.
 
     Args:
-        batch: uint8 (faces, S, S, C), as ``prepare_batch`` returned it.
-        classifier: Called once for all of them, not at all when there are none.
+        batch: uint8 (faces, S, S, C), from ``prepare_batch``.
+        classifier: Called once for all of them, not at all without faces.
     """
     if not len(batch):
         return np.zeros((0, len(classifier.spec.labels)), np.float32)
     rows = classifier.probabilities(batch)
-    known = np.isfinite(rows)
-    if known.all():
+    finite = np.isfinite(rows)
+    if finite.all():
         return rows
-    _tell_of_no_number()
-    return np.where(known.all(axis=1, keepdims=True), rows, 1 / rows.shape[1]).astype(
-        np.float32
-    )
+    _warn_not_finite()
+    usable = finite.all(axis=1, keepdims=True)
+    return np.where(usable, rows, 1 / rows.shape[1]).astype(np.float32)
 
 
 @cache
-def _tell_of_no_number() -> None:
-    """Logs it once: it may come back with every frame."""
+def _warn_not_finite() -> None:
+    """Logs it once: it may happen in every frame."""
     logger.warning(
-        "the network answered with something that is no number: every label then counts"
-        " as equally probable (said once)"
+        "the network returned NaN or infinity: every label then counts as equally"
+        " probable (reported once)"
     )
 
 
 def crop(image: Image, face: Face, margin_frac: float) -> Image:
-    """Returns the square around a face as the model was trained on (a view).
+    """Returns the square around a face that the model was trained on (a view).
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey.
-        face: In this image; a whole-image face is returned uncut, as in training.
+        face: In this image; a whole-image face is not cropped, as in training.
         margin_frac: The model's margin around a canonical box.
     """
     if face.whole:
@@ -111,7 +100,7 @@ def crop(image: Image, face: Face, margin_frac: float) -> Image:
 
 
 def age_ms(frame: Frame) -> float | None:
-    """Returns how old a frame is by now, in ms; None for a file's."""
+    """Returns the age of a frame in ms; None for a file's."""
     if not frame.captured_s:
         return None
     return 1000 * (time.monotonic() - frame.captured_s)
@@ -119,21 +108,22 @@ def age_ms(frame: Frame) -> float | None:
 
 def face_result(
     face: Face,
-    row: npt.NDArray[np.float32],
+    row: Probabilities,
     labels: tuple[str, ...],
     track_id: int | None = None,
     decision: Decision | None = None,
     classified_s: float | None = None,
 ) -> FaceResult:
-    """Returns the answer for one face.
+    """Returns the result for one face.
 
     Args:
         face: In the frame.
-        row: float32 (classes,), the network's probabilities.
+        row: float32 (classes,), its probabilities.
         labels: The model's, in order.
-        track_id: The face's number, where it is followed.
-        decision: What its frames so far say, where it is followed.
-        classified_s: Time in the source of the frame that the row is of, the same.
+        track_id: Its track's number, where it is tracked.
+        decision: From all of its frames so far, where it is tracked.
+        classified_s: Time in the source of the frame that the row is of, where it is
+            tracked.
     """
     best = int(row.argmax())
     return FaceResult(

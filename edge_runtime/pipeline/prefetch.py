@@ -1,4 +1,4 @@
-"""Works on the next frames of a video while this one is answered."""
+"""Works on the next frames of a file while this one is classified."""
 
 from __future__ import annotations
 
@@ -8,100 +8,98 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
-from edge_runtime.pipeline.frame_classifier import TrackedFrame
-from edge_runtime.pipeline.pipeline import Pipeline
+from edge_runtime.pipeline.pipeline import Pipeline, TrackedFrame
 from edge_runtime.sources import Frame
 
-ROOM = 2  # frames that wait, beside the one being answered and the one being read
-# Of located frames more: the detector takes as long for one as the network for some.
-MOST_LOCATED = 4
-LOCATED_BYTES = 32 * 2**20  # but of large ones fewer
+# Frames that wait, besides the one that is processed and the one that is read.
+READ_AHEAD = 2
+# Tracked frames: one detection takes as long as several classifications.
+TRACK_AHEAD = 4
+TRACK_AHEAD_BYTES = 32 * 2**20  # of large frames fewer
 
 Item = TypeVar("Item")
 
 
 class _End(NamedTuple):
-    """What comes after the last item; an error in the place of the next one."""
+    """Follows the last item; with an error if there is one."""
 
     error: BaseException | None
 
 
 @contextmanager
-def located_ahead(
+def prefetch_tracked(
     frames: Iterable[Frame], pipeline: Pipeline
 ) -> Iterator[Iterator[TrackedFrame]]:
-    """Yields the frames of a video with their faces, found while others are answered.
+    """Yields the frames of a file with their faces, for ``pipeline.classify``.
 
-    Two threads of their own read the frames and find the faces; what is left is
-    ``pipeline.answer``, by whoever takes them. Detectors and networks run outside of
-    Python's lock: where there are two cores they work at once.
+    One thread reads the frames, another finds the faces. Detectors and networks run
+    outside of Python's lock: with two cores they run at the same time.
 
     Args:
-        frames: Of a file: nobody waits for the newest one.
-        pipeline: One whose frames wait for the detector, and whose faces take no turns.
+        frames: Of a file, not of a live source: that would be late.
+        pipeline: Its frames wait for the detector, and it has no scheduler.
     """
-    with reading_ahead(frames) as read:
-        found = (pipeline.locate(frame) for frame in read)
-        with reading_ahead(found, room=_room, name="locate ahead") as located:
-            yield located
+    with prefetch(frames) as read:
+        found = (pipeline.detect_and_track(frame) for frame in read)
+        with prefetch(found, depth=_tracked_depth, name="track ahead") as tracked:
+            yield tracked
 
 
-def _room(located: TrackedFrame) -> int:
-    """Returns how many frames like this one may wait."""
-    size = located.frame.image.nbytes
-    return max(1, min(MOST_LOCATED, LOCATED_BYTES // size))
+def _tracked_depth(tracked: TrackedFrame) -> int:
+    """Returns how many frames of this size may wait."""
+    size = tracked.frame.image.nbytes
+    return max(1, min(TRACK_AHEAD, TRACK_AHEAD_BYTES // size))
 
 
 @contextmanager
-def reading_ahead(
+def prefetch(
     items: Iterable[Item],
     *,
-    room: Callable[[Item], int] = lambda item: ROOM,
+    depth: Callable[[Item], int] = lambda item: READ_AHEAD,
     name: str = "read ahead",
 ) -> Iterator[Iterator[Item]]:
-    """Yields the same items in the same order, taken by a thread of their own.
+    """Yields the same items in the same order, read by a thread of their own.
 
-    Decoding then costs the loop no time where there is a second core. An exception of
-    the source is raised where its item would have come. At the end the thread has
-    ended too, before the source is closed.
+    An exception of the source is raised where its item would have come. The thread ends
+    with the ``with`` block, before the source is closed.
 
     Args:
-        items: Frames of a file, say: nobody waits for the newest one.
-        room: Returns for the first of them how many may wait to be taken.
+        items: Such as the frames of a file.
+        depth: Returns, for the first item, how many may wait.
         name: The thread's.
     """
     ready: SimpleQueue[Item | _End] = SimpleQueue()
-    over = threading.Event()
-    places: SimpleQueue[None] = SimpleQueue()  # one for each item that may come
+    closing = threading.Event()
+    permits: SimpleQueue[None] = SimpleQueue()  # one for each item that may wait
 
     def read() -> None:
-        error, opened = None, False
+        error, first = None, True
         try:
             for item in items:
-                if not opened:
-                    opened = True
-                    for _ in range(room(item)):
-                        places.put(None)
-                places.get()
+                if first:
+                    first = False
+                    for _ in range(depth(item)):
+                        permits.put(None)
+                permits.get()
                 ready.put(item)
-                if over.is_set():  # else it would work on one more
+                if closing.is_set():  # before it works on one more
                     return
-        except BaseException as raised:  # whatever it is, the loop must hear of it
+        except BaseException as raised:  # whatever it is, the consumer raises it
             error = raised
         ready.put(_End(error))
 
     reader = threading.Thread(target=read, name=name, daemon=True)
     reader.start()
     try:
-        yield _taken(ready, places)
+        yield _consume(ready, permits)
     finally:
-        over.set()
-        places.put(None)
+        closing.set()
+        permits.put(None)
         reader.join()
 
 
-def _taken(
-    ready: SimpleQueue[Item | _End], places: SimpleQueue[None]
+def _consume(
+    ready: SimpleQueue[Item | _End], permits: SimpleQueue[None]
 ) -> Iterator[Item]:
     while True:
         item = ready.get()
@@ -109,5 +107,5 @@ def _taken(
             if item.error is not None:
                 raise item.error
             return
-        places.put(None)
+        permits.put(None)
         yield item

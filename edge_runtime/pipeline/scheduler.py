@@ -1,9 +1,9 @@
-"""Whose turn it is where there is no time to classify every face of a frame.
+"""Chooses the faces that are classified in a frame when there is no time for all.
 
-A camera gives its next frame whether or not this one is answered. With more faces than
-there is time for, every answer would be old and frames would be passed over. So a
-frame's time goes to the faces whose last answer is oldest, as in round-robin
-scheduling, and the others keep theirs.
+A camera delivers its next frame whether or not this one is finished. With more faces
+than there is time for, every result would be late and frames would be dropped. So a
+frame's time goes to the faces that were classified longest ago (round-robin
+scheduling), and the others keep their last probabilities.
 """
 
 from __future__ import annotations
@@ -15,85 +15,87 @@ from time import perf_counter
 
 from edge_runtime.sources import Frame
 
-FRAMES = 31  # over so many the camera's period is measured
-GAIN = 0.1  # of a new measurement in the time of a face
+PERIOD_FRAMES = 31  # the camera's period is measured over so many
+DURATION_GAIN = 0.1  # weight of a new measurement in the duration of a face
 
 
 class RoundRobinScheduler:
     """Chooses the faces of a camera's frame that are classified in it.
 
-    As many as should be done before the next frame comes. Where not even one would be,
-    as where the frame had to wait for the detector, it is late anyhow and takes as long
-    again. A face that was never classified is so at once, whatever it takes; and at
-    least one of the others is, or a detector that sees a new face in every frame would
-    have them wait for ever.
+    As many as can be done before the next frame. If there is no time for even one, as
+    when the frame had to wait for the detector, the frame is late in any case and may
+    take as long again. New faces are classified at once, and at least one other face
+    with them: otherwise a detector with a false face in every frame would block the
+    others for ever.
 
-    What comes after the answer (outputs, mostly queues) is not reckoned with, nor that
-    frames which come in bursts leave more time than their mean period.
+    Two things are not taken into account: the time for outputs (mostly queues), and
+    that frames which arrive in bursts leave more time than their mean period.
     """
 
     def __init__(self, every: int = 1) -> None:
         """Starts with no faces, and with time for all of them.
 
         Args:
-            every: The camera gives each n-th of its frames only.
+            every: The source yields only each n-th frame of the camera.
         """
         self._every = every
-        self._frames: deque[tuple[int, float]] = deque(maxlen=FRAMES)
+        self._frames: deque[tuple[int, float]] = deque(maxlen=PERIOD_FRAMES)
         self._started_s = 0.0
-        self._face_s = 0.0  # that classifying one takes; 0 as long as nobody knows
-        self._last: dict[int, int] = {}  # frame in which each was, by its number
+        self._face_s = 0.0  # duration of classifying a face; 0 before it is known
+        self._last_frame: dict[int, int] = {}  # by track: when it was classified
 
-    def begin(self, frame: Frame) -> None:
-        """Takes the next frame; its time runs from here on."""
+    def start_frame(self, frame: Frame) -> None:
+        """Starts the next frame and its time."""
         self._started_s = perf_counter()
         self._frames.append((frame.index, frame.timestamp_s))
 
-    def forget_period(self) -> None:
-        """Measures the camera's period anew from this frame on, as after an outage."""
+    def reset_period(self) -> None:
+        """Measures the camera's period anew from this frame on, as after a pause."""
         latest = self._frames.pop()
         self._frames.clear()
         self._frames.append(latest)
 
-    def choose(self, numbers: Sequence[int], gone: Sequence[int]) -> list[int]:
-        """Returns the places of those that are classified in this frame, in order.
+    def choose(self, track_ids: Sequence[int], removed: Sequence[int]) -> list[int]:
+        """Returns the indices of the faces that are classified in this frame, sorted.
 
         Args:
-            numbers: Of the faces in this frame, the most important first.
-            gone: Of the faces that will not come back.
+            track_ids: Of the faces in this frame, the most important first.
+            removed: Of the faces that are no longer tracked.
         """
-        for number in gone:
-            self._last.pop(number, None)
-        new = [at for at, one in enumerate(numbers) if one not in self._last]
-        known = [at for at, one in enumerate(numbers) if one in self._last]
-        known.sort(key=lambda at: self._last[numbers[at]])  # stable
-        room = self._room(len(numbers)) - len(new)
-        chosen = sorted(new + known[: max(1, room)])
-        index = self._frames[-1][0]
-        self._last |= {numbers[at]: index for at in chosen}
+        for track_id in removed:
+            self._last_frame.pop(track_id, None)
+        indices = range(len(track_ids))
+        new = [at for at in indices if track_ids[at] not in self._last_frame]
+        known = [at for at in indices if track_ids[at] in self._last_frame]
+        known.sort(key=lambda at: self._last_frame[track_ids[at]])  # stable
+        capacity = self._capacity(len(track_ids)) - len(new)
+        chosen = sorted(new + known[: max(1, capacity)])
+        frame_index = self._frames[-1][0]
+        self._last_frame |= {track_ids[at]: frame_index for at in chosen}
         return chosen
 
     def record_duration(self, faces: int, seconds: float) -> None:
-        """Takes how long it took to classify some faces, one at least.
+        """Records how long it took to classify some faces, at least one.
 
-        What a call costs whatever their number counts with them.
+        The fixed cost of a call is counted as part of its faces' time.
         """
         each_s = seconds / faces
-        self._face_s += (GAIN if self._face_s else 1.0) * (each_s - self._face_s)
+        gain = DURATION_GAIN if self._face_s else 1.0
+        self._face_s += gain * (each_s - self._face_s)
 
-    def _room(self, faces: int) -> int:
-        """Returns how many of some faces there is time for."""
+    def _capacity(self, faces: int) -> int:
+        """Returns how many of a frame's faces there is time for."""
         period_s = self._period_s
         if not self._face_s or math.isinf(period_s):
             return faces
-        spent_s = perf_counter() - self._started_s
-        left_s = period_s - spent_s
-        return int((left_s if left_s >= self._face_s else spent_s) / self._face_s)
+        elapsed_s = perf_counter() - self._started_s
+        left_s = period_s - elapsed_s
+        return int((left_s if left_s >= self._face_s else elapsed_s) / self._face_s)
 
     @property
     def _period_s(self) -> float:
-        """Mean time from a frame that the camera gives to the next; else infinity."""
-        (first, since_s), (last, until_s) = self._frames[0], self._frames[-1]
+        """Mean time between two frames of the source; infinity before it is known."""
+        (first, first_s), (last, last_s) = self._frames[0], self._frames[-1]
         if last <= first:
             return math.inf
-        return self._every * (until_s - since_s) / (last - first)
+        return self._every * (last_s - first_s) / (last - first)

@@ -1,8 +1,8 @@
-"""What is said about a face, from all of its frames: decisions instead of noise.
+"""Decisions about a face, from all of its frames.
 
-A network's answer flickers from frame to frame. Here its probabilities are averaged
-over time, a new label must beat the old one clearly and for a while, and where even the
-leading label is more likely wrong than right, the answer is ``uncertain``.
+A network's output flickers from frame to frame. Here its probabilities are averaged
+over time, a new label must lead the old one clearly and for a while, and where even the
+leading label is probably wrong the decision is ``uncertain``.
 
 All times are those of the frames, so a file gives the same decisions at any speed.
 """
@@ -15,22 +15,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.pipeline.classification import Probabilities
 from edge_runtime.results import UNCERTAIN, Decision, Event
 
-LONG_GAP_DWELLS = 2  # between two frames: a change needs no second one
-
-Probabilities = npt.NDArray[np.float32]
+# After a gap between two frames of so many dwell times, one frame changes the label.
+LONG_GAP_DWELLS = 2
 
 
 class SmoothingConfig(NamedTuple):
-    """How decisions are made; docs/decisions.md says how the figures were chosen.
+    """How decisions are made; docs/decisions.md gives the reasons for the defaults.
 
     Attributes:
         half_life_s: Age at which a frame counts half in the average.
-        margin: By how much a new label's probability must beat the old one's.
-        dwell_s: How long it must do so.
-        uncertain_below: Smoothed probability under which no label is given. Model
-            files carry a calibrated temperature, so at 0.5 half of the answers hold.
+        margin: Lead in probability that a new label needs over the old one.
+        dwell_s: How long it must lead.
+        uncertain_below: Smoothed probability below which there is no label. Model files
+            have a calibrated temperature, so at 0.5 half of the labels are right.
     """
 
     half_life_s: float = 0.5
@@ -39,17 +39,14 @@ class SmoothingConfig(NamedTuple):
     uncertain_below: float = 0.5
 
 
-_DEFAULTS = SmoothingConfig()
-
-
 class Observation(NamedTuple):
-    """A face in this frame.
+    """A tracked face in a frame.
 
     Attributes:
         track_id: Its number.
-        confirmed: It is surely a face: it may be announced.
-        probabilities: float32 (classes,), the network's for this frame; None where it
-            did not look at this face. There must have been some before.
+        confirmed: It is surely a face and may have events.
+        probabilities: float32 (classes,); None where the face was not classified in
+            this frame. It must have been in an earlier one.
     """
 
     track_id: int
@@ -64,139 +61,147 @@ class LabelSmoother:
         decision: The last one; None before the first.
     """
 
-    def __init__(self, labels: Sequence[str], rules: SmoothingConfig) -> None:
-        """Takes the model's labels in order."""
-        self._labels, self._rules = labels, rules
+    def __init__(self, labels: Sequence[str], config: SmoothingConfig) -> None:
+        """Starts without a decision.
+
+        Args:
+            labels: The model's, in order.
+            config: How decisions are made.
+        """
+        self._labels, self._config = labels, config
         self._sum = np.zeros(len(labels))
         self._weight = 0.0
         self._last_s = 0.0
         self._label = ""
         self._since_s = 0.0
-        self._rival, self._rival_since_s = "", 0.0
+        self._candidate, self._candidate_since_s = "", 0.0
         self.decision: Decision | None = None
 
-    def decide(self, probabilities: Probabilities, timestamp_s: float) -> Decision:
-        """Returns what is said from this frame on.
+    def update(self, probabilities: Probabilities, timestamp_s: float) -> Decision:
+        """Returns the decision from this frame on.
 
         Args:
             probabilities: float32 (classes,), sums to 1.
             timestamp_s: The frame's time in its source; never less than before.
         """
         gap_s = timestamp_s - self._last_s if self._weight else 0.0
-        smooth = self._smoothed(probabilities, timestamp_s)
-        self._choose(self._candidate(smooth), timestamp_s, gap_s)
-        values = dict(zip(self._labels, smooth.tolist(), strict=True))
+        average = self._average(probabilities, timestamp_s)
+        self._apply_dwell(self._best_label(average), timestamp_s, gap_s)
+        values = dict(zip(self._labels, average.tolist(), strict=True))
         confidence = values.get(self._label, max(values.values()))
         self.decision = Decision(self._label, confidence, values, self._since_s)
         return self.decision
 
-    def _smoothed(
+    def _average(
         self, probabilities: Probabilities, timestamp_s: float
     ) -> npt.NDArray[np.float64]:
-        # A weighted mean, not a filter that starts at the first frame: that one would
-        # weigh as much as all others for a while.
+        # A weighted mean, not a filter that starts at the first frame: there the first
+        # frame would weigh as much as all others for a while.
         elapsed_s = max(0.0, timestamp_s - self._last_s) if self._weight else 0.0
-        keep = 0.5 ** (elapsed_s / self._rules.half_life_s)
-        self._sum = self._sum * keep + probabilities
-        self._weight = self._weight * keep + 1.0
+        decay = 0.5 ** (elapsed_s / self._config.half_life_s)
+        self._sum = self._sum * decay + probabilities
+        self._weight = self._weight * decay + 1.0
         self._last_s = timestamp_s
         return np.asarray(self._sum / self._weight)
 
-    def _candidate(self, smooth: npt.NDArray[np.float64]) -> str:
-        """Returns the label that these probabilities speak for."""
-        rules, best = self._rules, int(smooth.argmax())
-        leading, lead = self._labels[best], float(smooth[best])
+    def _best_label(self, average: npt.NDArray[np.float64]) -> str:
+        """Returns the label for these probabilities, by margin and threshold."""
+        config, best = self._config, int(average.argmax())
+        leading, highest = self._labels[best], float(average[best])
         if self._label in ("", UNCERTAIN):
-            return leading if lead >= rules.uncertain_below else UNCERTAIN
-        held = float(smooth[self._labels.index(self._label)])
-        if leading != self._label and lead - held >= rules.margin:
-            return leading if lead >= rules.uncertain_below else UNCERTAIN
-        # Not the bare threshold, or a face that lies on it would flicker.
-        unsure = lead < rules.uncertain_below - rules.margin
+            return leading if highest >= config.uncertain_below else UNCERTAIN
+        current = float(average[self._labels.index(self._label)])
+        if leading != self._label and highest - current >= config.margin:
+            return leading if highest >= config.uncertain_below else UNCERTAIN
+        # Below the threshold by the margin: a face at the threshold would flicker.
+        unsure = highest < config.uncertain_below - config.margin
         return UNCERTAIN if unsure else self._label
 
-    def _choose(self, candidate: str, timestamp_s: float, gap_s: float) -> None:
-        """Makes a candidate the decision once it has held long enough.
-
-        Where frames are so far apart, that was in the gap before this one.
-        """
+    def _apply_dwell(self, label: str, timestamp_s: float, gap_s: float) -> None:
+        """Takes a new label once it has led for long enough, or after a long gap."""
         if not self._label:
-            self._label, self._since_s = candidate, timestamp_s
-        if candidate == self._label:
-            self._rival = ""
+            self._label, self._since_s = label, timestamp_s
+        if label == self._label:
+            self._candidate = ""
             return
-        if candidate != self._rival:
-            self._rival, self._rival_since_s = candidate, timestamp_s
-        held_s = timestamp_s - self._rival_since_s
-        dwell_s = self._rules.dwell_s
-        if held_s >= dwell_s - 1e-9 or gap_s >= LONG_GAP_DWELLS * dwell_s:
-            self._label, self._since_s = candidate, timestamp_s
-            self._rival = ""
+        if label != self._candidate:
+            self._candidate, self._candidate_since_s = label, timestamp_s
+        led_s = timestamp_s - self._candidate_since_s
+        dwell_s = self._config.dwell_s
+        if led_s >= dwell_s - 1e-9 or gap_s >= LONG_GAP_DWELLS * dwell_s:
+            self._label, self._since_s = label, timestamp_s
+            self._candidate = ""
 
 
 class TrackDecisions:
-    """Decides about every face of a source and tells what happened, once."""
+    """Decides about every tracked face, and reports each event once."""
 
-    def __init__(self, labels: Sequence[str], rules: SmoothingConfig) -> None:
-        """Takes the model's labels in order."""
-        self._labels, self._rules = tuple(labels), rules
-        self._judges: dict[int, LabelSmoother] = {}
-        self._told: dict[int, Decision] = {}  # announced faces, as last told
-
-    def take(
-        self, sightings: Sequence[Observation], gone: Sequence[int], timestamp_s: float
-    ) -> tuple[list[Decision], tuple[Event, ...]]:
-        """Returns a decision for each sighting, and this frame's events.
+    def __init__(self, labels: Sequence[str], config: SmoothingConfig) -> None:
+        """Starts with no faces.
 
         Args:
-            sightings: The faces in this frame.
-            gone: Numbers of the faces that will not come back.
+            labels: The model's, in order.
+            config: How decisions are made.
+        """
+        self._labels, self._config = tuple(labels), config
+        self._smoothers: dict[int, LabelSmoother] = {}
+        self._reported: dict[int, Decision] = {}  # by track: as in its last event
+
+    def update(
+        self,
+        observations: Sequence[Observation],
+        removed: Sequence[int],
+        timestamp_s: float,
+    ) -> tuple[list[Decision], tuple[Event, ...]]:
+        """Returns the decision for each observation, and this frame's events.
+
+        Args:
+            observations: The faces in this frame.
+            removed: Numbers of the faces that are no longer tracked.
             timestamp_s: The frame's time in its source.
         """
-        decisions = [self._decide(one, timestamp_s) for one in sightings]
-        events = [self._leave(track_id, timestamp_s) for track_id in gone]
-        for one, decision in zip(sightings, decisions, strict=True):
-            if one.confirmed:
-                events.append(self._tell(one.track_id, decision, timestamp_s))
-        told = (event for event in events if event is not None)
-        return decisions, tuple(sorted(told, key=lambda event: event.track_id))
+        decisions = [self._decide(each, timestamp_s) for each in observations]
+        events = [self._face_left(track_id, timestamp_s) for track_id in removed]
+        for observation, decision in zip(observations, decisions, strict=True):
+            if observation.confirmed:
+                events.append(
+                    self._changed(observation.track_id, decision, timestamp_s)
+                )
+        happened = (event for event in events if event is not None)
+        return decisions, tuple(sorted(happened, key=lambda event: event.track_id))
 
-    def _decide(self, sighting: Observation, timestamp_s: float) -> Decision:
-        judge = self._judges.get(sighting.track_id)
-        if sighting.probabilities is None:
-            if judge is None or judge.decision is None:
-                raise ValueError(f"expected probabilities first, got {sighting}")
-            return judge.decision
-        if judge is None:
-            judge = self._judges[sighting.track_id] = LabelSmoother(
-                self._labels, self._rules
-            )
-        return judge.decide(sighting.probabilities, timestamp_s)
+    def _decide(self, observation: Observation, timestamp_s: float) -> Decision:
+        smoother = self._smoothers.get(observation.track_id)
+        if observation.probabilities is None:
+            if smoother is None or smoother.decision is None:
+                raise ValueError(f"expected probabilities first, got {observation}")
+            return smoother.decision
+        if smoother is None:
+            smoother = LabelSmoother(self._labels, self._config)
+            self._smoothers[observation.track_id] = smoother
+        return smoother.update(observation.probabilities, timestamp_s)
 
-    def _tell(
+    def _changed(
         self, track_id: int, decision: Decision, timestamp_s: float
     ) -> Event | None:
-        before = self._told.get(track_id)
-        self._told[track_id] = decision
-        label, confidence = decision.label, decision.confidence
-        if before is None:
-            return Event(
-                "face_appeared", track_id, timestamp_s, label, None, confidence
-            )
-        if before.label == label:
+        """Returns the event of a face that is new or has another label, else None."""
+        before = self._reported.get(track_id)
+        self._reported[track_id] = decision
+        if before is not None and before.label == decision.label:
             return None
         return Event(
-            "expression_changed",
+            "face_appeared" if before is None else "expression_changed",
             track_id,
             timestamp_s,
-            label,
-            before.label,
-            confidence,
+            decision.label,
+            None if before is None else before.label,
+            decision.confidence,
         )
 
-    def _leave(self, track_id: int, timestamp_s: float) -> Event | None:
-        self._judges.pop(track_id, None)
-        last = self._told.pop(track_id, None)
+    def _face_left(self, track_id: int, timestamp_s: float) -> Event | None:
+        """Forgets a face; returns its event, None where it was never reported."""
+        self._smoothers.pop(track_id, None)
+        last = self._reported.pop(track_id, None)
         if last is None:
             return None
         return Event(

@@ -1,4 +1,4 @@
-"""The answer for a picture that stands alone."""
+"""The result for a single image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from edge_runtime.detection.base import FaceDetector
 from edge_runtime.pipeline.classification import (
     FaceClassifier,
     age_ms,
-    classify,
+    classify_batch,
     face_result,
+    prepare_batch,
 )
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
@@ -18,17 +19,18 @@ from edge_runtime.sources import Frame
 def classify_still(
     frame: Frame, detector: FaceDetector, classifier: FaceClassifier
 ) -> FrameResult:
-    """Returns the answer for a picture that stands alone.
+    """Returns the result for a single image: no tracking, no smoothing.
 
     Args:
         frame: uint8 BGR or grey image with its time and name.
         detector: Finds the faces.
-        classifier: Answers for them, all in one call.
+        classifier: Classifies them, all in one call.
     """
     started = perf_counter()
     faces = detector.detect(frame.image)
     detected = perf_counter()
-    rows = classify(frame.image, faces, classifier)
+    batch = prepare_batch(frame.image, faces, classifier)
+    rows = classify_batch(batch, classifier)
     labels = classifier.spec.labels
     results = tuple(
         face_result(face, row, labels) for face, row in zip(faces, rows, strict=True)

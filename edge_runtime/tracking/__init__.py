@@ -1,1 +1,1 @@
-"""Which face is which, between detections."""
+"""Which face is which, from frame to frame."""

@@ -1,8 +1,8 @@
-"""What a detector saw: at once, or while the loop goes on with newer frames.
+"""A detector's result: at once, or from a thread while newer frames are processed.
 
-A detector may take as long as several frames. Of a camera the loop need not wait for
-it: the detector looks at one frame in a thread of its own, faces are followed from
-frame to frame meanwhile, and what was found is brought forward to the frame of the day.
+A detector may take as long as several frames, and a camera's frames need not wait for
+it. It then works on one frame in a thread of its own, while faces are tracked from
+frame to frame. Its result is carried forward to the current frame.
 """
 
 from __future__ import annotations
@@ -10,52 +10,51 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from queue import SimpleQueue
 from time import perf_counter
 
 from edge_runtime.detection.base import Face, FaceDetector
-from edge_runtime.detection.boxes import RawBox, clip_box, iou
+from edge_runtime.detection.boxes import RawBox, clip_box
 from edge_runtime.preprocessing import Image
-from edge_runtime.tracking.template_matching import Patch, follow, patch_of
-from edge_runtime.tracking.tracker import LEAST_IOU, Track, best_pairs
-from edge_runtime.utils.workers import WorkerPool
+from edge_runtime.tracking.template_matching import Patch, extract_patch, find_patch
+from edge_runtime.tracking.tracker import Track, best_pairs, matching_iou
 
-# A detector that takes longer is waited for: one that hangs then stops the loop, whose
-# watchdog has the process started again.
-LONGEST_DETECTION_S = 10.0
-# How long a look under way is waited for at the end. Where Python ends within one,
-# OpenCV's thread comes back to nothing and the process is aborted.
-CLOSING_S = 0.5
-MOST_KEPT = 8  # frames that wait to be gone through: some megabytes
+# The loop waits for a detector that takes longer. If it hangs, the loop stands still
+# and the watchdog restarts the process.
+MAX_DETECTION_S = 10.0
+# How long closing waits for a detection. If Python ends during one, OpenCV's thread
+# finds nothing to return to and the process is aborted.
+CLOSE_TIMEOUT_S = 0.5
+MAX_PENDING_FRAMES = 8  # frames that wait to be replayed: some megabytes
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """What a detector saw in one frame.
+    """The faces that a detector found in one frame.
 
     Attributes:
         image: The frame, uint8 (H, W, 3) BGR or (H, W) grey.
-        faces: What it found there.
-        boxes: Where each followed face was then, by its track's number.
-        taken_s: How long the detector took, in seconds.
-        waited: The loop waited for it.
+        faces: The faces in it.
+        track_boxes: Box of each tracked face in this frame, by its track's number.
+        elapsed_s: Duration of the detection in seconds.
+        blocking: The frame waited for it.
     """
 
     image: Image
     faces: list[Face]
-    boxes: dict[int, RawBox]
-    taken_s: float
-    waited: bool
+    track_boxes: dict[int, RawBox]
+    elapsed_s: float
+    blocking: bool
 
 
 @dataclass(frozen=True, eq=False)
 class ReplayedFace:
-    """A face of a look where it is in a later frame.
+    """A detected face at its place in a later frame.
 
     Attributes:
-        face: There.
-        patch: What it looked like in the look's frame; None where it has no contrast.
-        track_id: Of the followed face that it is; None for another one.
+        face: The face in the later frame.
+        patch: Its appearance in the frame of the detection; None without contrast.
+        track_id: Number of the tracked face that it is; None for a new one.
     """
 
     face: Face
@@ -66,204 +65,219 @@ class ReplayedFace:
 def run_detector(
     image: Image,
     detector: FaceDetector,
-    boxes: dict[int, RawBox],
+    track_boxes: dict[int, RawBox],
     *,
-    waited: bool = True,
+    blocking: bool = True,
 ) -> DetectionResult:
-    """Returns what a detector sees in a frame.
+    """Returns the faces that a detector finds in a frame.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey.
         detector: Finds the faces.
-        boxes: Where each followed face is, by its track's number.
-        waited: The loop waits.
+        track_boxes: Box of each tracked face, by its track's number.
+        blocking: The frame waits for it.
     """
     started = perf_counter()
     faces = detector.detect(image)
-    return DetectionResult(image, faces, boxes, perf_counter() - started, waited)
+    elapsed_s = perf_counter() - started
+    return DetectionResult(image, faces, track_boxes, elapsed_s, blocking)
 
 
 class DetectionReplay:
-    """Finds the faces of a look again, in one later frame after the other.
+    """Follows the faces of a detection through the frames that came after it.
 
     Attributes:
-        look: At the first frame.
-        patches: What each of its faces looked like there; None without contrast.
-        places: Where each is in the latest frame, as left, top, width and height in
-            pixels; None where it got lost.
+        detection: The detector's result for the first frame.
+        patches: Appearance of each of its faces there; None without contrast.
+        boxes: Box of each face in the latest frame; None for a lost one.
+        pending: Later frames that were not replayed yet, oldest first.
     """
 
-    def __init__(self, look: DetectionResult) -> None:
-        """Begins in the look's own frame."""
-        self.look = look
-        boxes = [face.box_xywh for face in look.faces]
-        self.patches = [patch_of(look.image, box) for box in boxes]
-        self.places: list[RawBox | None] = [*boxes]
-        self._latest = look.image
+    def __init__(self, detection: DetectionResult) -> None:
+        """Starts in the detection's own frame."""
+        self.detection = detection
+        boxes = [face.box_xywh for face in detection.faces]
+        self.patches = [extract_patch(detection.image, box) for box in boxes]
+        self.boxes: list[RawBox | None] = [*boxes]
+        self.pending: list[Image] = []
+        self._previous_image = detection.image
 
     def advance(self, image: Image) -> None:
-        """Finds them in the next frame, uint8 (H, W, 3) BGR or (H, W) grey.
+        """Finds the faces in the next frame, uint8 (H, W, 3) BGR or (H, W) grey.
 
-        By what each looked like in the first, or else in the frame before: a face that
-        turns or laughs is soon unlike what it was.
+        By their appearance in the first frame, or else in the frame before: a face that
+        turns or laughs soon differs from the first.
         """
-        before, self._latest = self._latest, image
-        for index, (patch, place) in enumerate(
-            zip(self.patches, self.places, strict=True)
-        ):
-            if place is None:
-                continue
-            box = follow(image, patch, place) if patch else None
+        previous, self._previous_image = self._previous_image, image
+        for index, box in enumerate(self.boxes):
             if box is None:
-                newer = patch_of(before, place)
-                box = follow(image, newer, place) if newer else None
-            self.places[index] = box
+                continue
+            patch = self.patches[index]
+            found = find_patch(image, patch, box) if patch else None
+            if found is None:
+                patch = extract_patch(previous, box)
+                found = find_patch(image, patch, box) if patch else None
+            self.boxes[index] = found
 
 
 class BackgroundDetector:
-    """Looks at one frame at a time, in a thread of its own.
+    """Runs a detector on one frame at a time, in a thread of its own.
 
-    The thread also chases what it found through the frames that came meanwhile, so that
-    the frame that takes the look has a step or two left to go.
+    The thread also replays the frames that came during the detection, so that only one
+    or two are left for the frame that takes the result.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
-        """Takes the detector; nobody else may use it unless this is ``idle``."""
+        """Starts no thread yet.
+
+        Args:
+            detector: Nothing else may use it except while this is ``idle``.
+        """
         self._detector = detector
-        self._crew = WorkerPool("detect")
-        self._returned: threading.Event | None = None
-        self._seen: DetectionReplay | Exception | None = None
-        self._void = False
-        self._asked_s = 0.0
-        self._since: list[Image] = []
-        self._passing = threading.Lock()  # guards them
+        self._requests: SimpleQueue[tuple[Image, dict[int, RawBox]] | None]
+        self._requests = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._done = threading.Event()
+        self._submitted_s: float | None = None
+        self._outcome: DetectionReplay | Exception | None = None
+        self._discarded = False
+        self._pending: list[Image] = []
+        self._pending_lock = threading.Lock()
 
     @property
     def idle(self) -> bool:
-        """Whether it may be asked to look: nothing is under way or left to be taken."""
-        return self._returned is None
+        """Whether nothing was submitted whose result has not been taken."""
+        return self._submitted_s is None
 
-    def ask(self, image: Image, boxes: dict[int, RawBox]) -> None:
-        """Has it look at a frame; only where it is ``idle``.
-
-        Args:
-            image: uint8, not to be changed until the look was taken.
-            boxes: Where each followed face is, by its track's number.
-        """
-        self._void, self._asked_s = False, perf_counter()
-        self._returned = self._crew.call(partial(self._look, image, boxes))
-
-    def pass_by(self, image: Image) -> None:
-        """Keeps a frame that comes while it looks at another, for what it will find.
-
-        Of many only some, at most ``MOST_KEPT``.
+    def submit(self, image: Image, track_boxes: dict[int, RawBox]) -> None:
+        """Starts a detection; only where it is ``idle``.
 
         Args:
-            image: uint8, not to be changed until the look was taken.
+            image: uint8, not to be changed before the result was taken.
+            track_boxes: Box of each tracked face, by its track's number.
         """
-        with self._passing:
-            if len(self._since) == MOST_KEPT:
-                del self._since[::2]
-            self._since.append(image)
+        self._discarded, self._submitted_s = False, perf_counter()
+        self._done.clear()
+        self._requests.put((image, track_boxes))
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._serve, name="detect", daemon=True
+            )
+            self._thread.start()
 
-    def forget(self) -> None:
-        """Has nobody take the look under way: it is at another world."""
-        self._void = True
+    def add_frame(self, image: Image) -> None:
+        """Keeps a frame that came during the detection, for the replay.
 
-    def take(self) -> tuple[DetectionReplay, list[Image]] | None:
-        """Returns what it saw, once; None as long as it looks, or if that is void.
+        At most ``MAX_PENDING_FRAMES`` are kept: of more only every second one.
 
-        With it come the frames that passed by since and were not gone through yet,
-        oldest first.
+        Args:
+            image: uint8, not to be changed before the result was taken.
+        """
+        with self._pending_lock:
+            if len(self._pending) == MAX_PENDING_FRAMES:
+                del self._pending[::2]
+            self._pending.append(image)
 
-        After ``LONGEST_DETECTION_S`` it waits.
+    def discard(self) -> None:
+        """Drops the result of the current detection: it shows another scene."""
+        self._discarded = True
+
+    def result(self) -> DetectionReplay | None:
+        """Returns the result once; None before the end, or if it was discarded.
+
+        Waits for the end if the detection has taken ``MAX_DETECTION_S``.
 
         Raises:
             Exception: What the detector raised.
         """
-        if self._returned is None:
+        if self._submitted_s is None:
             return None
-        late = perf_counter() - self._asked_s > LONGEST_DETECTION_S
-        if not self._returned.wait(None if late else 0.0):
+        overdue = perf_counter() - self._submitted_s > MAX_DETECTION_S
+        if not self._done.wait(None if overdue else 0.0):
             return None
-        seen, self._seen, self._returned = self._seen, None, None
-        since = self._take_since()
-        if isinstance(seen, Exception):
-            raise seen
-        return None if self._void or seen is None else (seen, since)
+        outcome, self._outcome, self._submitted_s = self._outcome, None, None
+        pending = self._take_pending()
+        if isinstance(outcome, Exception):
+            raise outcome
+        if self._discarded or outcome is None:
+            return None
+        outcome.pending = pending
+        return outcome
 
     def close(self) -> None:
-        """Asks no more; waits ``CLOSING_S`` at most for a look that is under way."""
-        self._void = True  # whatever it sees
-        self._crew.shutdown()
-        if self._returned is not None:
-            self._returned.wait(CLOSING_S)
+        """Ends the thread; waits ``CLOSE_TIMEOUT_S`` at most for a detection."""
+        self._discarded = True
+        self._requests.put(None)
+        if not self.idle:
+            self._done.wait(CLOSE_TIMEOUT_S)
 
-    def _look(self, image: Image, boxes: dict[int, RawBox]) -> None:
-        try:
-            look = run_detector(image, self._detector, boxes, waited=False)
-            chase = DetectionReplay(look)
-            for later in self._take_since():  # once: what comes meanwhile is little
-                if not self._void:
-                    chase.advance(later)
-            self._seen = chase
-        except Exception as error:  # whatever it is, the loop must hear of it
-            self._seen = error
+    def _serve(self) -> None:
+        while (request := self._requests.get()) is not None:
+            try:
+                self._outcome = self._detect(*request)
+            except Exception as error:  # whatever it is, ``result`` raises it
+                self._outcome = error
+            del request  # an idle thread keeps no image alive
+            self._done.set()
 
-    def _take_since(self) -> list[Image]:
-        with self._passing:
-            since, self._since = self._since, []
-        return since
+    def _detect(self, image: Image, track_boxes: dict[int, RawBox]) -> DetectionReplay:
+        detection = run_detector(image, self._detector, track_boxes, blocking=False)
+        replay = DetectionReplay(detection)
+        for later in self._take_pending():  # once: few come during the replay
+            if not self._discarded:
+                replay.advance(later)
+        return replay
+
+    def _take_pending(self) -> list[Image]:
+        with self._pending_lock:
+            pending, self._pending = self._pending, []
+        return pending
 
 
 def fast_forward(
-    chase: DetectionReplay,
-    since: Sequence[Image],
-    image: Image,
-    tracks: Sequence[Track],
+    replay: DetectionReplay, image: Image, tracks: Sequence[Track]
 ) -> list[ReplayedFace]:
-    """Takes a chase to its end; returns the faces where they are in that frame.
+    """Replays a detection up to a frame; returns its faces at their places there.
 
-    Each is looked for in one frame after the other. Where it gets lost, one that was
-    followed since has moved as its track has, and any other one is left out.
+    A face that is lost on the way has moved as its track has. Without a track it is
+    left out.
 
     Args:
-        chase: Of a look at an earlier frame of the same size.
-        since: Frames between where it is and the later one, oldest first.
-        image: The later one, uint8 (H, W, 3) BGR or (H, W) grey.
-        tracks: The faces that are followed, in this frame.
+        replay: Of a detection in an earlier frame of the same size.
+        image: The frame, uint8 (H, W, 3) BGR or (H, W) grey.
+        tracks: The tracked faces in this frame.
     """
-    for later in (*since, image):
-        chase.advance(later)
-    look = chase.look
-    followed = [t for t in tracks if t.visible and t.id in look.boxes]
+    for later in (*replay.pending, image):
+        replay.advance(later)
+    detection = replay.detection
+    boxes_then = detection.track_boxes
+    candidates = [track for track in tracks if track.visible and track.id in boxes_then]
     pairs = best_pairs(
-        len(look.faces),
-        len(followed),
-        lambda face, at: _overlap(look.boxes[followed[at].id], look.faces[face]),
+        len(detection.faces),
+        len(candidates),
+        lambda face_index, track_index: matching_iou(
+            boxes_then[candidates[track_index].id], detection.faces[face_index]
+        ),
     )
-    found = []
-    for index, face in enumerate(look.faces):
-        track = followed[pairs[index]] if index in pairs else None
-        patch, place = chase.patches[index], chase.places[index]
-        if place is None and track is not None:
-            place = _moved(face, look.boxes[track.id], track.box)
-        box = clip_box(place, (image.shape[1], image.shape[0])) if place else None
+    frame_wh = (image.shape[1], image.shape[0])
+    replayed = []
+    for index, face in enumerate(detection.faces):
+        track = candidates[pairs[index]] if index in pairs else None
+        raw_box = replay.boxes[index]
+        if raw_box is None and track is not None:
+            raw_box = _moved(face, boxes_then[track.id], track.box)
+        box = clip_box(raw_box, frame_wh) if raw_box else None
         if box is not None:
-            number = track.id if track else None
-            found.append(ReplayedFace(face._replace(box_xywh=box), patch, number))
-    return found
+            track_id = track.id if track else None
+            moved = face._replace(box_xywh=box)
+            replayed.append(ReplayedFace(moved, replay.patches[index], track_id))
+    return replayed
 
 
-def _overlap(box: RawBox, face: Face) -> float:
-    overlap = iou(box, face.box_xywh)
-    return overlap if overlap >= LEAST_IOU else 0.0
-
-
-def _moved(face: Face, then: RawBox, now: RawBox) -> RawBox:
-    """Returns where a face is whose track was at one place and is now at another."""
+def _moved(face: Face, before: RawBox, after: RawBox) -> RawBox:
+    """Returns a face's box, moved as the centre of its track's box has moved."""
     x, y, width, height = face.box_xywh
-    # Of the centres: the size may have been corrected meanwhile.
-    across = now[0] + now[2] / 2 - then[0] - then[2] / 2
-    down = now[1] + now[3] / 2 - then[1] - then[3] / 2
-    return x + across, y + down, width, height
+    # The centre: the track's size may have been corrected in between.
+    dx = after[0] + after[2] / 2 - before[0] - before[2] / 2
+    dy = after[1] + after[3] / 2 - before[1] - before[3] / 2
+    return x + dx, y + dy, width, height

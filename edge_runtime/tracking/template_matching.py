@@ -1,9 +1,9 @@
-"""Where a face has gone since the last frame, by what it looks like.
+"""Finds a face in the next frame by its appearance in an earlier one.
 
 A detector takes tens of milliseconds on a small board. Between two of its runs a face
-keeps its looks and moves a little, so it is enough to look for its own picture, made
-small, around the place where it should be: normalised cross-correlation (Lewis 1995)
-of 20x20 pixels in 37x37, a fraction of a millisecond.
+changes and moves little, so it is enough to search for a small image of it around its
+predicted place: normalised cross-correlation (Lewis 1995) of 20x20 pixels in 37x37, a
+fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from edge_runtime.results import Box
 
 PATCH_PX = 20
 SEARCH_SIDES = 1.85  # side of the searched square over that of the face
-LEAST_LIKENESS = 0.6
-LEAST_CONTRAST = 4.0  # grey levels: a flat patch is like anything
+MIN_CORRELATION = 0.6
+MIN_CONTRAST = 4.0  # grey levels: a flat patch matches anything
 
 _Grey = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """What a face looked like.
+    """The appearance of a face.
 
     Attributes:
-        grey: uint8, its longer side about ``PATCH_PX``.
+        grey: uint8 (h, w), the longer side about ``PATCH_PX``.
         scale: Patch pixels per pixel of the frame.
         offset_xy: From the face's centre to the patch's, in the frame's pixels: not
             zero where the frame's edge cuts the face.
@@ -43,8 +43,8 @@ class Patch:
     offset_xy: tuple[float, float]
 
 
-def patch_of(image: Image, box: RawBox) -> Patch | None:
-    """Returns what a face looks like, None where it has no contrast to go by.
+def extract_patch(image: Image, box: RawBox) -> Patch | None:
+    """Returns the appearance of a face; None where it has too little contrast.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
@@ -56,60 +56,60 @@ def patch_of(image: Image, box: RawBox) -> Patch | None:
         return None
     grey = _small_grey(image, inside, scale)
     contrast = cv2.meanStdDev(grey)[1].item()
-    if min(grey.shape) < PATCH_PX // 3 or contrast < LEAST_CONTRAST:
+    if min(grey.shape) < PATCH_PX // 3 or contrast < MIN_CONTRAST:
         return None
     (x, y), (face_x, face_y) = _centre(inside), _centre(box)
     return Patch(grey, scale, (x - face_x, y - face_y))
 
 
-def follow(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
-    """Returns where a face is, the same size as before; None where nothing is like it.
+def find_patch(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
+    """Returns the box of a face, of unchanged size; None where nothing matches.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
-        patch: What it looked like.
-        box: Where it should be.
+        patch: The face's appearance.
+        box: Where it is expected.
     """
-    around = _grown(box, SEARCH_SIDES)
-    inside = clip_box(around, (image.shape[1], image.shape[0]))
+    inside = clip_box(_grown(box, SEARCH_SIDES), (image.shape[1], image.shape[0]))
     if inside is None:
         return None
     searched = _small_grey(image, inside, patch.scale)
     height, width = patch.grey.shape
     if searched.shape[0] < height or searched.shape[1] < width:
         return None
-    likeness = cv2.matchTemplate(searched, patch.grey, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (left, top) = cv2.minMaxLoc(likeness)
-    if not best >= LEAST_LIKENESS:
+    correlation = cv2.matchTemplate(searched, patch.grey, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (left, top) = cv2.minMaxLoc(correlation)
+    if not best >= MIN_CORRELATION:
         return None
-    # A pixel here is up to a tenth of a face: between two of them lies the true peak.
-    across = left + _peak_offset(likeness[top], left) + width / 2
-    down = top + _peak_offset(likeness[:, left], top) + height / 2
-    # The small picture's true scale differs a little: its sides are whole pixels.
-    centre_x = inside[0] + across * inside[2] / searched.shape[1]
-    centre_y = inside[1] + down * inside[3] / searched.shape[0]
+    # A pixel here is up to a tenth of a face, so the peak lies between two of them.
+    x = left + _peak_offset(correlation[top], left) + width / 2
+    y = top + _peak_offset(correlation[:, left], top) + height / 2
+    # The true scale differs a little from the patch's: sides are whole pixels.
+    centre_x = inside[0] + x * inside[2] / searched.shape[1]
+    centre_y = inside[1] + y * inside[3] / searched.shape[0]
     x = centre_x - patch.offset_xy[0] - box[2] / 2
     y = centre_y - patch.offset_xy[1] - box[3] / 2
     return x, y, box[2], box[3]
 
 
 def _peak_offset(values: npt.NDArray[Any], at: int) -> float:
-    """Returns how far a peak lies from its highest sample, -0.5..0.5 samples.
+    """Returns the offset of a peak from its highest sample, -0.5..0.5 samples.
 
-    The vertex of the parabola through it and its two neighbours; 0 at the edge.
+    It is the vertex of the parabola through the sample and its two neighbours; 0 at the
+    edge.
     """
     if not 0 < at < len(values) - 1:
         return 0.0
     before, peak, after = values[at - 1 : at + 2].tolist()
-    bend = before - 2 * peak + after
-    return float(0.5 * (before - after) / bend) if bend < 0 else 0.0
+    curvature = before - 2 * peak + after
+    return float(0.5 * (before - after) / curvature) if curvature < 0 else 0.0
 
 
 def _small_grey(image: Image, box: Box, scale: float) -> _Grey:
-    """Returns part of an image in grey and small, uint8 (h, w)."""
+    """Returns part of an image in grey, scaled down, uint8 (h, w)."""
     x, y, width, height = box
-    # Two steps: taking every k-th pixel is nearly free, averaging all is not. Green is
-    # most of what is bright, and one channel a fifth of the work of three.
+    # Taking every k-th pixel first is nearly free, averaging all of them is not. The
+    # green channel is most of the luminance, and a fifth of the work of all three.
     step = max(1, int(0.75 / scale))
     green = image if image.ndim == 2 else image[..., 1]
     part = green[y : y + height : step, x : x + width : step]

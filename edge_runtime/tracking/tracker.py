@@ -1,10 +1,9 @@
-"""Which face is which: ids that last, from boxes that a detector gives now and then.
+"""Gives each face a number that lasts, from boxes that a detector finds now and then.
 
-Each face moves on at its last speed until something says where it is: the detector's
-box that overlaps most, or in between a likeness found near by (``following``). Plain
-parts on purpose: an alpha-beta filter (Kalata 1984) for place and speed, and the best
-pairs first for the assignment, as in IOU trackers (Bochinski et al. 2017). A handful of
-faces needs no more.
+Each face moves on at its last speed until it is found again: by the detector, or in
+between by template matching. Place and speed come from an alpha-beta filter (Kalata
+1984). Detected boxes are assigned to tracks greedily, the best pairs first, as in IOU
+trackers (Bochinski et al. 2017). A handful of faces needs no more.
 """
 
 from __future__ import annotations
@@ -18,155 +17,155 @@ from edge_runtime.detection.base import Face
 from edge_runtime.detection.boxes import RawBox, iou
 from edge_runtime.tracking.template_matching import Patch
 
-LEAST_IOU = 0.25
-# A face that was lost may have moved: this many of its sides at first, and more by the
-# second, up to the most; its size within this factor.
+MIN_IOU = 0.25
+# A lost face may have moved by this many of its sides at first, by more each second up
+# to a maximum, and may have changed its size by this factor.
 REACH_SIDES = 0.5
 REACH_SIDES_PER_S = 1.0
-MOST_REACH_SIDES = 1.25
+MAX_REACH_SIDES = 1.25
 SIZE_FACTOR = 1.8
 LOST_AFTER_S = 1.0
 LOST_AFTER_MISSES = 2
-OUTAGE_STEPS = 2  # a pause is an outage only where it is so much longer than the last
+PAUSE_INTERVALS = 2  # a pause is this much longer than the frame interval before it
 CONFIRMED_HITS = 2
-PLACE_GAIN = 0.8  # of an error in place that is corrected at once
+PLACE_GAIN = 0.8  # part of a place error that is corrected at once
 SPEED_GAIN = 0.3
-# Network cameras' frames arrive in bursts, and their time is that of arrival: between
-# two of one burst a face seems to move at any speed.
-LEAST_SPEED_STEP_S = 0.02
+# Network cameras' frames arrive in bursts and are timed by their arrival: between two
+# frames of a burst a face seems to move at any speed.
+MIN_SPEED_INTERVAL_S = 0.02
 SIZE_GAIN = 0.5
-COASTING_HALF_LIFE_S = 0.2  # of the speed of a face that is out of sight
-LONGEST_STEP_S = 0.5
+SPEED_HALF_LIFE_S = 0.2  # of a face that is hidden or coasting
+MAX_PREDICTION_S = 0.5
 
 
 @dataclass
 class Track:
-    """One face that is followed.
+    """A tracked face.
 
     Attributes:
         id: Its number, from 1; never used again.
         box: Left, top, width and height in the frame's pixels.
         score: The detector's when it last found the face.
         whole: The frame is the face.
-        seen_s: Time in the source at which the detector last found it.
-        velocity: Of its centre, pixels a second.
+        detected_s: Time in the source at which the detector last found it.
+        velocity: Of its centre, in pixels per second.
         hits: Times the detector found it.
-        misses: Times in a row that the detector ran and did not find it.
-        visible: It was found in this frame, by the detector or by its likeness, or is
-            ``coasting``.
-        coasting: It no longer looks as the detector last saw it, and that has not said
-            yet whether it is there: it is shown where it should be.
-        clocked_s: Time in the source at which its speed was last corrected.
-        patch: What it looked like when the detector last found it.
+        misses: Times in a row that the detector did not find it.
+        visible: It was found in this frame, by the detector or by template matching,
+            or is ``coasting``.
+        coasting: Template matching lost it, and the detector has not yet said whether
+            it is there: it is shown at its predicted place.
+        speed_corrected_s: Time in the source at which ``velocity`` was last corrected.
+        patch: Its appearance when the detector last found it.
     """
 
     id: int
     box: RawBox
     score: float
     whole: bool
-    seen_s: float
+    detected_s: float
     velocity: tuple[float, float] = (0.0, 0.0)
     hits: int = 1
     misses: int = 0
     visible: bool = True
     coasting: bool = False
-    clocked_s: float = 0.0
+    speed_corrected_s: float = 0.0
     patch: Patch | None = field(default=None, repr=False)
 
     @property
     def confirmed(self) -> bool:
-        """Whether the detector found it more than once, or needs not to."""
+        """Whether the detector found it more than once, or need not."""
         return self.hits >= CONFIRMED_HITS or self.whole
 
-    def move_to(self, box: RawBox, now_s: float) -> None:
-        """Corrects place and speed by where it was found.
+    def correct(self, box: RawBox, now_s: float) -> None:
+        """Corrects place, size and speed.
 
         Args:
-            box: Where it was found, in the frame's pixels.
-            now_s: The frame's time. The speed is corrected once a frame, and not
-                sooner than ``LEAST_SPEED_STEP_S`` after the last time.
+            box: Where the face was found, in the frame's pixels.
+            now_s: The frame's time. The speed is corrected once a frame, and at most
+                every ``MIN_SPEED_INTERVAL_S``.
         """
         x, y, width, height = self.box
-        wide = width + SIZE_GAIN * (box[2] - width)
-        tall = height + SIZE_GAIN * (box[3] - height)
-        across, down = (
-            (box[0] + box[2] / 2) - (x + width / 2),
-            (box[1] + box[3] / 2) - (y + height / 2),
-        )
-        left = x + (width - wide) / 2 + PLACE_GAIN * across
-        top = y + (height - tall) / 2 + PLACE_GAIN * down
-        self.box = (left, top, wide, tall)
-        since_s = now_s - self.clocked_s
-        if since_s >= LEAST_SPEED_STEP_S:
-            gain = SPEED_GAIN / since_s
+        new_width = width + SIZE_GAIN * (box[2] - width)
+        new_height = height + SIZE_GAIN * (box[3] - height)
+        dx = (box[0] + box[2] / 2) - (x + width / 2)
+        dy = (box[1] + box[3] / 2) - (y + height / 2)
+        left = x + (width - new_width) / 2 + PLACE_GAIN * dx
+        top = y + (height - new_height) / 2 + PLACE_GAIN * dy
+        self.box = (left, top, new_width, new_height)
+        interval_s = now_s - self.speed_corrected_s
+        if interval_s >= MIN_SPEED_INTERVAL_S:
+            gain = SPEED_GAIN / interval_s
             vx, vy = self.velocity
-            self.velocity = (vx + gain * across, vy + gain * down)
-            self.clocked_s = now_s
+            self.velocity = (vx + gain * dx, vy + gain * dy)
+            self.speed_corrected_s = now_s
 
-    def advance(self, step_s: float) -> None:
-        """Moves it on by its speed, which fades while it is out of sight."""
+    def predict(self, interval_s: float) -> None:
+        """Moves the face by its speed, which fades while it is hidden or coasting."""
         x, y, width, height = self.box
         vx, vy = self.velocity
-        self.box = (x + vx * step_s, y + vy * step_s, width, height)
+        self.box = (x + vx * interval_s, y + vy * interval_s, width, height)
         if self.coasting or not self.visible:
-            fade = 0.5 ** (step_s / COASTING_HALF_LIFE_S)
+            fade = 0.5 ** (interval_s / SPEED_HALF_LIFE_S)
             self.velocity = (vx * fade, vy * fade)
 
 
 class Tracker:
-    """The faces that are followed.
+    """Assigns detected faces to tracks.
 
     Attributes:
-        tracks: They.
-        step_s: Time from the frame before to this one; infinity for the first.
+        tracks: The tracked faces.
+        frame_interval_s: Time from the previous frame to this one; infinity for the
+            first.
     """
 
     def __init__(self) -> None:
-        """Starts with none."""
+        """Starts with no faces."""
         self.tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._now_s = -math.inf
-        self.step_s = math.inf
+        self.frame_interval_s = math.inf
 
-    def advance(self, timestamp_s: float) -> list[Track] | None:
-        """Moves every face to where it should be by now.
+    def predict(self, timestamp_s: float) -> list[Track] | None:
+        """Moves every face to where it should be in the next frame.
 
         Args:
-            timestamp_s: The new frame's time in its source.
+            timestamp_s: The frame's time in its source.
 
         Returns:
-            The faces that are gone because no frame came for so long; None where that
-            was not so.
+            The faces that were dropped because no frame came for too long; None where
+            there was no such pause.
         """
-        before_s, self.step_s = self.step_s, max(0.0, timestamp_s - self._now_s)
+        previous_s = self.frame_interval_s
+        self.frame_interval_s = max(0.0, timestamp_s - self._now_s)
         self._now_s = timestamp_s
-        # Not where frames come that slowly anyhow.
-        if self.step_s > max(LOST_AFTER_S, OUTAGE_STEPS * before_s):
-            return self.drop_all()
+        # No pause where frames always come that slowly.
+        if self.frame_interval_s > max(LOST_AFTER_S, PAUSE_INTERVALS * previous_s):
+            return self.remove_all()
         for track in self.tracks:
-            track.advance(min(self.step_s, LONGEST_STEP_S))
+            track.predict(min(self.frame_interval_s, MAX_PREDICTION_S))
         return None
 
-    def found(self, track: Track, box: RawBox) -> None:
-        """Takes a place at which a face was found without the detector."""
-        track.move_to(box, self._now_s)
+    def correct(self, track: Track, box: RawBox) -> None:
+        """Moves a face to where template matching found it."""
+        track.correct(box, self._now_s)
         track.visible, track.coasting = True, False
 
-    def detected(
-        self, faces: Sequence[Face], known: Sequence[int | None] = ()
+    def update(
+        self, faces: Sequence[Face], track_ids: Sequence[int | None] = ()
     ) -> list[Track]:
-        """Takes what the detector found in this frame.
+        """Updates the tracks with the detector's faces.
 
         Args:
-            faces: Where they are now.
-            known: Number of the track that each of them is, where that is known;
-                nothing where it is known of none.
+            faces: At their places in this frame.
+            track_ids: Number of each face's track, None where it is not known; empty
+                if none is.
 
         Returns:
-            The track of each face, new ones among them. The others count a miss and
-            are invisible until something finds them.
+            The track of each face, a new one if need be. The other tracks count a miss
+            and are hidden until they are found again.
         """
-        pairs = self._pairs(faces, known)
+        pairs = self._pairs(faces, track_ids)
         for track in self.tracks:
             track.misses += 1
             track.visible = track.coasting = False
@@ -174,112 +173,116 @@ class Tracker:
             self._hit(track, faces[index])
         for index, face in enumerate(faces):
             if index not in pairs:
-                pairs[index] = self._begin(face)
+                pairs[index] = self._new_track(face)
                 self.tracks.append(pairs[index])
         return [pairs[index] for index in range(len(faces))]
 
-    def drop_lost(self) -> list[Track]:
-        """Forgets the faces that are gone, and returns them."""
-        gone = [track for track in self.tracks if self._is_gone(track)]
-        self.tracks = [track for track in self.tracks if track not in gone]
-        return gone
+    def remove_lost(self) -> list[Track]:
+        """Removes the faces that were not found for too long, and returns them."""
+        lost = [track for track in self.tracks if self._is_lost(track)]
+        self.tracks = [track for track in self.tracks if track not in lost]
+        return lost
 
-    def drop_all(self) -> list[Track]:
-        """Forgets every face, as when the picture's size changes; returns them."""
-        gone, self.tracks = self.tracks, []
-        return gone
+    def remove_all(self) -> list[Track]:
+        """Removes every face, as when the image size changes, and returns them."""
+        removed, self.tracks = self.tracks, []
+        return removed
 
-    def _is_gone(self, track: Track) -> bool:
+    def _is_lost(self, track: Track) -> bool:
         if not track.confirmed:
             return track.misses > 0
-        unseen_s = self._now_s - track.seen_s
-        return track.misses >= LOST_AFTER_MISSES and unseen_s > LOST_AFTER_S
+        undetected_s = self._now_s - track.detected_s
+        return track.misses >= LOST_AFTER_MISSES and undetected_s > LOST_AFTER_S
 
-    def _begin(self, face: Face) -> Track:
+    def _new_track(self, face: Face) -> Track:
         x, y, width, height = face.box_xywh
-        box = (float(x), float(y), float(width), float(height))
-        now_s = self._now_s
-        number = next(self._ids)
-        return Track(number, box, face.score, face.whole, now_s, clocked_s=now_s)
+        return Track(
+            next(self._ids),
+            (float(x), float(y), float(width), float(height)),
+            face.score,
+            face.whole,
+            detected_s=self._now_s,
+            speed_corrected_s=self._now_s,
+        )
 
     def _hit(self, track: Track, face: Face) -> None:
-        x, y, width, height = face.box_xywh
-        track.move_to((x, y, width, height), self._now_s)
+        track.correct(face.box_xywh, self._now_s)
         track.score, track.whole = face.score, face.whole
         track.hits, track.misses = track.hits + 1, 0
-        track.visible, track.seen_s = True, self._now_s
+        track.visible, track.detected_s = True, self._now_s
 
     def _pairs(
-        self, faces: Sequence[Face], known: Sequence[int | None]
+        self, faces: Sequence[Face], track_ids: Sequence[int | None]
     ) -> dict[int, Track]:
         """Returns the track of each face that has one, by the face's index."""
-        of_id = {track.id: track for track in self.tracks}
+        tracks_by_id = {track.id: track for track in self.tracks}
         pairs = {
-            index: of_id[number]
-            for index, number in enumerate(known)
-            if number is not None and number in of_id
+            index: tracks_by_id[track_id]
+            for index, track_id in enumerate(track_ids)
+            if track_id is not None and track_id in tracks_by_id
         }
-        for measure in (_overlap, self._nearness):
-            self._add_best(pairs, faces, measure)
+        self._add_best(pairs, faces, lambda track, face: matching_iou(track.box, face))
+        self._add_best(pairs, faces, self._nearness)
         return pairs
 
     def _add_best(
         self,
         pairs: dict[int, Track],
         faces: Sequence[Face],
-        measure: Callable[[Track, Face], float],
+        similarity: Callable[[Track, Face], float],
     ) -> None:
         """Adds the best pairs of the faces and tracks that have none yet."""
-        taken = {track.id for track in pairs.values()}
-        free = [track for track in self.tracks if track.id not in taken]
-        left = [index for index in range(len(faces)) if index not in pairs]
+        paired_ids = {track.id for track in pairs.values()}
+        tracks = [track for track in self.tracks if track.id not in paired_ids]
+        indices = [index for index in range(len(faces)) if index not in pairs]
         best = best_pairs(
-            len(left),
-            len(free),
-            lambda one, other: measure(free[other], faces[left[one]]),
+            len(indices),
+            len(tracks),
+            lambda first, second: similarity(tracks[second], faces[indices[first]]),
         )
-        pairs |= {left[one]: free[other] for one, other in best.items()}
+        pairs |= {indices[first]: tracks[second] for first, second in best.items()}
 
     def _nearness(self, track: Track, face: Face) -> float:
-        """Returns 1 for a face in the very place, 0 for one that cannot be it."""
+        """Returns 1 for a face at the track's place, 0 for one out of its reach."""
         x, y, width, height = track.box
-        left, top, wide, tall = face.box_xywh
-        side, other = max(width, height), max(wide, tall)
-        if not 1 / SIZE_FACTOR <= other / side <= SIZE_FACTOR:
+        left, top, face_width, face_height = face.box_xywh
+        side = max(width, height)
+        if not 1 / SIZE_FACTOR <= max(face_width, face_height) / side <= SIZE_FACTOR:
             return 0.0
-        apart = math.hypot(
-            left + wide / 2 - x - width / 2, top + tall / 2 - y - height / 2
+        distance = math.hypot(
+            left + face_width / 2 - x - width / 2,
+            top + face_height / 2 - y - height / 2,
         )
-        unseen_s = self._now_s - track.seen_s
-        reach = min(REACH_SIDES + REACH_SIDES_PER_S * unseen_s, MOST_REACH_SIDES) * side
-        return max(0.0, 1 - apart / reach)
+        undetected_s = self._now_s - track.detected_s
+        reach_sides = REACH_SIDES + REACH_SIDES_PER_S * undetected_s
+        return max(0.0, 1 - distance / (min(reach_sides, MAX_REACH_SIDES) * side))
 
 
-def _overlap(track: Track, face: Face) -> float:
-    """Returns the overlap of a track and a face, 0 where it is too little."""
-    x, y, width, height = face.box_xywh
-    overlap = iou(track.box, (x, y, width, height))
-    return overlap if overlap >= LEAST_IOU else 0.0
+def matching_iou(track_box: RawBox, face: Face) -> float:
+    """Returns the IoU of a track's box and a face, 0 where it is below ``MIN_IOU``."""
+    overlap = iou(track_box, face.box_xywh)
+    return overlap if overlap >= MIN_IOU else 0.0
 
 
 def best_pairs(
-    ones: int, others: int, measure: Callable[[int, int], float]
+    first_count: int, second_count: int, similarity: Callable[[int, int], float]
 ) -> dict[int, int]:
-    """Returns pairs of two sets' indices, the best first, each used once.
+    """Returns pairs of indices into two sets, chosen greedily, each index used once.
 
     Args:
-        ones: How many there are in the first set.
-        others: How many there are in the second.
-        measure: Of an index of each: how good the pair is; 0 for one that cannot be.
+        first_count: Size of the first set.
+        second_count: Size of the second set.
+        similarity: Returns how good the pair of two indices is; 0 for an impossible
+            one.
     """
-    pairs = [
-        (-value, one, other)
-        for one in range(ones)
-        for other in range(others)
-        if (value := measure(one, other)) > 0
+    candidates = [
+        (-value, first, second)
+        for first in range(first_count)
+        for second in range(second_count)
+        if (value := similarity(first, second)) > 0
     ]
-    chosen: dict[int, int] = {}
-    for _, one, other in sorted(pairs):
-        if one not in chosen and other not in chosen.values():
-            chosen[one] = other
-    return chosen
+    pairs: dict[int, int] = {}
+    for _, first, second in sorted(candidates):
+        if first not in pairs and second not in pairs.values():
+            pairs[first] = second
+    return pairs

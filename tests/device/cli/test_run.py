@@ -202,7 +202,7 @@ def test_answers_of_a_video_are_the_same_where_its_model_may_change(
     expected = answers()
     (tmp_path / "new").mkdir()
     # Which model prepares a face is decided when it answers: nothing may be ahead.
-    monkeypatch.setattr("edge_runtime.pipeline.prefetch.located_ahead", None)
+    monkeypatch.setattr("edge_runtime.pipeline.prefetch.prefetch_tracked", None)
     assert answers("--watch", str(tmp_path / "new")) == expected
     assert len(expected) == 12
 

@@ -1,4 +1,4 @@
-"""A frame becomes crops, the crops one call, the call an answer per face."""
+"""A frame becomes crops, the crops one call, the call a result per face."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.outputs.documents import frame_document
 from edge_runtime.outputs.video import check_output, fitted, open_output
-from edge_runtime.pipeline.classification import _tell_of_no_number, crop
+from edge_runtime.pipeline.classification import _warn_not_finite, crop
 from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.pipeline.prefetch import located_ahead
+from edge_runtime.pipeline.prefetch import prefetch_tracked
 from edge_runtime.pipeline.smoothing import SmoothingConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
@@ -85,7 +85,7 @@ def test_faces_of_a_frame_are_classified_in_one_call() -> None:
     assert result.classify_ms > 0
 
 
-def test_frame_without_a_face_asks_no_model() -> None:
+def test_frame_without_a_face_is_not_classified() -> None:
     classifier = Brightness()
     assert classify_still(frame(), Fixed(), classifier).faces == ()
     assert classifier.batches == []
@@ -109,7 +109,7 @@ def test_real_model_answers_as_predict_does(tiny_model_path: Path) -> None:
     assert np.allclose(list(whole.probabilities.values()), expected.probabilities)
 
 
-def test_answer_that_is_no_number_is_none_of_the_faces(
+def test_output_that_is_no_number_changes_no_face(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(Brightness):
@@ -121,7 +121,7 @@ def test_answer_that_is_no_number_is_none_of_the_faces(
                 rows[0] = np.nan
             return rows
 
-    _tell_of_no_number.cache_clear()
+    _warn_not_finite.cache_clear()
     broken = Broken()
     pipeline = Pipeline(Fixed((0, 0, 20, 20), (30, 10, 10, 10)), broken, detect_every=1)
     for index in range(9):
@@ -298,7 +298,7 @@ def test_fitted_keeps_the_shape_of_a_face() -> None:
     assert (wide[8:12] == 90).all()
 
 
-# Videos: faces that are followed.
+# Videos: faces that are tracked.
 
 
 def painted(x: int, y: int, *, size: int = 60) -> Image:
@@ -353,7 +353,7 @@ def test_boxes_in_between_lie_on_the_moving_face() -> None:
         assert face.track_id == 1
 
 
-def test_lost_face_is_looked_for_at_once() -> None:
+def test_lost_face_is_detected_again_at_once() -> None:
     detector = Light()
     pipeline = Pipeline(detector, Brightness(), detect_every=50)
     images = [*moving(5), painted(220, 140)]
@@ -375,7 +375,7 @@ def test_face_appears_and_leaves_once_and_single_frames_are_ignored() -> None:
     assert events[1].timestamp_s == pytest.approx(2.9, abs=0.5)
 
 
-def test_face_leaves_with_an_outage_and_another_is_looked_for_at_once() -> None:
+def test_face_leaves_with_a_pause_and_the_detector_runs_at_once() -> None:
     pipeline = Pipeline(Light(), Brightness(), detect_every=5)
     frames = video(*[painted(100, 80)] * 14)
     later = [
@@ -402,16 +402,16 @@ def test_same_frames_give_the_same_answers() -> None:
     assert runs[0] == runs[1]
 
 
-def test_answers_are_the_same_where_faces_are_located_ahead() -> None:
+def test_results_are_the_same_where_faces_are_tracked_ahead() -> None:
     empty = np.zeros((240, 320, 3), np.uint8)
     images = [*moving(12), *[empty] * 25, *moving(12), painted(30, 30)[:200, :200]]
     alone, ahead = (Pipeline(Light(), Brightness(), detect_every=3) for _ in range(2))
     expected = [alone.process(one) for one in video(*images)]
-    with located_ahead(video(*images), ahead) as located:
+    with prefetch_tracked(video(*images), ahead) as tracked:
         answers = []
-        for one in located:
+        for one in tracked:
             time.sleep(0.002)  # for the other thread to get ahead
-            answers.append(ahead.answer(one))
+            answers.append(ahead.classify(one))
     assert any(one.events for one in expected)
     for one, other in zip(expected, answers, strict=True):
         assert untimed(one) == untimed(other)
@@ -440,7 +440,9 @@ def test_whole_frames_are_one_lasting_face_without_a_detector() -> None:
 
 def test_decision_is_that_of_the_frames_so_far() -> None:
     dark, light = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
-    pipeline = Pipeline(WholeImage(), Brightness(), rules=SmoothingConfig(dwell_s=0.0))
+    pipeline = Pipeline(
+        WholeImage(), Brightness(), smoothing=SmoothingConfig(dwell_s=0.0)
+    )
     results = [pipeline.process(one) for one in video(dark, dark, dark, light)]
     (face,) = results[-1].faces
     assert face.label == "light"

@@ -1,4 +1,4 @@
-"""With more faces than time, those answered longest ago come first."""
+"""With more faces than time, those classified longest ago come first."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from edge_runtime.detection.base import Face
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.pipeline import scheduler as turns_module
+from edge_runtime.pipeline import scheduler as scheduler_module
 from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.pipeline.scheduler import FRAMES, RoundRobinScheduler
+from edge_runtime.pipeline.scheduler import PERIOD_FRAMES, RoundRobinScheduler
 from edge_runtime.pipeline.smoothing import Observation, SmoothingConfig, TrackDecisions
 from edge_runtime.preprocessing import Image, to_model_input
 from edge_runtime.results import FrameResult
@@ -43,7 +43,7 @@ class StoppedClock:
 @pytest.fixture(name="clock")
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
     stopped = StoppedClock()
-    monkeypatch.setattr(turns_module, "perf_counter", stopped)
+    monkeypatch.setattr(scheduler_module, "perf_counter", stopped)
     return stopped
 
 
@@ -52,151 +52,153 @@ def at(index: int, time_s: float) -> Frame:
 
 
 def running(period_s: float, *, face_s: float, every: int = 1) -> RoundRobinScheduler:
-    """Returns turns that know a camera's period and how long a face takes."""
-    turns = RoundRobinScheduler(every)
+    """Returns a scheduler that knows a camera's period and the time for a face."""
+    scheduler = RoundRobinScheduler(every)
     for number in range(2):
-        turns.begin(at(number * every, number * every * period_s))
-    turns.record_duration(1, face_s)
-    return turns
+        scheduler.start_frame(at(number * every, number * every * period_s))
+    scheduler.record_duration(1, face_s)
+    return scheduler
 
 
 def shares(
-    turns: RoundRobinScheduler, numbers: Sequence[int], frames: int
+    scheduler: RoundRobinScheduler, numbers: Sequence[int], frames: int
 ) -> list[list[int]]:
     """Returns who is chosen in each of some frames."""
-    return [[numbers[n] for n in turns.choose(numbers, [])] for _ in range(frames)]
+    return [[numbers[n] for n in scheduler.choose(numbers, [])] for _ in range(frames)]
 
 
 def test_all_are_chosen_where_there_is_time(clock: StoppedClock) -> None:
-    turns = running(0.033, face_s=0.010)
-    assert shares(turns, [7, 8, 9], 3) == [[7, 8, 9]] * 3
+    scheduler = running(0.033, face_s=0.010)
+    assert shares(scheduler, [7, 8, 9], 3) == [[7, 8, 9]] * 3
 
 
 def test_all_are_chosen_as_long_as_no_time_is_known(clock: StoppedClock) -> None:
-    turns = RoundRobinScheduler()
-    turns.begin(at(0, 0.0))
-    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
-    turns.record_duration(3, 9.0)  # but not the camera's period
-    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+    scheduler = RoundRobinScheduler()
+    scheduler.start_frame(at(0, 0.0))
+    assert shares(scheduler, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+    scheduler.record_duration(3, 9.0)  # but not the camera's period
+    assert shares(scheduler, [1, 2, 3], 2) == [[1, 2, 3]] * 2
 
 
 def test_all_are_chosen_where_only_the_period_is_known(clock: StoppedClock) -> None:
-    turns = RoundRobinScheduler()  # nobody was there yet
+    scheduler = RoundRobinScheduler()  # nobody was there yet
     for number in range(5):
-        turns.begin(at(number, number * 0.001))
-    assert shares(turns, [1, 2, 3], 2) == [[1, 2, 3]] * 2
+        scheduler.start_frame(at(number, number * 0.001))
+    assert shares(scheduler, [1, 2, 3], 2) == [[1, 2, 3]] * 2
 
 
 def test_camera_that_changes_its_rate_is_noticed(clock: StoppedClock) -> None:
-    turns, now_s = running(0.010, face_s=0.010), 0.010
-    turns.choose([1, 2, 3], [])
+    scheduler, now_s = running(0.010, face_s=0.010), 0.010
+    scheduler.choose([1, 2, 3], [])
     rooms = []
-    for number in range(2, 2 + 2 * FRAMES):
+    for number in range(2, 2 + 2 * PERIOD_FRAMES):
         now_s += 0.035
-        turns.begin(at(number, now_s))
-        rooms.append(len(turns.choose([1, 2, 3], [])))
+        scheduler.start_frame(at(number, now_s))
+        rooms.append(len(scheduler.choose([1, 2, 3], [])))
     assert rooms[0] < 3  # one frame says little
-    assert rooms[FRAMES:] == [3] * FRAMES
-    assert FRAMES < 60  # two seconds of a usual camera
+    assert rooms[PERIOD_FRAMES:] == [3] * PERIOD_FRAMES
+    assert PERIOD_FRAMES < 60  # two seconds of a usual camera
 
 
-def test_those_whose_answer_is_oldest_come_first(clock: StoppedClock) -> None:
-    turns = running(0.033, face_s=0.015)
+def test_those_classified_longest_ago_come_first(clock: StoppedClock) -> None:
+    scheduler = running(0.033, face_s=0.015)
     found = []
     for number in range(2, 6):
-        turns.begin(at(number, number * 0.033))
-        found.append(turns.choose([10, 11, 12], []))
+        scheduler.start_frame(at(number, number * 0.033))
+        found.append(scheduler.choose([10, 11, 12], []))
     assert found == [[0, 1, 2], [0, 1], [0, 2], [0, 1]]  # of equals the first
 
 
 def test_one_is_chosen_where_there_is_time_for_none(clock: StoppedClock) -> None:
-    turns = running(0.001, face_s=0.050)
+    scheduler = running(0.001, face_s=0.050)
     found = []
     for number in range(2, 6):
-        turns.begin(at(number, number * 0.001))
-        found.append(turns.choose([1, 2], []))
+        scheduler.start_frame(at(number, number * 0.001))
+        found.append(scheduler.choose([1, 2], []))
     assert found == [[0, 1], [0], [1], [0]]
 
 
 def test_new_faces_do_not_wait_and_one_other_goes_with_them(
     clock: StoppedClock,
 ) -> None:
-    turns = running(0.001, face_s=0.050)
-    turns.choose([1, 2], [])
-    turns.begin(at(2, 0.002))
-    assert turns.choose([1, 2, 3, 4], []) == [0, 2, 3]
+    scheduler = running(0.001, face_s=0.050)
+    scheduler.choose([1, 2], [])
+    scheduler.start_frame(at(2, 0.002))
+    assert scheduler.choose([1, 2, 3, 4], []) == [0, 2, 3]
 
 
 def test_new_face_in_every_frame_leaves_nobody_out(clock: StoppedClock) -> None:
     # As of a detector that takes something else for a face each time.
-    turns = running(0.001, face_s=0.050)
+    scheduler = running(0.001, face_s=0.050)
     found = []
     for number in range(2, 8):
-        turns.begin(at(number, number * 0.001))
-        chosen = turns.choose([1, 2, 100 + number], [99 + number])
+        scheduler.start_frame(at(number, number * 0.001))
+        chosen = scheduler.choose([1, 2, 100 + number], [99 + number])
         found.append([one for one in chosen if one < 2])
     assert found == [[0, 1], [0], [1], [0], [1], [0]]
 
 
 def test_face_that_is_gone_is_forgotten(clock: StoppedClock) -> None:
-    turns = running(0.001, face_s=0.050)
-    turns.choose([1, 2, 3], [])
-    turns.begin(at(2, 0.002))
-    assert turns.choose([1, 2, 3], [2]) == [0, 1]  # 2, as one never seen
-    assert set(turns._last) == {1, 2, 3}
-    turns.begin(at(3, 0.003))
-    turns.choose([], [1, 2])
-    assert set(turns._last) == {3}
+    scheduler = running(0.001, face_s=0.050)
+    scheduler.choose([1, 2, 3], [])
+    scheduler.start_frame(at(2, 0.002))
+    assert scheduler.choose([1, 2, 3], [2]) == [0, 1]  # 2, as one never seen
+    assert set(scheduler._last_frame) == {1, 2, 3}
+    scheduler.start_frame(at(3, 0.003))
+    scheduler.choose([], [1, 2])
+    assert set(scheduler._last_frame) == {3}
 
 
 def test_what_the_frame_has_taken_already_counts(clock: StoppedClock) -> None:
-    turns = running(0.033, face_s=0.010)
-    turns.choose([1, 2, 3], [])
-    turns.begin(at(2, 0.066))
+    scheduler = running(0.033, face_s=0.010)
+    scheduler.choose([1, 2, 3], [])
+    scheduler.start_frame(at(2, 0.066))
     clock.now_s = 0.012
-    assert turns.choose([1, 2, 3], []) == [0, 1]
-    turns.begin(at(3, 0.099))
+    assert scheduler.choose([1, 2, 3], []) == [0, 1]
+    scheduler.start_frame(at(3, 0.099))
     clock.now_s += 0.020  # the detector was waited for
-    assert turns.choose([1, 2, 3], []) == [2]
+    assert scheduler.choose([1, 2, 3], []) == [2]
 
 
 def test_faces_do_not_wait_where_the_frame_is_late_anyhow(clock: StoppedClock) -> None:
-    turns = running(0.033, face_s=0.010)
-    turns.choose([1, 2, 3], [])
-    turns.begin(at(2, 0.066))
+    scheduler = running(0.033, face_s=0.010)
+    scheduler.choose([1, 2, 3], [])
+    scheduler.start_frame(at(2, 0.066))
     clock.now_s = 0.045  # even longer
-    assert turns.choose([1, 2, 3], []) == [0, 1, 2]
+    assert scheduler.choose([1, 2, 3], []) == [0, 1, 2]
 
 
 def test_frames_that_were_passed_over_are_counted(clock: StoppedClock) -> None:
-    turns = RoundRobinScheduler()
+    scheduler = RoundRobinScheduler()
     for number in range(3):
-        turns.begin(at(4 * number, number * 0.100))  # a camera's period of 25 ms
-    turns.record_duration(1, 0.020)
-    assert shares(turns, [1, 2], 2) == [[1, 2], [1]]
+        scheduler.start_frame(
+            at(4 * number, number * 0.100)
+        )  # a camera's period of 25 ms
+    scheduler.record_duration(1, 0.020)
+    assert shares(scheduler, [1, 2], 2) == [[1, 2], [1]]
 
 
 def test_frames_that_are_left_out_on_purpose_give_time(clock: StoppedClock) -> None:
-    turns = running(0.025, face_s=0.020, every=4)
-    assert shares(turns, [1, 2, 3, 4, 5], 2)[1] == [1, 2, 3, 4, 5]
+    scheduler = running(0.025, face_s=0.020, every=4)
+    assert shares(scheduler, [1, 2, 3, 4, 5], 2)[1] == [1, 2, 3, 4, 5]
 
 
 def test_after_an_outage_the_period_is_measured_anew(clock: StoppedClock) -> None:
-    turns = running(0.001, face_s=0.010)
-    turns.choose([1, 2], [])
-    turns.begin(at(2, 5.0))
-    turns.forget_period()
-    assert turns.choose([1, 2], []) == [0, 1]
-    turns.begin(at(3, 5.025))
-    assert turns.choose([1, 2], []) == [0, 1]
-    turns.begin(at(4, 5.032))
-    assert turns.choose([1, 2], []) == [0]
+    scheduler = running(0.001, face_s=0.010)
+    scheduler.choose([1, 2], [])
+    scheduler.start_frame(at(2, 5.0))
+    scheduler.reset_period()
+    assert scheduler.choose([1, 2], []) == [0, 1]
+    scheduler.start_frame(at(3, 5.025))
+    assert scheduler.choose([1, 2], []) == [0, 1]
+    scheduler.start_frame(at(4, 5.032))
+    assert scheduler.choose([1, 2], []) == [0]
 
 
 def test_one_slow_answer_changes_little(clock: StoppedClock) -> None:
-    turns = running(0.033, face_s=0.010)
-    turns.record_duration(1, 0.020)
-    assert shares(turns, [1, 2], 2)[1] == [1, 2]
+    scheduler = running(0.033, face_s=0.010)
+    scheduler.record_duration(1, 0.020)
+    assert shares(scheduler, [1, 2], 2)[1] == [1, 2]
 
 
 @given(
@@ -206,21 +208,21 @@ def test_one_slow_answer_changes_little(clock: StoppedClock) -> None:
 )
 def test_nobody_is_left_out_for_long(faces: int, room: int, stay: list[int]) -> None:
     period_s = 1000.0  # whatever this machine does meanwhile
-    turns = running(period_s, face_s=period_s / (room + 0.5))
+    scheduler = running(period_s, face_s=period_s / (room + 0.5))
     numbers = list(range(faces))
-    turns.choose(numbers, [])
+    scheduler.choose(numbers, [])
     waited = dict.fromkeys(numbers, 0)
     for frame, hidden in enumerate(stay, start=2):
-        turns.begin(at(frame, frame * period_s))
+        scheduler.start_frame(at(frame, frame * period_s))
         there = [one for one in numbers if one != hidden or faces == 1]
-        chosen = {there[n] for n in turns.choose(there, [])}
+        chosen = {there[n] for n in scheduler.choose(there, [])}
         assert len(chosen) == min(room, len(there))
         waited = {
             one: 0 if one in chosen or one not in there else waited[one] + 1
             for one in numbers
         }
         assert max(waited.values()) <= math.ceil(faces / room)
-    assert len(turns._frames) <= FRAMES
+    assert len(scheduler._frames) <= PERIOD_FRAMES
 
 
 class Shade:
@@ -262,18 +264,18 @@ def answers(pipeline: Pipeline, count: int, period_s: float) -> list[FrameResult
 
 
 @pytest.fixture
-def in_turn(monkeypatch: pytest.MonkeyPatch) -> RoundRobinScheduler:
-    """Turns with time for one face a frame."""
-    turns = RoundRobinScheduler()
-    monkeypatch.setattr(turns, "_room", lambda faces: 1)
-    return turns
+def one_a_frame(monkeypatch: pytest.MonkeyPatch) -> RoundRobinScheduler:
+    """A scheduler with time for one face a frame."""
+    scheduler = RoundRobinScheduler()
+    monkeypatch.setattr(scheduler, "_capacity", lambda faces: 1)
+    return scheduler
 
 
-def test_faces_that_wait_keep_their_answer_and_say_from_when(
-    in_turn: RoundRobinScheduler,
+def test_faces_that_wait_keep_their_probabilities_and_the_time_of_these(
+    one_a_frame: RoundRobinScheduler,
 ) -> None:
     classifier = Shade()
-    pipeline = Pipeline(Pair(), classifier, detect_every=1, turns=in_turn)
+    pipeline = Pipeline(Pair(), classifier, detect_every=1, scheduler=one_a_frame)
     found = answers(pipeline, 5, 0.1)
     assert classifier.batches == [2, 1, 1, 1, 1]
     assert [[face.track_id for face in one.faces] for one in found] == [[1, 2]] * 5
@@ -287,7 +289,7 @@ def test_faces_that_wait_keep_their_answer_and_say_from_when(
     assert [face["classified_s"] for face in document["faces"]] == [0.1, 0.2]
 
 
-def test_answer_that_was_kept_is_counted_once(in_turn: RoundRobinScheduler) -> None:
+def test_kept_probabilities_are_smoothed_once(one_a_frame: RoundRobinScheduler) -> None:
     class Growing(Shade):
         """Is surer of each face each time."""
 
@@ -298,16 +300,20 @@ def test_answer_that_was_kept_is_counted_once(in_turn: RoundRobinScheduler) -> N
             light = 0.5 + 0.08 * len(self.batches)
             return np.full((len(batch), 2), [1 - light, light], np.float32)
 
-    rules = SmoothingConfig(half_life_s=1e9)  # a plain mean
+    smoothing = SmoothingConfig(half_life_s=1e9)  # a plain mean
     classifier = Growing()
-    pipeline = Pipeline(Pair(), classifier, detect_every=1, rules=rules, turns=in_turn)
+    pipeline = Pipeline(
+        Pair(), classifier, detect_every=1, smoothing=smoothing, scheduler=one_a_frame
+    )
     last = answers(pipeline, 5, 0.1)[-1]
     means = [one.decision.probabilities["light"] for one in last.faces if one.decision]
     # Calls 1, 2, 4 saw the first face, 1, 3, 5 the second.
     assert means == pytest.approx([0.5 + 0.08 * 7 / 3, 0.5 + 0.08 * 9 / 3])
 
 
-def test_nothing_is_kept_of_faces_that_are_gone(in_turn: RoundRobinScheduler) -> None:
+def test_nothing_is_kept_of_faces_that_are_gone(
+    one_a_frame: RoundRobinScheduler,
+) -> None:
     class Passing:
         """Finds a face that is in another place every few seconds."""
 
@@ -318,23 +324,23 @@ def test_nothing_is_kept_of_faces_that_are_gone(in_turn: RoundRobinScheduler) ->
             self.looks += 1
             return [Face((4 + 66 * (self.looks // 4 % 2), 4, 24, 24))]
 
-    pipeline = Pipeline(Passing(), Shade(), detect_every=1, turns=in_turn)
+    pipeline = Pipeline(Passing(), Shade(), detect_every=1, scheduler=one_a_frame)
     found = answers(pipeline, 200, 0.9)
     assert max(face.track_id or 0 for one in found for face in one.faces) > 10
-    assert len(pipeline._answers._kept) < 5
-    assert set(pipeline._answers._kept) == set(in_turn._last)
+    assert len(pipeline._classified) < 5
+    assert set(pipeline._classified) == set(one_a_frame._last_frame)
 
 
 def test_after_an_outage_and_a_new_size_the_cameras_period_is_measured_anew() -> None:
-    turns = RoundRobinScheduler()
-    pipeline = Pipeline(Pair(), Shade(), detect_every=1, turns=turns)
+    scheduler = RoundRobinScheduler()
+    pipeline = Pipeline(Pair(), Shade(), detect_every=1, scheduler=scheduler)
     times = [0.0, 0.1, 0.2, 30.0, 30.1]
     for number, time_s in enumerate(times):
         pipeline.process(Frame(lit(number), number, time_s, "camera"))
-    assert [round(time_s, 1) for _, time_s in turns._frames] == [30.0, 30.1]
+    assert [round(time_s, 1) for _, time_s in scheduler._frames] == [30.0, 30.1]
     image = np.pad(lit(5), 10)
     pipeline.process(Frame(image, 5, 30.2, "camera"))
-    assert len(turns._frames) == 1
+    assert len(scheduler._frames) == 1
 
 
 def run_on_fake_camera(
@@ -347,7 +353,7 @@ def run_on_fake_camera(
 
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])
-def test_run_has_faces_take_turns_where_frames_do_not_wait_for_it(
+def test_run_schedules_faces_where_frames_do_not_wait(
     tiny_model_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -380,13 +386,13 @@ def test_run_knows_that_frames_are_left_out(
             super().__init__(every)
             seen.append(every)
 
-    monkeypatch.setattr(turns_module, "RoundRobinScheduler", Noted)
+    monkeypatch.setattr(scheduler_module, "RoundRobinScheduler", Noted)
     flags = ("--every", "3", "--max-frames", "2")
     run_on_fake_camera(tiny_model_path, capsys, "real", *flags)
     assert seen == [3]
 
 
-def test_without_turns_each_face_is_classified_in_each_frame() -> None:
+def test_without_a_scheduler_each_face_is_classified_in_each_frame() -> None:
     classifier = Shade()
     found = answers(Pipeline(Pair(), classifier, detect_every=1), 3, 0.1)
     assert classifier.batches == [2, 2, 2]
@@ -398,7 +404,7 @@ def test_without_turns_each_face_is_classified_in_each_frame() -> None:
 @pytest.mark.parametrize(
     ("prepare_s", "network_s"), [(0.0, 0.02), (0.02, 0.0)], ids=["network", "cropping"]
 )
-def test_faces_take_turns_where_they_take_longer_than_the_camera(
+def test_faces_are_scheduled_where_they_take_longer_than_the_camera(
     prepare_s: float, network_s: float
 ) -> None:
     class Slow(Shade):
@@ -417,30 +423,30 @@ def test_faces_take_turns_where_they_take_longer_than_the_camera(
         for module in ("scheduler", "pipeline"):
             patch.setattr(f"edge_runtime.pipeline.{module}.perf_counter", clock)
         pipeline = Pipeline(
-            Pair(), classifier, detect_every=1, turns=RoundRobinScheduler()
+            Pair(), classifier, detect_every=1, scheduler=RoundRobinScheduler()
         )
         answers(pipeline, 6, 0.033)
     assert classifier.batches == [2, 1, 1, 1, 1, 1]
 
 
-def test_what_was_not_looked_at_is_no_evidence() -> None:
+def test_face_that_was_not_classified_gives_no_evidence() -> None:
     dark = np.array([0.9, 0.1], np.float32)
     light = np.array([0.05, 0.95], np.float32)
-    told = []
+    labels = []
     for between in (dark, None):
         decisions = TrackDecisions(
             ("dark", "light"), SmoothingConfig(dwell_s=0.0, margin=0.0)
         )
         for number, row in enumerate((dark, between, light)):
             sightings = [Observation(1, True, row)]
-            found, events = decisions.take(sightings, [], number / 10)
-            told.append((found[0].label, len(events)))
-    assert told[:3] == [("dark", 1), ("dark", 0), ("dark", 0)]
-    assert told[3:] == [("dark", 1), ("dark", 0), ("light", 1)]
+            found, events = decisions.update(sightings, [], number / 10)
+            labels.append((found[0].label, len(events)))
+    assert labels[:3] == [("dark", 1), ("dark", 0), ("dark", 0)]
+    assert labels[3:] == [("dark", 1), ("dark", 0), ("light", 1)]
 
 
-def test_face_without_any_answer_is_an_error() -> None:
+def test_face_without_any_probabilities_is_an_error() -> None:
     with pytest.raises(ValueError, match="probabilities first"):
-        TrackDecisions(("dark", "light"), SmoothingConfig()).take(
+        TrackDecisions(("dark", "light"), SmoothingConfig()).update(
             [Observation(1, True, None)], [], 0.0
         )

@@ -1,4 +1,4 @@
-"""A detector that looks in a thread of its own while frames go on."""
+"""A detector that runs in a thread of its own while frames are processed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box, FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.tracking import background_detection as looking
+from edge_runtime.tracking import background_detection
 from edge_runtime.tracking.background_detection import (
     DetectionReplay,
     fast_forward,
     run_detector,
 )
-from edge_runtime.tracking.template_matching import patch_of
+from edge_runtime.tracking.template_matching import extract_patch
 from edge_runtime.tracking.tracker import Track
 from tests.device.pipeline.test_pipeline import Brightness, Light, painted
 
@@ -34,7 +34,7 @@ NOBODY = np.full((240, 320, 3), 40, np.uint8)
 
 
 class Slow(Light):
-    """Finds the light square when it is told to; at first at once."""
+    """Finds the light square when it is allowed to; the first time at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ class Camera:
         self.count += 1
         return self.pipeline.process(Frame(image, self.count, at_s, "camera"))
 
-    def show_until_seen(self, image: Image) -> FrameResult:
+    def show_until_detected(self, image: Image) -> FrameResult:
         end = time.monotonic() + PATIENCE_S
         while not (result := self.show(image)).detected:
-            assert time.monotonic() < end, "the look was never taken"
+            assert time.monotonic() < end, "the result never came"
             time.sleep(0.005)
         return result
 
@@ -72,7 +72,9 @@ class Camera:
 @contextmanager
 def camera(detector: Light, every: int = 1) -> Iterator[Camera]:
     """Yields a camera that has shown an empty room: that frame had to wait."""
-    pipeline = Pipeline(detector, Brightness(), detect_every=every, waits=False)
+    pipeline = Pipeline(
+        detector, Brightness(), detect_every=every, wait_for_detector=False
+    )
     with closing(pipeline):
         shown = Camera(pipeline)
         assert shown.show(NOBODY).detected
@@ -81,7 +83,7 @@ def camera(detector: Light, every: int = 1) -> Iterator[Camera]:
 
 
 @contextmanager
-def followed(every: int) -> Iterator[tuple[Camera, Slow]]:
+def tracked(every: int) -> Iterator[tuple[Camera, Slow]]:
     """Yields a camera before which a confirmed face stands at 40, 40."""
     slow = Slow()
     with camera(slow, every) as shown:
@@ -89,7 +91,7 @@ def followed(every: int) -> Iterator[tuple[Camera, Slow]]:
             shown.show(painted(40, 40))
         for _ in range(2):
             slow.may_end.release()
-            shown.show_until_seen(painted(40, 40))
+            shown.show_until_detected(painted(40, 40))
         yield shown, slow
 
 
@@ -97,18 +99,18 @@ def boxes(result: FrameResult) -> list[Box]:
     return [face.box_xywh for face in result.faces]
 
 
-def test_no_frame_waits_for_the_detector_and_it_looks_at_one_at_a_time() -> None:
+def test_no_frame_waits_for_the_detector_which_works_on_one_at_a_time() -> None:
     slow = Slow()
     with camera(slow) as shown:
         results = [shown.show(painted(40, 40)) for _ in range(12)]
         assert not any(one.detected or one.faces for one in results)
         assert all(one.detect_ms == 0 for one in results)
         slow.may_end.release()
-        seen = shown.show_until_seen(painted(40, 40))
+        seen = shown.show_until_detected(painted(40, 40))
         assert iou(boxes(seen)[0], (40, 40, SIDE, SIDE)) > 0.85
         assert seen.detect_ms > 0
-        slow.may_end.release()  # a new face is looked at again, at once
-        shown.show_until_seen(painted(40, 40))
+        slow.may_end.release()  # a new face has to be confirmed, at once
+        shown.show_until_detected(painted(40, 40))
         assert slow.calls == 2
 
 
@@ -118,7 +120,7 @@ def test_time_of_the_detector_is_not_counted_as_time_around_it() -> None:
         shown.show(painted(40, 40))
         time.sleep(0.3)
         slow.may_end.release()
-        seen = shown.show_until_seen(painted(40, 40))
+        seen = shown.show_until_detected(painted(40, 40))
         assert seen.detect_ms > 290
         assert 0 <= seen.track_ms < 200
 
@@ -128,11 +130,11 @@ def test_face_that_moved_meanwhile_is_found_where_it_is_now() -> None:
     with camera(slow) as shown:
         shown.show(painted(40, 40))
         slow.may_end.release()
-        seen = shown.show_until_seen(painted(56, 52))
+        seen = shown.show_until_detected(painted(56, 52))
         assert iou(boxes(seen)[0], (56, 52, SIDE, SIDE)) > 0.75
 
 
-def test_face_seen_some_frames_ago_is_found_though_it_went_far() -> None:
+def test_face_detected_some_frames_ago_is_found_though_it_moved_far() -> None:
     slow = Slow()
     with camera(slow) as shown:
         places = [40 + 18 * step for step in range(8)]  # two sides in all
@@ -140,7 +142,7 @@ def test_face_seen_some_frames_ago_is_found_though_it_went_far() -> None:
             shown.show(painted(x, 40))
         slow.may_end.release()
         time.sleep(0.2)  # else many frames came meanwhile, of which few are kept
-        seen = shown.show_until_seen(painted(places[-1], 40))
+        seen = shown.show_until_detected(painted(places[-1], 40))
         assert iou(boxes(seen)[0], (places[-1], 40, SIDE, SIDE)) > 0.7
 
 
@@ -150,31 +152,31 @@ def test_face_that_got_lost_meanwhile_is_not_shown() -> None:
         shown.show(painted(40, 40))
         shown.show(painted(240, 160))
         slow.may_end.release()
-        assert shown.show_until_seen(painted(240, 160)).faces == ()
-        slow.may_end.release()  # the next look finds it
-        seen = shown.show_until_seen(painted(240, 160))
+        assert shown.show_until_detected(painted(240, 160)).faces == ()
+        slow.may_end.release()  # the next detection finds it
+        seen = shown.show_until_detected(painted(240, 160))
         assert iou(boxes(seen)[0], (240, 160, SIDE, SIDE)) > 0.7
 
 
-def test_followed_face_is_corrected_by_an_old_look_and_stays_where_it_is() -> None:
-    with followed(every=2) as (shown, slow):
+def test_tracked_face_is_corrected_by_an_old_detection_and_stays_where_it_is() -> None:
+    with tracked(every=2) as (shown, slow):
         for step in range(6):  # of these the detector has seen an early one alone
             shown.show(painted(40 + 8 * step, 40))
         slow.may_end.release()
-        seen = shown.show_until_seen(painted(80, 40))
+        seen = shown.show_until_detected(painted(80, 40))
         assert iou(boxes(seen)[0], (80, 40, SIDE, SIDE)) > 0.75
         assert [face.track_id for face in seen.faces] == [1]
 
 
-def test_loss_while_a_look_is_under_way_has_the_detector_look_again() -> None:
-    with followed(every=3) as (shown, slow):
+def test_loss_during_a_detection_starts_another_one() -> None:
+    with tracked(every=3) as (shown, slow):
         for _ in range(3):
-            shown.show(painted(40, 40))  # at the third it looks
+            shown.show(painted(40, 40))  # the third is submitted
         shown.show(NOBODY)
         calls = slow.calls
         for _ in range(2):
             slow.may_end.release()
-            result = shown.show_until_seen(NOBODY)
+            result = shown.show_until_detected(NOBODY)
         assert slow.calls == calls + 2
         assert result.faces == ()
 
@@ -192,13 +194,13 @@ def test_frame_waits_where_the_next_one_is_far_off() -> None:
 
 
 def test_only_frame_of_a_camera_is_answered() -> None:
-    with closing(Pipeline(Light(), Brightness(), waits=False)) as pipeline:
+    with closing(Pipeline(Light(), Brightness(), wait_for_detector=False)) as pipeline:
         assert boxes(Camera(pipeline).show(painted(40, 40))) == [(40, 40, SIDE, SIDE)]
 
 
 def test_detector_that_hangs_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the loop stands still, and the watchdog starts the service again."""
-    monkeypatch.setattr(looking, "LONGEST_DETECTION_S", 0.2)
+    monkeypatch.setattr(background_detection, "MAX_DETECTION_S", 0.2)
     slow = Slow()
     with camera(slow) as shown:
         shown.show(painted(40, 40))
@@ -210,31 +212,31 @@ def test_detector_that_hangs_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_face_unlike_itself_is_shown_until_the_detector_has_said_it_is_gone() -> None:
-    with followed(every=100) as (shown, slow):
+    with tracked(every=100) as (shown, slow):
         for _ in range(3):
             assert len(shown.show(NOBODY).faces) == 1
         slow.may_end.release()
-        assert shown.show_until_seen(NOBODY).faces == ()
+        assert shown.show_until_detected(NOBODY).faces == ()
         assert shown.show(NOBODY).faces == ()
 
 
-def test_face_that_looks_another_way_keeps_its_number() -> None:
+def test_face_that_turns_keeps_its_number() -> None:
     def turned(x: int) -> Image:
         image = painted(x, 40)
         image[40 : 40 + SIDE, x : x + SIDE] = image[40 : 40 + SIDE, x : x + SIDE][::-1]
         return image
 
-    with followed(every=100) as (shown, slow):
+    with tracked(every=100) as (shown, slow):
         assert len(shown.show(turned(44)).faces) == 1
         slow.may_end.release()
-        seen = shown.show_until_seen(turned(44))
+        seen = shown.show_until_detected(turned(44))
         assert [face.track_id for face in seen.faces] == [1]
         slow.may_end.release()
         after = shown.show(turned(44))
         assert iou(boxes(after)[0], (44, 40, SIDE, SIDE)) > 0.75
 
 
-def test_look_at_a_picture_of_another_size_is_not_taken() -> None:
+def test_detection_in_an_image_of_another_size_is_discarded() -> None:
     slow = Slow()
     with camera(slow) as shown:
         shown.show(painted(40, 40))
@@ -243,11 +245,11 @@ def test_look_at_a_picture_of_another_size_is_not_taken() -> None:
         small = painted(40, 40)[:120, :160]
         assert not shown.show(small).detected
         slow.may_end.release()
-        seen = shown.show_until_seen(small)
+        seen = shown.show_until_detected(small)
         assert iou(boxes(seen)[0], (40, 40, SIDE, SIDE)) > 0.85
 
 
-def test_look_from_before_an_outage_is_not_taken() -> None:
+def test_detection_from_before_a_pause_is_discarded() -> None:
     slow = Slow()
     with camera(slow) as shown:
         for _ in range(2):
@@ -259,7 +261,7 @@ def test_look_from_before_an_outage_is_not_taken() -> None:
         result = shown.show(NOBODY)  # would be shown whoever was there a minute ago
         assert (result.detected, result.faces) == (False, ())
         slow.may_end.release()
-        assert shown.show_until_seen(NOBODY).faces == ()
+        assert shown.show_until_detected(NOBODY).faces == ()
         assert slow.calls == 2
 
 
@@ -268,9 +270,9 @@ def test_error_of_the_detector_reaches_the_loop() -> None:
         def detect(self, frame: Image) -> list[Face]:
             raise RuntimeError("no face today")
 
-    pipeline = Pipeline(Broken(), Brightness(), detect_every=1, waits=False)
+    pipeline = Pipeline(Broken(), Brightness(), detect_every=1, wait_for_detector=False)
     with closing(pipeline), pytest.raises(RuntimeError, match="no face today"):
-        Camera(pipeline).show_until_seen(painted(40, 40))
+        Camera(pipeline).show_until_detected(painted(40, 40))
 
 
 def test_error_in_the_detectors_thread_reaches_the_loop() -> None:
@@ -285,10 +287,10 @@ def test_error_in_the_detectors_thread_reaches_the_loop() -> None:
     with camera(slow) as shown:
         slow.may_end.release()
         with pytest.raises(RuntimeError, match="no more faces"):
-            shown.show_until_seen(painted(40, 40))
+            shown.show_until_detected(painted(40, 40))
 
 
-def test_end_does_not_wait_for_a_look_under_way() -> None:
+def test_end_does_not_wait_for_a_detection() -> None:
     slow = Slow()
     with camera(slow) as shown:
         shown.show(painted(40, 40))
@@ -298,14 +300,14 @@ def test_end_does_not_wait_for_a_look_under_way() -> None:
 
 
 def test_whole_frames_need_no_thread() -> None:
-    pipeline = Pipeline(WholeImage(), Brightness(), waits=False)
+    pipeline = Pipeline(WholeImage(), Brightness(), wait_for_detector=False)
     assert Camera(pipeline).show(painted(40, 40)).detected
 
 
-def brought(
-    chase: DetectionReplay, image: Image, *tracks: Track
+def replayed(
+    replay: DetectionReplay, image: Image, *tracks: Track
 ) -> list[tuple[int | None, Box]]:
-    found = fast_forward(chase, [], image, tracks)
+    found = fast_forward(replay, image, tracks)
     return [(one.track_id, one.face.box_xywh) for one in found]
 
 
@@ -319,102 +321,101 @@ def seen(image: Image, *tracks: Track) -> DetectionReplay:
     )
 
 
-def test_face_is_the_track_that_it_was_in_the_looks_own_frame() -> None:
+def test_face_is_matched_to_its_track_in_the_detections_own_frame() -> None:
     one, other = track(1, 42, 38), track(2, 200, 150)
-    look = seen(painted(40, 40), one, other)
+    detection = seen(painted(40, 40), one, other)
     one.box, other.box = (150.0, 60.0, SIDE, SIDE), (52.0, 44.0, SIDE, SIDE)
-    ((number, box),) = brought(look, painted(52, 44), one, other)
+    ((number, box),) = replayed(detection, painted(52, 44), one, other)
     assert number == 1
     assert box == pytest.approx((52, 44, 60, 60), abs=3)
 
 
-def test_face_that_nothing_is_like_has_moved_as_its_track_or_is_left_out() -> None:
+def test_face_that_is_lost_has_moved_as_its_track_or_is_left_out() -> None:
     one = track(1, 42, 38)
-    look = seen(painted(40, 40), one)
-    assert brought(seen(painted(40, 40)), NOBODY) == []
+    detection = seen(painted(40, 40), one)
+    assert replayed(seen(painted(40, 40)), NOBODY) == []
     one.box = (142.0, 48.0, SIDE, SIDE)
-    assert brought(look, NOBODY, one) == [(1, (140, 50, SIDE, SIDE))]
-    one.visible = False  # nobody knows where it went
-    assert brought(look, NOBODY, one) == []
+    assert replayed(detection, NOBODY, one) == [(1, (140, 50, SIDE, SIDE))]
+    one.visible = False  # its place is not known
+    assert replayed(detection, NOBODY, one) == []
 
 
-def test_face_brings_what_it_looked_like_when_the_detector_saw_it() -> None:
+def test_face_keeps_its_appearance_in_the_detections_frame() -> None:
     then, now = painted(40, 40), painted(52, 44)
-    (found,) = fast_forward(seen(then), [], now, [])
-    expected = patch_of(then, (40, 40, SIDE, SIDE))
+    (found,) = fast_forward(seen(then), now, [])
+    expected = extract_patch(then, (40, 40, SIDE, SIDE))
     assert found.patch is not None
     assert expected is not None
     assert np.array_equal(found.patch.grey, expected.grey)
 
 
 @contextmanager
-def looked_away() -> Iterator[tuple[looking.BackgroundDetector, Slow]]:
-    """Yields a lookout that looks at a face at 40, 40 until its detector may end."""
+def detecting() -> Iterator[tuple[background_detection.BackgroundDetector, Slow]]:
+    """Yields a detector at work on a face at 40, 40 until it may end."""
     slow = Slow()
     slow.may_end.acquire()
-    lookout = looking.BackgroundDetector(slow)
-    with closing(lookout):
-        lookout.ask(painted(40, 40), {})
-        yield lookout, slow
+    background = background_detection.BackgroundDetector(slow)
+    with closing(background):
+        background.submit(painted(40, 40), {})
+        yield background, slow
 
 
-def taken(
-    lookout: looking.BackgroundDetector,
-) -> tuple[DetectionReplay, list[Image]] | None:
-    """Waits for the end of the look and takes it."""
+def awaited(
+    background: background_detection.BackgroundDetector,
+) -> DetectionReplay | None:
+    """Returns the result when it is there."""
     end = time.monotonic() + PATIENCE_S
-    while (found := lookout.take()) is None and not lookout.idle:
-        assert time.monotonic() < end, "the look was never taken"
+    while (found := background.result()) is None and not background.idle:
+        assert time.monotonic() < end, "the result never came"
         time.sleep(0.001)
     return found
 
 
-def test_thread_chases_what_it_found_through_the_frames_that_came_meanwhile() -> None:
-    with looked_away() as (lookout, slow):
+def test_thread_replays_the_frames_that_came_during_the_detection() -> None:
+    with detecting() as (background, slow):
         for step in range(1, 5):
-            lookout.pass_by(painted(40 + 20 * step, 40))
+            background.add_frame(painted(40 + 20 * step, 40))
         slow.may_end.release()
-        found = taken(lookout)
+        found = awaited(background)
     assert found is not None
-    chase, since = found
-    assert since == []
-    assert chase.places == [pytest.approx((120, 40, SIDE, SIDE), abs=3)]
+    assert found.pending == []
+    assert found.boxes == [pytest.approx((120, 40, SIDE, SIDE), abs=3)]
 
 
-def test_frames_that_come_during_the_chase_are_left_to_who_takes_it(
+def test_frames_that_come_during_the_replay_are_left_pending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     late = [painted(80 + step, 40) for step in range(2)]
-    with looked_away() as (lookout, slow):
+    with detecting() as (background, slow):
 
-        def advance(chase: DetectionReplay, image: Image) -> None:
+        def advance(replay: DetectionReplay, image: Image) -> None:
             for one in late:
-                lookout.pass_by(one)
+                background.add_frame(one)
 
         monkeypatch.setattr(DetectionReplay, "advance", advance)
-        lookout.pass_by(painted(60, 40))
+        background.add_frame(painted(60, 40))
         slow.may_end.release()
-        found = taken(lookout)
+        found = awaited(background)
         assert found is not None
-        assert all(one is other for one, other in zip(found[1], late, strict=True))
-        lookout.ask(painted(40, 40), {})  # those frames are older than this look
+        assert all(one is other for one, other in zip(found.pending, late, strict=True))
+        background.submit(painted(40, 40), {})  # newer than those frames
         slow.may_end.release()
-        again = taken(lookout)
+        again = awaited(background)
     assert again is not None
-    assert again[1] == []
+    assert again.pending == []
 
 
-def test_void_look_is_not_chased(monkeypatch: pytest.MonkeyPatch) -> None:
-    chased = []
+def test_discarded_detection_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    advanced = []
     monkeypatch.setattr(
-        DetectionReplay, "advance", lambda chase, image: chased.append(image)
+        DetectionReplay, "advance", lambda replay, image: advanced.append(image)
     )
-    with looked_away() as (lookout, slow):
-        lookout.pass_by(painted(60, 40))
-        lookout.forget()
+    with detecting() as (background, slow):
+        background.add_frame(painted(60, 40))
+        background.discard()
         slow.may_end.release()
-        assert taken(lookout) is None
-    assert chased == []
+        assert awaited(background) is None
+    assert advanced == []
 
 
 def test_few_of_many_frames_are_kept_the_newest_among_them(
@@ -422,14 +423,14 @@ def test_few_of_many_frames_are_kept_the_newest_among_them(
 ) -> None:
     kept: list[int] = []
     monkeypatch.setattr(
-        DetectionReplay, "advance", lambda chase, image: kept.append(int(image[0, 0]))
+        DetectionReplay, "advance", lambda replay, image: kept.append(int(image[0, 0]))
     )
-    with looked_away() as (lookout, slow):
+    with detecting() as (background, slow):
         for number in range(100):
-            lookout.pass_by(np.full((2, 2), number, np.uint8))
+            background.add_frame(np.full((2, 2), number, np.uint8))
         slow.may_end.release()
-        taken(lookout)
-    assert 0 < len(kept) <= looking.MOST_KEPT
+        awaited(background)
+    assert 0 < len(kept) <= background_detection.MAX_PENDING_FRAMES
     assert kept == sorted(kept)
     assert kept[-1] == 99
 
@@ -451,7 +452,7 @@ def test_frames_wait_for_the_detector(
     assert frames_wait(args, live=live) == waits
 
 
-def test_look_under_way_has_ended_when_a_pipeline_is_closed() -> None:
+def test_detection_has_ended_when_a_pipeline_is_closed() -> None:
     class Leisurely(Light):
         begun = ended = 0
 
@@ -462,7 +463,7 @@ def test_look_under_way_has_ended_when_a_pipeline_is_closed() -> None:
             return super().detect(frame)
 
     detector = Leisurely()
-    pipeline = Pipeline(detector, Brightness(), waits=False, detect_every=1)
+    pipeline = Pipeline(detector, Brightness(), wait_for_detector=False, detect_every=1)
     camera = Camera(pipeline)
     while detector.begun < 3 or detector.begun == detector.ended:
         camera.show(painted(40, 40))
@@ -471,7 +472,7 @@ def test_look_under_way_has_ended_when_a_pipeline_is_closed() -> None:
 
 
 def test_a_detector_that_hangs_does_not_keep_a_pipeline_open() -> None:
-    with looked_away() as (lookout, _):
+    with detecting() as (background, _):
         started = time.monotonic()
-        lookout.close()
-        assert time.monotonic() - started < looking.CLOSING_S + 0.5
+        background.close()
+        assert time.monotonic() - started < background_detection.CLOSE_TIMEOUT_S + 0.5

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.detection.base import Face
 from edge_runtime.detection.boxes import RawBox, iou
-from edge_runtime.tracking.template_matching import follow, patch_of
+from edge_runtime.tracking.template_matching import extract_patch, find_patch
 from edge_runtime.tracking.tracker import LOST_AFTER_S, Track, Tracker
 
 STEP_S = 0.1
@@ -24,9 +24,9 @@ def tracked(*frames: list[Face], tracker: Tracker | None = None) -> list[list[in
     tracker = tracker or Tracker()
     ids = []
     for number, faces in enumerate(frames):
-        tracker.advance(number * STEP_S)
-        tracker.detected(faces)
-        tracker.drop_lost()
+        tracker.predict(number * STEP_S)
+        tracker.update(faces)
+        tracker.remove_lost()
         ids.append([track.id for track in tracker.tracks if track.visible])
     return ids
 
@@ -61,12 +61,12 @@ def test_face_that_is_gone_for_long_comes_back_as_another() -> None:
 def test_slow_detector_gets_a_second_look_before_a_face_is_lost() -> None:
     tracker = Tracker()
     for now, faces in ((0.0, [at(0)]), (3.0, [at(0)]), (6.0, [])):
-        tracker.advance(now)
-        tracker.detected(faces)
-    assert tracker.drop_lost() == []
-    tracker.advance(9.0)
-    tracker.detected([])
-    assert [track.id for track in tracker.drop_lost()] == [1]
+        tracker.predict(now)
+        tracker.update(faces)
+    assert tracker.remove_lost() == []
+    tracker.predict(9.0)
+    tracker.update([])
+    assert [track.id for track in tracker.remove_lost()] == [1]
 
 
 def test_what_was_found_once_is_dropped_at_once() -> None:
@@ -99,13 +99,13 @@ def test_frames_that_arrive_in_bursts_do_not_lose_a_face(
     tracker, offsets = Tracker(), []
     for number, now in enumerate(times):
         x = 200 + 100 * np.sin(speed_px_s / 100 * number / 30)
-        tracker.advance(now)
+        tracker.predict(now)
         offsets += [abs(track.box[0] - x) for track in tracker.tracks]
         for track in tracker.tracks if likeness else ():
-            tracker.found(track, (x + rng.normal(), 100.0, 80.0, 80.0))
+            tracker.correct(track, (x + rng.normal(), 100.0, 80.0, 80.0))
         if not likeness or number % 5 == 0:
-            tracker.detected([at(x + rng.normal())])
-        tracker.drop_lost()
+            tracker.update([at(x + rng.normal())])
+        tracker.remove_lost()
     assert [track.id for track in tracker.tracks] == [1]
     # Never so far that its likeness would not be searched for where it is.
     assert max(offsets) < 30
@@ -115,9 +115,9 @@ def test_speed_is_corrected_once_a_frame() -> None:
     once, twice = Tracker(), Tracker()
     for tracker in (once, twice):
         tracked(*[[at(10 * n)] for n in range(5)], tracker=tracker)
-        tracker.advance(5 * STEP_S)
-        tracker.found(tracker.tracks[0], (52.0, 100.0, 80.0, 80.0))
-    twice.detected([at(60)])
+        tracker.predict(5 * STEP_S)
+        tracker.correct(tracker.tracks[0], (52.0, 100.0, 80.0, 80.0))
+    twice.update([at(60)])
     assert twice.tracks[0].box[0] > once.tracks[0].box[0] + 5
     assert twice.tracks[0].velocity == once.tracks[0].velocity
 
@@ -125,29 +125,29 @@ def test_speed_is_corrected_once_a_frame() -> None:
 def test_face_is_another_after_an_outage() -> None:
     tracker = Tracker()
     tracked(*([at(100)] for _ in range(5)), tracker=tracker)
-    assert [track.id for track in tracker.advance(3600.0)] == [1]
-    assert [track.id for track in tracker.detected([at(100)])] == [2]
+    assert [track.id for track in tracker.predict(3600.0)] == [1]
+    assert [track.id for track in tracker.update([at(100)])] == [2]
 
 
 def test_pause_of_less_than_a_second_is_no_outage() -> None:
     tracker = Tracker()
     tracked(*([at(100)] for _ in range(5)), tracker=tracker)
-    assert tracker.advance(4 * STEP_S + 0.9 * LOST_AFTER_S) is None
-    assert [track.id for track in tracker.detected([at(100)])] == [1]
+    assert tracker.predict(4 * STEP_S + 0.9 * LOST_AFTER_S) is None
+    assert [track.id for track in tracker.update([at(100)])] == [1]
 
 
 def test_frames_that_come_every_few_seconds_are_no_outages() -> None:
     tracker = Tracker()
     for number in range(5):
-        assert tracker.advance(3.0 * number) is None
-        assert [track.id for track in tracker.detected([at(100)])] == [1]
+        assert tracker.predict(3.0 * number) is None
+        assert [track.id for track in tracker.update([at(100)])] == [1]
 
 
 def test_clock_that_goes_back_moves_nothing() -> None:
     tracker = Tracker()
     tracked(*([at(30 * n)] for n in range(5)), tracker=tracker)
     before = tracker.tracks[0].box
-    tracker.advance(0.0)
+    tracker.predict(0.0)
     assert tracker.tracks[0].box == before
 
 
@@ -155,7 +155,7 @@ def test_face_out_of_sight_comes_to_rest() -> None:
     track = Track(1, (0.0, 0.0, 80.0, 80.0), 1.0, False, 0.0, velocity=(100.0, 0.0))
     track.visible = False
     for _ in range(100):
-        track.advance(STEP_S)
+        track.predict(STEP_S)
     assert track.box[0] < 100
     assert track.velocity[0] < 1
 
@@ -173,10 +173,10 @@ boxes = st.builds(
 def test_no_face_is_lost_or_taken_twice(frames: list[list[Face]]) -> None:
     tracker = Tracker()
     for number, faces in enumerate(frames):
-        tracker.advance(number * STEP_S)
-        found = tracker.detected(faces)
+        tracker.predict(number * STEP_S)
+        found = tracker.update(faces)
         assert len({track.id for track in found}) == len(faces)
-        tracker.drop_lost()
+        tracker.remove_lost()
         ids = [track.id for track in tracker.tracks]
         assert len(set(ids)) == len(ids)
 
@@ -199,30 +199,30 @@ def test_followed_box_goes_where_the_face_went(
     if grey:
         old, new = old[..., 0], new[..., 0]
     box = (100.0, 80.0, 80.0, 80.0)
-    patch = patch_of(old, box)
+    patch = extract_patch(old, box)
     assert patch is not None
-    found = follow(new, patch, box)
+    found = find_patch(new, patch, box)
     assert found is not None
     assert iou(found, (100.0 + moved[0], 80.0 + moved[1], 80.0, 80.0)) > 0.8
 
 
 def test_face_that_left_is_not_followed() -> None:
     box: RawBox = (100.0, 80.0, 80.0, 80.0)
-    patch = patch_of(noisy_scene(100, 80), box)
+    patch = extract_patch(noisy_scene(100, 80), box)
     assert patch is not None
-    assert follow(noisy_scene(240, 160), patch, box) is None
+    assert find_patch(noisy_scene(240, 160), patch, box) is None
 
 
 def test_face_cut_by_the_edge_is_followed() -> None:
-    patch = patch_of(noisy_scene(0, 80)[:, 30:], (-30.0, 80.0, 80.0, 80.0))
+    patch = extract_patch(noisy_scene(0, 80)[:, 30:], (-30.0, 80.0, 80.0, 80.0))
     assert patch is not None
-    found = follow(noisy_scene(0, 90)[:, 30:], patch, (-30.0, 80.0, 80.0, 80.0))
+    found = find_patch(noisy_scene(0, 90)[:, 30:], patch, (-30.0, 80.0, 80.0, 80.0))
     assert found is not None
     assert iou(found, (-30.0, 90.0, 80.0, 80.0)) > 0.8
 
 
 def test_flat_picture_has_nothing_to_go_by() -> None:
-    assert patch_of(np.full((100, 100, 3), 90, np.uint8), (10, 10, 50, 50)) is None
+    assert extract_patch(np.full((100, 100, 3), 90, np.uint8), (10, 10, 50, 50)) is None
 
 
 @pytest.mark.parametrize(
@@ -230,19 +230,19 @@ def test_flat_picture_has_nothing_to_go_by() -> None:
 )
 def test_odd_boxes_break_nothing(box: RawBox) -> None:
     scene = noisy_scene(100, 80)
-    patch = patch_of(scene, (100.0, 80.0, 80.0, 80.0))
+    patch = extract_patch(scene, (100.0, 80.0, 80.0, 80.0))
     assert patch is not None
-    follow(scene, patch, box)
-    patch_of(scene, box)
+    find_patch(scene, patch, box)
+    extract_patch(scene, box)
 
 
 def test_track_that_is_known_counts_more_than_overlap() -> None:
     tracker = Tracker()
     tracked(*([at(100), at(300)] for _ in range(3)), tracker=tracker)
     one, other = tracker.tracks
-    found = tracker.detected([at(290), at(110)], [one.id, other.id])
+    found = tracker.update([at(290), at(110)], [one.id, other.id])
     assert [track.id for track in found] == [one.id, other.id]
-    found = tracker.detected([at(300)], [99])  # one that is gone meanwhile
+    found = tracker.update([at(300)], [99])  # one that is gone meanwhile
     assert len(found) == 1
 
 
@@ -252,7 +252,7 @@ def test_face_that_coasts_slows_down_and_the_detector_ends_that() -> None:
     (track,) = tracker.tracks
     track.coasting = True
     speed = track.velocity[0]
-    tracker.advance(5 * STEP_S)
+    tracker.predict(5 * STEP_S)
     assert 0 < track.velocity[0] < speed
-    tracker.detected([])
+    tracker.update([])
     assert (track.visible, track.coasting) == (False, False)
