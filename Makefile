@@ -8,7 +8,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 BIN := .venv/bin
 DEVICE := .venv-device
 
-.PHONY: on-litert on-tflite-runtime on-python-3.13 setup demo test test-host test-device test-system test-arm64 soak check format clean
+.PHONY: on-litert on-tflite-runtime on-python-3.13 setup demo test test-host test-device test-system test-arm64 soak bench check format clean
 
 setup: .venv/ready
 
@@ -39,6 +39,16 @@ soak: .venv/ready
 	mkdir -p $(dir $(SOAK))
 	FER_EDGE_SOAK_MINUTES=$(MINUTES) FER_EDGE_SOAK_JSON=$(SOAK) \
 	$(BIN)/python -m pytest -s -q tests/system/test_soak.py
+
+# What takes time on an idle machine: the claims about speed, and the records that the
+# README's figures are taken from. FLOAT, INT8 and BENCH (a folder) are settable.
+BENCH ?= artifacts/bench
+FLOAT ?= artifacts/demo/demo.float32.tflite
+INT8 ?= artifacts/demo/demo.int8.tflite
+bench: .venv/ready
+	mkdir -p $(BENCH)
+	$(BIN)/python -m pytest -q tests/performance
+	$(BIN)/python -m tests.performance.feed --steps --json $(BENCH)/feed.json --force
 
 # The device's wheels on emulated Raspberry Pi cores. It says why where it must skip;
 # with FER_EDGE_ARM64=required that is a failure.

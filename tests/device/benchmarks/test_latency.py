@@ -2,7 +2,6 @@ import dataclasses
 import json
 import time
 
-import numpy as np
 import pytest
 
 from benchmarks.__main__ import build_parser, main
@@ -12,7 +11,6 @@ from benchmarks.common.timing import (
     Protocol,
     Timings,
     ratio,
-    repeat,
     time_interleaved,
 )
 from benchmarks.latency import measure as latency
@@ -20,7 +18,6 @@ from benchmarks.latency.cold_start import measure_fresh_process
 from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from edge_runtime import Classifier
 from edge_runtime.errors import MeasurementError
 
 QUICK = Protocol(
@@ -155,28 +152,6 @@ def test_machine_is_looked_at_between_windows():
     protocol = dataclasses.replace(QUICK, windows=3)
     time_interleaved([lambda: None], protocol, after_window=lambda: seen.append(1))
     assert len(seen) == 3
-
-
-def test_harness_adds_at_most_two_percent_to_a_bare_loop(tiny_float_path):
-    """A bare loop and the harness take turns on one call; the quietest tenth counts.
-
-    Where other programs left too few quiet moments there are more turns: what the
-    harness adds itself stays in the quietest tenth of any number of them.
-    """
-    call = latency.one_image(Classifier.load(tiny_float_path))
-    repeat(call, 100, 0)
-    bare, harness = [], []
-    for _ in range(6):
-        for _ in range(150):
-            started = time.perf_counter()
-            for _ in range(20):
-                call()
-            bare.append((time.perf_counter() - started) / 20 * 1e3)
-            harness.append(float(np.mean(repeat(call, 20, 0))))
-        added = np.percentile(harness, 10) / np.percentile(bare, 10)
-        if added <= 1.02:
-            return
-    pytest.fail(f"the harness takes {added:.3f} times as long as a bare loop")
 
 
 def test_mlperf_tiny_is_five_windows_of_ten_seconds():

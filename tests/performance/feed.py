@@ -1,60 +1,65 @@
-"""``python -m train.feed_benchmark``: how fast images are made, and trained on.
+"""``python -m tests.performance.feed``: how fast training batches are made and used.
 
-The feed stands beside Keras' ``ImageDataGenerator``, set as in the origin project's
-notebook: on one core in images per second of processor time (which a busy machine
-changes little), on all cores in images per second of the clock. They take turns, so
-that ratios hold where figures do not. It stands here and not in ``benchmarks``, which
-loads no training library.
+The training feed is compared with Keras' ``ImageDataGenerator``, set as in the origin
+project's notebook: on one core in images per second of processor time (which a busy
+machine changes little), on all cores in images per second of wall time. The feeds are
+interleaved, so that their ratio holds where the figures do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import OutputError, exit_code_of
+import cv2
+import numpy as np
+
+from benchmarks.common.documents import (
+    check_writable,
+    now,
+    say_written,
+    write_json,
+)
+from edge_runtime.errors import exit_code_of
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine
-from edge_runtime.utils.files import write_text
 from train.networks.backend import start_keras
 from train.options.config import ARCHITECTURE_NAMES, Precision
 
 SCHEMA = "fer-edge/feed/1"
 BATCH = 64
 IMAGES = 2048
-FACES = 256  # that are drawn; then they come again
+FACES = 256  # drawn; then they repeat
 CLASSES = 7
 SIZE_PX = 48
 STEP_PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # as on a CPU
-# Of one before it is another's turn, whose code and data it finds in the caches.
+# Batches of one feed before the next one's: short, and enough to refill the caches.
 FEED_BATCHES = 4
 STEP_BATCHES = 3
 MakeBatch = Callable[[int], Any]
 EXAMPLES = """\
 examples:
-  python -m train.feed_benchmark
-  python -m train.feed_benchmark --steps --arch fer_resnet --json feed.json
+  python -m tests.performance.feed
+  python -m tests.performance.feed --steps --arch fer_resnet --json feed.json
 
-Exit code 0. The images are drawn faces: JPEG takes longer for noise than for a face.
+The images are drawn faces: JPEG takes longer for noise than for a face.
 """
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Something that makes training batches.
+    """A maker of training batches.
 
     Attributes:
-        name: For people.
+        name: Its name in the table.
         batch: Makes batch number n: ``BATCH`` images.
     """
 
@@ -69,35 +74,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure_feeds(feeds: Sequence[Feed], seconds: float) -> list[dict[str, Any]]:
-    """Returns images per second of every feed, in turns, JSON-ready.
+    """Returns images per second of every feed, measured interleaved, JSON-ready.
 
     Args:
-        feeds: The first is what the others are compared with.
-        seconds: At least so long for each feed, in each of both ways.
+        feeds: The first is the reference of the ratios.
+        seconds: Shortest time for each feed, on one core and again on all.
 
     Returns:
         per_core (images per second of processor time, one thread) and all_cores
-        (images per second of the clock, a thread on each core), medians over the
-        turns, each with its ratio to the first feed's, turn by turn.
+        (images per second of wall time, a thread on each core), medians over the
+        rounds, each with its ratio to the first feed's, round by round.
     """
-    one = _in_turns([_one_thread(feed) for feed in feeds], seconds)
+    single = _interleaved([_one_thread(feed) for feed in feeds], seconds)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        every = _in_turns([_all_threads(feed, pool) for feed in feeds], seconds)
+        parallel = _interleaved([_all_threads(feed, pool) for feed in feeds], seconds)
     return [
         {
             "feed": feed.name,
-            "per_core": _median(one[index]),
-            "per_core_to_first": _ratio(one[index], one[0]),
-            "all_cores": _median(every[index]),
-            "all_cores_to_first": _ratio(every[index], every[0]),
-            "turns": len(one[index]),
+            "per_core": _median(single[index]),
+            "per_core_to_first": _ratio(single[index], single[0]),
+            "all_cores": _median(parallel[index]),
+            "all_cores_to_first": _ratio(parallel[index], parallel[0]),
+            "turns": len(single[index]),
         }
         for index, feed in enumerate(feeds)
     ]
 
 
 def feeds() -> list[Feed]:
-    """Returns the notebook's feed, ours with the same changes, and ours as it is."""
+    """Returns the notebook's feed, ours augmenting as it does, and ours as it is."""
     from train.data.augment import NOTEBOOK_AUGMENTATION, Augmentation
 
     return [
@@ -110,17 +115,17 @@ def feeds() -> list[Feed]:
 def measure_steps(
     arch: str, seconds: float, precisions: Sequence[Precision] = STEP_PRECISIONS
 ) -> list[dict[str, Any]]:
-    """Returns images per second of whole training steps, in turns, JSON-ready.
+    """Returns images per second of whole training steps, interleaved, JSON-ready.
 
     Forward, backward and update on one prepared batch, without the feed.
 
     Args:
         arch: One of ``train.networks.architectures.ARCHITECTURES``.
-        seconds: At least so long for each precision.
-        precisions: The first is what the others are compared with.
+        seconds: Shortest time for each precision.
+        precisions: The first is the reference of the ratios.
     """
     steps = [_step(arch, precision) for precision in precisions]
-    rates = _in_turns(steps, seconds)
+    rates = _interleaved(steps, seconds)
     return [
         {
             "arch": arch,
@@ -151,8 +156,6 @@ def _notebook() -> MakeBatch:
 
 
 def _ours(augmentation: Any) -> MakeBatch:
-    import numpy as np
-
     from train.data.feed import TrainingFeed
     from train.data.splits import Split
 
@@ -168,8 +171,6 @@ def _ours(augmentation: Any) -> MakeBatch:
 @functools.cache
 def _data() -> tuple[Any, Any]:
     """Returns uint8 (N, S, S, 1) drawn faces and one-hot float32 (N, classes)."""
-    import numpy as np
-
     from train.drawn_faces.dataset import drawn_faces
 
     faces, labels = drawn_faces(FACES, seed=0, size_px=SIZE_PX)
@@ -179,27 +180,27 @@ def _data() -> tuple[Any, Any]:
 
 
 def _one_thread(feed: Feed) -> Callable[[int], float]:
-    """Returns what measures one turn: images per second of processor time."""
+    """Returns a measurement: images per second of processor time."""
 
-    def turn(number: int) -> float:
+    def measure(number: int) -> float:
         before = time.process_time()
         for batch in range(number * FEED_BATCHES, (number + 1) * FEED_BATCHES):
             feed.batch(batch)
         return FEED_BATCHES * BATCH / max(1e-9, time.process_time() - before)
 
-    return turn
+    return measure
 
 
 def _all_threads(feed: Feed, pool: ThreadPoolExecutor) -> Callable[[int], float]:
-    """Returns what measures one turn: images per second of the clock."""
+    """Returns a measurement: images per second of wall time."""
     count = 2 * (os.cpu_count() or 1)
 
-    def turn(number: int) -> float:
+    def measure(number: int) -> float:
         before = time.perf_counter()
         list(pool.map(feed.batch, range(number * count, (number + 1) * count)))
         return count * BATCH / (time.perf_counter() - before)
 
-    return turn
+    return measure
 
 
 def _step(arch: str, precision: Precision) -> Callable[[int], float]:
@@ -220,58 +221,51 @@ def _step(arch: str, precision: Precision) -> Callable[[int], float]:
     )
     images, targets = (part[:BATCH] for part in _data())
 
-    def turn(number: int) -> float:
+    def measure(number: int) -> float:
         before = time.perf_counter()
         for _ in range(STEP_BATCHES):
             model.train_on_batch(images, targets)
         return STEP_BATCHES * BATCH / (time.perf_counter() - before)
 
-    return turn
+    return measure
 
 
-def _in_turns(
-    turns: Sequence[Callable[[int], float]], seconds: float
+def _interleaved(
+    measurements: Sequence[Callable[[int], float]], seconds: float
 ) -> list[list[float]]:
-    """Returns what every turn measured, until each had its time; the first is left out.
+    """Returns the rates of every measurement, by round, until each had its time.
 
-    The first call of anything builds, loads and fills caches.
+    The first call of each is left out: it builds, loads and fills caches.
     """
-    rates: list[list[float]] = [[] for _ in turns]
-    for turn in turns:
-        turn(0)
-    number, end = 1, time.perf_counter() + seconds * len(turns)
+    rates: list[list[float]] = [[] for _ in measurements]
+    for measure in measurements:
+        measure(0)
+    number, end = 1, time.perf_counter() + seconds * len(measurements)
     while time.perf_counter() < end or number <= 3:
-        for turn, rate in zip(turns, rates, strict=True):
-            rate.append(turn(number))
+        for measure, rate in zip(measurements, rates, strict=True):
+            rate.append(measure(number))
         number += 1
     return rates
 
 
 def _median(values: Sequence[float]) -> float:
-    import numpy as np
-
     return float(np.median(values))
 
 
 def _ratio(values: Sequence[float], first: Sequence[float]) -> dict[str, float]:
-    import numpy as np
-
     low, middle, high = np.percentile(np.divide(values, first), [5, 50, 95])
     return {"median": float(middle), "p5": float(low), "p95": float(high)}
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.json and options.json.exists() and not options.force:
-        raise OutputError(
-            f"expected a new file, got {str(options.json)!r} which exists: add --force"
-        )
-    _one_core_libraries()
+    check_writable([options.json], force=options.force)
+    cv2.setNumThreads(1)  # else OpenCV uses other cores for one image
     start_keras()
     from train.runs.results import versions
 
     document = {
         "schema": SCHEMA,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": now(),
         "cores": os.cpu_count(),
         "load_average": list(os.getloadavg()),
         "versions": versions(),
@@ -281,39 +275,32 @@ def _run(options: argparse.Namespace) -> int:
     }
     print("\n".join(_lines(document)))
     if options.json:
-        write_text(options.json, json.dumps(document, indent=1) + "\n")
-        print(f"\nwritten: {options.json}")
+        write_json(options.json, document)
+    say_written([options.json])
     return 0
-
-
-def _one_core_libraries() -> None:
-    """Keeps OpenCV from using other cores for one image."""
-    import cv2
-
-    cv2.setNumThreads(1)
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
     lines = [f"{document['image']}, {document['cores']} cores; images per second"]
-    for one in document["feeds"]:
+    for feed in document["feeds"]:
         lines.append(
-            f"  {one['feed']:<36} {one['per_core']:9,.0f} a core"
-            f" (x {one['per_core_to_first']['median']:.2f})"
-            f" {one['all_cores']:9,.0f} on all cores"
-            f" (x {one['all_cores_to_first']['median']:.2f})"
+            f"  {feed['feed']:<36} {feed['per_core']:9,.0f} a core"
+            f" (x {feed['per_core_to_first']['median']:.2f})"
+            f" {feed['all_cores']:9,.0f} on all cores"
+            f" (x {feed['all_cores_to_first']['median']:.2f})"
         )
-    for one in document["steps"]:
+    for step in document["steps"]:
         lines.append(
-            f"  training step, {one['arch']}, {one['precision']}:"
-            f" {one['images_per_second']:,.0f} (x {one['to_first']['median']:.2f})"
+            f"  training step, {step['arch']}, {step['precision']}:"
+            f" {step['images_per_second']:,.0f} (x {step['to_first']['median']:.2f})"
         )
     return lines
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandLine(
-        prog="python -m train.feed_benchmark",
-        description="Measures the training feed beside the notebook's.",
+        prog="python -m tests.performance.feed",
+        description="Measures the training feed and that of the origin notebook.",
         epilog=EXAMPLES,
     )
     add = parser.add_argument
