@@ -8,7 +8,8 @@ PYTHON_313 ?= $(call find_python,3.13)
 BIN := .venv/bin
 DEVICE := .venv-device
 
-.PHONY: on-litert on-tflite-runtime on-python-3.13 setup demo test test-host test-device test-system test-arm64 soak bench check format clean
+.PHONY: setup demo test test-host test-device test-system test-arm64 soak bench check docs format clean
+.PHONY: on-litert on-tflite-runtime on-python-3.13
 
 setup: .venv/ready
 
@@ -62,6 +63,10 @@ check: .venv/ready
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
+# The documentation in build/site; a broken link is an error.
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -74,6 +79,10 @@ clean:
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web]' \
 		--group train --group export --group bench --group dev
+	touch $@
+
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install -qq -c constraints/host.txt --group docs
 	touch $@
 
 # The device's environments: no training library in any of them.

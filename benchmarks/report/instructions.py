@@ -146,7 +146,7 @@ def check_counts(
         raise GateError(
             f"at most {100 * allowed_rise:g} % more instructions are allowed:"
             f" {'; '.join(faults)}. If it is meant to be so, record it again"
-            " (docs/arm64.md)"
+            " (docs/background/arm64.md)"
         )
 
 

@@ -1,6 +1,6 @@
 """Where answers go: lines, tables, pictures, MQTT, a web page; several at once.
 
-What a run opens is decided in ``arguments``; docs/outputs.md says what each writes.
+docs/how-to/outputs.md says what each one writes.
 """
 
 from edge_runtime.outputs.base import Sink

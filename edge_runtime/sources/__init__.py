@@ -1,4 +1,4 @@
-"""Frames from cameras, streams, files and a fake camera; see docs/sources.md."""
+"""Frames from cameras, streams, files and a fake camera; see docs/how-to/sources.md."""
 
 from edge_runtime.sources.base import (
     FALLBACK_FPS,

@@ -1,4 +1,4 @@
-"""The web page: live view, charts, state, metrics; docs/outputs.md says how to open it.
+"""The web page: live view, charts, state, metrics; see docs/how-to/outputs.md.
 
 Without ``--serve`` none of it is loaded, and aiohttp and prometheus_client never are.
 """

@@ -5,7 +5,7 @@ range all others share coarse steps, so int8 takes the range that loses least in
 of a grid of smaller copies of the whole range the one with the smallest squared error
 over the images, rounding and clipping together. That is the "MSE" range setting of
 Nagel et al., A White Paper on Neural Network Quantization,
-https://arxiv.org/abs/2106.08295, section 3.1. docs/experiments.md compares it.
+https://arxiv.org/abs/2106.08295, section 3.1. docs/records/experiments.md compares it.
 """
 
 from __future__ import annotations

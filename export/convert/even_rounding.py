@@ -7,7 +7,7 @@ nothing, so that this is large beside what they answer. Here the weights of a ke
 rounded up or down so that their sum stays, with the largest remainders up; what is
 left (at most half a step) is taken from the bias, for a picture of middle brightness.
 Nothing but the weights decides, so it needs no images and is the same everywhere.
-What it gains is in docs/experiments.md.
+What it gains is in docs/records/experiments.md.
 """
 
 from __future__ import annotations

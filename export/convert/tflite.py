@@ -58,7 +58,7 @@ def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Measured:
     """Returns the ranges of every activation over the images.
 
     The quantizer's own calibration averages the ranges of single images instead, which
-    cuts off the strongest logits (docs/experiments.md has the comparison).
+    cuts off the strongest logits (docs/records/experiments.md has the comparison).
 
     Args:
         model: A float32 TFLite flatbuffer with batch size 1.

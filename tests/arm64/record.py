@@ -3,7 +3,7 @@
     python -m tests.arm64.record MODEL.tflite... [--output FILE.json] [--force | --add]
 
 Every model on Cortex-A53, A72 and A76 with ai-edge-litert and tflite-runtime. The table
-in docs/arm64.md is written anew from the record.
+in docs/records/instructions.md is written anew from the record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.arm64.emulator import make_boards
 from tests.arm64.plan import COUNTS, RESULTS
 
 RECORD = RESULTS / "instruction_counts.json"
-DOCUMENTATION = ROOT / "docs" / "arm64.md"
+DOCUMENTATION = ROOT / "docs" / "records" / "instructions.md"
 BEGIN, END = "<!-- table of the record -->\n", "\n<!-- end -->"
 
 

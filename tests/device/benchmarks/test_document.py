@@ -1,4 +1,4 @@
-"""The document fer-edge/accuracy/1 as docs/accuracy_report.md promises it."""
+"""The document fer-edge/accuracy/1 as docs/reference describes it."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from benchmarks.report import accuracy_page as report
 from edge_runtime import Classifier, ModelSpec
 from train.data.splits import Split
 
-DOCUMENTED = Path(__file__).parents[3] / "docs" / "accuracy_report.md"
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "reference" / "accuracy-report.md"
 FER_LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 

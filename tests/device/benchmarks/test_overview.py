@@ -231,8 +231,8 @@ def test_committed_results_make_a_page():
 
 
 def test_committed_table_is_that_of_the_committed_results():
-    """Written by  python -m benchmarks report --markdown docs/results.md --force."""
-    committed = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    """python -m benchmarks report --markdown docs/records/results.md --force"""
+    committed = (ROOT / "docs" / "records" / "results.md").read_text(encoding="utf-8")
     assert committed == markdown_tables(read_results(RESULTS))
 
 

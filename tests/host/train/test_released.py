@@ -273,7 +273,7 @@ def test_released_model_keeps_what_its_card_says(released):
     recall = measured["recall"]
     assert measured["expected_calibration_error"] <= 0.04
     assert sum(recall[label] > best for label, best in NOTEBOOK_RECALL.items()) >= 6
-    card = (ROOT / "docs" / "model_card.md").read_text()
+    card = (ROOT / "docs" / "background" / "model-card.md").read_text()
     assert measured["sha256"] in card
     assert f"**{100 * measured['accuracy']:.2f} %**" in card
     assert f"| {measured['expected_calibration_error']:.3f} |" in card
