@@ -6,14 +6,14 @@ import argparse
 import shlex
 import sys
 import time
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from edge_runtime.outputs.jsonl import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Event, FaceResult, FrameResult
-from edge_runtime.sources import CameraSettings, Source
+from edge_runtime.sources import CameraSettings, Frame, Source
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.signals import StopRequest
 
@@ -26,7 +26,7 @@ KEEPING = ("json", "events", "csv", "output", "record", "mqtt")
 
 
 class Console:
-    """Talks on stdout, unless that belongs to JSON.
+    """Prints results on stdout, unless that belongs to JSON (then ``silent``).
 
     A line for each picture; of a camera or video one for each event, or the log of a
     service would grow by thirty lines a second. On a terminal the newest answer is
@@ -34,11 +34,11 @@ class Console:
     """
 
     def __init__(
-        self, args: argparse.Namespace, source: Source, stop: StopRequest
+        self, args: argparse.Namespace, status: Status, stop: StopRequest
     ) -> None:
         """Starts its clock."""
-        self._args, self._source, self._stop = args, source, stop
-        self._summary = Summary()
+        self._args, self._status, self._stop = args, status, stop
+        self._source = source = status.source
         self._started = self._shown = time.perf_counter()
         self._terminal = sys.stdout.isatty()
         self._queue: WorkQueue[_Said] | None = None
@@ -48,14 +48,17 @@ class Console:
                 "stdout", _Screen().write, room=room, lossless=lossless, stop=stop
             )
 
-    def take(self, result: FrameResult) -> None:
-        """Counts one answer and says it, where somebody wants to read it."""
-        self._summary.add(result)
-        if self._queue is None:
-            return
+    @property
+    def silent(self) -> bool:
+        """Whether stdout belongs to JSON."""
+        return self._queue is None
+
+    def write(self, frame: Frame, result: FrameResult) -> bool:
+        """Prints one result, if there is anything to say."""
         said = self._said(result)
-        if said.lines or said.progress:
+        if self._queue is not None and (said.lines or said.progress):
             self._queue.put(said, keep=bool(said.lines))
+        return True
 
     def finish(
         self, outputs: Mapping[str, Mapping[str, Any]], *, broken: bool = False
@@ -68,15 +71,9 @@ class Console:
         """
         if self._queue is not None:
             last = []
-            if self._summary.frames or not broken:
+            if self._status.frames or not broken:
                 seconds = max(time.perf_counter() - self._started, 1e-9)
-                table = self._summary.table(
-                    seconds,
-                    skipped=self._source.skipped,
-                    dropped=self._source.dropped,
-                    reopened=self._source.reopened,
-                )
-                last = ["", *table.splitlines()]
+                last = ["", *summary_table(self._status, seconds).splitlines()]
             if not broken:
                 last += _next(self._args, self._source).splitlines()
             self._queue.put(_Said(tuple(last)), keep=True)
@@ -97,9 +94,9 @@ class Console:
 
     def _hints(self) -> Iterator[str]:
         """Yields what somebody may not have expected, one line each."""
-        summary, args = self._summary, self._args
+        status, args = self._status, self._args
         pictures = self._source.kind == "pictures"
-        nobody = summary.frames and not summary.labels
+        nobody = status.frames and not status.labels
         if nobody and args.faces != "none":
             yield (
                 "no face was found: where each picture shows what is to be classified"
@@ -129,7 +126,7 @@ class Console:
             return ""
         self._shown = now
         of = f"/{self._source.frame_count}" if self._source.frame_count else ""
-        return f"frame {self._summary.frames}{of}  {_found(result)}"[:79]
+        return f"frame {self._status.frames}{of}  {_found(result)}"[:79]
 
 
 class _Said(NamedTuple):
@@ -238,75 +235,44 @@ def _next(args: argparse.Namespace, of: Source) -> str:
     return f"\nnext:\n{first}\n{check}"
 
 
-# A service runs for months: medians are those of the last frames.
-MOST_TIMES = 10_000
+def summary_table(status: Status, seconds: float) -> str:
+    """Returns the counts and medians of a run as a table.
 
-
-class Summary:
-    """What a run saw, in numbers; its memory is bounded."""
-
-    def __init__(self) -> None:
-        """Starts at zero."""
-        self.frames = self._classified = 0
-        self.labels: Counter[str] = Counter()
-        self.events: Counter[str] = Counter()
-        self._detect_ms: deque[float] = deque(maxlen=MOST_TIMES)
-        self._classify_ms: deque[float] = deque(maxlen=MOST_TIMES)
-
-    def add(self, result: FrameResult) -> None:
-        """Counts one frame."""
-        self.frames += 1
-        self._classified += result.classified
-        for face in result.faces:
-            self.labels[face.decision.label if face.decision else face.label] += 1
-        for event in result.events:
-            self.events[event.kind] += 1
-        if result.detected:
-            self._detect_ms.append(result.detect_ms)
-        if result.faces:
-            self._classify_ms.append(result.classify_ms)
-
-    def table(
-        self, seconds: float, *, skipped: int = 0, dropped: int = 0, reopened: int = 0
-    ) -> str:
-        """Returns a table for people.
-
-        Args:
-            seconds: Wall time of the run.
-            skipped: Frames that could not be read.
-            dropped: Frames passed over because a newer one was there.
-            reopened: How often the source was lost and came back.
-        """
-        faces = self.labels.total()
-        beside = [
-            f"{count} {what}"
-            for count, what in (
-                (skipped, "unreadable"),
-                (dropped, "passed over for newer ones"),
-            )
-            if count
-        ]
-        rows = [("frames", f"{self.frames}" + f" ({', '.join(beside)})" * bool(beside))]
-        if reopened:
-            often = "once" if reopened == 1 else f"{reopened} times"
-            rows.append(("lost and back", often))
-        kept = faces - self._classified
-        also = f"  ({kept} with an earlier answer: they take turns)" if kept else ""
-        rows += [("faces", f"{faces}{also}")]
-        rows += [
-            (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
-            for label, count in self.labels.most_common()
-        ]
-        rows += [
-            (kind.replace("_", " "), str(count)) for kind, count in self.events.items()
-        ]
-        rows += [
-            ("detect", _median_text(self._detect_ms, "a frame it ran on")),
-            ("classify", _median_text(self._classify_ms, "a frame with faces")),
-            ("rate", f"{self.frames / seconds:.1f} frames/s" if seconds else "-"),
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    Args:
+        status: The run's.
+        seconds: Its duration.
+    """
+    source, faces = status.source, status.faces
+    lost_frames = [
+        f"{count} {what}"
+        for count, what in (
+            (source.skipped, "unreadable"),
+            (source.dropped, "passed over for newer ones"),
+        )
+        if count
+    ]
+    beside = f" ({', '.join(lost_frames)})" if lost_frames else ""
+    rows = [("frames", f"{status.frames}{beside}")]
+    if source.reopened:
+        often = "once" if source.reopened == 1 else f"{source.reopened} times"
+        rows.append(("lost and back", often))
+    kept = faces - status.classified
+    also = f"  ({kept} with an earlier answer: they take turns)" if kept else ""
+    rows += [("faces", f"{faces}{also}")]
+    rows += [
+        (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
+        for label, count in status.labels.most_common()
+    ]
+    rows += [
+        (kind.replace("_", " "), str(count)) for kind, count in status.events.items()
+    ]
+    rows += [
+        ("detect", _median_text(status.detect_ms, "a frame it ran on")),
+        ("classify", _median_text(status.classify_ms, "a frame with faces")),
+        ("rate", f"{status.frames / seconds:.1f} frames/s" if seconds else "-"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def _median_text(values_ms: Iterable[float], per: str) -> str:

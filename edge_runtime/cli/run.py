@@ -76,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(classifier, Updating):
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
-        console = Console(args, source, stop)
-        takers = ResultDispatcher(status, console, sinks, notifier, args.max_frames)
+        console = Console(args, status, stop)
+        sinks = sinks if console.silent else [console, *sinks]
+        takers = ResultDispatcher(status, sinks, notifier, args.max_frames)
         with open_pipeline(args, source, detector, classifier) as answers:
             broken = _loop(answers, takers, stop)
         notifier.stopping()
@@ -140,14 +141,12 @@ class ResultDispatcher:
 
     Attributes:
         status: Counts, for pages and meters.
-        console: Tells a person.
-        sinks: Outputs that were asked for.
+        sinks: The console, and outputs that were asked for.
         notifier: Tells systemd.
         max_frames: Answers until the end; None for no limit.
     """
 
     status: Status
-    console: Console
     sinks: Sequence[Sink]
     notifier: Notifier
     max_frames: int | None
@@ -157,7 +156,6 @@ class ResultDispatcher:
         """Hands one answer on; returns whether to go on."""
         self.count += 1
         self.status.update(result)
-        self.console.take(result)
         wanted = all([sink.write(frame, result) for sink in self.sinks])
         self.notifier.beat()
         self.notifier.status(f"answered frames: {self.count}")

@@ -1,4 +1,4 @@
-"""How a run is doing: counted by the loop, read by pages and meters elsewhere."""
+"""Counters and timings of a run, for the web page, MQTT and the summary."""
 
 from __future__ import annotations
 
@@ -15,68 +15,87 @@ from edge_runtime.version import VERSION
 STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
 RECENT_S = 10.0
-STALE_S = 10.0  # without a frame for so long nobody knows who is there
+STALE_S = 10.0  # without a frame for so long the last result means nothing
+MAX_TIMES = 10_000  # a service runs for months: medians are those of its last frames
 
 _Moment = tuple[float, FrameResult]
 
 
 class Status:
-    """Counters and recent timings of a run; safe to read from any thread.
+    """Counters and timings of a run; ``snapshot`` is safe in any thread.
 
-    Memory is bounded: timings are those of the last ``RECENT_FRAMES`` frames.
+    Memory is bounded: it keeps the results of the last ``RECENT_FRAMES`` frames and the
+    durations of the last ``MAX_TIMES``.
+
+    Attributes:
+        source: The run's source.
+        frames: Frames so far.
+        faces: Faces in them.
+        classified: Those that were classified in their own frame.
+        detections: Results of the detector.
+        labels: Faces by label.
+        events: Events by kind.
+        detect_ms: Duration of each detection in ms.
+        classify_ms: Duration of the classification of each frame with faces, in ms.
     """
 
     def __init__(self, *, source: Source, classifier: Any, detector: str) -> None:
         """Starts at zero, now.
 
         Args:
-            source: Its name and what it dropped are read at each snapshot.
+            source: Its name and counters are read at each snapshot.
             classifier: Its ``spec``, ``file`` and ``backend`` are read at each
-                snapshot, so that a model swapped in meanwhile shows.
+                snapshot, so that an updated model shows.
             detector: The face detector's name.
         """
-        self._source, self._classifier, self._detector = source, classifier, detector
+        self.source, self._classifier, self._detector = source, classifier, detector
         self._lock = threading.Lock()
         self._started, self._started_unix = time.monotonic(), time.time()
-        self._frames = self._faces = self._classified = self._detections = 0
-        self._events: Counter[str] = Counter()
-        self._labels: Counter[str] = Counter()
+        self.frames = self.faces = self.classified = self.detections = 0
+        self.events: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.detect_ms: deque[float] = deque(maxlen=MAX_TIMES)
+        self.classify_ms: deque[float] = deque(maxlen=MAX_TIMES)
         self._recent: deque[_Moment] = deque(maxlen=RECENT_FRAMES)
         self._parts: dict[str, Callable[[], Any]] = {}
 
     def include(self, name: str, read: Callable[[], Any]) -> None:
-        """Has each snapshot contain what ``read`` returns, JSON-ready, under a name."""
-        # Another one, not a longer one: a page may be going through it just now.
+        """Adds a part to each snapshot: what ``read`` returns, JSON-ready."""
+        # A new dict: another thread may be iterating over the old one.
         self._parts = {**self._parts, name: read}
 
     def read(self, name: str) -> Any:
-        """Returns what a snapshot would contain under an included name."""
+        """Returns an included part by its name."""
         return self._parts[name]()
 
     def update(self, result: FrameResult) -> None:
-        """Counts one answered frame."""
+        """Counts one frame."""
         moment = (time.monotonic(), result)
         with self._lock:
-            self._frames += 1
-            self._faces += len(result.faces)
-            self._classified += result.classified
-            self._detections += result.detected
+            self.frames += 1
+            self.faces += len(result.faces)
+            self.classified += result.classified
+            self.detections += result.detected
             for face in result.faces:
-                self._labels[face.decision.label if face.decision else face.label] += 1
+                self.labels[face.decision.label if face.decision else face.label] += 1
             for event in result.events:
-                self._events[event.kind] += 1
+                self.events[event.kind] += 1
+            if result.detected:
+                self.detect_ms.append(result.detect_ms)
+            if result.faces:
+                self.classify_ms.append(result.classify_ms)
             self._recent.append(moment)
 
     def snapshot(self) -> dict[str, Any]:
-        """Returns all of it, JSON-ready: ages and latencies in ms, times in s."""
+        """Returns the state of the run, JSON-ready: ages and latencies in ms."""
         with self._lock:
-            counted = {
-                "frames": self._frames,
-                "detections": self._detections,
-                "faces": self._faces,
-                "classified": self._classified,
-                "labels": dict(self._labels),
-                "events": dict(self._events),
+            counts = {
+                "frames": self.frames,
+                "detections": self.detections,
+                "faces": self.faces,
+                "classified": self.classified,
+                "labels": dict(self.labels),
+                "events": dict(self.events),
             }
             recent = list(self._recent)
         now = time.monotonic()
@@ -87,8 +106,8 @@ class Status:
             "uptime_s": now - self._started,
             "model": model_identity(self._classifier),
             "detector": self._detector,
-            "source": _source_state(self._source),
-            **counted,
+            "source": _source_state(self.source),
+            **counts,
             "fps": _recent_fps(recent, now),
             "since_last_frame_s": now - recent[-1][0] if recent else None,
             **_timings([result for _, result in recent]),
@@ -97,10 +116,10 @@ class Status:
 
 
 def model_identity(classifier: Any) -> dict[str, Any]:
-    """Returns which model answers, JSON-ready; what is not known is left out.
+    """Returns the identity of a model, JSON-ready; unknown parts are left out.
 
     Args:
-        classifier: A ``Classifier`` or what stands for one: ``spec`` at least.
+        classifier: A ``Classifier``, or an object with at least ``spec``.
     """
     spec = classifier.spec
     identity: dict[str, Any] = {"labels": list(spec.labels)}
@@ -128,7 +147,7 @@ def _source_state(source: Source) -> dict[str, Any]:
 
 
 def _recent_fps(recent: Sequence[_Moment], now: float) -> float | None:
-    """Returns answered frames per second over the last seconds; None before two."""
+    """Returns frames per second over the last seconds; None before the second."""
     times = [at for at, _ in recent if now - at <= RECENT_S]
     if len(times) < 2 or times[-1] <= times[0]:
         return None
@@ -136,12 +155,16 @@ def _recent_fps(recent: Sequence[_Moment], now: float) -> float | None:
 
 
 def _timings(results: Sequence[FrameResult]) -> dict[str, Any]:
-    ages = [one.age_ms for one in results if one.age_ms is not None]
+    ages = [each.age_ms for each in results if each.age_ms is not None]
     return {
         "latency_ms": {
-            "detect": _percentiles([one.detect_ms for one in results if one.detected]),
-            "track": _percentiles([one.track_ms for one in results]),
-            "classify": _percentiles([one.classify_ms for one in results if one.faces]),
+            "detect": _percentiles(
+                [each.detect_ms for each in results if each.detected]
+            ),
+            "track": _percentiles([each.track_ms for each in results]),
+            "classify": _percentiles(
+                [each.classify_ms for each in results if each.faces]
+            ),
         },
         "age_ms": _percentiles(ages),
     }
@@ -151,9 +174,9 @@ def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
     ordered = sorted(values)
-    at = len(ordered) - 1
+    last = len(ordered) - 1
     return {
-        "p50": ordered[round(0.50 * at)],
-        "p95": ordered[round(0.95 * at)],
+        "p50": ordered[round(0.50 * last)],
+        "p95": ordered[round(0.95 * last)],
         "max": ordered[-1],
     }

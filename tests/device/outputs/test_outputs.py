@@ -592,8 +592,9 @@ def test_what_a_full_disk_cost_is_told_at_the_end(
         "fps": None,
     }
     args = argparse.Namespace(**vars(flags()), **more)
-    console = Console(args, camera, StopRequest())
-    console.take(result(0, face()))
+    counts = status(camera)
+    console = Console(args, counts, StopRequest())
+    counts.update(result(0, face()))
     error = "No space left on device"
     lost = {"dropped_frames": 7, "dropped_events": 1, "error": error}
     none = {"dropped_frames": 0, "dropped_events": 0, "error": None}

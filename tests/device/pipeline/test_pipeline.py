@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_runtime.cli.console import Summary
+from edge_runtime.cli.console import summary_table
 from edge_runtime.detection.base import Face, WholeImage
 from edge_runtime.detection.boxes import iou
 from edge_runtime.errors import OutputError
@@ -135,18 +135,25 @@ def test_output_that_is_no_number_changes_no_face(
     assert len(caplog.messages) == 1
 
 
+def new_status(**counts: int) -> Status:
+    source = pictures(1)
+    for name, count in counts.items():
+        setattr(source, name, count)
+    return Status(source=source, classifier=Brightness(), detector="light")
+
+
 def test_summary_counts_and_takes_medians() -> None:
-    summary = Summary()
+    status = new_status(skipped=2)
     for value in (0, 255, 255):
-        summary.add(classify_still(frame(value), WholeImage(), Brightness()))
-    lines = [line.split() for line in summary.table(1.5, skipped=2).splitlines()]
+        status.update(classify_still(frame(value), WholeImage(), Brightness()))
+    lines = [line.split() for line in summary_table(status, 1.5).splitlines()]
     assert lines[0] == ["frames", "3", "(2", "unreadable)"]
     assert ["light", "2", "(67", "%)"] in lines
     assert lines[-1] == ["rate", "2.0", "frames/s"]
 
 
-def test_summary_tells_answers_that_were_kept() -> None:
-    summary = Summary()
+def test_summary_counts_results_that_were_kept() -> None:
+    status = new_status()
     whole = classify_still(
         frame(), Fixed((0, 0, 20, 20), (30, 10, 10, 10)), Brightness()
     )
@@ -155,13 +162,13 @@ def test_summary_tells_answers_that_were_kept() -> None:
             face._replace(classified_s=at_s)
             for face, at_s in zip(whole.faces, times, strict=True)
         )
-        summary.add(replace(whole, faces=faces))
-    told = "faces     4  (1 with an earlier answer: they take turns)"
-    assert told in summary.table(1).splitlines()
+        status.update(replace(whole, faces=faces))
+    kept = "faces     4  (1 with an earlier answer: they take turns)"
+    assert kept in summary_table(status, 1).splitlines()
 
 
 def test_summary_of_nothing_is_a_table() -> None:
-    assert Summary().table(0.0).startswith("frames")
+    assert summary_table(new_status(), 0.0).startswith("frames")
 
 
 def pictures(count: int) -> PictureSource:
@@ -467,7 +474,7 @@ def test_live_frames_have_an_age_and_files_have_none() -> None:
 
 
 def test_part_of_the_status_may_be_included_while_a_page_reads_it() -> None:
-    status = Status(source=pictures(1), classifier=Brightness(), detector="light")
+    status = new_status()
 
     def read() -> str:
         status.include("outputs", dict)  # another thread does, just now
@@ -479,9 +486,7 @@ def test_part_of_the_status_may_be_included_while_a_page_reads_it() -> None:
 
 
 def test_status_counts_from_another_thread_while_the_loop_runs() -> None:
-    source = pictures(1)
-    source.dropped, source.reopened = 3, 1
-    status = Status(source=source, classifier=Brightness(), detector="light")
+    status = new_status(dropped=3, reopened=1)
     snapshots: list[dict[str, Any]] = []
     reader = threading.Thread(
         target=lambda: snapshots.extend(status.snapshot() for _ in range(50))
