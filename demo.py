@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edge_runtime.errors import OutputError, exit_code_of
+from edge_runtime.sources.fake.scenes import DrawnScene
 from edge_runtime.utils.argparser import CommandLine
-from train.drawn_faces.dataset import LABELS, draw_scene, interpolate, sample_parameters
 
 DESCRIPTION = (
     "Trains a classifier of drawn faces, exports it to int8, runs both files on a clip"
@@ -28,8 +27,8 @@ CLIP = OUT / "clip.avi"
 FLOAT, INT8 = OUT / "demo.float32.tflite", OUT / "demo.int8.tflite"
 FRAME_WH = (640, 480)
 FPS = 15
-FRAMES_PER_EXPRESSION = 20
-FRAMES_OF_CHANGE = 6
+SCENE_FPS = 5  # played at 15, everything moves three times as fast
+CLIP_FRAMES = 140  # all seven expressions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,23 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_clip(path: Path) -> None:
     """Writes a clip in which one drawn person goes through all expressions."""
-    rng = np.random.default_rng(7)
-    person = sample_parameters("neutral", rng, variation=0.0).identity
-    faces = [
-        sample_parameters(label, rng, identity=person, variation=0.0)
-        for label in ("neutral", *LABELS)
-    ]
+    scene = DrawnScene(FRAME_WH, SCENE_FPS, seed=7)
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, FRAME_WH)
     if not video.isOpened():
         raise OutputError(f"cannot write {path}: this OpenCV has no MJPG encoder")
     try:
-        for index in range((len(faces) - 1) * FRAMES_PER_EXPRESSION):
-            number, step = divmod(index, FRAMES_PER_EXPRESSION)
-            weight = min(1.0, step / FRAMES_OF_CHANGE)
-            face = interpolate(faces[number], faces[number + 1], weight)
-            sway = 60 * np.sin(index / 15), 15 * np.sin(index / 9)
-            centre = (FRAME_WH[0] / 2 + sway[0], FRAME_WH[1] / 2 + sway[1])
-            video.write(draw_scene(face, frame_size_wh=FRAME_WH, center_xy=centre))
+        for number in range(CLIP_FRAMES):
+            video.write(scene.render(number))
     finally:
         video.release()
 

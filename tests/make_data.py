@@ -23,8 +23,9 @@ start_keras()
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
+from edge_runtime.sources.fake.face import LABELS  # noqa: E402
 from export.exporter import export  # noqa: E402
-from train.drawn_faces.dataset import LABELS, drawn_faces  # noqa: E402
+from train.data.drawn_faces import drawn_faces  # noqa: E402
 
 
 def tiny_network() -> keras.Model:

@@ -16,18 +16,23 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from edge_runtime.detection.boxes import clip_box
 from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources import open_source
 from edge_runtime.sources.base import EndOfSource
 from edge_runtime.sources.clock import Clock
+from edge_runtime.sources.fake.face import (
+    LABELS,
+    Expression,
+    Face,
+    Identity,
+    interpolate,
+    sample_expression,
+    sample_identity,
+)
+from edge_runtime.sources.fake.face_painter import draw_sprite
 from edge_runtime.sources.live import LiveSource
-from train.drawn_faces.dataset import LABELS, draw_scene, interpolate, sample_parameters
-from train.drawn_faces.painting import paint, person_mask
-from train.drawn_faces.parameters import FaceParameters
 
 FRAME_WH = (640, 480)
 
@@ -57,19 +62,22 @@ class Person:
     """Somebody who is drawn.
 
     Attributes:
-        faces: What is shown, one expression after the other.
-        size_px: Side of the face crop.
+        identity: Who it is.
+        expressions: What is shown, one after the other.
+        unit_px: Half the height of the head in pixels.
     """
 
-    faces: tuple[FaceParameters, ...]
-    size_px: int
+    identity: Identity
+    expressions: tuple[Expression, ...]
+    unit_px: float
 
-    def at(self, index: int) -> FaceParameters:
+    def at(self, index: int) -> Face:
         """Returns the face of a frame."""
         number, step = divmod(index, FRAMES_PER_EXPRESSION)
         weight = min(1.0, step / FRAMES_OF_CHANGE)
-        first = self.faces[number % len(self.faces)]
-        return interpolate(first, self.faces[(number + 1) % len(self.faces)], weight)
+        first = self.expressions[number % len(self.expressions)]
+        second = self.expressions[(number + 1) % len(self.expressions)]
+        return Face(self.identity, interpolate(first, second, weight))
 
 
 def write_clip(path: Path, frames: int = FRAMES, seed: int = SEED) -> None:
@@ -85,19 +93,19 @@ def write_clip(path: Path, frames: int = FRAMES, seed: int = SEED) -> None:
     """
     rng = np.random.default_rng(seed)
     ground = textured(rng)
-    people = [_person(rng, 170), _person(rng, 130)]
+    people = [_person(rng, 83), _person(rng, 64)]
     fourcc = cv2.VideoWriter.fourcc(*"MJPG")
     video = cv2.VideoWriter(str(path), fourcc, FPS, FRAME_WH)
     if not video.isOpened():
         raise OutputError(f"cannot write {path}: this OpenCV has no MJPG encoder")
     try:
         for index in range(frames):
-            picture = ground.astype(np.float32)
+            picture = ground.copy()
             for person, centre in zip(people, centres(index, frames), strict=True):
                 if centre is not None:
-                    _put_person(picture, person, index, centre)
-            picture += rng.normal(0, NOISE, picture.shape)
-            video.write(np.clip(picture, 0, 255).astype(np.uint8))
+                    draw_sprite(person.at(index), person.unit_px).paste(picture, centre)
+            noisy = picture + rng.normal(0, NOISE, picture.shape)
+            video.write(np.clip(noisy, 0, 255).astype(np.uint8))
     finally:
         video.release()
 
@@ -142,38 +150,10 @@ def textured(rng: np.random.Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5), dtype=np.uint8)  # a lens
 
 
-def _person(rng: np.random.Generator, size_px: int) -> Person:
-    identity = sample_parameters("neutral", rng, variation=0.0).identity
-    faces = [
-        sample_parameters(label, rng, identity=identity, variation=0.0)
-        for label in LABELS
-    ]
-    return Person(tuple(faces), size_px)
-
-
-def _put_person(
-    picture: npt.NDArray[np.float32],
-    person: Person,
-    index: int,
-    centre: tuple[float, float],
-) -> None:
-    """Paints somebody into a picture, float32 (H, W, 3), where the head's middle is."""
-    face, size = person.at(index), person.size_px
-    part_wh = (2 * size, 2 * size)  # head and neck; painting a whole frame takes long
-    left, top = math.floor(centre[0] - size), math.floor(centre[1] - size)
-    middle = (centre[0] - left, centre[1] - top)
-    scene = draw_scene(face, frame_size_wh=part_wh, center_xy=middle, face_size_px=size)
-    canvas_wh, twice = (4 * size, 4 * size), (2 * middle[0], 2 * middle[1])
-    _, outlines = paint(face, canvas_wh, twice, 2 * size)
-    mask = person_mask(outlines, canvas_wh)
-    share = cv2.resize(mask, part_wh, interpolation=cv2.INTER_AREA) / np.float32(255)
-    inside = clip_box((left, top, *part_wh), FRAME_WH)
-    if inside is None:
-        return
-    x, y, width, height = inside
-    cut = (slice(y - top, y - top + height), slice(x - left, x - left + width))
-    there = picture[y : y + height, x : x + width]
-    there += (scene[cut] - there) * share[cut][..., np.newaxis]
+def _person(rng: np.random.Generator, unit_px: float) -> Person:
+    identity = sample_identity(rng)
+    shown = [sample_expression(label, rng, intensity=0.9) for label in LABELS]
+    return Person(identity, tuple(shown), unit_px)
 
 
 class ClipReader:

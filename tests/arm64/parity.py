@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.arm64.emulator import Board
-from train.drawn_faces.dataset import drawn_faces
+from train.data.drawn_faces import drawn_faces
 
 SCRIPT = Path(__file__).resolve().parent / "guest" / "replay.py"
 IMAGES, FRAMES, BOXES = 200, 12, 12

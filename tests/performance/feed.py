@@ -171,7 +171,7 @@ def _ours(augmentation: Any) -> MakeBatch:
 @functools.cache
 def _data() -> tuple[Any, Any]:
     """Returns uint8 (N, S, S, 1) drawn faces and one-hot float32 (N, classes)."""
-    from train.drawn_faces.dataset import drawn_faces
+    from train.data.drawn_faces import drawn_faces
 
     faces, labels = drawn_faces(FACES, seed=0, size_px=SIZE_PX)
     images = np.tile(faces[..., np.newaxis], (IMAGES // FACES, 1, 1, 1))

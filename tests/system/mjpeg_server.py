@@ -26,7 +26,7 @@ class Camera(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for number in itertools.islice(itertools.count(), MOST):
-                self._send(cv2.imencode(".jpg", SCENE.picture(number))[1].tobytes())
+                self._send(cv2.imencode(".jpg", SCENE.render(number))[1].tobytes())
                 time.sleep(0.05)
             time.sleep(1000)
         except OSError:  # whoever looked has gone

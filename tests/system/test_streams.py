@@ -170,7 +170,7 @@ def test_stdin_gives_pictures_until_the_sender_ends(
     tiny_model_path: Path, tmp_path: Path
 ) -> None:
     scene = DrawnScene((160, 120), 10)
-    pictures = [cv2.imencode(".jpg", scene.picture(n))[1].tobytes() for n in range(12)]
+    pictures = [cv2.imencode(".jpg", scene.render(n))[1].tobytes() for n in range(12)]
     clip = tmp_path / "clip.mjpeg"
     clip.write_bytes(b"".join(pictures))
     command = (

@@ -20,6 +20,8 @@ from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.hardware.memory import available_bytes
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.preprocessing import CHANNELS, Colour, to_model_input
+from edge_runtime.sources.fake.face import LABELS
+from train.data.drawn_faces import drawn_faces
 from train.data.image_files import Entry, Source, decode, described, open_source
 from train.data.splits import (
     SPLITS,
@@ -32,7 +34,6 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
-from train.drawn_faces import dataset as drawn_faces
 from train.runs.progress import progress_bar, progress_counter
 
 logger = logging.getLogger(__name__)
@@ -211,21 +212,21 @@ def _drawn(size_px: int) -> Dataset:
     splits, dropped = drop_leaks(splits)
     return Dataset(
         name="drawn faces",
-        labels=drawn_faces.LABELS,
+        labels=LABELS,
         size_px=size_px,
         colour="grey",
         train=splits[TRAIN],
         validation=splits[VALIDATION],
         test=splits[TEST],
         dropped=dropped,
-        fingerprint=fingerprint(splits, drawn_faces.LABELS),
+        fingerprint=fingerprint(splits, LABELS),
     )
 
 
 def _drawn_split(name: str, size_px: int) -> Split:
     count, seed = DRAWN_COUNTS[name], SPLITS.index(name)
     with progress_counter(count, f"drawing {name} faces", unit="face") as step:
-        images, labels = drawn_faces.drawn_faces(
+        images, labels = drawn_faces(
             count, seed, size_px=size_px, progress=lambda _: step(1)
         )
     names = tuple(f"{name} {index}" for index in range(count))

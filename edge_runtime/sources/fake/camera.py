@@ -64,7 +64,7 @@ class FakeCamera:
         number = round(shown_s * plan.fps)
         if "garbage" in faults:
             return garbage(plan.seed, number)
-        image = self._scene.picture(number)
+        image = self._scene.render(number)
         if "resize" in faults:
             image = _resized(image, faults["resize"][0].size_wh)
         return np.zeros_like(image) if "black" in faults else image

@@ -6,6 +6,7 @@ camera that gives the same picture twice is frozen. Both detectors find these fa
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -15,29 +16,32 @@ import numpy as np
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import usable
+from edge_runtime.sources.fake.face import (
+    PROTOTYPES,
+    Expression,
+    Face,
+    Identity,
+    interpolate,
+    sample_identity,
+)
+from edge_runtime.sources.fake.face_painter import FaceSprite, draw_sprite
 from edge_runtime.sources.images import PICTURE_SUFFIXES, read_picture
 from edge_runtime.sources.video import open_video
 
 _NOISE_LEVELS = 5
-
-_SECONDS_PER_MOOD = 4.0
-
-_SHIFT = 4  # cv2 takes fixed-point coordinates: sixteenths of a pixel
-
-# Curve of the mouth (up is glad), opening of the mouth, slope and height of the brows.
-_MOODS = (
-    (0.0, 0.10, 0.0, 0.0),
-    (1.0, 0.15, 0.0, 0.1),
-    (-0.8, 0.10, 0.5, 0.0),
-    (0.0, 1.00, 0.0, 0.6),
-    (-0.5, 0.10, -0.7, -0.4),
-)
+_SECONDS_PER_EXPRESSION = 4.0
+_STEPS_OF_CHANGE = 4  # from one expression to the next, in the last fifth of its time
+_ORDER = ("neutral", "happy", "sad", "surprise", "angry", "disgust", "fear")
+_INTENSITY = 0.85
+_EXPRESSIONS = [
+    interpolate(Expression(), PROTOTYPES[label][0], _INTENSITY) for label in _ORDER
+]
 
 
 class Scene(Protocol):
     """Pictures by number."""
 
-    def picture(self, number: int) -> Image:
+    def render(self, number: int) -> Image:
         """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
 
 
@@ -51,141 +55,72 @@ class DrawnScene:
 
         Args:
             size_wh: Width and height in pixels.
-            fps: Pictures per second, for the speed of things.
+            fps: Pictures per second, for the speed of movements.
             faces: How many, side by side.
             seed: Decides faces, paths and noise.
         """
-        self._size_wh, self._fps, self._faces = size_wh, fps, faces
+        self._size_wh, self._fps = size_wh, fps
         self._noise = Noise(size_wh, seed)
         rng = np.random.default_rng(seed)
         self._phases = rng.uniform(0, 2 * np.pi, (faces, 2))
-        self._skin = rng.uniform(0.8, 1.0, faces)
+        self._people = [_sample_person(rng) for _ in range(faces)]
+        self._sprites = dict[
+            int, tuple[tuple[float, int], FaceSprite]
+        ]()  # newest of each
         width, height = size_wh
         across = np.linspace(0.85, 1.1, width)[None, :, None]
         down = np.linspace(1.05, 0.9, height)[:, None, None]
         wall = across * down * np.array([112.0, 104.0, 96.0])
         self._wall = wall.astype(np.uint8)
 
-    def picture(self, number: int) -> Image:
+    def render(self, number: int) -> Image:
         """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
         image = self._wall.copy()
-        for face in range(self._faces):
-            self._draw(image, face, number / self._fps)
+        for index in range(len(self._people)):
+            self._add_face(image, index, number / self._fps)
         return self._noise.on(image, number)
 
-    def _draw(self, image: Image, face: int, at_s: float) -> None:
+    def _add_face(self, image: Image, index: int, at_s: float) -> None:
         width, height = self._size_wh
-        column = width / self._faces
+        column = width / len(self._people)
         radius = min(0.27 * height, 0.3 * column)
-        sway = np.sin(0.7 * at_s + self._phases[face, 0])
-        nod = np.sin(0.9 * at_s + self._phases[face, 1])
-        x = column * (face + 0.5) + sway * max(0.0, 0.47 * column - 1.2 * radius)
+        sway = np.sin(0.7 * at_s + self._phases[index, 0])
+        nod = np.sin(0.9 * at_s + self._phases[index, 1])
+        x = column * (index + 0.5) + sway * max(0.0, 0.47 * column - 1.2 * radius)
         y = height / 2 + nod * max(0.0, 0.47 * height - 1.5 * radius)
-        draw_face(
-            image,
-            (float(x), float(y)),
-            radius,
-            mood=_mood(at_s / _SECONDS_PER_MOOD + face),
-            skin=float(self._skin[face]),
-        )
+        self._sprite(index, at_s, radius).paste(image, (float(x), float(y)))
+
+    def _sprite(self, index: int, at_s: float, radius_px: float) -> FaceSprite:
+        """Returns a face as it looks at a time; it is painted when it changes."""
+        number, part = divmod(at_s / _SECONDS_PER_EXPRESSION + index, 1.0)
+        step = math.ceil(max(0.0, part - 0.8) / 0.2 * _STEPS_OF_CHANGE)
+        shown, sprite = self._sprites.get(index, (None, None))
+        if sprite is None or shown != (number, step):
+            person = self._people[index]
+            face = Face(person, _expression(int(number), step / _STEPS_OF_CHANGE))
+            sprite = draw_sprite(face, radius_px / person.head_width)
+            self._sprites[index] = (number, step), sprite
+        return sprite
 
 
-def draw_face(
-    image: Image,
-    center_xy: tuple[float, float],
-    radius: float,
-    *,
-    mood: tuple[float, float, float, float],
-    skin: float = 1.0,
-) -> None:
-    """Draws a face that Haar's cascade finds, into the image.
-
-    Args:
-        image: uint8 (H, W, 3) BGR, drawn into.
-        center_xy: Between the eyes and the mouth, in pixels.
-        radius: Half the face's width in pixels.
-        mood: Curve of the mouth (-1..1), its opening (0..1), slope (-1..1) and height
-            (-1..1) of the brows.
-        skin: Brightness, 0..1.
-    """
-    curve, opening, slope, lift = mood
-    pen = _Pen(image, center_xy, radius, skin)
-    pen.blob((0, -0.15), (1.12, 1.42), (35, 40, 50))  # hair
-    pen.blob((0, 0.95), (0.5, 0.6), (120, 140, 180))  # neck
-    pen.blob((0, 0.05), (1.0, 1.25), (150, 175, 215))
-    pen.blob((0, -0.55), (0.8, 0.4), (162, 188, 228))  # forehead
-    for side in (-1, 1):
-        pen.blob((0.42 * side, -0.2), (0.3, 0.2), (95, 110, 140))  # socket
-        pen.blob((0.42 * side, -0.17), (0.2, 0.11), (225, 228, 230))
-        pen.blob((0.42 * side, -0.17), (0.1, 0.11), (30, 30, 35))
-        brow = -0.42 - 0.1 * lift
-        inner, outer = (0.2 * side, brow + 0.12 * slope), (0.66 * side, brow)
-        pen.line([inner, outer], 0.11, (40, 45, 55))
-        pen.blob((0.5 * side, 0.3), (0.26, 0.2), (160, 186, 230))  # cheek
-        pen.blob((0.1 * side, 0.36), (0.07, 0.04), (70, 80, 110))  # nostril
-    pen.blob((0, 0.1), (0.1, 0.26), (172, 198, 238))  # nose
-    if opening > 0.3:
-        pen.blob((0, 0.74), (0.2, 0.2 * opening), (50, 45, 80))
-        return
-    corners = (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
-    mouth = [(0.42 * x, 0.72 + curve * (0.08 - 0.15 * x * x)) for x in corners]
-    pen.line(mouth, 0.1, (70, 65, 120))
+def _expression(number: int, weight: float) -> Expression:
+    """Returns expression ``number`` on its way to the next."""
+    count = len(_EXPRESSIONS)
+    now, then = _EXPRESSIONS[number % count], _EXPRESSIONS[(number + 1) % count]
+    return interpolate(now, then, weight)
 
 
-class _Pen:
-    """Draws in units of the face's half width, around its centre."""
-
-    def __init__(
-        self, image: Image, center_xy: tuple[float, float], radius: float, skin: float
-    ) -> None:
-        self._image, self._center_xy = image, center_xy
-        self._radius, self._skin = radius, skin
-
-    def blob(
-        self,
-        center: tuple[float, float],
-        half_axes: tuple[float, float],
-        colour: tuple[int, int, int],
-    ) -> None:
-        axes = (self._fixed(half_axes[0]), self._fixed(half_axes[1]))
-        cv2.ellipse(
-            self._image, self._point(center), axes, 0, 0, 360,
-            self._lit(colour), -1, cv2.LINE_AA, _SHIFT,
-        )  # fmt: skip
-
-    def line(
-        self,
-        points: list[tuple[float, float]],
-        width: float,
-        colour: tuple[int, int, int],
-    ) -> None:
-        path = np.array([self._point(one) for one in points], np.int32)
-        thick = max(1, round(width * self._radius))
-        cv2.polylines(
-            self._image, [path], False, self._lit(colour), thick, cv2.LINE_AA, _SHIFT
-        )
-
-    def _lit(self, colour: tuple[int, int, int]) -> tuple[float, float, float]:
-        blue, green, red = colour
-        return self._skin * blue, self._skin * green, self._skin * red
-
-    def _point(self, at: tuple[float, float]) -> tuple[int, int]:
-        x, y = (one / self._radius for one in self._center_xy)
-        return self._fixed(x + at[0]), self._fixed(y + at[1])
-
-    def _fixed(self, units: float) -> int:
-        return round(units * self._radius * (1 << _SHIFT))
-
-
-def _mood(moods: float) -> tuple[float, float, float, float]:
-    """Returns the mood at a time counted in moods: most of the time one of the list."""
-    whole = int(moods)
-    share = min(1.0, max(0.0, (moods - whole - 0.8) / 0.2))  # the last fifth: change
-    now, then = _MOODS[whole % len(_MOODS)], _MOODS[(whole + 1) % len(_MOODS)]
-    curve, opening, slope, lift = (
-        (1 - share) * a + share * b for a, b in zip(now, then, strict=True)
+def _sample_person(rng: np.random.Generator) -> Identity:
+    """Returns somebody whose face both detectors find, whatever it shows."""
+    person = sample_identity(rng)
+    return person._replace(
+        skin_tone=rng.uniform(170, 200),
+        hair_style=1 + person.hair_style % 2,
+        hair_line=-0.75,
+        glasses=0,
+        beard=0.0,
+        moustache=0,
     )
-    return curve, opening, slope, lift
 
 
 class Noise:
@@ -239,7 +174,7 @@ class StillScene:
         self._image = image
         self._noise = Noise((image.shape[1], image.shape[0]), seed)
 
-    def picture(self, number: int) -> Image:
+    def render(self, number: int) -> Image:
         """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
         return self._noise.on(self._image, number)
 
@@ -262,7 +197,7 @@ class VideoScene:
         self._capture, self._image = self._opened()
         self._at = 0
 
-    def picture(self, number: int) -> Image:
+    def render(self, number: int) -> Image:
         """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255.
 
         Growing numbers are read on; for a smaller one it begins again.
@@ -276,7 +211,7 @@ class VideoScene:
             image = usable(self._capture.read()[1])
             if image is None:
                 self._length = self._at + 1
-                return self.picture(number)
+                return self.render(number)
             self._at, self._image = self._at + 1, _sized(image, self._size_wh)
         return self._image
 

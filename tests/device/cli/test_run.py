@@ -233,7 +233,7 @@ def test_face_that_enters_is_blurred_from_its_first_frame(
     clip, output = tmp_path / "clip.avi", tmp_path / "out.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
     for number in range(24):
-        writer.write((scene if number >= 11 else wall).picture(number))
+        writer.write((scene if number >= 11 else wall).render(number))
     writer.release()
     command = ["run", str(tiny_model_path), "--source", str(clip), "--faces", "haar"]
     assert main([*command, "--privacy", "blur", "--output", str(output), "--json"]) == 0

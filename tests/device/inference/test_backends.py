@@ -14,7 +14,7 @@ from edge_runtime.inference.backends import TensorInfo, answer_table, open_backe
 from edge_runtime.inference.quantization import Quantization, dequantize
 from edge_runtime.model_file.container import read_model_file
 from tests.onnx_runtime import require_onnxruntime
-from train.drawn_faces.dataset import drawn_faces
+from train.data.drawn_faces import drawn_faces
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = [

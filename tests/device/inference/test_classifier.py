@@ -16,8 +16,9 @@ from edge_runtime.inference.backends import open_backend
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.inference.quantization import softmax
 from edge_runtime.model_file.container import attach, read_model_file
+from edge_runtime.sources.fake.face import LABELS
 from tests.onnx_runtime import require_onnxruntime
-from train.drawn_faces.dataset import LABELS, drawn_faces
+from train.data.drawn_faces import drawn_faces
 
 ROOT = Path(__file__).resolve().parents[3]
 FACES = 210

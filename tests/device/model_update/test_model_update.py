@@ -38,7 +38,7 @@ from edge_runtime.model_update.watch_folder import (
     watching,
 )
 from edge_runtime.utils.stderr import suppress_stderr
-from train.drawn_faces.dataset import drawn_faces
+from train.data.drawn_faces import drawn_faces
 
 FRAMES = 5
 POLICY = UpdatePolicy(frames=FRAMES, max_slowdown=1000.0)

@@ -139,7 +139,7 @@ def test_drawn_faces_are_faces_to_the_haar_cascade(seed: int) -> None:
     scene = DrawnScene((320, 240), 30, faces=2, seed=seed)
     detector = HaarDetector()
     for number in range(0, 600, 150):
-        assert len(detector.detect(scene.picture(number))) == 2
+        assert len(detector.detect(scene.render(number))) == 2
 
 
 def test_video_plays_again_and_again(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_video_plays_again_and_again(tmp_path: Path) -> None:
 
 def test_still_picture_has_noise_and_so_is_not_frozen(tmp_path: Path) -> None:
     path = str(tmp_path / "face.png")
-    cv2.imwrite(path, DrawnScene((64, 48), 30).picture(0))
+    cv2.imwrite(path, DrawnScene((64, 48), 30).render(0))
     source, frames = play(f"fake:{path}?size=32x24&fps=10&frames=100&clock=virtual")
     assert (source.reopened, len(frames)) == (0, 100)
     assert frames[0].image.shape == (24, 32, 3)

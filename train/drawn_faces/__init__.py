@@ -1,1 +1,0 @@
-"""The built-in data set of drawn faces."""
