@@ -1,0 +1,19 @@
+"""Prints the expression of each face in a picture.
+
+python examples/classify_picture.py group.jpg
+"""
+
+import sys
+
+from edge_runtime import Classifier
+from edge_runtime.detection.factory import open_detector
+from edge_runtime.pipeline.still import classify_still
+from edge_runtime.sources import open_source
+
+classifier = Classifier.load()  # the released model, or Classifier.load("file.tflite")
+detector = open_detector()  # YuNet after "edge-runtime fetch-detector", else Haar
+
+with open_source(sys.argv[1]) as source:  # a folder works, too
+    for frame in source:
+        for face in classify_still(frame, detector, classifier).faces:
+            print(f"{frame.name}: {face.label} ({face.confidence:.0%})", face.box_xywh)

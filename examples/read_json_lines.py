@@ -1,0 +1,23 @@
+"""Sums up the JSON lines of a run: for how long each face showed each expression.
+
+python -m edge_runtime run --source clip.mp4 --json | python examples/read_json_lines.py
+"""
+
+import json
+import sys
+from collections import defaultdict
+
+seconds = defaultdict(float)
+previous_s = None
+
+for line in sys.stdin:
+    frame = json.loads(line)
+    if frame["schema"] != "fer-edge/frame/3":
+        sys.exit(f"expected fer-edge/frame/3, got {frame['schema']}")
+    elapsed_s = 0.0 if previous_s is None else frame["time_s"] - previous_s
+    previous_s = frame["time_s"]
+    for face in frame["faces"]:
+        seconds[face["track"], face["decision"]["label"]] += elapsed_s
+
+for (track, label), duration_s in sorted(seconds.items()):
+    print(f"face {track}: {label:10} {duration_s:6.1f} s")
