@@ -17,7 +17,6 @@ examples:
   python -m benchmarks latency float.tflite int8.tflite --threads 1,2
   python -m benchmarks compare before.json after.json
   python -m benchmarks roofline int8.tflite
-  python -m benchmarks tune int8.tflite --max-latency 5
   python -m benchmarks pipeline int8.tflite
   python -m benchmarks report
 
@@ -30,7 +29,6 @@ COMMANDS = {
     "latency": "benchmarks.cli.latency:add_latency",
     "compare": "benchmarks.cli.compare:add_compare",
     "roofline": "benchmarks.cli.roofline:add_roofline",
-    "tune": "benchmarks.cli.tune:add_tune",
     "pipeline": "benchmarks.cli.pipeline:add_pipeline",
     "report": "benchmarks.cli.report:add_report",
 }

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "edge_runtime.cli.doctor:add_doctor",
     "fetch-detector": "edge_runtime.cli.fetch_detector:add_fetch_detector",
     "install-service": "edge_runtime.cli.install_service:add_install_service",
+    "tune": "edge_runtime.cli.tune:add_tune",
     "keygen": "edge_runtime.cli.keygen:add_keygen",
 }
 

@@ -6,7 +6,6 @@ No host name, user name or path is recorded.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
 from edge_runtime.hardware.memory import read_memory
+from edge_runtime.utils.versions import installed_version
 
 WHEELS = (
     "numpy",
@@ -56,13 +56,8 @@ def machine_card(root: Path = Path("/")) -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """Returns the versions of the installed wheels that can change a figure."""
-    versions = {}
-    for name in WHEELS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    versions = {name: installed_version(name) for name in WHEELS}
+    return {name: version for name, version in versions.items() if version}
 
 
 def load_average() -> list[float] | None:

@@ -20,11 +20,18 @@ examples:
   python -m edge_runtime run --config fer-edge.toml
   python -m edge_runtime check pets.int8.tflite
   python -m edge_runtime doctor
+  python -m edge_runtime tune pets.int8.tflite
   python -m edge_runtime install-service --config fer-edge.toml
 
 exit codes: 0 done, 2 something given is wrong (one line on stderr), 3 check found that
-a file is not what it says it is or doctor that the board is not ready, 130 Ctrl-C
+a file is not what it says it is, doctor that the board is not ready or tune that
+no setting is fast enough, 130 Ctrl-C
 """
+
+
+def label_list(text: str) -> tuple[str, ...]:
+    """Returns class names from a list such as ``cat, dog``, for argparse."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def command(
@@ -54,7 +61,7 @@ def command(
     )
     add(
         "--labels",
-        type=lambda text: tuple(one.strip() for one in text.split(",")),
+        type=label_list,
         metavar="A,B,C",
         help="class names in order, for a model without metadata",
     )

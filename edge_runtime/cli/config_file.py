@@ -17,14 +17,15 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.utils.argparser import nearest
 
 LARGEST_CONFIG_BYTES = 1 << 20
+MEASURED_WITH = "measured-with"  # a table of tuning files that holds no flags
 _NOT_IN_A_FILE = frozenset({"help", "config", "print-config"})
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Returns the keys and values of a file, its tables opened up.
+def read_toml(path: Path) -> dict[str, Any]:
+    """Returns a TOML file's document.
 
     Raises:
-        ConfigError: It cannot be read, is no TOML, or names a key twice.
+        ConfigError: It cannot be read, or is no TOML.
     """
     import tomllib  # here: most runs have no such file
 
@@ -33,17 +34,27 @@ def read_config(path: Path) -> dict[str, Any]:
             data = file.read(LARGEST_CONFIG_BYTES + 1)
         if len(data) > LARGEST_CONFIG_BYTES:
             raise ConfigError(f"{path}: expected at most 1 MiB of configuration")
-        document = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigError(
             f"expected a configuration file, got {str(path)!r}: {error.strerror}"
         ) from error
     except (ValueError, RecursionError) as error:  # no UTF-8, or no TOML
         raise ConfigError(f"{path} is no TOML file: {error}") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the keys and values of a file, those of its tables among them.
+
+    Raises:
+        ConfigError: It cannot be read, is no TOML, or has a key twice.
+    """
+    document = read_toml(path)
+    document.pop(MEASURED_WITH, None)
     values: dict[str, Any] = {}
     for key, value in _flat(document):
         if key in values:
-            raise ConfigError(f"{path}: {key} stands in it twice, in two tables")
+            raise ConfigError(f"{path}: {key} is in it twice, in two tables")
         values[key] = value
     return values
 
@@ -64,19 +75,33 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
         path: The file.
 
     Raises:
-        ConfigError: It cannot be read, has a key that is no flag of the command, or a
-            value that the flag does not take.
+        ConfigError: As for ``flag_values``.
     """
-    actions = _actions(parser)
+    parser.set_defaults(**flag_values(parser, path))
+
+
+def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
+    """Returns a file's values by their names in the parsed arguments.
+
+    Args:
+        parser: Of the command.
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, has a key that is no flag of the command, or a
+            value that the flag does not accept.
+    """
+    actions, values = _actions(parser), {}
     for key, value in read_config(path).items():
         action = actions.get(key)
         if action is None:
-            meant = nearest(key.replace("_", "-"), actions) or "; --help lists them"
-            raise ConfigError(f"{path}: {key} is no flag of it{meant}")
+            hint = nearest(key.replace("_", "-"), actions) or "; --help lists them"
+            raise ConfigError(f"{path}: {key} is not a flag of this command{hint}")
         try:
-            parser.set_defaults(**{action.dest: _converted(action, value)})
+            values[action.dest] = _converted(action, value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
             raise ConfigError(f"{path}: {key}: {error}") from error
+    return values
 
 
 def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from edge_runtime.cli.config_file import apply_config
 from edge_runtime.cli.open_model import check_watched, load_classifier
 from edge_runtime.cli.run import add_run
-from edge_runtime.cli.run_options import STDOUT, apply_tuning, check_outputs
+from edge_runtime.cli.run_options import STDOUT, check_outputs
+from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.detection.factory import fetched_model, open_detector
 from edge_runtime.errors import ConfigError

@@ -20,14 +20,14 @@ from edge_runtime.cli.run_options import (
     add_output_arguments,
     add_service_arguments,
     add_source_arguments,
-    apply_tuning,
     check_outputs,
     detect_every,
     frames_wait,
     open_source_for,
     rules_of,
-    unset_tunable_defaults,
 )
+from edge_runtime.cli.tuning_file import DEFAULTS as TUNING_DEFAULTS
+from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import SourceError
@@ -52,15 +52,15 @@ def add_run(commands: Any) -> None:
     add_decision_arguments(parser)
     add_output_arguments(parser)
     add_service_arguments(parser)
-    unset_tunable_defaults(parser)
+    parser.set_defaults(**dict.fromkeys(TUNING_DEFAULTS))  # see apply_tuning
 
 
 def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or somebody ends it."""
     check_outputs(args)
     detect_every(args)  # refuses what contradicts itself, before anything is opened
-    if told := apply_tuning(args, args.model or released_model()):
-        print(told, file=sys.stderr)
+    if message := apply_tuning(args, args.model or released_model()):
+        print(message, file=sys.stderr)
     with ExitStack() as stack:
         stop = stack.enter_context(handle_signals())
         classifier = stack.enter_context(open_classifier(args))

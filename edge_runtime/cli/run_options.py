@@ -18,7 +18,6 @@ from edge_runtime.errors import OutputError
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.pipeline.smoothing import SmoothingConfig
-from edge_runtime.pipeline.tuning import DEFAULTS, read_choice
 from edge_runtime.sources.base import (
     PIXEL_FORMATS,
     CameraSettings,
@@ -316,35 +315,6 @@ def rules_of(args: argparse.Namespace) -> SmoothingConfig:
     return SmoothingConfig(
         args.half_life, args.margin, args.dwell, args.uncertain_below
     )
-
-
-def unset_tunable_defaults(parser: argparse.ArgumentParser) -> None:
-    """Makes what can be tuned None unless it is given; ``apply_tuning`` sets it."""
-    parser.set_defaults(threads=None, backend=None, detect_width=None)
-
-
-def apply_tuning(args: argparse.Namespace, model: Path) -> str:
-    """Sets what nobody has set: to what is tuned, or to the defaults.
-
-    Args:
-        args: ``threads``, ``backend`` and ``detect_width`` are filled in where None.
-        model: The model file that will run.
-
-    Returns:
-        A line to tell the user, empty where there is nothing to tell.
-
-    Raises:
-        ModelError: The tuning file is damaged.
-    """
-    choice, said = read_choice(model)
-    for key, default in DEFAULTS._asdict().items():
-        if getattr(args, key) is None:
-            tuned = getattr(choice, key) if choice else None
-            setattr(args, key, default if tuned is None else tuned)
-    if choice and said:
-        set_to = f"threads {args.threads}, {args.backend}, width {args.detect_width}"
-        said = f"{said} ({set_to})"
-    return said
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 import signal
@@ -19,6 +18,7 @@ from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference.backends import EXTRAS, OF_KIND
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.versions import installed_version
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0
@@ -93,7 +93,7 @@ def _numpy() -> Finding:
 def _opencv() -> Finding:
     import cv2
 
-    installed = [one for one in _OPENCV if version_of(one)]
+    installed = [one for one in _OPENCV if installed_version(one)]
     value = f"{cv2.__version__} ({', '.join(installed) or 'from the system'})"
     if len(installed) > 1:
         return Finding(
@@ -113,21 +113,13 @@ def _opencv() -> Finding:
     return Finding("OpenCV", "ok", value)
 
 
-def version_of(distribution: str) -> str | None:
-    """Returns the version of an installed distribution, None where it is not."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def library_findings(model: Path | None) -> list[Finding]:
     """Returns a finding for each installed inference library, and the first label's.
 
     Args:
         model: As for ``software_findings``.
     """
-    installed = [name for name in _MODULES if version_of(name)]
+    installed = [name for name in _MODULES if installed_version(name)]
     if not installed:
         return [
             Finding(
@@ -211,7 +203,7 @@ def _signal_name(number: int) -> str:
 
 
 def _library(name: str, tried: Tried) -> Finding:
-    version = version_of(name) or "?"
+    version = installed_version(name) or "?"
     if not tried.fault:
         done = "loads" if tried.first_label_s is None else "answers"
         return Finding(name, "ok", f"{version} {done}")

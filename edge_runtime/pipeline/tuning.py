@@ -1,175 +1,186 @@
-"""The tuning file beside a model: threads, library and detector width for one board.
-
-``python -m benchmarks tune`` measures and writes it, ``run`` reads it. It counts only
-where model, processor and library versions are those that were measured; otherwise it
-is ignored, and that is said. What somebody typed always goes before it.
-"""
+"""Times a model with every setting of threads, library and detector width."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
+import numpy as np
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX
-from edge_runtime.errors import ModelError
-from edge_runtime.hardware.cpu import read_cpu
-from edge_runtime.inference.backends import BACKENDS
-from edge_runtime.utils.argparser import MOST_THREADS
+from edge_runtime.detection.base import FaceDetector
+from edge_runtime.errors import GateError, MissingDependencyError
+from edge_runtime.inference.backends import OF_KIND
+from edge_runtime.inference.classifier import Classifier
+from edge_runtime.pipeline.still import classify_still
+from edge_runtime.sources import Frame
 
-SCHEMA = "fer-edge/tuning/1"
-
-SUFFIX = ".tuning.json"
-
-LARGEST_BYTES = 64 * 1024
-
-WIDEST_PX = 10_000
-
-Document = dict[str, Any]
+FACE_PX = 96
+WARMUP_RUNS = 5
+MIN_RUNS = 60  # of each setting
+MIN_SECONDS = 2.0
+BLOCK_SECONDS = 0.05  # one setting's share of a round
 
 
-class TuningResult(NamedTuple):
-    """What is set.
+class Setting(NamedTuple):
+    """How a run uses the board, and how long one frame (or one face) then takes.
 
     Attributes:
         threads: CPU threads of the network.
         backend: Inference library.
-        detect_width: Pixels that frames are shrunk to for the detector; None where it
-            was not measured.
+        detect_width: Width in pixels that frames are shrunk to for the detector; None
+            where no detector ran.
+        p50_ms: Median time in milliseconds.
+        p90_ms: Time of nine in ten.
+        runs: Number of times it was measured.
     """
 
     threads: int
     backend: str
-    detect_width: int | None = None
+    detect_width: int | None
+    p50_ms: float
+    p90_ms: float
+    runs: int
 
 
-DEFAULTS = TuningResult(threads=1, backend="auto", detect_width=DETECT_WIDTH_PX)
+def time_settings(
+    model: Path,
+    threads: Sequence[int],
+    *,
+    frames: Sequence[Frame] = (),
+    detectors: Mapping[int, FaceDetector] | None = None,
+    labels: Sequence[str] | None = None,
+    seconds: float = MIN_SECONDS,
+) -> list[Setting]:
+    """Returns the time of every setting, measured in turn on a possibly noisy machine.
 
-
-def tuning_path(model: Path) -> Path:
-    """Returns where the tuning file of a model file stands: beside it."""
-    return model.with_name(model.name + SUFFIX)
-
-
-def board_key(root: Path = Path("/")) -> Document:
-    """Returns what a choice depends on beside the model, JSON-ready.
-
-    Args:
-        root: Where ``proc`` is found.
-    """
-    return {
-        "cpu": read_cpu(root).name,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {"opencv": cv2.__version__}
-        | {name: found for name in BACKENDS if (found := _version(name))},
-    }
-
-
-def tuning_document(model: Path, choice: TuningResult, measured: Document) -> Document:
-    """Returns the content of a tuning file.
-
-    Args:
-        model: The model file that was measured.
-        choice: What to set.
-        measured: What it is based on, for people.
-    """
-    return {
-        "schema": SCHEMA,
-        "model_sha256": _sha256(model),
-        **board_key(),
-        "choice": {
-            "threads": choice.threads,
-            "backend": choice.backend,
-            "detect_width": choice.detect_width,
-        },
-        "measured": measured,
-    }
-
-
-def read_choice(model: Path) -> tuple[TuningResult | None, str]:
-    """Returns what is tuned for a model on this board, and a line that says so.
-
-    None and an empty line where there is no tuning file; None and the reason where
-    there is one that does not count.
+    Without detectors one face crop of 96 x 96 pixels is classified; with them, each
+    frame is searched for faces and all of them are classified.
 
     Args:
         model: The model file.
+        threads: CPU thread counts to try.
+        frames: As a source gives them, for the detectors.
+        detectors: Detectors to try, by their width in pixels.
+        labels: Class names, for a file without metadata.
+        seconds: Least time spent on each setting.
 
     Raises:
-        ModelError: The tuning file is damaged.
+        ModelError: The file is missing, damaged or no such classifier.
+        MissingDependencyError: No library for it is installed.
     """
-    path = tuning_path(model)
-    if not path.is_file():
-        return None, ""
-    document = _read(path)
-    for key, here in {"model_sha256": _sha256(model), **board_key()}.items():
-        if document.get(key) != here:
-            named = key.removesuffix("_sha256").replace("versions", "library versions")
-            return None, (
-                f"{path.name} ignored: it is of another {named}; measure again with"
-                f"  python -m benchmarks tune {model}"
-            )
-    return _choice(document, path), f"tuned for this board: {path.name}"
+    settings, calls = [], []
+    for classifier, count in _classifiers(model, threads, labels):
+        for width, call in _calls(classifier, frames, detectors or {}):
+            settings.append((count, classifier.backend.name, width))
+            calls.append(call)
+    timed = []
+    for setting, times_ms in zip(settings, _time_calls(calls, seconds), strict=True):
+        p50_ms, p90_ms = map(float, np.percentile(times_ms, (50, 90)))
+        timed.append(Setting(*setting, p50_ms, p90_ms, len(times_ms)))
+    return timed
 
 
-def _read(path: Path) -> Document:
-    try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"more than {LARGEST_BYTES} bytes")
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise ValueError("another schema")
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    return document
+def _classifiers(
+    path: Path, threads: Sequence[int], labels: Sequence[str] | None
+) -> Iterator[tuple[Classifier, int]]:
+    found = False
+    for backend in OF_KIND["onnx" if path.suffix.lower() == ".onnx" else "tflite"]:
+        try:
+            for count in threads:
+                yield (
+                    Classifier.load(
+                        path, num_threads=count, backend=backend, labels=labels
+                    ),
+                    count,
+                )
+                found = True
+        except MissingDependencyError:
+            continue
+    if not found:
+        Classifier.load(path, labels=labels)  # its error says what to install
 
 
-def _choice(document: Document, path: Path) -> TuningResult:
-    found = document.get("choice")
-    if not isinstance(found, dict):
-        raise _damaged(path, "no choice in it")
-    threads, backend = found.get("threads"), found.get("backend")
-    width = found.get("detect_width")
-    if not isinstance(threads, int) or not _whole(threads, MOST_THREADS):
-        raise _damaged(path, f"threads {threads!r}")
-    if backend not in BACKENDS:
-        raise _damaged(path, f"backend {backend!r}")
-    if width is not None and not _whole(width, WIDEST_PX):
-        raise _damaged(path, f"detect_width {width!r}")
-    return TuningResult(threads, backend, width)
+def _calls(
+    classifier: Classifier,
+    frames: Sequence[Frame],
+    detectors: Mapping[int, FaceDetector],
+) -> list[tuple[int | None, Callable[[], object]]]:
+    if not detectors:
+        shape = (FACE_PX, FACE_PX, 3)
+        face = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        return [(None, lambda: classifier.predict(face))]
+
+    def call(detector: FaceDetector) -> Callable[[], object]:
+        endless = cycle(frames)
+        return lambda: classify_still(next(endless), detector, classifier)
+
+    return [(width, call(detector)) for width, detector in detectors.items()]
 
 
-def _whole(value: object, most: int) -> bool:
-    return type(value) is int and 1 <= value <= most  # True is an int, too
+def _time_calls(
+    calls: Sequence[Callable[[], object]], seconds: float
+) -> list[list[float]]:
+    """Returns the milliseconds of every run of each call.
+
+    A short block of each call in turn: what slows the machine slows all of them.
+    """
+    clock = time.perf_counter
+    times_ms: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        for _ in range(WARMUP_RUNS):
+            call()
+    while any(
+        len(times) < MIN_RUNS or sum(times) < 1e3 * seconds for times in times_ms
+    ):
+        for call, times in zip(calls, times_ms, strict=True):
+            block_end = clock() + min(BLOCK_SECONDS, seconds)
+            end = 0.0
+            while end < block_end:
+                start = clock()
+                call()
+                end = clock()
+                times.append(1e3 * (end - start))
+    return times_ms
 
 
-def _damaged(path: Path, why: str) -> ModelError:
-    return ModelError(
-        f"expected a tuning file ({SCHEMA}), cannot use {str(path)!r}: {why}; delete it"
-        " or measure again with  python -m benchmarks tune"
+def choose(
+    settings: Sequence[Setting],
+    *,
+    max_latency_ms: float | None = None,
+    min_fps: float | None = None,
+) -> Setting:
+    """Returns the setting to use.
+
+    Of those that are fast enough: the widest detection, then the fewest threads (other
+    programs need cores too), then the fastest. Without a limit: the fastest.
+
+    Args:
+        settings: As they were measured.
+        max_latency_ms: Longest time of nine in ten frames.
+        min_fps: Least frames per second, by the median.
+
+    Raises:
+        GateError: None is fast enough.
+    """
+    good, limits = list(settings), []
+    if max_latency_ms is not None:
+        good = [one for one in good if one.p90_ms <= max_latency_ms]
+        limits.append(f"at most {max_latency_ms:g} ms (p90)")
+    if min_fps is not None:
+        good = [one for one in good if 1e3 / one.p50_ms >= min_fps]
+        limits.append(f"at least {min_fps:g} frames/s")
+    if not limits:
+        return min(good, key=lambda one: one.p50_ms)
+    if not good:
+        best = min(settings, key=lambda one: one.p90_ms)
+        raise GateError(
+            f"expected {' and '.join(limits)}; the fastest setting ({best.threads}"
+            f" thread(s), {best.backend}) has p50 {best.p50_ms:.2f} and p90"
+            f" {best.p90_ms:.2f} ms: require less, or use a smaller network"
+        )
+    return min(
+        good, key=lambda one: (-(one.detect_width or 0), one.threads, one.p50_ms)
     )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {str(path)!r}: {error.strerror or error}"
-        ) from error
-
-
-def _version(name: str) -> str:
-    # Here, not at the top: it takes as long as the rest of the imports of a run.
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -1,0 +1,151 @@
+"""``python -m edge_runtime tune``: the fastest settings for a model on this board."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from edge_runtime.cli.arguments import label_list
+from edge_runtime.cli.tuning_file import DEFAULTS, tuning_path, tuning_text
+from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
+from edge_runtime.detection.factory import open_detector
+from edge_runtime.errors import FerEdgeError, OutputError
+from edge_runtime.inference.classifier import released_model
+from edge_runtime.pipeline.tuning import MIN_SECONDS, Setting, choose, time_settings
+from edge_runtime.sources import Frame, open_source
+from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.files import write_text
+from edge_runtime.utils.invocation import invocation
+
+EXAMPLES = """\
+examples:
+  python -m edge_runtime tune
+  python -m edge_runtime tune pets.int8.tflite --max-latency 5
+  python -m edge_runtime tune pets.int8.tflite --frames clip.mp4 --min-fps 15 \\
+      --detect-widths 160,240,320,480
+
+Writes MODEL.tuning.toml beside the model. run uses it by itself while model, processor
+and versions stay the same; flags and --config take precedence. With --frames the time
+is that of a whole frame: faces are found and classified. Of the settings that meet the
+target it takes the widest detection, then the fewest threads; without a target the
+fastest. Exit code 3: no setting meets the target.
+"""
+MAX_FRAMES = 30
+SECONDS = MIN_SECONDS  # of each setting
+
+
+def add_tune(commands: Any) -> None:
+    """Adds ``tune`` to the commands."""
+    text = "measure which threads, library and detector width suit this board"
+    parser = commands.add_parser(
+        "tune",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES,
+    )
+    parser.set_defaults(call=tune)
+    add = parser.add_argument
+    add(
+        "model",
+        nargs="?",
+        type=flags.path,
+        help=".tflite or .onnx (default: the released one, where there is one)",
+    )
+    number = partial(flags.number, low=1e-6, high=1e6)
+    add("--max-latency", type=number, metavar="MS", help="for nine frames in ten")
+    add("--min-fps", type=number, metavar="N", help="frames per second, by the median")
+    add(
+        "--threads",
+        type=partial(_counts, convert=flags.threads),
+        metavar="N,N",
+        help="thread counts to try (1,2,4: as far as there are cores)",
+    )
+    add("--frames", metavar="SOURCE", help="picture, folder or video to find faces in")
+    add(
+        "--detect-widths",
+        type=partial(_counts, convert=flags.positive),
+        metavar="PX,PX",
+        help=f"detector widths to try, with --frames ({DETECT_WIDTH_PX})",
+    )
+    add("--faces", choices=("auto", "yunet", "haar"), default="auto", help="detector")
+    add(
+        "--detector-model",
+        type=flags.path,
+        metavar="FILE",
+        help="face_detection_yunet_*.onnx",
+    )
+    add(
+        "--labels",
+        type=label_list,
+        metavar="A,B,C",
+        help="class names in order, for a model without metadata",
+    )
+    add("--force", action="store_true", help="replace an existing tuning file")
+
+
+def tune(args: argparse.Namespace) -> int:
+    """Times all settings, prints them, and writes the best for ``run``."""
+    model = args.model or released_model()
+    path = tuning_path(model)
+    if path.exists() and not args.force:
+        raise OutputError(f"{str(path)!r} exists: give --force to replace it")
+    frames, detectors = _detection(args)
+    settings = time_settings(
+        model,
+        args.threads or [n for n in (1, 2, 4) if n <= (os.cpu_count() or 1)],
+        frames=frames,
+        detectors=detectors,
+        labels=args.labels,
+        seconds=SECONDS,
+    )
+    print(table(settings))
+    best = choose(settings, max_latency_ms=args.max_latency, min_fps=args.min_fps)
+    write_text(path, tuning_text(model, {key: getattr(best, key) for key in DEFAULTS}))
+    width = f", detector width {best.detect_width}" if best.detect_width else ""
+    print(f"\nchosen: {best.threads} thread(s), {best.backend}{width}\nwrote {path}")
+    typed = f" {args.model}" if args.model else ""
+    print(f"\nnext:\n  {invocation()} run{typed} --source 0")
+    return 0
+
+
+def _detection(
+    args: argparse.Namespace,
+) -> tuple[list[Frame], dict[int, FaceDetector]]:
+    """Returns frames, and detectors by their widths; nothing without ``--frames``."""
+    if args.frames is None:
+        if args.detect_widths:
+            raise FerEdgeError("--detect-widths needs --frames SOURCE to find faces in")
+        return [], {}
+    widths = args.detect_widths or (DETECT_WIDTH_PX,)
+    if len(widths) > 1 and args.max_latency is None and args.min_fps is None:
+        raise FerEdgeError(
+            "expected a limit with several --detect-widths, got none: the smallest is"
+            " always the fastest; add --max-latency or --min-fps"
+        )
+    with open_source(args.frames) as source:
+        frames = list(islice(source, MAX_FRAMES))
+    if not frames:
+        raise FerEdgeError(f"expected frames in {args.frames!r}, got none")
+    return frames, {
+        width: open_detector(args.faces, args.detector_model, width_px=width)
+        for width in widths
+    }
+
+
+def table(settings: Sequence[Setting]) -> str:
+    """Returns the settings and their times as a table."""
+    heading = "library         threads  detector width    p50 ms    p90 ms    runs"
+    rows = [
+        f"{one.backend:<14}  {one.threads:>7}  {one.detect_width or '-':>14}"
+        f"  {one.p50_ms:>8.3f}  {one.p90_ms:>8.3f}  {one.runs:>6,}"
+        for one in settings
+    ]
+    return "\n".join([heading, *rows])
+
+
+def _counts(text: str, convert: Any) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(convert(part) for part in text.split(",")))
