@@ -89,7 +89,7 @@ clean:
 $(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
 	$(or $(PYTHON_312),$(PYTHON)) -m venv $(DEVICE)/litert
 	$(DEVICE)/litert/bin/python -m pip install -q --upgrade pip
-	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx]' --group test
+	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx,onnx-check]' --group test
 	touch $@
 
 $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt

@@ -128,7 +128,7 @@ def inventory_of(model: bytes, format: str) -> GraphSummary:
     """
     read = read_tflite if format.startswith("tflite") else read_onnx
     found = analyze(read(model))
-    declared = [one.name for one in found.scalings]
+    declared = [one.name for one in found.unfolded]
     for wrong in check_format(found, format, declared=declared):
         raise ModelError(
             f"the {format} file is not what it is called: {wrong.rule},"
@@ -139,12 +139,12 @@ def inventory_of(model: bytes, format: str) -> GraphSummary:
 
 def int8_share(found: GraphSummary) -> float:
     """Returns the share of multiply-accumulates that run in int8, 0..1."""
-    return found.share(one for one in found.layers if one.dtype == "int8")
+    return found.macs_share(one for one in found.layers if one.dtype == "int8")
 
 
 def unfolded(found: GraphSummary, format: str) -> list[str]:
     """Returns the operators of BatchNorm that slow an integer file down."""
-    return [one.name for one in found.scalings] if FORMATS[format].integers else []
+    return [one.name for one in found.unfolded] if FORMATS[format].integer_only else []
 
 
 def check_onnx(model: bytes, *, quantized: bool) -> None:

@@ -29,7 +29,7 @@ from benchmarks.common.validity import verdict
 from benchmarks.roofline.peak_model import CONVOLUTIONS, Convolution, Dtype, peak_model
 from benchmarks.roofline.prefix_model import prefix_model
 from edge_runtime.errors import ModelError
-from edge_runtime.inspection.analyzer import Layer, analyze, read_graph
+from edge_runtime.inspection.analyzer import LayerSummary, analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
 
 SCHEMA = "fer-edge/limit/1"
@@ -71,7 +71,7 @@ class OpenedModel:
 
     name: str
     library: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerSummary, ...]
     prefixes: tuple[bytes, ...]
 
     @property
@@ -202,14 +202,14 @@ def _peak_gmacs(
     return {dtype: max(measured) for dtype, measured in rates.items()}
 
 
-def _ideal_ms(layer: Layer, peak: dict[str, float]) -> float:
+def _ideal_ms(layer: LayerSummary, peak: dict[str, float]) -> float:
     """Returns how long a layer's MACs take at the measured peak."""
     rate = peak["int8"] if layer.dtype == "int8" else peak["float32"]
     return 1e-6 * (layer.macs or 0) / rate
 
 
 def _layers(
-    layers: Sequence[Layer], prefixes: Sequence[Timings], peak: dict[str, float]
+    layers: Sequence[LayerSummary], prefixes: Sequence[Timings], peak: dict[str, float]
 ) -> list[Document]:
     medians = np.array([timing.medians() for timing in prefixes])  # (layers, blocks)
     differences = np.diff(medians, axis=0, prepend=0.0)

@@ -1,7 +1,7 @@
-"""``python -m edge_runtime check``: what a model file really is.
+"""``python -m edge_runtime check``: what is in a model file, and whether it is true.
 
-Reads the graph without any TFLite or ONNX library; one inference library then replays
-the golden vectors.
+Reads the graph of a TFLite file without any library, that of an ONNX file with
+``onnx``; one inference library then replays the golden vectors.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_runtime.cli.arguments import command
-from edge_runtime.errors import FerEdgeError, GateError
+from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.inference.classifier import Classifier, released_model
 from edge_runtime.inspection.analyzer import analyze, read_graph
+from edge_runtime.inspection.document import Document, check_document
 from edge_runtime.inspection.format_rules import FORMATS
-from edge_runtime.inspection.verdict import Replay, check_document, evaluate
+from edge_runtime.inspection.verdict import Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.utils.invocation import invocation
+
+LARGEST_LAYERS = 8
+
+Row = tuple[str, str]
 
 
 def add_check(commands: Any) -> None:
@@ -36,29 +41,31 @@ def add_check(commands: Any) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Says what a model file is, and fails where it is not what it says it is."""
+    """Prints what is in a model file; fails where it is not what it claims to be."""
     path = args.model or released_model()
     file = read_model_file(path, public_key=args.require_signature)
     spec = ModelSpec.from_document(file.document) if file.document else None
-    graph = read_graph(file)
-    inventory = analyze(graph)
+    graph, graph_error = None, None
+    try:
+        graph = read_graph(file)
+    except MissingDependencyError as error:
+        graph_error = error
+    summary = analyze(graph) if graph is not None else None
     replay = _replay(file, args)
-    verdict = evaluate(file, spec, inventory, expect=args.expect, replay=replay)
+    verdict = evaluate(file, spec, summary, expect=args.expect, replay=replay)
     document = {
-        **check_document(path, file, spec, inventory, replay, verdict),
+        **check_document(path, file, spec, summary, replay, verdict),
         "signature": "verified" if args.require_signature else "not checked",
     }
-    if args.json:
-        print(json.dumps(document, indent=2))
-    else:
-        print(table(document))
+    print(json.dumps(document, indent=2) if args.json else format_report(document))
     if verdict.violations:
         rules = ", ".join(dict.fromkeys(one.rule for one in verdict.violations))
         raise GateError(f"{file.name} is not what it says it is ({rules})")
-    if replay.error:
-        raise replay.error
-    # A classifier has one answer: a face detector, say, is nothing for run.
-    if not args.json and (spec or len(graph.outputs) == 1):
+    for missing in (graph_error, replay.error):
+        if missing is not None:
+            raise missing
+    # A model with several outputs, such as a face detector, is no classifier.
+    if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
         labels = "" if spec else " --labels A,B,..."
         print(f"\nnext:\n  {invocation()} run {path}{labels} --source 0")
     return 0
@@ -82,28 +89,39 @@ def _replay(file: ModelFile, args: argparse.Namespace) -> Replay:
         return Replay(error=error)
 
 
-TOP_LAYERS = 8
-
-Document = dict[str, Any]
-
-
-def table(document: Document) -> str:
+def format_report(document: Document) -> str:
     """Returns the tables and the verdict of a check's document, many lines."""
-    parts = [_facts(document), _operators(document), _layers(document)]
+    parts = [_facts(document)]
+    if document["layers"] is not None:
+        parts += [_operators(document), _layers(document)]
     return "\n\n".join([*parts, _verdict(document)])
 
 
 def _facts(document: Document) -> str:
-    weights, macs = document["weights"], document["macs"]
-    share = weights["int8_per_channel_share"]
+    inputs_and_outputs, contents = _graph(document)
     rows = [
         ("file", f"{document['file']}  ({document['size_bytes']:,} bytes)"),
         ("sha256", document["sha256"]),
         *_metadata(document),
-        ("input", _tensor(document["input"])),
-        ("output", _tensor(document["output"])),
+        *inputs_and_outputs,
         ("golden vectors", _golden(document)),
         ("signature", document["signature"]),
+        *contents,
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _graph(document: Document) -> tuple[list[Row], list[Row]]:
+    """Returns the rows about input and output, and those about what is computed."""
+    weights, macs = document["weights"], document["macs"]
+    if macs is None:
+        return [], [("graph", "not read: a library is missing, see below")]
+    share = weights["int8_per_channel_share"]
+    return [
+        ("input", _tensor(document["input"])),
+        ("output", _tensor(document["output"])),
+    ], [
         ("MACs", f"{macs['total']:,}, {100 * macs['int8_share']:.1f} % in int8"),
         ("weights", ", ".join(f"{n:,} {t}" for t, n in weights["elements"].items())),
         ("per channel", "-" if share is None else f"{100 * share:.1f} % of int8"),
@@ -111,11 +129,9 @@ def _facts(document: Document) -> str:
         ("custom operators", ", ".join(document["custom_operators"]) or "none"),
         ("unfolded BatchNorm", str(len(document["unfolded_batchnorm"]) or "none")),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _metadata(document: Document) -> list[tuple[str, str]]:
+def _metadata(document: Document) -> list[Row]:
     if not document["metadata"]:
         return [("metadata", f"none in this .{document['kind']} file")]
     rows = [
@@ -166,9 +182,9 @@ def _layers(document: Document) -> str:
             f"{one['macs'] or 0:,}",
             f"{one['bytes']:,}",
         )
-        for one in layers[:TOP_LAYERS]
+        for one in layers[:LARGEST_LAYERS]
     ]
-    rest = layers[TOP_LAYERS:]
+    rest = layers[LARGEST_LAYERS:]
     if rest:
         macs = sum(one["macs"] or 0 for one in rest)
         size = sum(one["bytes"] for one in rest)
@@ -179,27 +195,23 @@ def _layers(document: Document) -> str:
 
 def _verdict(document: Document) -> str:
     verdict = document["verdict"]
-    lines = [f"note: {one}" for one in verdict["notes"]]
-    if verdict["format"] is None:
+    format, claim = verdict["format"], f"as its {verdict['judged_by']} says"
+    lines = [f"note: {note}" for note in verdict["notes"]]
+    if format is None:
         lines.append("verdict: nothing promised (no metadata, --expect or .int8. name)")
+    elif verdict["passed"] is None:
+        lines.append(f"verdict: not known whether it is {format}, {claim}")
     elif verdict["passed"]:
         replayed = (document["golden"] or {}).get("error") is None
         rest = "" if replayed else ", but it could not be run here"
-        lines.append(
-            f"verdict: is {verdict['format']}, as its {_judge(verdict)} says{rest}"
-        )
+        lines.append(f"verdict: is {format}, {claim}{rest}")
     else:
-        lines.append(
-            f"verdict: is NOT {verdict['format']}, as its {_judge(verdict)} says"
-        )
-    for one in verdict["violations"]:
-        lines.append(f"  {one['rule']}: expected {one['expected']}")
-        lines.append(f"  {' ' * len(one['rule'])}  found    {one['found']}")
+        lines.append(f"verdict: is NOT {format}, {claim}")
+    for violation in verdict["violations"]:
+        rule = violation["rule"]
+        lines.append(f"  {rule}: expected {violation['expected']}")
+        lines.append(f"  {' ' * len(rule)}  found    {violation['found']}")
     return "\n".join(lines)
-
-
-def _judge(verdict: Document) -> str:
-    return str(verdict["judged_by"])
 
 
 def _columns(rows: Sequence[tuple[str, ...]], *, left: int) -> str:

@@ -1,244 +1,254 @@
-"""The graph of an ONNX model, read without any ONNX library.
+"""The graph of an ONNX model, read with the ``onnx`` package.
 
-The schema: https://github.com/onnx/onnx, onnx/onnx.proto. Fields are given by their
-number in it. Operators between quantize and dequantize nodes come out as integer
-operators, as ONNX Runtime executes them (``edge_runtime.graph.qdq``).
+This is the only module of ``edge_runtime`` that imports ``onnx``, and it does so only
+when a graph is read. Operators between quantize and dequantize nodes are returned as
+integer operators, as ONNX Runtime executes them (``edge_runtime.graph.qdq``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import ModelError, missing
 from edge_runtime.graph.ir import Graph, Operator, Shape, Tensor, printable
-from edge_runtime.graph.onnx_shapes import (
-    Attributes,
-    Node,
-    Values,
-    dtype_name,
-    infer_dtype,
-    infer_shape,
-)
-from edge_runtime.graph.protobuf import Field, Message
-from edge_runtime.graph.qdq import fold
+from edge_runtime.graph.protobuf import Buffer, read_fields
+from edge_runtime.graph.qdq import DEQUANTIZE, QUANTIZE, fold
 
-OWN_DOMAINS = ("", "ai.onnx", "com.microsoft")
-MOST_VALUES = 65_536  # constants kept for shapes and scales; weights are larger
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-
-@dataclass
-class _Reading:
-    """What was read so far: tensors by name, nodes in order."""
-
-    tensors: list[Tensor] = field(default_factory=list)
-    index: dict[str, int] = field(default_factory=dict)
-    values: Values = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
-    inputs: list[int] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
-
-    def add(self, tensor: Tensor) -> int:
-        """Returns the index of a tensor, now or already known by its name."""
-        if tensor.name in self.index:
-            return self.index[tensor.name]
-        self.index[tensor.name] = len(self.tensors)
-        self.tensors.append(tensor)
-        return len(self.tensors) - 1
-
-    def named(self, name: str) -> int:
-        """Returns the index of the tensor of a name, -1 for the empty one."""
-        return self.add(Tensor(name, None, "")) if name else -1
+STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
+# Parsing needs up to 250 times the bytes of nodes and attributes, but once those of
+# weights. Classifiers of a thousand operators have 0.3 MiB of the former.
+LARGEST_STRUCTURE_BYTES = 2 * 2**20
+FIELD_BYTES = 16  # an empty field needs memory as well
+WEIGHTS_PATH = (
+    7,
+    5,
+    9,
+)  # ModelProto.graph, GraphProto.initializer, TensorProto.raw_data
+LARGEST_VALUE_BYTES = 2**18  # of constants that are read: scales, zero points, shapes
+LARGEST_RANK = 16
+# ONNX Runtime's own operators have no schema in the onnx package. For shapes and data
+# types they are replaced by standard ones, with the inputs at these positions.
+REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "QGemm": ("Gemm", (0, 3)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearLeakyRelu": ("LeakyRelu", (0,)),
+    "QLinearSigmoid": ("Sigmoid", (0,)),
+    "QLinearSoftmax": ("Softmax", (0,)),
+}
 
 
 def read_onnx(model: bytes) -> Graph:
-    """Returns the graph of an ONNX ModelProto, integer operators recognised.
+    """Returns the graph of an ONNX ModelProto, with fused groups as integer operators.
+
+    Weights in external files are never loaded.
 
     Args:
-        model: The message; metadata in it do no harm.
+        model: The message, with or without our metadata.
 
     Raises:
-        ModelError: It is cut off, damaged or hostile.
+        MissingDependencyError: ``onnx`` is not installed.
+        ModelError: The message is cut off, damaged or hostile.
     """
-    message, read = Message(model), _Reading()
-    graphs = [one for one in message.fields() if one.number == 7]
-    if not graphs:
-        raise ModelError("the model is damaged: it has no graph")
-    graph = message.part(graphs[-1])
-    parts = list(graph.fields())
-    for part in parts:
-        if part.number == 5:
-            _add_constant(read, graph.part(part))
-    for number, ends in ((11, read.inputs), (12, read.outputs), (13, None)):
-        for part in parts:
-            if part.number == number:
-                _add_value(read, graph.part(part), ends)
-    for part in parts:
-        if part.number == 1:
-            _add_node(read, graph.part(part))
-    _infer(read)
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing("onnx", "onnx-check") from error
+    _refuse_large_structure(model)
+    try:
+        parsed = onnx.ModelProto.FromString(model)
+    except Exception as error:  # protobuf's DecodeError
+        raise _damaged(error) from error
+    graph = parsed.graph
+    protos = {proto.name: proto for proto in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        value = _constant_value(node)
+        if value is None:
+            nodes.append(node)
+        else:
+            protos[node.output[0]] = value
+    constants = {name: _constant(name, proto) for name, proto in protos.items()}
+    inputs = [value.name for value in graph.input if value.name not in constants]
+    outputs = [value.name for value in graph.output]
+    ends = [name for node in nodes for name in (*node.input, *node.output)]
+    names = [
+        name for name in dict.fromkeys((*constants, *inputs, *outputs, *ends)) if name
+    ]
+    if not all(isinstance(name, str) for name in (*names, *(n.op_type for n in nodes))):
+        raise _damaged(ValueError("a name is not UTF-8"))
+    index = {"": -1, **{name: position for position, name in enumerate(names)}}
     operators = tuple(
-        Operator(node.name, node.inputs, node.outputs, node.custom)
-        for node in read.nodes
+        Operator(
+            printable(node.op_type),
+            tuple(index[name] for name in node.input),
+            tuple(index[name] for name in node.output),
+            custom=node.domain not in STANDARD_DOMAINS,
+        )
+        for node in nodes
     )
-    constants = {i for i, one in enumerate(read.tensors) if one.constant}
-    inputs = tuple(one for one in read.inputs if one not in constants)
-    whole = Graph(tuple(read.tensors), operators, inputs, tuple(read.outputs))
-    axes = {
-        id(o): n.integer("axis", 1) for o, n in zip(operators, read.nodes, strict=True)
-    }
-    return fold(whole, read.values, axes)
-
-
-def _add_constant(read: _Reading, message: Message, name: str = "") -> None:
-    """Adds an initializer, or a Constant node's value under its output's name."""
-    dims: list[int] = []
-    dtype, size = 0, 0
-    raw: Field | None = None
-    typed: Field | None = None
-    for part in message.fields():
-        match part.number:
-            case 1:
-                dims += message.numbers(part)
-            case 2:
-                dtype = part.integer
-            case 4 | 5 | 7 | 10 | 11:
-                typed, size = part, size + len(part.content)
-            case 8:
-                name = name or part.text
-            case 9:
-                raw, size = part, len(part.content)
-    known = dtype_name(dtype)
-    shape: Shape = tuple(max(0, one) for one in dims)
-    index = read.add(Tensor(name, shape, known, constant=True, bytes=size))
-    if raw is not None or typed is not None:
-        values = _values(message, known, raw, typed)
-        if values is not None:
-            read.values[index] = values
-
-
-def _values(
-    message: Message, dtype: str, raw: Field | None, typed: Field | None
-) -> npt.NDArray[Any] | None:
-    """Returns a small constant's numbers (n,); None for a large or strange one."""
-    if dtype not in ("float32", "uint8", "int8", "uint16", "int16", "int32", "int64"):
-        return None
-    if raw is not None:
-        kind = np.dtype(dtype).newbyteorder("<")
-        whole = len(raw.content) // kind.itemsize
-        return np.frombuffer(raw.content, kind, whole) if whole <= MOST_VALUES else None
-    if typed is None or len(typed.content) > 4 * MOST_VALUES:
-        return None
-    if dtype == "float32":
-        return np.frombuffer(typed.content, "<f4", len(typed.content) // 4)
-    return np.array(message.numbers(typed), np.int64)
-
-
-def _add_value(read: _Reading, message: Message, ends: list[int] | None) -> None:
-    """Adds a graph input, output or annotated tensor: ValueInfoProto."""
-    name, dtype = "", ""
-    shape: Shape | None = None
-    for part in message.fields():
-        if part.number == 1:
-            name = part.text
-        elif part.number == 2:
-            dtype, shape = _type(message.part(part))
-    if not name:
-        return
-    index = read.named(name)
-    if not read.tensors[index].constant:
-        read.tensors[index] = Tensor(name, shape, dtype)
-    if ends is not None:
-        ends.append(index)
-
-
-def _type(message: Message) -> tuple[str, Shape | None]:
-    """Returns data type and shape of a TypeProto; a free size is 1."""
-    dtype, shape = 0, None
-    for kind in message.fields():
-        if kind.number != 1:  # tensor_type
-            continue
-        tensor = message.part(kind)
-        for part in tensor.fields():
-            if part.number == 1:
-                dtype = part.integer
-            elif part.number == 2:
-                shape = _dims(tensor.part(part))
-    return dtype_name(dtype), shape
-
-
-def _dims(message: Message) -> Shape:
-    dims = []
-    for dim in message.fields():
-        size = 1
-        for part in message.part(dim).fields():
-            if part.number == 1:
-                size = max(1, part.integer)
-        dims.append(size)
-    return tuple(dims)
-
-
-def _add_node(read: _Reading, message: Message) -> None:
-    inputs, outputs, name, domain = [], [], "", ""
-    attributes: Attributes = {}
-    constant: Message | None = None
-    for part in message.fields():
-        match part.number:
-            case 1:
-                inputs.append(part.text)
-            case 2:
-                outputs.append(part.text)
-            case 4:
-                name = printable(part.text)
-            case 5:
-                key, value, tensor = _attribute(message.part(part))
-                attributes[key] = value
-                constant = constant or tensor
-            case 7:
-                domain = part.text
-    if name == "Constant" and constant is not None and outputs:
-        _add_constant(read, constant, outputs[0])
-        return
-    read.nodes.append(
-        Node(
-            name,
-            tuple(read.named(one) for one in inputs),
-            tuple(read.named(one) for one in outputs),
-            attributes,
-            custom=domain not in OWN_DOMAINS,
+    quantization = dict(_quantization(nodes, protos))
+    types = _infer_types(parsed)
+    tensors = []
+    for name in names:
+        shape, dtype = types.get(name, (None, ""))
+        tensor = constants.get(name) or Tensor(name, shape, dtype)
+        tensors.append(replace(tensor, **quantization.get(name, {})))
+    return fold(
+        Graph(
+            tuple(tensors),
+            operators,
+            tuple(index[name] for name in inputs),
+            tuple(index[name] for name in outputs),
         )
     )
 
 
-def _attribute(message: Message) -> tuple[str, list[int], Message | None]:
-    """Returns an attribute's name, its integers, and its tensor."""
-    name, numbers, tensor = "", [], None
-    for part in message.fields():
-        match part.number:
-            case 1:
-                name = part.text
-            case 3:
-                numbers.append(part.integer)
-            case 8:
-                numbers += message.numbers(part)
-            case 5:
-                tensor = message.part(part)
-    return name, numbers, tensor
+def _refuse_large_structure(model: bytes) -> None:
+    """Raises ModelError where parsing would need much more memory than the file has."""
+    total = 0
+    try:
+        for size in _structure_sizes(model, WEIGHTS_PATH):
+            total += size
+            if total > LARGEST_STRUCTURE_BYTES:
+                raise ModelError(
+                    "the model is damaged or hostile: expected at most"
+                    f" {LARGEST_STRUCTURE_BYTES:,} bytes of graph beside the weights"
+                )
+    except (IndexError, ValueError) as error:
+        raise _damaged(error) from error
 
 
-def _infer(read: _Reading) -> None:
-    """Fills in the shapes and types that the file leaves to its reader."""
-    for node in read.nodes:
-        for position, index in enumerate(node.outputs):
-            if index < 0:
-                continue
-            known = read.tensors[index]
-            shape, dtype = known.shape, known.dtype
-            if shape is None and position == 0:
-                shape = infer_shape(node, read.tensors, read.values)
-            if not dtype:
-                dtype = infer_dtype(node, read.tensors)
-            read.tensors[index] = Tensor(known.name, shape, dtype)
+def _structure_sizes(message: Buffer, weights_path: tuple[int, ...]) -> Iterator[int]:
+    """Yields the size of each field that holds no weights, in bytes."""
+    first, *rest = weights_path
+    for field in read_fields(message):
+        yield FIELD_BYTES
+        if field.number != first:
+            yield len(field.content)
+        elif rest:
+            yield from _structure_sizes(field.content, tuple(rest))
+
+
+def _constant_value(node: NodeProto) -> TensorProto | None:
+    """Returns the tensor of a Constant node; None for other nodes."""
+    if node.op_type != "Constant" or not node.output:
+        return None
+    return next((one.t for one in node.attribute if one.HasField("t")), None)
+
+
+def _constant(name: str, proto: TensorProto) -> Tensor:
+    shape: Shape | None = tuple(max(0, size) for size in proto.dims)
+    if len(proto.dims) > LARGEST_RANK:
+        shape = None
+    # Small constants may be in one of the typed fields.
+    size = len(proto.raw_data) or proto.ByteSize()
+    return Tensor(name, shape, _dtype(proto.data_type), constant=True, bytes=size)
+
+
+def _quantization(
+    nodes: Iterable[NodeProto], protos: Mapping[str, TensorProto]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the names of quantized tensors, with the attributes that say how."""
+    for node in nodes:
+        if node.op_type not in (QUANTIZE, DEQUANTIZE) or len(node.input) < 2:
+            continue
+        scales = _numbers(protos.get(node.input[1]))
+        if scales is None or not node.output:
+            continue
+        zero_points = None
+        if len(node.input) > 2:
+            zero_points = _numbers(protos.get(node.input[2]))
+        if zero_points is None or len(zero_points) != len(scales):
+            zero_points = np.zeros(len(scales))
+        yield (
+            node.output[0] if node.op_type == QUANTIZE else node.input[0],
+            {
+                "scales": scales.astype(np.float32),
+                "zero_points": zero_points.astype(np.int64),
+                "axis": next(
+                    (one.i for one in node.attribute if one.name == "axis"), 1
+                ),
+            },
+        )
+
+
+def _numbers(proto: TensorProto | None) -> npt.NDArray[Any] | None:
+    """Returns a small constant's values, (n,); None where they are not in the file."""
+    from onnx import TensorProto, numpy_helper
+
+    if proto is None or proto.data_location == TensorProto.EXTERNAL:
+        return None
+    if proto.ByteSize() > LARGEST_VALUE_BYTES or proto.data_type == TensorProto.STRING:
+        return None
+    try:
+        return numpy_helper.to_array(proto).ravel()
+    except (ValueError, TypeError, KeyError):  # a damaged file
+        return None
+
+
+def _infer_types(model: ModelProto) -> dict[str, tuple[Shape | None, str]]:
+    """Returns shape and data type of each tensor; the message is changed for it."""
+    from onnx import shape_inference
+
+    del model.functions[:]  # they may call themselves
+    for proto in model.graph.initializer:
+        if len(proto.raw_data) > LARGEST_VALUE_BYTES:
+            proto.ClearField("raw_data")  # or it would be copied three times
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 1:
+                dim.Clear()
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim[:1]:
+            dim.dim_value = dim.dim_value or 1  # a free batch size is 1
+    for node in model.graph.node:
+        if node.op_type in REPLACEMENTS:
+            node.op_type, positions = REPLACEMENTS[node.op_type]
+            node.domain = ""
+            inputs = [node.input[one] for one in positions if one < len(node.input)]
+            node.input[:] = inputs
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:  # it raises many kinds on damaged files
+        raise _damaged(error) from error
+    values = (*graph.value_info, *graph.output, *graph.input)
+    return {value.name: _type(value) for value in values}
+
+
+def _type(value: ValueInfoProto) -> tuple[Shape | None, str]:
+    tensor = value.type.tensor_type
+    shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+    known = tensor.HasField("shape") and len(shape) <= LARGEST_RANK
+    if not known or min(shape, default=1) < 1 or math.prod(shape) > 2**40:
+        return None, _dtype(tensor.elem_type)
+    return shape, _dtype(tensor.elem_type)
+
+
+def _dtype(number: int) -> str:
+    """Returns the name of an ONNX data type; empty for 0, which is none."""
+    from onnx import TensorProto
+
+    if number == TensorProto.UNDEFINED:
+        return ""
+    if number not in TensorProto.DataType.values():
+        return f"type {number}"
+    name = str(TensorProto.DataType.Name(number)).lower()
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _damaged(error: Exception) -> ModelError:
+    return ModelError(
+        f"the model is cut off or damaged: copy or export it again ({error})"
+    )

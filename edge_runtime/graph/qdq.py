@@ -1,166 +1,138 @@
-"""ONNX's quantize-dequantize form brought into the form that is executed.
+"""Turns ONNX's quantize-dequantize (QDQ) form into the operators that are executed.
 
-An ONNX int8 file writes float operators between DequantizeLinear and QuantizeLinear
-nodes; ONNX Runtime fuses each such group into one integer operator. Here the same is
-done on paper, so that the graph shows what runs in integers.
+An int8 ONNX file has float operators between DequantizeLinear and QuantizeLinear nodes.
+ONNX Runtime fuses each such group into one integer operator. ``fold`` does the same, so
+that the graph shows what is computed in integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from edge_runtime.graph.ir import Graph, Operator, Tensor
 
-Q, DQ = "QuantizeLinear", "DequantizeLinear"
-NODES = frozenset({Q, DQ, "DynamicQuantizeLinear"})
-# May stand between an operator and its QuantizeLinear: the clipping does their work.
-ABSORBED = frozenset({"Relu", "Clip"})
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+CONVERSIONS = frozenset({QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear"})
+# May stand between an operator and its QuantizeLinear, which clips as well.
+ACTIVATIONS = frozenset({"Relu", "Clip"})
 
 
-def fold(
-    graph: Graph, values: Mapping[int, npt.NDArray[Any]], axes: Mapping[int, int]
-) -> Graph:
+def fold(graph: Graph) -> Graph:
     """Returns a graph whose fused groups are integer operators.
 
-    Quantize and dequantize nodes that only serve such groups are gone; the integer
-    tensors carry scales and zero points.
+    Quantize and dequantize nodes that only serve such groups are removed.
 
     Args:
-        graph: As the file has it.
-        values: Numbers of small constants, by tensor.
-        axes: The ``axis`` of each operator, by its ``id``.
+        graph: As in the file; quantized tensors have scales and zero points.
     """
     tensors = list(graph.tensors)
-    for one in graph.operators:
-        _annotate(tensors, one, values, axes)
-    annotated = replace(graph, tensors=tuple(tensors))
-    fused = _fused(annotated)
+    fused = _find_fused(graph)
     operators = [
-        _as_integer(annotated, one, tensors, fused) if id(one) in fused else one
-        for one in graph.operators
+        _as_integer(graph, operator, tensors, fused)
+        if id(operator) in fused
+        else operator
+        for operator in graph.operators
     ]
-    used = {index for one in operators if one.name != DQ for index in one.inputs}
-    used |= set(graph.outputs)
-    made = {i for one in operators if one.name != Q for i in one.outputs}
+    read = {i for one in operators if one.name != DEQUANTIZE for i in one.inputs}
+    read |= set(graph.outputs)
+    written = {i for one in operators if one.name != QUANTIZE for i in one.outputs}
     kept = tuple(
         one
         for one in operators
-        if not (one.name == DQ and not used & set(one.outputs))
-        and not (one.name == Q and made & set(one.outputs))
+        if not (one.name == DEQUANTIZE and read.isdisjoint(one.outputs))
+        and not (one.name == QUANTIZE and not written.isdisjoint(one.outputs))
     )
     return Graph(tuple(tensors), kept, graph.inputs, graph.outputs)
 
 
-def _annotate(
-    tensors: list[Tensor],
-    one: Operator,
-    values: Mapping[int, npt.NDArray[Any]],
-    axes: Mapping[int, int],
-) -> None:
-    """Writes a node's scale and zero point onto its integer tensor."""
-    if one.name not in (Q, DQ) or len(one.inputs) < 2 or not one.outputs:
-        return
-    index = one.outputs[0] if one.name == Q else one.inputs[0]
-    scales = values.get(one.inputs[1])
-    if scales is None or index < 0:
-        return
-    zeros = values.get(one.inputs[2]) if len(one.inputs) > 2 else None
-    if zeros is None or len(zeros) != len(scales):
-        zeros = np.zeros(len(scales))
-    tensors[index] = replace(
-        tensors[index],
-        scales=scales.astype(np.float32, copy=False),
-        zero_points=zeros.astype(np.int64),
-        axis=axes.get(id(one), 1),
-    )
-
-
-def _fused(graph: Graph) -> dict[int, int]:
+def _find_fused(graph: Graph) -> dict[int, int]:
     """Returns the quantized tensor each fused operator writes, by the operator's id."""
-    found: dict[int, int] = {}
-    # Backwards, so that what a Relu does is known when its convolution is looked at.
-    for one in reversed(graph.operators):
-        if one.name in NODES or len(one.outputs) != 1:
+    targets: dict[int, int] = {}
+    # Backwards: whether a Relu is fused decides about the convolution before it.
+    for operator in reversed(graph.operators):
+        if operator.name in CONVERSIONS or len(operator.outputs) != 1:
             continue
-        target = _target(graph, one, found)
-        if target is not None and _reads_integers(graph, one, found):
-            found[id(one)] = target
-    # A Relu that was taken on trust stays only with its convolution.
+        target = _quantized_output(graph, operator, targets)
+        if target is not None and _reads_integers(graph, operator):
+            targets[id(operator)] = target
+    # An activation is fused only together with the operator before it.
     return {
-        id(one): found[id(one)]
-        for one in graph.operators
-        if id(one) in found and not _stranded(graph, one, found)
+        id(operator): targets[id(operator)]
+        for operator in graph.operators
+        if id(operator) in targets and not _lacks_producer(graph, operator, targets)
     }
 
 
-def _target(graph: Graph, one: Operator, found: Mapping[int, int]) -> int | None:
-    readers = graph.consumers.get(one.outputs[0], [])
-    if len(readers) != 1 or one.outputs[0] in graph.outputs:
+def _quantized_output(
+    graph: Graph, operator: Operator, targets: Mapping[int, int]
+) -> int | None:
+    """Returns the tensor that an operator's output is quantized to; else None."""
+    output = operator.outputs[0]
+    readers = graph.consumers.get(output, [])
+    if len(readers) != 1 or output in graph.outputs:
         return None
     reader = readers[0]
-    if reader.name == Q and reader.inputs[0] == one.outputs[0] and reader.outputs:
+    if reader.name == QUANTIZE and reader.inputs[0] == output and reader.outputs:
         return reader.outputs[0]
-    return found.get(id(reader)) if reader.name in ABSORBED else None
+    return targets.get(id(reader)) if reader.name in ACTIVATIONS else None
 
 
-def _reads_integers(graph: Graph, one: Operator, found: Mapping[int, int]) -> bool:
-    """True where all that an operator computes with was dequantized."""
-    some = False
-    for index in one.inputs:
-        if index < 0 or not graph.tensors[index].dtype.startswith("float"):
+def _reads_integers(graph: Graph, operator: Operator) -> bool:
+    """Returns whether all floats that an operator reads were dequantized."""
+    found = False
+    for index in operator.inputs:
+        tensor = graph.tensors[index] if index >= 0 else None
+        if tensor is None or (tensor.dtype and "float" not in tensor.dtype):
             continue
-        maker = graph.producers.get(index)
-        if maker is not None and maker.name == DQ:
-            some = True
-        elif graph.tensors[index].constant and graph.tensors[index].elements <= 1:
-            continue  # the limits of a Clip
-        elif maker is None or one.name not in ABSORBED:
+        producer = graph.producers.get(index)
+        if producer is not None and producer.name == DEQUANTIZE:
+            found = True
+        elif tensor.constant and tensor.elements <= 1:
+            continue  # the bounds of a Clip
+        elif producer is None or operator.name not in ACTIVATIONS:
             return False
         else:
-            some = True
-    return some
+            found = True
+    return found
 
 
-def _stranded(graph: Graph, one: Operator, found: Mapping[int, int]) -> bool:
-    maker = graph.producers.get(one.inputs[0]) if one.inputs else None
-    if one.name not in ABSORBED or maker is None or maker.name == DQ:
+def _lacks_producer(
+    graph: Graph, operator: Operator, targets: Mapping[int, int]
+) -> bool:
+    producer = graph.producers.get(operator.inputs[0]) if operator.inputs else None
+    if operator.name not in ACTIVATIONS or producer is None:
         return False
-    return id(maker) not in found
+    return producer.name != DEQUANTIZE and id(producer) not in targets
 
 
 def _as_integer(
-    graph: Graph, one: Operator, tensors: list[Tensor], fused: Mapping[int, int]
+    graph: Graph, operator: Operator, tensors: list[Tensor], targets: Mapping[int, int]
 ) -> Operator:
-    """Returns a fused operator that reads and writes the integer tensors."""
-    target = fused[id(one)]
-    reader = graph.consumers[one.outputs[0]][0]
-    output = one.outputs[0]
-    if reader.name == Q:
-        output = target
-        shape = tensors[target].shape or tensors[one.outputs[0]].shape
+    """Returns a fused operator that reads and writes integer tensors."""
+    target, output = targets[id(operator)], operator.outputs[0]
+    if graph.consumers[output][0].name == QUANTIZE:
+        shape = tensors[target].shape or tensors[output].shape
         tensors[target] = replace(tensors[target], shape=shape)
-    else:  # a Relu reads it: an integer tensor on paper only
-        source, whole = tensors[target], tensors[output]
+        output = target
+    else:  # an activation reads it: the tensor between the two is never stored
+        quantized = tensors[target]
         tensors[output] = replace(
-            whole,
-            dtype=source.dtype,
-            scales=source.scales,
-            zero_points=source.zero_points,
+            tensors[output],
+            dtype=quantized.dtype,
+            scales=quantized.scales,
+            zero_points=quantized.zero_points,
         )
     return replace(
-        one,
-        inputs=tuple(_source(graph, index) for index in one.inputs),
+        operator,
+        inputs=tuple(_undequantized(graph, index) for index in operator.inputs),
         outputs=(output,),
     )
 
 
-def _source(graph: Graph, index: int) -> int:
-    maker = graph.producers.get(index)
-    if index >= 0 and maker is not None and maker.name == DQ and maker.inputs:
-        return maker.inputs[0]
+def _undequantized(graph: Graph, index: int) -> int:
+    """Returns the quantized tensor that a tensor was dequantized from, else itself."""
+    producer = graph.producers.get(index)
+    if producer is not None and producer.name == DEQUANTIZE and producer.inputs:
+        return producer.inputs[0]
     return index

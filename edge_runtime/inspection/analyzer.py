@@ -1,4 +1,4 @@
-"""What is really inside a model: what computes in which data type, at what cost."""
+"""The contents of a model: which operator computes in which data type, at what cost."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from edge_runtime.graph.ir import (
 from edge_runtime.model_file.container import ModelFile
 
 FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
-INDICES = frozenset({"int32", "int64", "bool"})
+INDEX_DTYPES = frozenset({"int32", "int64", "bool"})
 EIGHT_BITS = frozenset({"int8", "uint8"})
-INTEGER_LABELS = frozenset({"int8", "int16", "int16x8"})
+INTEGER_DTYPES = frozenset({"int8", "int16", "int16x8"})
 SCALING = frozenset({"MUL", "DIV", "Mul", "Div", "BatchNormalization"})
-SHIFTING = frozenset({"ADD", "SUB", "Add", "Sub"})
+LAYOUT = frozenset({"Reshape", "Transpose", "RESHAPE", "TRANSPOSE"})
+QUANTIZE = frozenset({"QUANTIZE", "QuantizeLinear"})
 
 
 @dataclass(frozen=True)
-class Layer:
-    """An operator and what it costs.
+class LayerSummary:
+    """An operator and its cost.
 
     Attributes:
         name: The name of its weights, or of its output where it has none.
         operator: Its type, such as ``"CONV_2D"``.
         dtype: ``"int8"`` (also uint8), ``"int16"``, ``"int16x8"`` (int8 weights),
             ``"float32"``, ``"float16"``, ``"hybrid"`` (float activations, integer
-            weights), ``"conversion"``, or the type of mere index arithmetic.
+            weights), ``"conversion"``, or the data type of index arithmetic.
         macs: Multiply-accumulates for one image; None where shapes are not known.
-        weights: Its weights, as they are stored; None where it has none.
+        weights: Its weights as stored in the file; None where it has none.
         bytes: Bytes of its constants in the file.
     """
 
@@ -49,7 +50,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """Number of scales its weights would have per channel; 0 without weights."""
+        """Number of scales that per-channel weights would have; 0 without weights."""
         if self.weights is None or not self.weights.shape:
             return 0
         shape, axis = self.weights.shape, self.weights.axis
@@ -65,7 +66,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class FloatSubgraph:
-    """Float operators that touch each other, in a file that computes in integers.
+    """Connected float operators in a file that computes in integers.
 
     Attributes:
         operators: Their types.
@@ -80,48 +81,50 @@ class FloatSubgraph:
 
 @dataclass(frozen=True)
 class GraphSummary:
-    """What is inside a model.
+    """The contents of a model.
 
     Attributes:
         layers: All operators, in the order in which they run.
-        islands: Groups of float operators; empty where nothing runs in integers.
-        custom: Names of operators that are not the format's own.
-        scalings: Multiplications by one constant per channel behind a convolution:
+        float_subgraphs: Groups of float operators; empty where nothing is computed in
+            integers.
+        custom_operators: Names of operators that are not part of the file format.
+        unfolded: Multiplications by one constant per channel behind a convolution:
             BatchNorm that did not fold.
         input: The input tensor.
         output: The output tensor.
-        inside: The first quantized tensor where the input is float and is quantized
-            at once; else None.
+        quantized_input: The first quantized tensor, where the input is float and is
+            quantized at once; else None.
     """
 
-    layers: tuple[Layer, ...]
-    islands: tuple[FloatSubgraph, ...]
-    custom: tuple[str, ...]
-    scalings: tuple[Layer, ...]
+    layers: tuple[LayerSummary, ...]
+    float_subgraphs: tuple[FloatSubgraph, ...]
+    custom_operators: tuple[str, ...]
+    unfolded: tuple[LayerSummary, ...]
     input: Tensor | None
     output: Tensor | None
-    inside: Tensor | None
+    quantized_input: Tensor | None
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, of all operators that are known."""
-        return sum(one.macs or 0 for one in self.layers)
+        """Multiply-accumulates for one image, of all operators with known shapes."""
+        return sum(layer.macs or 0 for layer in self.layers)
 
     @property
-    def weighted(self) -> list[Layer]:
+    def weighted_layers(self) -> list[LayerSummary]:
         """The layers with constant weights: convolutions and matrix products."""
-        return [one for one in self.layers if one.weights is not None]
+        return [layer for layer in self.layers if layer.weights is not None]
 
-    def share(self, layers: Iterable[Layer]) -> float:
+    def macs_share(self, layers: Iterable[LayerSummary]) -> float:
         """Returns the share of all multiply-accumulates in some layers, 0..1."""
-        return sum(one.macs or 0 for one in layers) / max(1, self.macs)
+        return sum(layer.macs or 0 for layer in layers) / max(1, self.macs)
 
 
 def read_graph(file: ModelFile) -> Graph:
-    """Returns a model file's graph; needs no TFLite or ONNX library.
+    """Returns a model file's graph.
 
     Raises:
-        ModelError: It is cut off, damaged or hostile.
+        ModelError: The model is cut off, damaged or hostile.
+        MissingDependencyError: It is an ``.onnx`` file and ``onnx`` is not installed.
     """
     if file.kind == "tflite":
         from edge_runtime.graph.tflite import read_tflite
@@ -133,56 +136,57 @@ def read_graph(file: ModelFile) -> Graph:
 
 
 def analyze(graph: Graph) -> GraphSummary:
-    """Returns what is inside a graph."""
+    """Returns the contents of a graph."""
     counted: set[int] = set()
-    layers = [_layer(graph, one, counted) for one in graph.operators]
-    integers = any(one.dtype in INTEGER_LABELS for one in layers)
-    source = graph.tensor(graph.inputs, 0)
+    layers = [_summarize(graph, operator, counted) for operator in graph.operators]
+    integers = any(layer.dtype in INTEGER_DTYPES for layer in layers)
+    custom = {operator.name for operator in graph.operators if operator.custom}
     return GraphSummary(
         layers=tuple(layers),
-        islands=_islands(graph, layers) if integers else (),
-        custom=tuple(sorted({one.name for one in graph.operators if one.custom})),
-        scalings=_scalings(graph, layers),
-        input=source,
+        float_subgraphs=_float_subgraphs(graph, layers) if integers else (),
+        custom_operators=tuple(sorted(custom)),
+        unfolded=_unfolded(graph, layers),
+        input=graph.tensor(graph.inputs, 0),
         output=graph.tensor(graph.outputs, 0),
-        inside=_inside(graph, source),
+        quantized_input=_quantized_input(graph),
     )
 
 
 def compute_dtype(graph: Graph, operator: Operator) -> str:
-    """Returns what an operator computes in, see ``Layer.dtype``."""
+    """Returns the data type an operator computes in, see ``LayerSummary.dtype``."""
     if operator.name in CONVERSIONS:
         return "conversion"
-    moving = [one for one in operator.inputs if one >= 0 and not graph.constant(one)]
-    made = {graph.tensors[one].dtype for one in operator.outputs if one >= 0}
-    if made and made <= INDICES and operator.name not in WEIGHTS_INPUT:
-        return min(made)  # a shape, a position: arithmetic about tensors, not in them
-    kinds = {graph.tensors[one].dtype for one in moving} | made
+    activations = [i for i in operator.inputs if i >= 0 and not graph.constant(i)]
+    outputs = {graph.tensors[i].dtype for i in operator.outputs if i >= 0}
+    if outputs and outputs <= INDEX_DTYPES and operator.name not in WEIGHTS_INPUT:
+        return min(outputs)  # computes a shape or a position
+    dtypes = {graph.tensors[i].dtype for i in activations} | outputs
     weights = _weights(graph, operator)
-    small = weights is not None and weights.dtype not in FLOATS
-    floats = sorted(kinds & FLOATS)
+    integer_weights = weights is not None and weights.dtype not in FLOATS
+    floats = sorted(dtypes & FLOATS)
     if floats:
         # Weights that are dequantized first are computed with as floats.
-        direct = small and graph.tensors[_weights_index(operator)].constant
+        direct = integer_weights and graph.tensors[_weights_index(operator)].constant
         return "hybrid" if direct else floats[-1]
-    if "int16" in kinds:
-        return "int16x8" if small else "int16"
-    if kinds & EIGHT_BITS:
+    if "int16" in dtypes:
+        return "int16x8" if integer_weights else "int16"
+    if dtypes & EIGHT_BITS:
         return "int8"
-    return next(iter(sorted(kinds)), "") or "unknown"
+    return next(iter(sorted(dtypes)), "") or "unknown"
 
 
-def _layer(graph: Graph, operator: Operator, counted: set[int]) -> Layer:
+def _summarize(graph: Graph, operator: Operator, counted: set[int]) -> LayerSummary:
+    """Returns one layer; constants in ``counted`` belong to earlier ones."""
     weights = _weights(graph, operator)
     size = 0
-    for index in operator.inputs:
+    # Constants of a conversion are counted where its result is used.
+    for index in operator.inputs if operator.name not in CONVERSIONS else ():
         constant = graph.constant(index)
-        skip = operator.name in CONVERSIONS  # counted where the result is used
-        if constant is not None and not skip and id(constant) not in counted:
+        if constant is not None and id(constant) not in counted:
             counted.add(id(constant))
             size += constant.bytes
     named = weights or graph.tensor(operator.outputs, 0)
-    return Layer(
+    return LayerSummary(
         name=printable(named.name) if named else "",
         operator=operator.name,
         dtype=compute_dtype(graph, operator),
@@ -201,78 +205,80 @@ def _weights(graph: Graph, operator: Operator) -> Tensor | None:
     return graph.constant(_weights_index(operator))
 
 
-def _inside(graph: Graph, source: Tensor | None) -> Tensor | None:
+def _quantized_input(graph: Graph) -> Tensor | None:
     """Returns what a float input is quantized to before anything else is computed."""
+    source = graph.tensor(graph.inputs, 0)
     if source is None or source.dtype not in FLOATS:
         return None
     index = graph.inputs[0]
-    for _ in range(3):  # a change of layout may stand before
+    for _ in range(3):  # a change of layout may come first
         readers = graph.consumers.get(index, [])
         if len(readers) != 1 or not readers[0].outputs:
             return None
         index = readers[0].outputs[0]
-        if readers[0].name in ("QUANTIZE", "QuantizeLinear"):
+        if readers[0].name in QUANTIZE:
             return graph.tensors[index]
-        if readers[0].name not in ("Reshape", "Transpose", "RESHAPE", "TRANSPOSE"):
+        if readers[0].name not in LAYOUT:
             return None
     return None
 
 
-def _islands(graph: Graph, layers: list[Layer]) -> tuple[FloatSubgraph, ...]:
+def _float_subgraphs(
+    graph: Graph, layers: list[LayerSummary]
+) -> tuple[FloatSubgraph, ...]:
     """Returns the float operators, in groups that share tensors."""
-    groups: dict[int, list[Layer]] = {}
+    groups: dict[int, list[LayerSummary]] = {}
     group_of: dict[int, int] = {}  # by tensor
     for number, (operator, layer) in enumerate(
         zip(graph.operators, layers, strict=True)
     ):
-        if layer.dtype not in FLOATS | {"hybrid"} or _only_layout(graph, operator):
+        # The layout of a float input may change before it is quantized.
+        first = operator.name in LAYOUT and set(operator.inputs[:1]) & set(graph.inputs)
+        if layer.dtype not in FLOATS | {"hybrid"} or first:
             continue
-        ends = [one for one in (*operator.inputs, *operator.outputs) if one >= 0]
-        group = next((group_of[one] for one in ends if one in group_of), number)
+        tensors = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        group = next((group_of[i] for i in tensors if i in group_of), number)
         groups.setdefault(group, []).append(layer)
-        for one in operator.outputs:
-            group_of.setdefault(one, group)
+        for index in operator.outputs:
+            group_of.setdefault(index, group)
     return tuple(
         FloatSubgraph(
-            tuple(one.operator for one in group),
+            tuple(layer.operator for layer in group),
             group[0].name,
-            sum(one.macs or 0 for one in group),
+            sum(layer.macs or 0 for layer in group),
         )
         for group in groups.values()
     )
 
 
-def _only_layout(graph: Graph, operator: Operator) -> bool:
-    """True for a change of layout of the float input, before it is quantized."""
-    layout = operator.name in ("Reshape", "Transpose", "RESHAPE", "TRANSPOSE")
-    return layout and bool(set(operator.inputs[:1]) & set(graph.inputs))
-
-
-def _scalings(graph: Graph, layers: list[Layer]) -> tuple[Layer, ...]:
-    """Returns the scalings per channel that stand behind a convolution or product."""
-    found: list[Layer] = []
-    behind: set[int] = set()
+def _unfolded(graph: Graph, layers: list[LayerSummary]) -> tuple[LayerSummary, ...]:
+    """Returns the per-channel scalings behind a convolution or matrix product."""
+    found: list[LayerSummary] = []
+    behind: set[int] = set()  # tensors behind such an operator
     for operator, layer in zip(graph.operators, layers, strict=True):
-        after = not behind.isdisjoint(operator.inputs)
-        if after and operator.name in SCALING and _per_channel(graph, operator):
+        is_behind = not behind.isdisjoint(operator.inputs)
+        if is_behind and operator.name in SCALING and _per_channel(graph, operator):
             found.append(layer)
-        if after or operator.name in WEIGHTS_INPUT:
-            behind.update(one for one in operator.outputs if one >= 0)
+        if is_behind or operator.name in WEIGHTS_INPUT:
+            behind.update(index for index in operator.outputs if index >= 0)
     return tuple(found)
 
 
 def _per_channel(graph: Graph, operator: Operator) -> bool:
-    """True where an operator combines its input with one constant per channel."""
+    """Returns whether an operator combines its input with one constant per channel."""
     if operator.name == "BatchNormalization":
         return True
     output = graph.tensor(operator.outputs, 0)
     shape = output.shape if output is not None else None
     constants = [graph.constant(index) for index in operator.inputs]
-    return any(_along_channels(one, shape or ()) for one in constants if one)
+    return any(_along_channels(tensor, shape or ()) for tensor in constants if tensor)
 
 
 def _along_channels(constant: Tensor, output: Shape) -> bool:
-    """True where a constant has one element per channel: last in TFLite, or second."""
+    """Returns whether a constant has one element per channel.
+
+    Channels are last in TFLite and second in ONNX.
+    """
     sizes = constant.shape or ()
     long = [position for position, size in enumerate(sizes) if size > 1]
     if len(long) != 1 or len(sizes) > len(output):

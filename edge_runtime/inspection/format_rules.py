@@ -1,4 +1,4 @@
-"""What each format promises, and where a file does not keep it."""
+"""The rules of each format, and where a model breaks them."""
 
 from __future__ import annotations
 
@@ -8,60 +8,58 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.graph.ir import Tensor
-from edge_runtime.inspection.analyzer import GraphSummary, Layer
+from edge_runtime.inspection.analyzer import GraphSummary, LayerSummary
 from edge_runtime.model_file.metadata import ModelSpec
 
-# TFLite's converter leaves smaller weights as they are in a dynamic-range file.
+# TFLite's converter does not quantize smaller weights of a dynamic-range file.
 SMALL_WEIGHTS = 1024
 
 
 @dataclass(frozen=True)
 class FormatSpec:
-    """What a format promises.
+    """The rules of a format.
 
     Attributes:
-        compute: What convolutions and matrix products compute in.
-        weights: The data types their weights may have.
-        ends: Data types that input and output may have.
-        integers: True where everything else is integer arithmetic, too.
-        needs: What some of them must compute in.
+        compute_dtypes: Data types convolutions and matrix products may compute in.
+        weight_dtypes: Data types of their weights.
+        io_dtypes: Data types of the model's input and output.
+        integer_only: True where all other operators compute in integers as well.
+        required_dtypes: Data types that some of them must compute in.
     """
 
-    compute: frozenset[str]
-    weights: frozenset[str]
-    ends: frozenset[str]
-    integers: bool = False
-    needs: frozenset[str] = frozenset()
+    compute_dtypes: frozenset[str]
+    weight_dtypes: frozenset[str]
+    io_dtypes: frozenset[str]
+    integer_only: bool = False
+    required_dtypes: frozenset[str] = frozenset()
 
 
 _FLOAT, _INT8 = frozenset({"float32"}), frozenset({"int8"})
+_INT8_IO = _FLOAT | {"int8", "uint8"}
 FORMATS = {
     "tflite-float32": FormatSpec(_FLOAT, _FLOAT, _FLOAT),
     "tflite-float16": FormatSpec(_FLOAT, frozenset({"float16"}), _FLOAT),
     "tflite-dynamic-range": FormatSpec(_FLOAT | {"hybrid"}, _INT8, _FLOAT),
-    "tflite-int8": FormatSpec(_INT8, _INT8, _FLOAT | {"int8", "uint8"}, integers=True),
+    "tflite-int8": FormatSpec(_INT8, _INT8, _INT8_IO, integer_only=True),
     "tflite-int16x8": FormatSpec(
-        frozenset({"int16x8"}), _INT8, _FLOAT | {"int16"}, integers=True
+        frozenset({"int16x8"}), _INT8, _FLOAT | {"int16"}, integer_only=True
     ),
-    # int8 but for the layers that --max-drop or --float-layers kept in float.
+    # int8 except for the layers that --max-drop or --float-layers kept in float.
     "tflite-mixed": FormatSpec(
-        _FLOAT | _INT8,
-        _FLOAT | _INT8,
-        _FLOAT | {"int8", "uint8"},
-        needs=_FLOAT | _INT8,
+        _FLOAT | _INT8, _FLOAT | _INT8, _INT8_IO, required_dtypes=_FLOAT | _INT8
     ),
     "onnx-float32": FormatSpec(_FLOAT, _FLOAT, _FLOAT),
-    "onnx-int8": FormatSpec(_INT8, _INT8, _FLOAT | {"int8", "uint8"}, integers=True),
+    "onnx-int8": FormatSpec(_INT8, _INT8, _INT8_IO, integer_only=True),
 }
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that is not kept.
+    """A rule that a model breaks.
 
     Attributes:
         rule: Short name, such as ``"float-island"``.
-        expected: What was promised.
+        expected: What the rule demands.
         found: What is in the file.
     """
 
@@ -73,169 +71,181 @@ class Violation:
 def format_in_name(name: str) -> str | None:
     """Returns the format a file name claims, such as ``fer.int8.tflite``'s; or None."""
     parts = name.lower().split(".")
-    claimed = [f"{parts[-1]}-{part}" for part in parts[1:-1]]
-    return next((one for one in claimed if one in FORMATS), None)
+    claims = [f"{parts[-1]}-{part}" for part in parts[1:-1]]
+    return next((claim for claim in claims if claim in FORMATS), None)
 
 
 def check_format(
-    found: GraphSummary, format: str, *, declared: Collection[str] = ()
+    summary: GraphSummary, format: str, *, declared: Collection[str] = ()
 ) -> list[Violation]:
-    """Returns where a model breaks the promises of a format.
+    """Returns where a model breaks the rules of a format.
 
     Args:
-        found: What is inside.
-        format: One of ``FORMATS``; another is a violation of its own.
-        declared: Names of the operators of BatchNorm that could not fold, as the
-            file's metadata say: what is said breaks no promise.
+        summary: The model's contents.
+        format: One of ``FORMATS``; any other is a violation itself.
+        declared: Names of the operators of BatchNorm that could not fold, from the
+            file's metadata: those break no rule.
     """
     if format not in FORMATS:
-        known = ", ".join(FORMATS)
-        return [Violation("format", f"one of {known}", f"{format!r}")]
-    promise = FORMATS[format]
+        return [Violation("format", f"one of {', '.join(FORMATS)}", f"{format!r}")]
+    spec = FORMATS[format]
     return [
-        *_custom(found),
-        *_compute(found, promise),
-        *_weights(found, promise, format),
-        *(_integers(found, promise, format, declared) if promise.integers else ()),
-        *_ends(found, promise),
+        *_check_custom_operators(summary),
+        *_check_compute(summary, spec),
+        *_check_weights(summary, spec, format),
+        *(_check_integers(summary, format, declared) if spec.integer_only else ()),
+        *_check_io(summary, spec),
     ]
 
 
-def judge_metadata(found: GraphSummary, spec: ModelSpec) -> list[Violation]:
+def check_metadata(summary: GraphSummary, spec: ModelSpec) -> list[Violation]:
     """Returns where a model contradicts its metadata."""
     violations = []
-    ends = (
-        ("input-shape", found.input, spec.input_shape),
-        ("output-shape", found.output, (len(spec.labels),)),
+    shapes = (
+        ("input-shape", summary.input, spec.input_shape),
+        ("output-shape", summary.output, (len(spec.labels),)),
     )
-    for rule, tensor, wanted in ends:
-        if tensor is not None and tensor.shape and tensor.shape[1:] != wanted:
+    for rule, tensor, expected in shapes:
+        if tensor is not None and tensor.shape and tensor.shape[1:] != expected:
             violations.append(
-                Violation(rule, f"{wanted} for each image", f"{tensor.shape[1:]}")
+                Violation(rule, f"{expected} for each image", f"{tensor.shape[1:]}")
             )
-    pixels = found.inside or found.input
+    pixels = summary.quantized_input or summary.input
     if pixels is not None and pixels.dtype in ("int8", "uint8"):
-        violations += _pixels(pixels)
+        violations += _check_pixels(pixels)
     return violations
 
 
-def notes(
-    found: GraphSummary, format: str | None, *, declared: Collection[str] = ()
+def collect_notes(
+    summary: GraphSummary, format: str | None, *, declared: Collection[str] = ()
 ) -> list[str]:
-    """Returns what breaks no promise but is good to know.
+    """Returns what breaks no rule but is good to know.
 
     Args:
-        found: What is inside.
-        format: What it was judged by; None for a file that claims nothing.
+        summary: The model's contents.
+        format: The format it was checked against; None for a file that claims none.
         declared: As for ``check_format``.
     """
-    promise = FORMATS.get(format or "")
-    integers = promise is not None and promise.integers
-    said = []
-    known = [one for one in found.scalings if not integers or one.name in declared]
-    if known:
-        said.append(f"BatchNorm that did not fold: {_named(known)}")
-    tensorwise = [one for one in _per_tensor(found) if not _is_convolution(one)]
-    if tensorwise:
-        said.append(f"one scale for all channels: {_named(tensorwise)}")
-    floats = [one for one in found.islands if not one.macs]
+    spec = FORMATS.get(format or "")
+    integer_only = spec is not None and spec.integer_only
+    notes = []
+    unfolded = [
+        layer
+        for layer in summary.unfolded
+        if not integer_only or layer.name in declared
+    ]
+    if unfolded:
+        notes.append(f"BatchNorm that did not fold: {_names(unfolded)}")
+    per_tensor = [
+        layer for layer in _per_tensor_layers(summary) if not _is_convolution(layer)
+    ]
+    if per_tensor:
+        notes.append(f"one scale for all channels: {_names(per_tensor)}")
+    floats = [one for one in summary.float_subgraphs if not one.macs]
     if floats and (format or "").startswith("onnx"):
-        said.append(
+        notes.append(
             "float operators between the integer ones: "
-            + "; ".join(f"{', '.join(one.operators[:4])}" for one in floats[:4])
+            + "; ".join(", ".join(one.operators[:4]) for one in floats[:4])
         )
-    if found.input is not None and found.inside is not None:
-        said.append(f"the {found.input.dtype} input is quantized inside the model")
-    unknown = [one for one in found.layers if one.macs is None]
+    if summary.input is not None and summary.quantized_input is not None:
+        notes.append(f"the {summary.input.dtype} input is quantized inside the model")
+    unknown = [layer for layer in summary.layers if layer.macs is None]
     if unknown:
-        said.append(f"MACs not known, left out: {_named(unknown)}")
-    return said
+        notes.append(f"MACs not known, left out: {_names(unknown)}")
+    return notes
 
 
-def _custom(found: GraphSummary) -> Iterator[Violation]:
-    if found.custom:
+def _check_custom_operators(summary: GraphSummary) -> Iterator[Violation]:
+    if summary.custom_operators:
         yield Violation(
             "custom-operator",
             "operators that every runtime has",
-            f"custom or Flex operators: {', '.join(found.custom[:8])}",
+            f"custom or Flex operators: {', '.join(summary.custom_operators[:8])}",
         )
 
 
-def _compute(found: GraphSummary, promise: FormatSpec) -> Iterator[Violation]:
-    known = [one for one in found.layers if one.macs != 0]
-    other = [one for one in known if one.dtype not in promise.compute]
-    if not known:
+def _check_compute(summary: GraphSummary, spec: FormatSpec) -> Iterator[Violation]:
+    layers = [layer for layer in summary.layers if layer.macs != 0]
+    wrong = [layer for layer in layers if layer.dtype not in spec.compute_dtypes]
+    if not layers:
         yield Violation("compute", "a convolution or a matrix product", "none")
-    if other:
-        kinds = ", ".join(sorted({one.dtype for one in other}))
+    if wrong:
+        share, dtypes = summary.macs_share(wrong), {layer.dtype for layer in wrong}
         yield Violation(
             "compute",
-            f"all MACs in {' or '.join(sorted(promise.compute))}",
-            f"{100 * found.share(other):.1f} % of the MACs in {kinds}: {_named(other)}",
+            f"all MACs in {' or '.join(sorted(spec.compute_dtypes))}",
+            f"{100 * share:.1f} % of the MACs in {', '.join(sorted(dtypes))}:"
+            f" {_names(wrong)}",
         )
-    missing = promise.needs - {one.dtype for one in known}
+    missing = spec.required_dtypes - {layer.dtype for layer in layers}
     if missing:
         yield Violation(
             "compute",
-            f"some MACs in each of {', '.join(sorted(promise.needs))}",
+            f"some MACs in each of {', '.join(sorted(spec.required_dtypes))}",
             f"none in {', '.join(sorted(missing))}",
         )
 
 
-def _weights(
-    found: GraphSummary, promise: FormatSpec, format: str
+def _check_weights(
+    summary: GraphSummary, spec: FormatSpec, format: str
 ) -> Iterator[Violation]:
-    layers = found.weighted
-    other = [one for one in layers if _dtype(one) not in promise.weights]
-    if format == "tflite-dynamic-range" and len(other) < len(layers):
-        other = [one for one in other if _elements(one) >= SMALL_WEIGHTS]
-    if other:
-        kinds = ", ".join(sorted({_dtype(one) for one in other}))
+    layers = [
+        (layer, layer.weights) for layer in summary.layers if layer.weights is not None
+    ]
+    wrong = [pair for pair in layers if pair[1].dtype not in spec.weight_dtypes]
+    if format == "tflite-dynamic-range" and len(wrong) < len(layers):
+        wrong = [pair for pair in wrong if pair[1].elements >= SMALL_WEIGHTS]
+    if wrong:
+        dtypes = ", ".join(sorted({weights.dtype for _, weights in wrong}))
         yield Violation(
             "weights",
-            f"{' or '.join(sorted(promise.weights))} weights",
-            f"{kinds} weights in {len(other)} of {len(layers)} layers: {_named(other)}",
+            f"{' or '.join(sorted(spec.weight_dtypes))} weights",
+            f"{dtypes} weights in {len(wrong)} of {len(layers)} layers:"
+            f" {_names([layer for layer, _ in wrong])}",
         )
 
 
-def _integers(
-    found: GraphSummary, promise: FormatSpec, format: str, declared: Collection[str]
+def _check_integers(
+    summary: GraphSummary, format: str, declared: Collection[str]
 ) -> Iterator[Violation]:
     # ONNX Runtime's quantizer leaves additions and pooling in float.
     strict = format.startswith("tflite")
-    for island in found.islands:
-        if strict or island.macs:
+    for subgraph in summary.float_subgraphs:
+        if strict or subgraph.macs:
             yield Violation(
                 "float-island",
                 "integer operators from the first to the last",
-                f"{', '.join(island.operators[:6])} in float at {_short(island.first)}",
+                f"{', '.join(subgraph.operators[:6])} in float at"
+                f" {_shorten(subgraph.first)}",
             )
-    tensorwise = [one for one in _per_tensor(found) if _is_convolution(one)]
-    if tensorwise:
+    per_tensor = [
+        layer for layer in _per_tensor_layers(summary) if _is_convolution(layer)
+    ]
+    if per_tensor:
         yield Violation(
             "per-tensor-weights",
             "one scale for each channel of a convolution's weights",
-            f"one for all channels in {len(tensorwise)} layers: {_named(tensorwise)}",
+            f"one for all channels in {len(per_tensor)} layers: {_names(per_tensor)}",
         )
-    silent = [one for one in found.scalings if one.name not in declared]
-    if silent:
+    undeclared = [layer for layer in summary.unfolded if layer.name not in declared]
+    if undeclared:
         yield Violation(
             "unfolded-batchnorm",
             "BatchNorm folded into the convolution before it",
-            f"scaling per channel: {_named(silent)}",
+            f"scaling per channel: {_names(undeclared)}",
         )
 
 
-def _ends(found: GraphSummary, promise: FormatSpec) -> Iterator[Violation]:
-    for rule, tensor in (("input", found.input), ("output", found.output)):
+def _check_io(summary: GraphSummary, spec: FormatSpec) -> Iterator[Violation]:
+    for rule, tensor in (("input", summary.input), ("output", summary.output)):
         dtype = tensor.dtype if tensor is not None else "none"
-        if dtype not in promise.ends:
+        if dtype not in spec.io_dtypes:
             yield Violation(
-                rule, f"{rule} of {' or '.join(sorted(promise.ends))}", dtype
+                rule, f"{rule} of {' or '.join(sorted(spec.io_dtypes))}", dtype
             )
 
 
-def _pixels(tensor: Tensor) -> list[Violation]:
+def _check_pixels(tensor: Tensor) -> list[Violation]:
     """Returns a violation where quantizing a pixel 0..255 would lose something."""
     zero_point = -128 if tensor.dtype == "int8" else 0
     exact = (
@@ -255,31 +265,27 @@ def _pixels(tensor: Tensor) -> list[Violation]:
     ]
 
 
-def _per_tensor(found: GraphSummary) -> list[Layer]:
+def _per_tensor_layers(summary: GraphSummary) -> list[LayerSummary]:
+    """Returns the layers with int8 weights and one scale for all channels."""
     return [
-        one
-        for one in found.weighted
-        if _dtype(one) == "int8" and one.channels > 1 and not one.per_channel
+        layer
+        for layer in summary.layers
+        if layer.weights is not None
+        and layer.weights.dtype == "int8"
+        and layer.channels > 1
+        and not layer.per_channel
     ]
 
 
-def _is_convolution(layer: Layer) -> bool:
+def _is_convolution(layer: LayerSummary) -> bool:
     return "CONV" in layer.operator.upper()
 
 
-def _dtype(layer: Layer) -> str:
-    return layer.weights.dtype if layer.weights is not None else ""
+def _names(layers: Sequence[LayerSummary]) -> str:
+    names = [f"{one.operator} {_shorten(one.name)}".strip() for one in layers[:3]]
+    rest = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return ", ".join(names) + rest
 
 
-def _elements(layer: Layer) -> int:
-    return layer.weights.elements if layer.weights is not None else 0
-
-
-def _named(layers: Sequence[Layer]) -> str:
-    names = [f"{one.operator} {_short(one.name)}".strip() for one in layers[:3]]
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return ", ".join(names) + more
-
-
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 40 else ".." + name[-38:]

@@ -30,8 +30,6 @@ Document = dict[str, Any]
 
 MEMBER = "fer_edge.json"
 
-PROPERTY = "fer_edge"
-
 # Pictures and videos that somebody took for the argument of run.
 _SOURCE_SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mjpeg"),
@@ -43,9 +41,6 @@ LARGEST_MODEL_BYTES = 512 * 2**20
 LARGEST_METADATA_BYTES = 2 * 2**20
 
 _TFLITE_MAGIC = slice(4, 8)
-
-# StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
-ENTRY_BEGIN = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
 
 
 class ModelFile(NamedTuple):
@@ -246,7 +241,7 @@ def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             info = archive.NameToInfo.get(MEMBER)
             if info is None:
-                return _no_document(data, name)
+                return _no_document(data, name, MEMBER.encode())
             stored = info.compress_type == zipfile.ZIP_STORED
             if not stored or info.file_size > LARGEST_METADATA_BYTES:
                 raise MetadataError(f"{name}: its metadata is not as we write it")
@@ -254,17 +249,16 @@ def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
     except MetadataError:
         raise
     except zipfile.BadZipFile:
-        return _no_document(data, name)
+        return _no_document(data, name, MEMBER.encode())
     except Exception as error:  # zipfile raises many kinds on hostile archives
         raise MetadataError(f"{name}: its metadata is damaged: {error}") from error
     return text, len(_zip_tail(0, text))
 
 
-def _no_document(data: bytes, name: str) -> tuple[None, int]:
+def _no_document(data: bytes, name: str, marker: bytes) -> tuple[None, int]:
     # A cut or bit-flipped document must not pass for a file that never had one: one
     # flipped byte leaves its name or its hashes readable.
-    named = MEMBER.encode() in data or ENTRY_BEGIN in data
-    if named or all(key in data for key in (b'"digest":"', b'"sha256":"')):
+    if marker in data or all(key in data for key in (b'"digest":"', b'"sha256":"')):
         raise MetadataError(
             f"{name}: its metadata is cut off or damaged: copy the file again"
         )
@@ -304,7 +298,7 @@ class _Shifted:
 
 def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
     """Returns the document's text and its entry's length, or (None, 0)."""
-    from edge_runtime.model_file.onnx_entry import find_entry  # for ONNX alone
+    from edge_runtime.model_file.onnx_entry import ENTRY_START, find_entry
 
     try:
         text, start = find_entry(data)
@@ -312,10 +306,12 @@ def _split_protobuf(data: bytes, name: str) -> tuple[bytes | None, int]:
         raise ModelError(
             f"{name} is cut off or damaged: copy the file again ({error})"
         ) from error
-    return _no_document(data, name) if text is None else (text, len(data) - start)
+    if text is None:
+        return _no_document(data, name, ENTRY_START)
+    return text, len(data) - start
 
 
 def _protobuf_entry(text: bytes) -> bytes:
-    from edge_runtime.model_file.onnx_entry import entry_of
+    from edge_runtime.model_file.onnx_entry import format_entry
 
-    return entry_of(text)
+    return format_entry(text)

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from edge_runtime.graph.protobuf import content_of, read_varint, to_varint
-from edge_runtime.model_file.container import ENTRY_BEGIN
+from edge_runtime.graph.protobuf import read_fields, read_varint, write_varint
 
-_METADATA_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited
+PROPERTY = "fer_edge"
+METADATA_FIELD = 14  # ModelProto.metadata_props
+METADATA_TAG = METADATA_FIELD << 3 | 2  # length-delimited
+# StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
+ENTRY_START = b"\x0a" + bytes([len(PROPERTY)]) + PROPERTY.encode() + b"\x12"
 
 
-def find_entry(data: bytes) -> tuple[bytes | None, int]:
-    """Returns the value of our entry and where the entry begins; None where none is.
-
-    Walks the top-level fields of the message only: the graph is one of them.
+def find_entry(model: bytes) -> tuple[bytes | None, int]:
+    """Returns the text in our entry and where the entry begins; None where none is.
 
     Args:
-        data: An ONNX ModelProto.
+        model: An ONNX ModelProto.
 
     Raises:
-        IndexError, ValueError: It is cut off or damaged.
+        IndexError: The message is cut off.
+        ValueError: The message is damaged.
     """
-    position = 0
-    while position < len(data):
-        start = position
-        tag, position = read_varint(data, position)
-        content, position = content_of(data, position, tag & 7)
-        if tag == _METADATA_TAG:
-            text = _our_value(data[content:position])
-            if text is not None:
-                return text, start
-    return None, len(data)
+    for field in read_fields(model):
+        entry = field.content
+        ours = field.number == METADATA_FIELD
+        if ours and entry[: len(ENTRY_START)] == ENTRY_START:
+            length, start = read_varint(entry, len(ENTRY_START))
+            return bytes(entry[start : start + length]), field.start
+    return None, len(model)
 
 
-def entry_of(text: bytes) -> bytes:
-    """Returns an entry with a value, to stand behind a ModelProto."""
-    entry = ENTRY_BEGIN + to_varint(len(text)) + text
-    return to_varint(_METADATA_TAG) + to_varint(len(entry)) + entry
-
-
-def _our_value(entry: bytes) -> bytes | None:
-    """Returns the value of a key-value entry if the key is ours."""
-    if not entry.startswith(ENTRY_BEGIN):
-        return None
-    length, begin = read_varint(entry, len(ENTRY_BEGIN))
-    return entry[begin : begin + length]
+def format_entry(text: bytes) -> bytes:
+    """Returns an entry with this text, to stand behind a ModelProto."""
+    entry = ENTRY_START + write_varint(len(text)) + text
+    return write_varint(METADATA_TAG) + write_varint(len(entry)) + entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,10 @@ HEALTHY = ["int8.tflite", "float32.tflite", "int8.onnx", "float32.onnx"]
 Rewrite = Callable[..., Path]
 
 
-def needs_library(path: Path) -> None:
-    if path.suffix == ".onnx":
+def needs_libraries(name: str) -> None:
+    if name.endswith(".onnx"):
         require_onnxruntime()
+        pytest.importorskip("onnx", reason="reads the graphs of .onnx files")
 
 
 def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -61,8 +63,8 @@ def rewrite(tmp_path: Path) -> Rewrite:
 def test_healthy_file_is_what_it_says(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    needs_libraries(name)
     path = DATA / f"tiny.{name}"
-    needs_library(path)
     assert main(["check", str(path), "--json"]) == 0
     document = document_of(capsys)
     assert document["verdict"]["passed"] is True
@@ -79,9 +81,9 @@ def test_healthy_file_is_what_it_says(
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_file_breaks_the_promises_of_every_other_format(name: str) -> None:
-    file = read_model_file(DATA / f"tiny.{name}")
-    inventory = analyze(read_graph(file))
-    kept = {one for one in FORMATS if not check_format(inventory, one)}
+    needs_libraries(name)
+    summary = analyze(read_graph(read_model_file(DATA / f"tiny.{name}")))
+    kept = {one for one in FORMATS if not check_format(summary, one)}
     # Graphs do not tell which file format they are of; the name does.
     own = name.split(".")[0]
     assert {one.split("-", 1)[1] for one in kept} == {own}
@@ -243,6 +245,34 @@ def test_missing_library_is_code_2_after_the_report(
     out, err = capsys.readouterr()
     assert "but it could not be run here" in out
     assert "pip install" in err
+
+
+def test_without_onnx_the_rest_is_checked_and_the_report_says_what_to_install(
+    tiny_onnx_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["check", str(tiny_onnx_path)]) == 2
+    out, err = capsys.readouterr()
+    assert re.search(r"^golden vectors +4 replayed", out, re.MULTILINE)
+    assert re.search(r"^labels +angry, disgust", out, re.MULTILINE)
+    assert "verdict: not known whether it is onnx-float32" in out
+    assert err.startswith("error: onnx is not installed")
+    assert "onnx-check" in err
+
+
+def test_without_onnx_a_name_that_contradicts_the_metadata_is_code_3(
+    rewrite: Rewrite,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    path = rewrite("tiny.float32.onnx", "a.int8.onnx")
+    assert main(["check", str(path), "--json"]) == 3
+    document = document_of(capsys)
+    assert rules(document) == {"name"}
+    assert document["macs"] is document["layers"] is None
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x1c\0\0\0TFL3\xff\xff"])

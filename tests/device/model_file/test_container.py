@@ -20,12 +20,12 @@ from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file.container import (
     LARGEST_METADATA_BYTES,
     MEMBER,
-    PROPERTY,
     attach,
     format_document,
     parse_document,
     read_model_file,
 )
+from edge_runtime.model_file.onnx_entry import PROPERTY
 from tests.onnx_runtime import require_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[3]
