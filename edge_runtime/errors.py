@@ -98,6 +98,19 @@ def missing(library: str, extra: str) -> MissingDependencyError:
     )
 
 
+def missing_in_checkout(library: str, group: str) -> MissingDependencyError:
+    """Returns the error for a library of the workstation, with the command to install.
+
+    Args:
+        library: The name of the package that could not be imported.
+        group: The dependency group in ``pyproject.toml`` that contains it.
+    """
+    return MissingDependencyError(
+        f"{library} is not installed: in the checkout run  make setup"
+        f"  (or  pip install --group {group})"
+    )
+
+
 def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit code, reporting expected errors in one line.
 

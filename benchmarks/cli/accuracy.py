@@ -24,7 +24,7 @@ from benchmarks.common.documents import (
 )
 from benchmarks.common.images import load_images
 from benchmarks.report import accuracy_page as report
-from edge_runtime.errors import FerEdgeError, missing
+from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.files import write_text
@@ -117,7 +117,7 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
             "--with-pictures puts images into the page: add --report FILE.html"
         )
     if options.picture and importlib.util.find_spec("matplotlib") is None:
-        raise missing("matplotlib", "bench")
+        raise missing_in_checkout("matplotlib", "bench")
 
 
 def _write_pictures(

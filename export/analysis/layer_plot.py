@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_runtime.errors import missing
+from edge_runtime.errors import missing_in_checkout
 from edge_runtime.utils.files import replacing
 from export.analysis.debugger import IDEAL_ERROR_STEPS, LayerError
 
@@ -21,7 +21,7 @@ def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None
     try:
         from matplotlib.figure import Figure  # no pyplot: no global state, no screen
     except ImportError as error:
-        raise missing("matplotlib", "bench") from error
+        raise missing_in_checkout("matplotlib", "bench") from error
     ordered = sorted(layers, key=lambda one: one.layer.position)
     size = (10, max(3.0, 1.5 + 0.24 * len(ordered)))
     figure = Figure(figsize=size, layout="constrained", dpi=120)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import ModelError, missing
+from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from export.calibration.measure import ActivationRange, measure
 from export.calibration.ranges import Measured, Ranges
@@ -40,7 +40,7 @@ def to_onnx(model: keras.Model) -> bytes:
 
         quantization = import_onnxruntime("quantization")
     except ImportError as error:
-        raise missing("onnx, tf2onnx and onnxruntime", "export") from error
+        raise missing_in_checkout("onnx, tf2onnx and onnxruntime", "export") from error
     shape = (None, *model.inputs[0].shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name=INPUT)]
     with tempfile.TemporaryDirectory() as folder, suppress_output():

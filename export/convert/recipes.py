@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import ModelError, missing
+from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.graph.tflite import read_tflite
 from export.analysis.graph_edit import Flatbuffer
 from export.calibration.ranges import Ranges
@@ -212,5 +212,5 @@ def _library() -> Any:
             recipe_manager,  # noqa: F401
         )
     except ImportError as error:
-        raise missing("ai-edge-quantizer", "export") from error
+        raise missing_in_checkout("ai-edge-quantizer", "export") from error
     return ai_edge_quantizer

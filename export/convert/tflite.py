@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import ModelError, missing
+from edge_runtime.errors import ModelError, missing_in_checkout
 from export.calibration.measure import ActivationRange, measure
 from export.calibration.ranges import Measured
 from export.convert.recipes import (
@@ -31,7 +31,7 @@ def to_tflite(model: keras.Model) -> bytes:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise missing("tensorflow", "export") from error
+        raise missing_in_checkout("tensorflow", "export") from error
     # A free batch size keeps XNNPACK from taking the graph in older runtimes.
     shape = (1, *model.inputs[0].shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="pixels")]

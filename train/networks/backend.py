@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from edge_runtime.errors import MissingDependencyError, missing
+from edge_runtime.errors import MissingDependencyError, missing_in_checkout
 from edge_runtime.utils.stderr import suppress_stderr
 
 
@@ -35,4 +35,6 @@ def start_keras(threads: int | None = None) -> None:
                 f"KERAS_BACKEND is {wanted}, which is not installed ({error.name}):"
                 f" install it, or  unset KERAS_BACKEND  for TensorFlow"
             ) from error
-        raise missing(f"keras, or its backend ({error.name}),", "train") from error
+        raise missing_in_checkout(
+            f"keras, or its backend ({error.name}),", "train"
+        ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import missing
+from edge_runtime.errors import missing_in_checkout
 from edge_runtime.utils.files import replacing
 
 MOST_NUMBERED = 25  # beyond, figures would be smaller than anyone can read
@@ -22,7 +22,7 @@ def _figure(columns: int, size: tuple[float, float], rows: int = 1) -> Any:
     try:
         from matplotlib.figure import Figure  # no pyplot: no global state, no screen
     except ImportError as error:
-        raise missing("matplotlib", "bench") from error
+        raise missing_in_checkout("matplotlib", "bench") from error
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
