@@ -1,4 +1,4 @@
-"""Which face detector a run uses, and where its file is."""
+"""Opens a face detector, and finds the downloaded file of YuNet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from edge_runtime.detection.base import (
-    DETECT_WIDTH_PX,
-    FaceDetector,
-    WholeImage,
-)
+from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector, WholeImage
 from edge_runtime.detection.haar import HaarDetector
 from edge_runtime.detection.yunet import YUNET_THRESHOLD, YuNetDetector
 from edge_runtime.errors import ModelError
@@ -32,23 +28,23 @@ def open_detector(
     """Returns a face detector.
 
     Args:
-        name: ``"yunet"``, ``"haar"``, ``"none"``, or ``"auto"``: YuNet where its file
-            is given or was fetched, else Haar.
-        model: YuNet's file; None takes the fetched one.
-        width_px: Frames are made this wide before detection.
-        threshold: Smallest score of YuNet's faces, 0..1.
+        name: ``"yunet"``, ``"haar"``, ``"none"`` (each frame is a face), or ``"auto"``:
+            YuNet where its file is given or was downloaded, else Haar.
+        model: YuNet's file; None for the downloaded one.
+        width_px: Frames are shrunk to this width before detection.
+        threshold: Minimum score of YuNet's faces, 0..1.
 
     Raises:
-        ModelError: YuNet is wanted and its file is not given or not usable.
+        ModelError: YuNet's file is missing or not usable.
         MissingDependencyError: This OpenCV lacks the detector.
     """
     if name == "none":
         return WholeImage()
     if name == "haar":
         return HaarDetector(width_px=width_px)
-    found = model or fetched_model()
-    if found is not None:
-        return YuNetDetector(found, width_px=width_px, threshold=threshold)
+    file = model or fetched_model()
+    if file is not None:
+        return YuNetDetector(file, width_px=width_px, threshold=threshold)
     if name == "yunet":
         raise ModelError(
             f"YuNet needs its file: run  {invocation()} fetch-detector"
@@ -59,10 +55,10 @@ def open_detector(
 
 
 def fetched_model() -> Path | None:
-    """Returns the path of the detector that was fetched, None where none was.
+    """Returns the path of the downloaded YuNet file; None where there is none.
 
     Raises:
-        ModelError: It is there and is not the file that was fetched.
+        ModelError: It is not the file that OpenCV Zoo publishes.
     """
     path = data_folder() / YUNET_FILE
     try:
@@ -78,9 +74,9 @@ def fetched_model() -> Path | None:
 
 
 def data_folder() -> Path:
-    """Returns the folder for what is downloaded for this user; it may not exist.
+    """Returns the folder for this user's downloads, which may not exist.
 
-    By the XDG Base Directory Specification: $XDG_DATA_HOME, else ~/.local/share.
+    See the XDG Base Directory Specification: $XDG_DATA_HOME, else ~/.local/share.
     """
     base = os.environ.get("XDG_DATA_HOME", "")
     if Path(base).is_absolute():

@@ -9,15 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX, Face, shrunk, to_faces
-from edge_runtime.detection.boxes import RawBox, same_face
+from edge_runtime.detection.base import DETECT_WIDTH_PX, Face
+from edge_runtime.detection.boxes import RawBox, same_face, shrink, to_faces
 from edge_runtime.errors import MissingDependencyError
 from edge_runtime.preprocessing import Image
 
-HAAR_SCALE = 1 / 0.984  # see edge_runtime.detection.base
-# The smallest face looked for, as a fraction of the frame's shorter side: halving it
-# makes the cascade's scan about three times as long.
-HAAR_SMALLEST_FRAC = 0.12
+HAAR_SCALE = 1 / 0.984  # see edge_runtime.detection.boxes
+# The smallest face, as a fraction of the frame's shorter side: half of it would take
+# about three times as long.
+HAAR_MIN_FACE_FRAC = 0.12
 _HAAR_FILE = "haarcascade_frontalface_default.xml"
 
 
@@ -30,7 +30,7 @@ class HaarDetector:
         """Loads the cascade.
 
         Args:
-            width_px: Frames are made this wide before detection.
+            width_px: Frames are shrunk to this width before detection.
 
         Raises:
             MissingDependencyError: This OpenCV has no cascades.
@@ -40,26 +40,29 @@ class HaarDetector:
 
     def detect(self, frame: Image) -> list[Face]:
         """Returns the faces in uint8 (H, W, 3) BGR or (H, W) grey, largest first."""
-        small, shrink = shrunk(frame, self._width_px)
+        small, shrunk_by = shrink(frame, self._width_px)
         if small.ndim == 3:
             small = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        smallest = round(HAAR_SMALLEST_FRAC * min(small.shape))
+        min_side = round(HAAR_MIN_FACE_FRAC * min(small.shape))
         boxes, neighbours = self._cascade.detectMultiScale2(
-            small, scaleFactor=1.1, minNeighbors=4, minSize=(smallest, smallest)
+            small, scaleFactor=1.1, minNeighbors=4, minSize=(min_side, min_side)
         )
-        found = [(box, 1.0) for box in best_of_doubles(boxes, neighbours)]
-        frame_wh = (frame.shape[1], frame.shape[0])
-        return to_faces(found, frame_wh=frame_wh, shrink=shrink, scale=HAAR_SCALE)
+        return to_faces(
+            [(box, 1.0) for box in remove_duplicates(boxes, neighbours)],
+            frame_wh=(frame.shape[1], frame.shape[0]),
+            shrunk_by=shrunk_by,
+            scale=HAAR_SCALE,
+        )
 
 
-def best_of_doubles(
+def remove_duplicates(
     boxes: Iterable[Sequence[int]], neighbours: Iterable[int]
 ) -> list[RawBox]:
-    """Returns one box a face, where the cascade gave several, largest support first.
+    """Returns one box per face, those with the most neighbours first.
 
     Args:
-        boxes: Left, top, width and height of what it found.
-        neighbours: How many of its windows stand behind each box.
+        boxes: The cascade's, as left, top, width and height; often several per face.
+        neighbours: How many of its windows were merged into each box.
     """
     pairs = zip(neighbours, boxes, strict=True)
     ordered = sorted(((-int(n), tuple(map(int, box))) for n, box in pairs))
@@ -75,13 +78,13 @@ def load_cascade() -> Any:
     """Returns OpenCV's cascade for frontal faces.
 
     Raises:
-        MissingDependencyError: This OpenCV has none.
+        MissingDependencyError: This OpenCV has no cascades.
     """
     # OpenCV 5 wheels have neither the class nor the files.
-    maker = getattr(cv2, "CascadeClassifier", None)
+    classifier_class = getattr(cv2, "CascadeClassifier", None)
     folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
-    if maker is not None and (Path(folder) / _HAAR_FILE).is_file():
-        cascade = maker(str(Path(folder) / _HAAR_FILE))
+    if classifier_class is not None and (Path(folder) / _HAAR_FILE).is_file():
+        cascade = classifier_class(str(Path(folder) / _HAAR_FILE))
         if not cascade.empty():
             return cascade
     raise MissingDependencyError(

@@ -8,16 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX, Face, shrunk, to_faces
-from edge_runtime.detection.boxes import RawBox
+from edge_runtime.detection.base import DETECT_WIDTH_PX, Face
+from edge_runtime.detection.boxes import RawBox, shrink, to_faces
 from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.preprocessing import Image
 from edge_runtime.utils.stderr import suppress_stderr
 
-YUNET_SCALE = (
-    1 / 1.023
-)  # see edge_runtime.detection.base, also for the file it was measured on
-YUNET_LEAST_PX = 64
+YUNET_SCALE = 1 / 1.023  # see edge_runtime.detection.boxes
+YUNET_MIN_PX = 64
 YUNET_THRESHOLD = 0.7
 
 
@@ -27,17 +25,21 @@ class YuNetDetector:
     name = "yunet"
 
     def __init__(
-        self, model: Path, *, width_px: int = DETECT_WIDTH_PX, threshold: float = 0.7
+        self,
+        model: Path,
+        *,
+        width_px: int = DETECT_WIDTH_PX,
+        threshold: float = YUNET_THRESHOLD,
     ) -> None:
         """Loads the network.
 
         Args:
             model: The detector's ONNX file (face_detection_yunet_*.onnx).
-            width_px: Frames are made this wide before detection.
-            threshold: Smallest score of a face, 0..1.
+            width_px: Frames are shrunk to this width before detection.
+            threshold: Minimum score of a face, 0..1.
 
         Raises:
-            ModelError: The file is missing or is no YuNet model.
+            ModelError: The file is missing or is not a YuNet model.
             MissingDependencyError: This OpenCV has no ``FaceDetectorYN``.
         """
         self._width_px = width_px
@@ -47,39 +49,42 @@ class YuNetDetector:
             with suppress_stderr():
                 self.detect(np.zeros((64, 64, 3), np.uint8))
         except (cv2.error, ValueError, IndexError) as error:
-            raise _no_yunet(model) from error
+            raise _not_yunet(model) from error
 
     def detect(self, frame: Image) -> list[Face]:
         """Returns the faces in uint8 (H, W, 3) BGR or (H, W) grey, largest first."""
-        small, shrink = shrunk(frame, self._width_px)
+        small, shrunk_by = shrink(frame, self._width_px)
         if small.ndim == 2:
             small = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
-        small = _padded(small)
+        small = _pad(small)
         size_wh = (small.shape[1], small.shape[0])
         if size_wh != self._size_wh:
             self._network.setInputSize(size_wh)
             self._size_wh = size_wh
         rows = self._network.detect(small)[1]
-        found = [] if rows is None else [_yunet_row(row) for row in rows]
-        frame_wh = (frame.shape[1], frame.shape[0])
-        return to_faces(found, frame_wh=frame_wh, shrink=shrink, scale=YUNET_SCALE)
+        return to_faces(
+            [] if rows is None else [_box_and_score(row) for row in rows],
+            frame_wh=(frame.shape[1], frame.shape[0]),
+            shrunk_by=shrunk_by,
+            scale=YUNET_SCALE,
+        )
 
 
-def _padded(frame: Image) -> Image:
-    """Returns uint8 (H, W, 3) with black added below and to the right, if need be.
+def _pad(frame: Image) -> Image:
+    """Returns uint8 (H, W, 3), padded with black below and to the right if too small.
 
-    On frames of up to 32 pixels YuNet's last maps have one row or column, and OpenCV
-    4.14 gives faces there that come from memory nobody wrote.
+    On frames of up to 32 pixels YuNet's last feature maps have one row or column, and
+    OpenCV 4.14 returns faces there that come from uninitialized memory.
     """
     height, width = frame.shape[:2]
-    below, right = max(0, YUNET_LEAST_PX - height), max(0, YUNET_LEAST_PX - width)
+    below, right = max(0, YUNET_MIN_PX - height), max(0, YUNET_MIN_PX - width)
     if not below and not right:
         return frame
     padded = cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_CONSTANT)
     return np.asarray(padded, dtype=np.uint8)
 
 
-def _yunet_row(row: Any) -> tuple[RawBox, float]:
+def _box_and_score(row: Any) -> tuple[RawBox, float]:
     # x, y, w, h, five landmarks of two numbers, score
     x, y, width, height = (float(value) for value in row[:4])
     return (x, y, width, height), float(row[14])
@@ -100,10 +105,10 @@ def _load_yunet(model: Path, threshold: float) -> Any:
         with suppress_stderr():
             return cv2.FaceDetectorYN.create(str(model), "", (64, 64), threshold)
     except cv2.error as error:
-        raise _no_yunet(model) from error
+        raise _not_yunet(model) from error
 
 
-def _no_yunet(model: Path) -> ModelError:
+def _not_yunet(model: Path) -> ModelError:
     return ModelError(
         f"expected a YuNet file (face_detection_yunet_*.onnx), got {str(model)!r},"
         f" which OpenCV {cv2.__version__} cannot use: download it again"

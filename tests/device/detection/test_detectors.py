@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.detection.base import Face, FaceDetector, WholeImage, to_faces
+from edge_runtime.detection.base import Face, FaceDetector, WholeImage
 from edge_runtime.detection.boxes import (
     RawBox,
+    canonical_box,
     clip_box,
     intersection,
     iou,
-    standard_box,
+    to_faces,
 )
 from edge_runtime.detection.factory import YUNET_FILE, open_detector
-from edge_runtime.detection.haar import HaarDetector, best_of_doubles
+from edge_runtime.detection.haar import HaarDetector, remove_duplicates
 from edge_runtime.detection.yunet import YuNetDetector
 from edge_runtime.errors import MissingDependencyError, ModelError
 
@@ -165,13 +166,13 @@ def test_fetched_file_that_was_damaged_is_an_error(empty_data_folder: Path) -> N
 
 def test_of_two_boxes_on_one_face_the_better_supported_stays() -> None:
     inside, around, other = (20, 20, 40, 40), (10, 10, 80, 80), (200, 10, 80, 80)
-    kept = best_of_doubles([around, inside, other], [5, 30, 7])
+    kept = remove_duplicates([around, inside, other], [5, 30, 7])
     assert kept == [(20, 20, 40, 40), (200, 10, 80, 80)]
 
 
 def test_two_heads_side_by_side_both_stay() -> None:
     boxes = [(10, 10, 80, 80), (70, 20, 80, 80)]
-    assert len(best_of_doubles(boxes, [9, 8])) == 2
+    assert len(remove_duplicates(boxes, [9, 8])) == 2
 
 
 numbers = st.floats(-5000, 5000)
@@ -194,10 +195,10 @@ def test_clipped_box_lies_inside_the_frame(
 
 
 @given(raw_boxes, st.floats(0.5, 2))
-def test_standard_box_is_a_square_around_the_same_centre(
+def test_canonical_box_is_a_square_around_the_same_centre(
     raw: RawBox, scale: float
 ) -> None:
-    x, y, width, height = standard_box(raw, scale=scale)
+    x, y, width, height = canonical_box(raw, scale=scale)
     assert width == height == pytest.approx(max(raw[2:]) * scale)
     assert x + width / 2 == pytest.approx(raw[0] + raw[2] / 2, abs=1e-6)
     assert y + height / 2 == pytest.approx(raw[1] + raw[3] / 2, abs=1e-6)
@@ -208,13 +209,13 @@ def test_box_of_a_smaller_frame_is_scaled_back(
     x: int, y: int, side: int, shrink: float
 ) -> None:
     raw = (x * shrink, y * shrink, side * shrink, side * shrink)
-    found = to_faces([(raw, 0.5)], frame_wh=(600, 600), shrink=shrink, scale=1.0)
+    found = to_faces([(raw, 0.5)], frame_wh=(600, 600), shrunk_by=shrink, scale=1.0)
     assert found == [Face((x, y, side, side), 0.5)]
 
 
 def test_boxes_that_are_no_numbers_are_dropped() -> None:
     bad = [((float("nan"), 0.0, 5.0, 5.0), 0.9), ((0.0, 0.0, float("inf"), 5.0), 0.9)]
-    assert to_faces(bad, frame_wh=(9, 9), shrink=1.0, scale=1.0) == []
+    assert to_faces(bad, frame_wh=(9, 9), shrunk_by=1.0, scale=1.0) == []
 
 
 @given(raw_boxes, raw_boxes)
