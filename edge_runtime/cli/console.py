@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from edge_runtime.outputs.jsonl import Stdout
+from edge_runtime.outputs.append_file import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Event, FaceResult, FrameResult
@@ -43,9 +43,12 @@ class Console:
         self._terminal = sys.stdout.isatty()
         self._queue: WorkQueue[_Said] | None = None
         if not (args.json or args.events == "-"):
-            room, lossless = QueueCapacity(frames=1), not source.live
             self._queue = WorkQueue(
-                "stdout", _Screen().write, room=room, lossless=lossless, stop=stop
+                "stdout",
+                _Screen().write,
+                capacity=QueueCapacity(frames=1),
+                lossless=not source.live,
+                stop=stop,
             )
 
     @property
@@ -57,7 +60,7 @@ class Console:
         """Prints one result, if there is anything to say."""
         said = self._said(result)
         if self._queue is not None and (said.lines or said.progress):
-            self._queue.put(said, keep=bool(said.lines))
+            self._queue.put(said, event=bool(said.lines))
         return True
 
     def finish(
@@ -76,7 +79,7 @@ class Console:
                 last = ["", *summary_table(self._status, seconds).splitlines()]
             if not broken:
                 last += _next(self._args, self._source).splitlines()
-            self._queue.put(_Said(tuple(last)), keep=True)
+            self._queue.put(_Said(tuple(last)), event=True)
             self._close(self._queue)
         for loss in _losses(outputs):
             print(loss, file=sys.stderr)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge_runtime.outputs import jsonl as lines
+from edge_runtime.outputs import records
+from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.outputs.base import RecordLimits, Sink
-from edge_runtime.outputs.jsonl import EVENT_START, AppendedFile, Stdout
-from edge_runtime.outputs.work_queue import LOOK_S, QueueCapacity, WorkQueue
+from edge_runtime.outputs.work_queue import QueueCapacity, QueuedSink, WorkQueue
 from edge_runtime.pipeline.stats import Status
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Source
 from edge_runtime.utils.files import read_secret
 from edge_runtime.utils.signals import StopRequest
 
 if TYPE_CHECKING:
-    from edge_runtime.outputs.rendering import FrameRenderer, FrameSink, Picture
+    from edge_runtime.outputs.rendering import FrameRenderer, FrameSink, RenderedFrame
 
-VIDEO_ROOM = QueueCapacity(frames=4, events=4)  # pictures in memory
+LINES_CAPACITY = QueueCapacity(frames=64)
+VIDEO_CAPACITY = QueueCapacity(frames=4, events=4)  # whole frames in memory
 LINES_CLOSE_S = 0.5
 VIDEO_CLOSE_S = 5.0  # a video is worth waiting for
 
@@ -75,7 +75,6 @@ class _Opening:
         self._stop, self._stack = stop, stack
         self._queues: list[WorkQueue[Any]] = []
         self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
-        self._stopped_s = math.inf
         self.sinks: list[Sink] = []
 
     def counts(self) -> dict[str, Any]:
@@ -83,23 +82,23 @@ class _Opening:
         return {name: read() for name, read in list(self._counts.items())}
 
     def stop(self) -> None:
-        """Tells all threads at once to end, so that they end side by side."""
-        self._stopped_s = time.monotonic()
+        """Stops all threads at once, so that they end at the same time."""
         for queue in self._queues:
             queue.stop()
 
     def open_lines(self) -> None:
         args = self._args
         if args.json:
-            to = Stdout()
-            frames = self._queue("json", partial(lines.write_frame, to))
-            self.sinks.append(lines.FrameLines(frames))
+            frames = self._queue("json", partial(records.write_frame, Stdout()))
+            self.sinks.append(QueuedSink(frames, lambda result: result))
         if args.events:
             writer = Stdout() if args.events == "-" else self._event_file()
-            events = self._queue("events", partial(lines.write_events, writer))
-            self.sinks.append(lines.EventLines(events, self._source))
+            events = self._queue("events", partial(records.write_events, writer))
+            select = records.select_events(live=self._source.live)
+            self.sinks.append(QueuedSink(events, select))
         if args.csv:
-            self.sinks.append(self._table())
+            rows = self._queue("csv", self._row_writer())
+            self.sinks.append(QueuedSink(rows, records.select_faces))
 
     def open_pictures(self) -> None:
         args = self._args
@@ -108,18 +107,18 @@ class _Opening:
         # Only where it is wanted, here and below: imports delay the first label.
         from edge_runtime.outputs.rendering import FrameFanout, FrameRenderer
 
-        rate = self._source.kind != "pictures"
-        painter = FrameRenderer(privacy=args.privacy == "blur", rate=rate)
-        takers: list[FrameSink] = []
+        sequence = self._source.kind != "pictures"
+        renderer = FrameRenderer(privacy=args.privacy == "blur", sequence=sequence)
+        sinks: list[FrameSink] = []
         if args.output:
-            takers.append(self._video(painter))
+            sinks.append(self._video(renderer))
         if args.display:
-            takers.append(self._window(painter))
+            sinks.append(self._window(renderer))
         if args.record:
-            takers.append(self._recorder())
+            sinks.append(self._recorder())
         if args.serve:
-            takers.append(self._page(painter))
-        self.sinks.append(FrameFanout(painter, takers))
+            sinks.append(self._page(renderer))
+        self.sinks.append(FrameFanout(renderer, sinks))
 
     def open_mqtt(self) -> None:
         args = self._args
@@ -138,55 +137,56 @@ class _Opening:
         self.sinks.append(sink)
 
     def _event_file(self) -> AppendedFile:
-        return self._appended(Path(self._args.events), start=EVENT_START)
+        return self._appended(Path(self._args.events), start=records.EVENT_START)
 
-    def _table(self) -> lines.FaceRows:
+    def _row_writer(self) -> Callable[[FrameResult], None]:
         labels = tuple(self._status.snapshot()["model"]["labels"])
-        header = lines.csv_header(labels)
+        header = records.csv_header(labels)
         file = self._appended(self._args.csv, start=header, header=header)
-        return lines.FaceRows(
-            self._queue("csv", partial(lines.write_rows, file, labels))
-        )
+        return partial(records.write_rows, file, labels)
 
     def _appended(self, path: Path, *, start: str, header: str = "") -> AppendedFile:
         live, replace = self._source.live, self._args.force
         file = AppendedFile(
-            path, start=start, header=header, replace=replace, patient=live
+            path, start=start, header=header, replace=replace, retry=live
         )
         return self._stack.enter_context(closing(file))
 
-    def _video(self, painter: FrameRenderer) -> FrameSink:
-        from edge_runtime.outputs.rendering import VideoTaker
+    def _video(self, renderer: FrameRenderer) -> FrameSink:
         from edge_runtime.outputs.video import open_output
 
         writer = self._stack.enter_context(open_output(self._args.output, self._source))
 
-        def draw_and_write(picture: Picture) -> None:
-            at_s = picture.result.timestamp_s if self._source.live else None
-            writer.write(painter.drawn(picture), at_s)
+        def draw_and_write(rendered: RenderedFrame) -> None:
+            at_s = rendered.result.timestamp_s if self._source.live else None
+            writer.write(renderer.draw(rendered), at_s)
 
         queue = self._queue(
-            "output", draw_and_write, room=VIDEO_ROOM, close_s=VIDEO_CLOSE_S
+            "output", draw_and_write, capacity=VIDEO_CAPACITY, close_s=VIDEO_CLOSE_S
         )
-        return VideoTaker(queue)
 
-    def _window(self, painter: FrameRenderer) -> FrameSink:
-        from edge_runtime.outputs.rendering import WindowTaker
+        def write(rendered: RenderedFrame) -> bool:
+            queue.put(rendered, event=bool(rendered.result.events))
+            return True
+
+        return write
+
+    def _window(self, renderer: FrameRenderer) -> FrameSink:
         from edge_runtime.outputs.window import Window
 
-        window = self._stack.enter_context(closing(Window("fer-edge")))
-        return WindowTaker(window, painter)
+        window = Window("fer-edge", renderer)
+        return self._stack.enter_context(closing(window)).write
 
     def _recorder(self) -> FrameSink:
-        from edge_runtime.outputs.record import RECORD_ROOM, FrameArchive, Recorder
+        from edge_runtime.outputs.record import RECORD_CAPACITY, FrameArchive, Recorder
 
         limits = RecordLimits(self._args.record_most, self._args.record_mb)
-        album = FrameArchive(self._args.record, limits)
-        queue = self._queue("record", album.store, room=RECORD_ROOM)
-        alone = self._source.kind == "pictures"  # they have no time
-        return Recorder(queue, 0.0 if alone else limits.every_s)
+        archive = FrameArchive(self._args.record, limits)
+        queue = self._queue("record", archive.store, capacity=RECORD_CAPACITY)
+        still = self._source.kind == "pictures"  # they have no time
+        return Recorder(queue, 0.0 if still else limits.min_interval_s).write
 
-    def _page(self, painter: FrameRenderer) -> FrameSink:
+    def _page(self, renderer: FrameRenderer) -> FrameSink:
         from edge_runtime.web.address import parse_address, read_token
         from edge_runtime.web.app import PageOptions, open_page
 
@@ -198,33 +198,30 @@ class _Opening:
             blurred=args.privacy == "blur",
             recording=args.record is not None,
         )
-        opened = open_page(options, painter, self._status)
+        opened = open_page(options, renderer, self._status)
         page = self._stack.enter_context(opened)
         self._counts["page"] = page.counts
         self.sinks.append(page.states)
-        return page.pictures
+        return page.stream.write
 
     def _queue(
         self,
         name: str,
         consume: Callable[[Item], None],
         *,
-        room: QueueCapacity = lines.LINE_ROOM,
+        capacity: QueueCapacity = LINES_CAPACITY,
         close_s: float = LINES_CLOSE_S,
     ) -> WorkQueue[Item]:
-        lossless = not self._source.live
         queue = WorkQueue(
-            f"--{name}", consume, room=room, lossless=lossless, stop=self._stop
+            f"--{name}",
+            consume,
+            capacity=capacity,
+            lossless=not self._source.live,
+            stop=self._stop,
         )
 
         def close(kind: type[BaseException] | None, *_: object) -> None:
-            queue.stop()
-            if lossless and self._stop.signal is None:
-                while not queue.wait(LOOK_S) and self._stop.signal is None:
-                    pass
-                self._stopped_s = time.monotonic()
-            started = min(self._stopped_s, time.monotonic())
-            queue.join(started + close_s)
+            queue.close(close_s)
             if kind is None:
                 queue.check()
 

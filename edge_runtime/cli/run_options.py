@@ -74,16 +74,16 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     add(
         "--record-most",
         type=flags.positive,
-        default=default.pictures,
+        default=default.max_images,
         metavar="N",
-        help=f"most pictures kept; the oldest goes first ({default.pictures})",
+        help=f"most pictures kept; the oldest goes first ({default.max_images})",
     )
     add(
         "--record-mb",
         type=flags.positive,
-        default=default.megabytes,
+        default=default.max_megabytes,
         metavar="MB",
-        help=f"most megabytes kept ({default.megabytes})",
+        help=f"most megabytes kept ({default.max_megabytes})",
     )
     add(
         "--privacy",

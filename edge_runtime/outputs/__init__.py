@@ -1,4 +1,4 @@
-"""Where answers go: lines, tables, pictures, MQTT, a web page; several at once.
+"""Where results go: lines of JSON, CSV, video, images, MQTT; several at once.
 
 docs/how-to/outputs.md says what each one writes.
 """

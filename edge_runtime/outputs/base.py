@@ -1,4 +1,4 @@
-"""What every output is to the loop."""
+"""The interface of every output."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from edge_runtime.sources import Frame
 
 
 class Sink(Protocol):
-    """Takes one answer after the other."""
+    """An output: takes the result of one frame after the other."""
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Takes one answer and returns whether to go on (a closed window says no).
+        """Takes one result; returns False to end the run (a closed window).
 
-        Never blocks a live source's loop: what takes time is done in another thread,
-        behind a bounded queue. A file's frames are waited for instead.
+        It never blocks the loop of a live source: slow work is done in another thread,
+        behind a bounded queue. The frames of a file wait for it instead.
         """
 
 
 class RecordLimits(NamedTuple):
-    """What may be kept.
+    """Limits of a folder of recorded frames.
 
     Attributes:
-        pictures: Most pictures in the folder; the oldest goes first.
-        megabytes: Most megabytes (10**6 bytes) of them and their documents.
-        every_s: Least time between two pictures without an event, in seconds.
+        max_images: Beyond it the oldest image is removed.
+        max_megabytes: The same for megabytes (10**6 bytes), documents included.
+        min_interval_s: Least time between two images without an event, in seconds.
     """
 
-    pictures: int = 1000
-    megabytes: int = 500
-    every_s: float = 1.0
+    max_images: int = 1000
+    max_megabytes: int = 500
+    min_interval_s: float = 1.0

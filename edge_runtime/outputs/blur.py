@@ -1,4 +1,4 @@
-"""Faces made unrecognizable, for good."""
+"""Blurs faces so that nobody can be recognized, and nothing undoes it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from edge_runtime.results import Box, FrameResult
 CELLS = 6  # of the longer side of a face: at most 36 mean values of it remain
 MARGIN_FRAC = 0.3  # of the box, on each side: hair, ears and chin
 MEMORY_S = 1.0
-LEAST_IOU = 0.5  # of two places of a face that are hidden as one
+MIN_IOU = 0.5  # boxes that overlap so much are blurred as one
 
 
-def blurred(image: Image, boxes: Iterable[Box]) -> Image:
+def blur(image: Image, boxes: Iterable[Box]) -> Image:
     """Returns a copy in which no face can be recognized.
 
     Each box, widened by ``MARGIN_FRAC``, is reduced to the means of at most
-    ``CELLS`` x ``CELLS`` cells, which no method undoes, and interpolated between them
-    so that the cells' edges do not distract.
+    ``CELLS`` x ``CELLS`` cells (no method undoes that), and then interpolated so that
+    the edges of the cells do not distract.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; not changed.
@@ -31,15 +31,15 @@ def blurred(image: Image, boxes: Iterable[Box]) -> Image:
     """
     result = image.copy()
     for box in boxes:
-        left, top, right, bottom = _widened(box, image.shape[1], image.shape[0])
+        left, top, right, bottom = _widen(box, image.shape[1], image.shape[0])
         if right > left and bottom > top:
-            # From the copy: where boxes overlap, nothing sharp comes back.
+            # From the copy: where boxes overlap, nothing becomes sharp again.
             face = result[top:bottom, left:right]
-            result[top:bottom, left:right] = _unrecognizable(face)
+            result[top:bottom, left:right] = _pixelate(face)
     return result
 
 
-def _unrecognizable(face: Image) -> Image:
+def _pixelate(face: Image) -> Image:
     height, width = face.shape[:2]
     scale = CELLS / max(height, width, CELLS)
     cells = max(1, round(width * scale)), max(1, round(height * scale))
@@ -51,7 +51,7 @@ def _unrecognizable(face: Image) -> Image:
     return np.asarray(smooth, dtype=np.uint8)
 
 
-def _widened(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+def _widen(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     x, y, w, h = box
     dx, dy = round(MARGIN_FRAC * w), round(MARGIN_FRAC * h)
     left, top = max(0, x - dx), max(0, y - dy)
@@ -59,40 +59,43 @@ def _widened(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 class RecentBoxes:
-    """Where a video's faces were in the last second: a blink reveals nobody."""
+    """Where a video's faces were in the last second.
+
+    A face that the detector misses for a moment stays blurred.
+    """
 
     def __init__(self) -> None:
-        """Remembers none."""
-        self._seen: deque[tuple[float, tuple[Box, ...]]] = deque()
+        """Starts empty."""
+        self._recent: deque[tuple[float, tuple[Box, ...]]] = deque()
 
     def add(self, result: FrameResult) -> tuple[Box, ...]:
-        """Takes an answer; returns where faces were in the last ``MEMORY_S`` seconds.
+        """Adds a frame; returns the boxes of the last ``MEMORY_S`` seconds.
 
-        And where those may be that are not to be seen just now.
-        Boxes that are nearly the same are one, which contains them.
+        Tracked faces that cannot be found in the frame are among them. Boxes that are
+        nearly the same are merged into one that contains them.
         """
-        now = result.timestamp_s
-        places = *(face.box_xywh for face in result.faces), *result.hidden
-        self._seen.append((now, places))
-        while not 0 <= now - self._seen[0][0] <= MEMORY_S:
-            self._seen.popleft()
-        return _united(box for _, boxes in reversed(self._seen) for box in boxes)
+        now_s = result.timestamp_s
+        boxes = *(face.box_xywh for face in result.faces), *result.hidden
+        self._recent.append((now_s, boxes))
+        while not 0 <= now_s - self._recent[0][0] <= MEMORY_S:
+            self._recent.popleft()
+        return _merge(box for _, boxes in reversed(self._recent) for box in boxes)
 
 
-def _united(boxes: Iterable[Box]) -> tuple[Box, ...]:
-    """Returns few boxes that together contain all of some."""
-    found: list[Box] = []
+def _merge(boxes: Iterable[Box]) -> tuple[Box, ...]:
+    """Returns fewer boxes that contain all of the given ones."""
+    merged: list[Box] = []
     for box in boxes:
-        for index, other in enumerate(found):
-            if iou(box, other) >= LEAST_IOU:
-                found[index] = _around(box, other)
+        for index, other in enumerate(merged):
+            if iou(box, other) >= MIN_IOU:
+                merged[index] = _union(box, other)
                 break
         else:
-            found.append(box)
-    return tuple(found)
+            merged.append(box)
+    return tuple(merged)
 
 
-def _around(box: Box, other: Box) -> Box:
+def _union(box: Box, other: Box) -> Box:
     """Returns the smallest box that contains two."""
     left, top = min(box[0], other[0]), min(box[1], other[1])
     right = max(box[0] + box[2], other[0] + other[2])

@@ -1,4 +1,4 @@
-"""Answers and events as JSON, the same for every output that speaks it."""
+"""Frames, faces and events as JSON documents, the same for every output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVENT_SCHEMA = "fer-edge/event/1"
 
 
 def frame_document(result: FrameResult) -> dict[str, Any]:
-    """Returns the answer for a frame as JSON-ready values, times in ms and s."""
+    """Returns the result of a frame, JSON-ready; times in ms and s."""
     return {
         "schema": FRAME_SCHEMA,
         "frame": result.index,
@@ -31,7 +31,7 @@ def frame_document(result: FrameResult) -> dict[str, Any]:
 
 
 def face_document(face: FaceResult) -> dict[str, Any]:
-    """Returns the answer for one face as JSON-ready values."""
+    """Returns the result of one face, JSON-ready."""
     return {
         "track": face.track_id,
         "box": list(face.box_xywh),
@@ -45,19 +45,19 @@ def face_document(face: FaceResult) -> dict[str, Any]:
 
 
 def event_document(event: Event, source: str, *, utc: str | None) -> dict[str, Any]:
-    """Returns an event as JSON-ready values.
+    """Returns an event, JSON-ready.
 
     Args:
-        event: What happened.
+        event: The event.
         source: The frame's name.
-        utc: When, by the clock; None for files, whose events have no such time.
+        utc: Its time of day; None for files, whose events have none.
     """
     head = {"schema": EVENT_SCHEMA, **_event(event), "source": source}
     return head if utc is None else {**head, "utc": utc}
 
 
 def utc_now() -> str:
-    """Returns the clock's time such as ``2026-11-22T18:03:11.482Z``."""
+    """Returns the time of day, such as ``2026-11-22T18:03:11.482Z``."""
     text = datetime.now(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
@@ -89,5 +89,5 @@ def _probabilities(probabilities: dict[str, float]) -> dict[str, float]:
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """Returns a value to so many decimal places; None where there is none."""
+    """Returns a value rounded to so many decimal places; None for None."""
     return None if value is None else round(value, digits)

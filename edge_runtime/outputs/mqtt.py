@@ -1,7 +1,7 @@
-"""Answers to an MQTT broker: availability, a state each second, every event.
+"""Publishes to an MQTT broker: availability, a state each second, every event.
 
-paho's thread talks to the broker; the loop only hands messages over. While there is no
-broker events wait, ``MOST_EVENTS`` of them, and the state does not: the next is newer.
+paho's thread talks to the broker; the loop only queues messages. While there is no
+broker, up to ``MAX_EVENTS`` events wait. A state does not: the next one is newer.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ logger = logging.getLogger(__name__)
 
 STATE_SCHEMA = "fer-edge/mqtt-state/1"
 STATE_EVERY_S = 1.0
-MOST_EVENTS = 1000
+MAX_EVENTS = 1000
 KEEPALIVE_S = 15
-# However long there was no broker, it is found within five seconds of being back.
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1, 4
+# However long the broker was away, it is found within five seconds of its return.
+MIN_PAUSE_S, MAX_PAUSE_S = 1, 4
+_NOT_CONNECTED = "not connected yet"
 FLUSH_S = 0.4
 
 
 @dataclass(frozen=True)
 class MqttOptions:
-    """How to talk to a broker.
+    """How to connect to a broker.
 
     Attributes:
-        broker: Where it is.
-        password: For its user; never shown.
+        broker: Its address.
+        password: Of its user; never shown.
         ca_file: Certificates to trust instead of the system's.
-        discovery: Home Assistant's prefix; None for no discovery.
+        discovery: Home Assistant's topic prefix; None for no discovery.
     """
 
     broker: Broker
@@ -57,37 +58,39 @@ class MqttOptions:
 
 
 class MqttSink:
-    """Publishes answers."""
+    """A ``Sink`` that publishes results."""
 
     def __init__(self, client: Client, options: MqttOptions, status: Status) -> None:
-        """Takes a client that is not connected yet."""
+        """Sets the callbacks of a client that is not connected yet."""
         self._client, self._options, self._status = client, options, status
         self._broker = options.broker
         self._next_state_s = 0.0
         self._last_s = time.monotonic()
-        self._stale_told = False
+        self._absence_published = False
         self._published = self._dropped = 0
         self._events: deque[MQTTMessageInfo] = deque()  # not confirmed yet
-        self._error: str | None = "not connected yet"
+        self._error: str | None = _NOT_CONNECTED
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         self._closing = threading.Event()
-        threading.Thread(target=self._watch, name="--mqtt", daemon=True).start()
+        threading.Thread(
+            target=self._publish_absence, name="--mqtt", daemon=True
+        ).start()
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Takes one answer; publishes what happened, and the state when it is due."""
+        """Publishes the events of a frame, and the state if it is due; returns True."""
         for event in result.events:
             document = event_document(event, result.name, utc=utc_now())
             self._publish_event(json.dumps(document))
-        self._last_s, self._stale_told = time.monotonic(), False
+        self._last_s, self._absence_published = time.monotonic(), False
         if result.events or self._last_s >= self._next_state_s:
             self._next_state_s = self._last_s + STATE_EVERY_S
             self._publish_state(result)
         return True
 
     def counts(self) -> dict[str, Any]:
-        """Returns what was published and dropped, and what is wrong, JSON-ready."""
+        """Returns what was published and dropped, and the present error, JSON-ready."""
         return {
             "written": self._published,
             "dropped_frames": 0,
@@ -96,21 +99,21 @@ class MqttSink:
         }
 
     def close(self) -> None:
-        """Says good-bye and ends within half a second, broker or not."""
+        """Publishes ``offline`` and disconnects, within half a second in any case."""
         self._closing.set()
         if self._client.is_connected():
-            answers = self._wait_for_events()
+            confirmed = self._wait_for_events()
             topic = self._broker.topic("availability")
-            said = self._client.publish(topic, "offline", retain=True)
-            if answers:
-                said.wait_for_publish(0.1)
+            offline = self._client.publish(topic, "offline", retain=True)
+            if confirmed:
+                offline.wait_for_publish(0.1)
         self._client.disconnect()
-        left = sum(not one.is_published() for one in self._events)
-        self._published, self._dropped = self._published - left, self._dropped + left
+        lost = sum(not event.is_published() for event in self._events)
+        self._published, self._dropped = self._published - lost, self._dropped + lost
         # loop_stop() waits for a connection attempt in progress, which may take long.
-        ending = threading.Thread(target=self._client.loop_stop, daemon=True)
-        ending.start()
-        ending.join(0.1)
+        stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
+        stopping.start()
+        stopping.join(0.1)
 
     def _publish_event(self, document: str) -> None:
         from paho.mqtt.client import MQTT_ERR_QUEUE_SIZE, MQTT_ERR_SUCCESS
@@ -121,14 +124,14 @@ class MqttSink:
             self._dropped += 1
             return
         self._published += 1
-        # Without a connection it waits for one, and paho would never take that back.
+        # MQTT_ERR_NO_CONN: the event waits for a connection, but paho never clears it.
         info.rc = MQTT_ERR_SUCCESS
         while self._events and self._events[0].is_published():
             self._events.popleft()
         self._events.append(info)
 
     def _publish_state(self, result: FrameResult | None) -> bool:
-        """Returns whether there was a connection."""
+        """Returns whether there is a connection."""
         if not self._client.is_connected():
             return False
         fps = self._status.snapshot()["fps"]
@@ -137,18 +140,18 @@ class MqttSink:
         self._published += 1
         return True
 
-    def _watch(self) -> None:
-        """Says once that there is no face when there have been no frames for long."""
+    def _publish_absence(self) -> None:
+        """Publishes a state without a face, once, if there are no frames for long."""
         while not self._closing.wait(STATE_EVERY_S):
             stale = time.monotonic() - self._last_s >= STALE_S
-            if stale and not self._stale_told:
-                self._stale_told = self._publish_state(None)
+            if stale and not self._absence_published:
+                self._absence_published = self._publish_state(None)
 
     def _on_connect(
         self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         if reason.is_failure:
-            self._tell(f"the broker refuses: {reason}")
+            self._report(f"the broker refuses: {reason}")
             return
         if self._error is not None:
             logger.info("--mqtt: connected to %s", self._broker.host)
@@ -170,31 +173,31 @@ class MqttSink:
             self._client.publish(topic, json.dumps(document), retain=True)
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        self._tell(f"no connection to {self._broker.host}:{self._broker.port}")
+        self._report(f"no connection to {self._broker.host}:{self._broker.port}")
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         if reason.is_failure and self._error is None:
-            self._tell(f"connection lost: {reason}")
+            self._report(f"connection lost: {reason}")
 
     def _wait_for_events(self) -> bool:
-        """Returns whether the broker has confirmed all of them: it does so in order."""
+        """Returns whether the broker has confirmed all events; it does so in order."""
         if not self._events:
             return True
         self._events[-1].wait_for_publish(FLUSH_S)
         return self._events[-1].is_published()
 
-    def _tell(self, error: str) -> None:
-        """Reports an error, once until there was a connection."""
-        if self._error in (None, "not connected yet"):
+    def _report(self, error: str) -> None:
+        """Logs an error, once until there is a connection again."""
+        if self._error in (None, _NOT_CONNECTED):
             logger.warning("--mqtt: %s; trying again", error)
         self._error = error
 
 
 @contextmanager
 def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
-    """Yields a sink at once; it connects, and connects again, in its own thread.
+    """Yields a sink at once; it connects and reconnects in a thread of its own.
 
     Raises:
         MissingDependencyError: paho-mqtt is not installed.
@@ -211,21 +214,21 @@ def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
 
 
 def state_document(result: FrameResult | None, fps: float | None) -> dict[str, Any]:
-    """Returns what the largest face shows now, and how the run does, JSON-ready.
+    """Returns the label of the largest face and the speed of the run, JSON-ready.
 
     Args:
-        result: The newest; None where it is too old to be true.
-        fps: Answered frames per second.
+        result: The newest; None if it is too old.
+        fps: Frames processed per second.
     """
     faces = result.faces if result else ()
     age_ms = result.age_ms if result else None
-    said = [face.decision or face for face in faces[:1]]
-    confidence = said[0].confidence if said else 0.0
+    largest = (faces[0].decision or faces[0]) if faces else None
+    confidence = largest.confidence if largest else 0.0
     return {
         "schema": STATE_SCHEMA,
         "face": "ON" if faces else "OFF",
         "faces": len(faces),
-        "expression": said[0].label if said else "none",
+        "expression": largest.label if largest else "none",
         "confidence_percent": round(100 * confidence, 1),
         "fps": None if fps is None else round(fps, 1),
         "age_ms": None if age_ms is None else round(age_ms, 1),
@@ -239,20 +242,20 @@ def _client(options: MqttOptions) -> Client:
     except ImportError as error:
         raise missing("paho-mqtt", "mqtt") from error
     broker = options.broker
-    # Two devices of one name must not throw each other out.
-    name = f"{broker.node[:40]}-{secrets.token_hex(4)}"
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
+    # A broker disconnects a client when another one with its id connects.
+    client_id = f"{broker.node[:40]}-{secrets.token_hex(4)}"
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
     client.will_set(broker.topic("availability"), "offline", qos=1, retain=True)
-    client.reconnect_delay_set(SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
-    client.max_queued_messages_set(MOST_EVENTS)
+    client.reconnect_delay_set(MIN_PAUSE_S, MAX_PAUSE_S)
+    client.max_queued_messages_set(MAX_EVENTS)
     if broker.user is not None:
         client.username_pw_set(broker.user, options.password)
     if broker.tls:
-        _encrypt(client, options.ca_file)
+        _set_tls(client, options.ca_file)
     return client
 
 
-def _encrypt(client: Client, ca_file: Path | None) -> None:
+def _set_tls(client: Client, ca_file: Path | None) -> None:
     try:
         client.tls_set(ca_certs=None if ca_file is None else str(ca_file))
     except OSError as error:  # ssl.SSLError is one

@@ -1,4 +1,4 @@
-"""Where a broker is, and the topics of this device there."""
+"""The address of an MQTT broker, and the topics of this device."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from edge_runtime.version import VERSION
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
-LONGEST_PREFIX = 200
+MAX_PREFIX_BYTES = 200
 
 _EXPECTED = "expected --mqtt mqtt://HOST[:PORT][/PREFIX] (mqtts:// for TLS)"
 
 
 @dataclass(frozen=True)
 class Broker:
-    """An MQTT broker and what is published there.
+    """An MQTT broker and this device's prefix there.
 
     Attributes:
-        host: Name or address.
+        host: Name or IP address.
         port: TCP port.
         tls: Whether the connection is encrypted.
-        user: None where it takes anybody.
-        prefix: First levels of every topic, without a slash at its ends.
+        user: None for an anonymous connection.
+        prefix: First levels of every topic, without a slash at either end.
     """
 
     host: str
@@ -39,9 +39,9 @@ class Broker:
 
     @property
     def node(self) -> str:
-        """Returns the prefix as an identifier, ``[a-zA-Z0-9_-]``.
+        """The prefix as an identifier, ``[a-zA-Z0-9_-]``.
 
-        Where letters get lost a part of its hash tells it from others.
+        If other characters are replaced, a part of its hash keeps it unique.
         """
         plain = re.sub(r"[^a-zA-Z0-9_-]", "_", self.prefix)
         if re.fullmatch(r"[a-zA-Z0-9_/-]*", self.prefix):
@@ -54,19 +54,19 @@ class Broker:
 
 
 def parse_broker(url: str) -> Broker:
-    """Returns the broker a URL names.
+    """Returns the broker of a URL.
 
     Raises:
-        OutputError: It is no such URL, or has a password in it.
+        OutputError: It is not such a URL, or has a password in it.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        (host or "").encode("idna")  # as the network will ask
-    except ValueError:  # the port is no number, a bracket is missing, or an "a..b"
+        (host or "").encode("idna")  # as for a DNS query
+    except ValueError:  # the port is no number, a bracket is missing, or "a..b"
         raise OutputError(f"{_EXPECTED}, got another kind of address") from None
     if parts.password is not None:
-        # Not repeated: an error message ends in logs, and logs travel.
+        # The URL is not in the message: messages end in logs, and logs are shared.
         raise OutputError(
             "expected no password in --mqtt, where everybody can see it: write it to"
             " a file and give --mqtt-password-file FILE"
@@ -81,29 +81,28 @@ def parse_broker(url: str) -> Broker:
 
 
 def _check_prefix(prefix: str) -> None:
-    wrong = len(prefix.encode()) > LONGEST_PREFIX or not prefix.isprintable()
-    if wrong or any(one in prefix for one in "#+$ "):
+    invalid = len(prefix.encode()) > MAX_PREFIX_BYTES or not prefix.isprintable()
+    if invalid or any(char in prefix for char in "#+$ "):
         raise OutputError(
             f"expected a topic prefix such as home/door, without # + $ and spaces,"
             f" got {prefix[:80]!r}"
         )
 
 
-EXPIRE_AFTER_S = 30  # a sensor without news for so long is shown as unavailable
-
+EXPIRE_AFTER_S = 30  # Home Assistant shows a sensor as unavailable after so long
 EVENT_KINDS = ("face_appeared", "expression_changed", "face_left")
 
 
 def discovery_messages(
     broker: Broker, root: str, labels: tuple[str, ...], model: str
 ) -> dict[str, dict[str, Any]]:
-    """Returns the configuration of each entity by its topic, JSON-ready.
+    """Returns Home Assistant's configuration of each entity by its topic, JSON-ready.
 
     Args:
-        broker: Gives topics and the identifier.
-        root: Home Assistant's prefix, ``homeassistant`` unless changed there.
+        broker: The broker, with this device's prefix.
+        root: Home Assistant's topic prefix, ``homeassistant`` unless changed there.
         labels: The model's class names.
-        model: Its name, shown as the device's model.
+        model: The model's name, shown as the device's model.
     """
     common = _common(broker, model)
     expressions = [*labels, "uncertain", "none"]
@@ -125,19 +124,16 @@ def discovery_messages(
             "value_template": _EVENT_TEMPLATE,
         },
     }
-    return {
-        f"{root}/{kind}/{broker.node}/{name}/config": {
-            **common,
-            "unique_id": f"{broker.node}_{name}",
-            **entity,
-        }
-        for (kind, name), entity in (
-            (key.split("/"), entity) for key, entity in entities.items()
-        )
-    }
+    messages = {}
+    for key, entity in entities.items():
+        kind, name = key.split("/")
+        topic = f"{root}/{kind}/{broker.node}/{name}/config"
+        unique_id = f"{broker.node}_{name}"
+        messages[topic] = {**common, "unique_id": unique_id, **entity}
+    return messages
 
 
-# Home Assistant's event entity wants the kind under this name.
+# Home Assistant's event entity expects the kind under the name event_type.
 _EVENT_TEMPLATE = (
     "{{ {'event_type': value_json.event, 'label': value_json.label,"
     " 'previous': value_json.previous, 'track': value_json.track} | tojson }}"

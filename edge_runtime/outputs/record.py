@@ -1,4 +1,4 @@
-"""Camera pictures kept on disk, and never more of them than was allowed."""
+"""Frames kept on disk (``--record``), within limits."""
 
 from __future__ import annotations
 
@@ -11,112 +11,106 @@ from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
-
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.outputs.rendering import Picture
+from edge_runtime.outputs.rendering import RenderedFrame, encode_jpeg
 from edge_runtime.outputs.video import SPARE_BYTES
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
-from edge_runtime.preprocessing import Image
 
-RECORD_ROOM = QueueCapacity(frames=2, events=8)  # pictures in memory
+RECORD_CAPACITY = QueueCapacity(frames=2, events=8)  # whole frames in memory
 
 JPEG_QUALITY = 90
 
-# Only what was recorded is ever removed: a folder may hold other pictures, too.
+# Only recorded images are ever removed: the folder may hold others.
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 
 
 class Recorder:
-    """Chooses pictures: those with an event, and else one with a face now and then."""
+    """Chooses frames to record: those with an event, and some others with a face."""
 
-    def __init__(self, queue: WorkQueue[Picture], every_s: float) -> None:
-        """Takes the queue before the folder.
+    def __init__(self, queue: WorkQueue[RenderedFrame], min_interval_s: float) -> None:
+        """Takes the queue and the interval.
 
         Args:
-            queue: Gets the pictures to keep.
-            every_s: Least time between two without an event; 0 for every one.
+            queue: In front of a ``FrameArchive``.
+            min_interval_s: Least time between two frames without an event; 0 records
+                every frame with a face.
         """
-        self._queue, self._every_s = queue, every_s
+        self._queue, self._min_interval_s = queue, min_interval_s
         self._last_s: float | None = None
 
-    def take(self, picture: Picture) -> bool:
-        """Takes one picture; keeps it if it is due."""
-        result = picture.result
-        now = result.timestamp_s
-        due = self._last_s is None or abs(now - self._last_s) >= self._every_s
+    def write(self, rendered: RenderedFrame) -> bool:
+        """Puts a frame that is to be recorded into the queue; returns True."""
+        result = rendered.result
+        now_s = result.timestamp_s
+        due = self._last_s is None or abs(now_s - self._last_s) >= self._min_interval_s
         if result.events or (result.faces and due):
-            self._last_s = now
-            self._queue.put(picture, keep=bool(result.events))
+            self._last_s = now_s
+            self._queue.put(rendered, event=bool(result.events))
         return True
 
 
 class FrameArchive:
-    """A folder of pictures, each with its answer beside it, within limits.
+    """A folder of JPEG images, each with its JSON document beside it, within limits.
 
-    Files are for their owner alone. What an earlier run left counts; files of other
+    Only the owner may read the files. Those of an earlier run count; files with other
     names neither count nor are touched.
     """
 
     def __init__(self, folder: Path, limits: RecordLimits) -> None:
-        """Makes the folder where there is none.
+        """Creates the folder if it does not exist.
 
         Raises:
-            OutputError: It cannot be made or read.
+            OutputError: It cannot be created or read.
         """
         self._folder, self._limits = folder, limits
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A document whose picture is gone counts, too, until it is the oldest.
-            both = (one for one in folder.iterdir() if one.suffix in (".jpg", ".json"))
-            names = {one.with_suffix(".jpg").name for one in both}
-            own = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
-            self._kept = deque((path, _size(path)) for path in own)
+            # A document without its image counts, too, until it is the oldest.
+            names = {
+                path.with_suffix(".jpg").name
+                for path in folder.iterdir()
+                if path.suffix in (".jpg", ".json")
+            }
+            recorded = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
+            self._recorded = deque((path, _size(path)) for path in recorded)
         except OSError as error:
             raise OutputError(
                 f"cannot record to {str(folder)!r}: {error.strerror}"
             ) from error
-        self._bytes = sum(size for _, size in self._kept)
+        self._bytes = sum(size for _, size in self._recorded)
 
-    def store(self, picture: Picture) -> None:
-        """Writes one picture and its document, and removes the oldest beyond the limit.
+    def store(self, rendered: RenderedFrame) -> None:
+        """Writes one image and its document; removes the oldest beyond the limits.
 
         Raises:
-            OSError: It cannot be written; nothing of it stays.
+            OSError: It cannot be written, and no part of it was.
         """
         self._check_space()
         when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        path = self._folder / f"{when}-{picture.result.index:09d}.jpg"
-        document = json.dumps(frame_document(picture.result)).encode()
+        path = self._folder / f"{when}-{rendered.result.index:09d}.jpg"
+        document = json.dumps(frame_document(rendered.result)).encode()
         try:
-            _write(path, _jpeg(picture.plain()))
+            _write(path, encode_jpeg(rendered.image, JPEG_QUALITY))
             _write(path.with_suffix(".json"), document)
         except OSError:
             _remove(path)
             raise
-        self._kept.append((path, _size(path)))
-        self._bytes += self._kept[-1][1]
+        self._recorded.append((path, _size(path)))
+        self._bytes += self._recorded[-1][1]
         self._remove_oldest()
 
     def _remove_oldest(self) -> None:
-        most = self._limits.megabytes * 10**6
-        while len(self._kept) > self._limits.pictures or self._bytes > most:
-            path, size = self._kept.popleft()
+        max_bytes = self._limits.max_megabytes * 10**6
+        while len(self._recorded) > self._limits.max_images or self._bytes > max_bytes:
+            path, size = self._recorded.popleft()
             self._bytes -= size
             _remove(path)
 
     def _check_space(self) -> None:
         if shutil.disk_usage(self._folder).free < SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
-
-
-def _jpeg(image: Image) -> bytes:
-    done, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    if not done:
-        raise OSError(errno.EINVAL, "this OpenCV cannot encode a JPEG")
-    return data.tobytes()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -127,7 +121,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _size(path: Path) -> int:
     pair = (path, path.with_suffix(".json"))
-    return sum(one.stat().st_size for one in pair if one.exists())
+    return sum(file.stat().st_size for file in pair if file.exists())
 
 
 def _remove(path: Path) -> None:

@@ -1,18 +1,18 @@
-"""The pictures that outputs share: drawn once, by whoever asks first."""
+"""Frames as outputs show them: blurred where asked for, and drawn once for all."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from edge_runtime.outputs import annotate as overlay
-from edge_runtime.outputs.blur import RecentBoxes, blurred
-from edge_runtime.outputs.window import Window
-from edge_runtime.outputs.work_queue import WorkQueue
+import cv2
+
+from edge_runtime.errors import OutputError
+from edge_runtime.outputs import annotate
+from edge_runtime.outputs.blur import RecentBoxes, blur
 from edge_runtime.pipeline.stats import RECENT_S
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box, FrameResult
@@ -20,121 +20,110 @@ from edge_runtime.sources import Frame
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A frame with what is needed to draw on it.
+class RenderedFrame:
+    """A frame with what is needed to show it.
 
     Attributes:
-        frame: As it came from the source: never shown by itself.
-        result: The answer for it.
-        hidden: Boxes to blur; None where nothing is hidden.
+        frame: As it came from the source. Outputs use ``image`` instead.
+        result: The faces in it.
+        blurred_boxes: Boxes to blur; None if privacy was not asked for.
         text: For the upper left corner.
     """
 
     frame: Frame
     result: FrameResult
-    hidden: tuple[Box, ...] | None
+    blurred_boxes: tuple[Box, ...] | None
     text: str
 
-    def plain(self) -> Image:
-        """Returns the frame without drawings, uint8, blurred where asked for."""
-        if self.hidden is None:
+    @property
+    def image(self) -> Image:
+        """The frame without drawings, uint8, blurred where asked for."""
+        if self.blurred_boxes is None:
             return self.frame.image
-        return blurred(self.frame.image, self.hidden)
+        return blur(self.frame.image, self.blurred_boxes)
+
+
+FrameSink = Callable[[RenderedFrame], bool]  # returns False to end the run
 
 
 class FrameRenderer:
-    """Makes a ``Picture`` of every answer, and draws those that somebody wants."""
+    """Makes a ``RenderedFrame`` of every result, and draws those that are shown."""
 
-    def __init__(self, *, privacy: bool, rate: bool) -> None:
-        """Takes what all pictures have in common.
+    def __init__(self, *, privacy: bool, sequence: bool) -> None:
+        """Sets what all frames have in common.
 
         Args:
             privacy: Blur faces.
-            rate: They follow each other in time: write their rate into the corner, and
-                blur where a face was in those just before. Else each stands alone.
+            sequence: The frames follow each other in time: write the frame rate into
+                the corner, and blur where faces were in the frames just before. Else
+                each stands alone.
         """
-        self._privacy, self._recent = privacy, RecentBoxes() if rate else None
-        self._rate = rate
+        self._privacy, self._sequence = privacy, sequence
+        self._recent_boxes = RecentBoxes()
         self._times: deque[float] = deque()
         self._lock = threading.Lock()
-        self._drawn: tuple[Picture, Image] | None = None
+        self._drawn: tuple[RenderedFrame, Image] | None = None
 
-    def picture(self, frame: Frame, result: FrameResult) -> Picture:
-        """Returns an answer as a picture to be drawn; cheap, called for every frame."""
-        hidden = self._hidden(result) if self._privacy else None
-        return Picture(frame, result, hidden, self._text(result))
+    def prepare(self, frame: Frame, result: FrameResult) -> RenderedFrame:
+        """Returns a frame with its boxes and text; cheap: called for every frame."""
+        boxes = self._boxes_to_blur(result) if self._privacy else None
+        return RenderedFrame(frame, result, boxes, self._text(result))
 
-    def drawn(self, picture: Picture) -> Image:
-        """Returns it with boxes and labels, uint8 (H, W, 3) BGR; not to be changed.
+    def draw(self, rendered: RenderedFrame) -> Image:
+        """Returns the frame with boxes and labels, uint8 (H, W, 3) BGR; do not change.
 
-        Small pictures are enlarged.
+        Small frames are enlarged.
         """
         with self._lock:
-            if self._drawn is None or self._drawn[0] is not picture:
-                image, faces = overlay.enlarged(picture.plain(), picture.result.faces)
-                image = overlay.draw(image, faces, text=picture.text)
-                self._drawn = picture, image
+            if self._drawn is None or self._drawn[0] is not rendered:
+                image, faces = annotate.enlarge(rendered.image, rendered.result.faces)
+                image = annotate.draw(image, faces, text=rendered.text)
+                self._drawn = rendered, image
             return self._drawn[1]
 
-    def _hidden(self, result: FrameResult) -> tuple[Box, ...]:
-        if self._recent is not None:
-            return self._recent.add(result)
+    def _boxes_to_blur(self, result: FrameResult) -> tuple[Box, ...]:
+        if self._sequence:
+            return self._recent_boxes.add(result)
         return tuple(face.box_xywh for face in result.faces)
 
     def _text(self, result: FrameResult) -> str:
         busy_ms = result.detect_ms + result.track_ms + result.classify_ms
         text = f"{busy_ms:.1f} ms"
-        return f"{self._per_second():.1f} fps   {text}" if self._rate else text
+        return f"{self._measure_fps():.1f} fps   {text}" if self._sequence else text
 
-    def _per_second(self) -> float:
+    def _measure_fps(self) -> float:
         now = time.monotonic()
         self._times.append(now)
-        # As long as the page's own figure, or the two of one page would differ.
+        # Over the same time as the web page's figure, so that the two agree.
         while now - self._times[0] > RECENT_S and len(self._times) > 2:
             self._times.popleft()
         return (len(self._times) - 1) / max(now - self._times[0], 1e-9)
 
 
-class FrameSink(Protocol):
-    """Wants pictures."""
-
-    def take(self, picture: Picture) -> bool:
-        """Takes one picture, to draw it or not, and returns whether to go on."""
-
-
 class FrameFanout:
-    """Makes one picture of each answer and gives it to all who want pictures."""
+    """A ``Sink`` that prepares each frame once and passes it to several outputs."""
 
-    def __init__(self, painter: FrameRenderer, takers: Sequence[FrameSink]) -> None:
-        """Takes who draws and who wants."""
-        self._painter, self._takers = painter, takers
+    def __init__(self, renderer: FrameRenderer, sinks: Sequence[FrameSink]) -> None:
+        """Takes the renderer and the outputs."""
+        self._renderer, self._sinks = renderer, sinks
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Takes one answer."""
-        picture = self._painter.picture(frame, result)
-        return all([taker.take(picture) for taker in self._takers])
+        """Passes one frame on; returns False if an output ends the run."""
+        rendered = self._renderer.prepare(frame, result)
+        return all([sink(rendered) for sink in self._sinks])
 
 
-class VideoTaker:
-    """Every picture into a video or picture file (``--output``)."""
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """Returns an image as a JPEG file.
 
-    def __init__(self, queue: WorkQueue[Picture]) -> None:
-        """Takes the queue before the file."""
-        self._queue = queue
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey.
+        quality: 0..100.
 
-    def take(self, picture: Picture) -> bool:
-        """Takes one picture."""
-        self._queue.put(picture, keep=bool(picture.result.events))
-        return True
-
-
-class WindowTaker:
-    """Every picture onto the screen (``--display``), in the loop: windows want it."""
-
-    def __init__(self, window: Window, painter: FrameRenderer) -> None:
-        """Takes the window and who draws."""
-        self._window, self._painter = window, painter
-
-    def take(self, picture: Picture) -> bool:
-        """Shows it and returns whether to go on."""
-        return self._window.show(self._painter.drawn(picture))
+    Raises:
+        OutputError: This OpenCV cannot encode JPEG.
+    """
+    done, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not done:
+        raise OutputError("this OpenCV cannot encode JPEG")
+    return data.tobytes()

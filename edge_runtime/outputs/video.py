@@ -1,4 +1,4 @@
-"""Annotated frames as a video or a picture that appears when it is complete."""
+"""Annotated frames in a video or image file, which appears when it is complete."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from edge_runtime.utils.files import replacing
 from edge_runtime.utils.stderr import suppress_stderr
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-SPARE_BYTES = 32 * 2**20  # left free on the disk for everybody else
-MOST_LIVE_FPS = 30.0  # copies fill what was not answered, and each is encoded
-LONGEST_HOLD_S = 2.0  # an outage of an hour is no hour of copies
-_FRAMES_PER_LOOK = 30
+SPARE_BYTES = 32 * 2**20  # left free on the disk for other programs
+MAX_LIVE_FPS = 30.0  # dropped frames are filled with copies, each of them encoded
+MAX_HOLD_S = 2.0  # an outage of an hour does not add an hour of copies
+_FRAMES_PER_SPACE_CHECK = 30
 _PROBE_WH = (64, 64)
 
 
 class ImageWriter(Protocol):
-    """Takes annotated frames."""
+    """Writes annotated frames."""
 
     def write(self, image: Image, at_s: float | None = None) -> None:
-        """Takes one frame.
+        """Writes one frame.
 
         Args:
             image: uint8 (H, W, 3) BGR.
-            at_s: Its time in a live source, which leaves frames out; None where each
-                follows the one before.
+            at_s: Its time in a live source, which may drop frames; None for a file,
+                which does not.
         """
 
 
 def check_output(path: Path, source: str, *, force: bool) -> None:
-    """Refuses an output that cannot be wanted, before anything is opened.
+    """Checks the path of ``--output`` before anything is opened.
 
     Raises:
-        OutputError: A file type we cannot write, an existing file without ``force``,
-            or the source itself.
+        OutputError: An unknown file type, an existing file without ``force``, or the
+            source itself.
     """
     known = VIDEO_CODECS.keys() | PICTURE_SUFFIXES
     if path.suffix.lower() not in known:
@@ -64,20 +64,20 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
 
 @contextmanager
 def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
-    """Yields a writer for a video or picture that appears when it is complete.
+    """Yields a writer for a video or image file that appears when it is complete.
 
     Args:
-        path: ``.mp4`` or ``.avi``; ``.png`` or ``.jpg`` for one picture.
-        source: Gives the frame rate, and whether it is one picture.
+        path: ``.mp4`` or ``.avi``; ``.png`` or ``.jpg`` for a single image.
+        source: Where the frames come from.
 
     Raises:
-        OutputError: The folder or this OpenCV cannot write it, or no frame came.
+        OutputError: The folder or this OpenCV cannot write it, or there was no frame.
     """
     if path.suffix.lower() in VIDEO_CODECS:
-        fps = min(source.fps, MOST_LIVE_FPS) if source.live else source.fps
+        fps = min(source.fps, MAX_LIVE_FPS) if source.live else source.fps
         opened = _open_video(path, fps)
     elif source.kind == "pictures" and source.frame_count == 1:
-        opened = _open_picture(path)
+        opened = _open_image(path)
     else:
         raise OutputError(
             f"expected --output out.mp4 for more than one frame, got {str(path)!r}"
@@ -88,22 +88,22 @@ def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
 
 @contextmanager
 def _open_video(path: Path, fps: float) -> Iterator[ImageWriter]:
-    with suppress(_Refused), replacing(path) as temporary:
-        _make_video(temporary, fps, _PROBE_WH).release()  # fails before the work
+    with suppress(_NothingWritten), replacing(path) as temporary:
+        _make_video(temporary, fps, _PROBE_WH).release()  # fails early if at all
         writer = VideoFile(temporary, fps)
         try:
             yield writer
         finally:
             writer.close()
-        if writer.refused and writer.count == 0:
-            raise _Refused
+        if writer.failed and writer.count == 0:
+            raise _NothingWritten
         _check_written(writer.count, path)
 
 
 @contextmanager
-def _open_picture(path: Path) -> Iterator[ImageWriter]:
+def _open_image(path: Path) -> Iterator[ImageWriter]:
     with replacing(path) as temporary:
-        writer = PictureFile(temporary)
+        writer = ImageFile(temporary)
         yield writer
         _check_written(writer.count, path)
 
@@ -113,69 +113,69 @@ def _check_written(count: int, path: Path) -> None:
         raise OutputError(f"no frame was processed: {str(path)!r} was not written")
 
 
-class _Refused(Exception):  # noqa: N818
-    """No frame could be written, which was told then: there is no file."""
+class _NothingWritten(Exception):  # noqa: N818  (``write`` has raised the error)
+    """Leaves ``replacing`` without a file."""
 
 
 class VideoFile:
-    """A video file; frames of another size than the first are fitted into it.
+    """A video file; frames of another size than the first are scaled to fit.
 
     Attributes:
         count: Frames in it.
-        refused: A frame could not be written.
+        failed: Whether a frame could not be written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        """Takes the path and the frames per second; the first frame gives the size."""
-        self.count, self.refused = 0, False
+        """Takes the path and the frame rate; the first frame sets the size."""
+        self.count, self.failed = 0, False
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._last = np.zeros((0, 0, 3), np.uint8)
-        self._start_s: float | None = None  # the time of the video's beginning
-        self._lock = threading.Lock()  # closing waits for a frame in another thread
+        self._start_s: float | None = None  # source time at which the video begins
+        self._lock = threading.Lock()  # close() waits for a frame in another thread
 
     def write(self, image: Image, at_s: float | None = None) -> None:
-        """Takes one frame.
+        """Writes one frame.
 
         Args:
             image: uint8 (H, W, 3) BGR.
-            at_s: Its time in a live source: the frame before stays until then, and for
-                ``LONGEST_HOLD_S`` at most; a frame that comes too early is left out.
+            at_s: Its time in a live source: the frame before it is repeated until then,
+                for at most ``MAX_HOLD_S``; a frame that is too early is left out.
 
         Raises:
             OutputError: The disk is nearly full, or OpenCV cannot write this video.
         """
         with self._lock:
-            missing = 0 if at_s is None else self._missing(at_s)
+            gap = 0 if at_s is None else self._gap_before(at_s)
             try:
-                for _ in range(missing):
+                for _ in range(gap):
                     self._write(self._last)
-                if missing >= -1:  # one early: in a burst, or the one before was late
+                if gap >= -1:  # one early: in a burst, or the one before was late
                     self._write(image)
             except OutputError:
-                self.refused = True
+                self.failed = True
                 raise
 
-    def _missing(self, at_s: float) -> int:
-        """Returns how many frames lie before this one; fewer than 0: it is early."""
+    def _gap_before(self, at_s: float) -> int:
+        """Returns how many frames are missing before this one; below 0: it is early."""
         if self._start_s is None:
             self._start_s = at_s
-        missing = round((at_s - self._start_s) * self._fps) - self.count
-        longest = max(1, round(LONGEST_HOLD_S * self._fps))
-        if missing > longest:
-            self._start_s += (missing - longest) / self._fps
-            return longest
-        return missing
+        gap = round((at_s - self._start_s) * self._fps) - self.count
+        max_gap = max(1, round(MAX_HOLD_S * self._fps))
+        if gap > max_gap:
+            self._start_s += (gap - max_gap) / self._fps
+            return max_gap
+        return gap
 
     def _write(self, image: Image) -> None:
         if self._writer is None:
             self._size_wh = (image.shape[1], image.shape[0])
             self._writer = _make_video(self._path, self._fps, self._size_wh)
-        if self.count % _FRAMES_PER_LOOK == 0:
-            _check_space(self._path)  # OpenCV does not say that a disk is full
-        # OpenCV drops frames of another size without a word.
-        self._last = fitted(image, self._size_wh)
+        if self.count % _FRAMES_PER_SPACE_CHECK == 0:
+            _check_space(self._path)  # OpenCV reports no full disk
+        # OpenCV silently drops frames of another size.
+        self._last = fit_into(image, self._size_wh)
         self._writer.write(self._last)
         self.count += 1
 
@@ -186,16 +186,20 @@ class VideoFile:
                 self._writer.release()
 
 
-class PictureFile:
-    """One picture."""
+class ImageFile:
+    """An image file.
+
+    Attributes:
+        count: 1 once it is written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Takes the path; its suffix gives the format."""
+        """Takes the path; its suffix sets the format."""
         self.count = 0
         self._path = path
 
     def write(self, image: Image, at_s: float | None = None) -> None:
-        """Takes one uint8 (H, W, 3) BGR frame; its time means nothing.
+        """Writes a uint8 (H, W, 3) BGR image; its time is not used.
 
         Raises:
             OutputError: It cannot be encoded or written.
@@ -235,8 +239,8 @@ def _check_space(path: Path) -> None:
         )
 
 
-def fitted(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Returns the image in a frame of the given size, scaled, centred on black.
+def fit_into(image: Image, size_wh: tuple[int, int]) -> Image:
+    """Returns the image scaled to fit into a size, centred on black.
 
     Args:
         image: uint8 (H, W, 3).

@@ -1,4 +1,4 @@
-"""A window on the screen."""
+"""A window on the screen (``--display``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import cv2
 
 from edge_runtime.errors import MissingDependencyError, OutputError
-from edge_runtime.preprocessing import Image
+from edge_runtime.outputs.rendering import FrameRenderer, RenderedFrame
 from edge_runtime.utils.stderr import suppress_stderr
 
 _QUIT_KEYS = {ord("q"), 27}  # q and Escape
@@ -17,7 +17,7 @@ _QUIT_KEYS = {ord("q"), 27}  # q and Escape
 class Window:
     """A window on the screen; q, Escape or its close button end the run."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, renderer: FrameRenderer) -> None:
         """Opens it.
 
         Raises:
@@ -25,7 +25,7 @@ class Window:
             OutputError: There is no screen.
         """
         _check_screen()
-        self._title = title
+        self._title, self._renderer = title, renderer
         try:
             with suppress_stderr():
                 cv2.namedWindow(title, cv2.WINDOW_NORMAL)
@@ -34,9 +34,9 @@ class Window:
                 "no window can be opened: leave out --display, use --output FILE"
             ) from error
 
-    def show(self, image: Image) -> bool:
-        """Shows uint8 (H, W, 3) BGR and returns whether to go on."""
-        cv2.imshow(self._title, image)
+    def write(self, rendered: RenderedFrame) -> bool:
+        """Shows a frame, in the loop's thread; returns False if the user closed it."""
+        cv2.imshow(self._title, self._renderer.draw(rendered))
         key = cv2.waitKey(1) & 0xFF
         visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
         return visible and key not in _QUIT_KEYS
@@ -55,8 +55,8 @@ def _check_screen() -> None:
             "  or use --output FILE"
         )
     # Without a screen the Qt in OpenCV's wheel ends the whole process.
-    screens = ("DISPLAY", "WAYLAND_DISPLAY")
-    if sys.platform == "linux" and not any(os.environ.get(one) for one in screens):
+    screens = (os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
+    if sys.platform == "linux" and not any(screens):
         raise OutputError(
             "--display needs a screen, got neither DISPLAY nor WAYLAND_DISPLAY:"
             " run it in a desktop session, or use --output FILE"

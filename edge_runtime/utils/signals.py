@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -21,9 +22,15 @@ ECHO_S = 0.5
 
 @dataclass
 class StopRequest:
-    """Whether a run was asked to end, and by which signal."""
+    """Whether a run was asked to end.
+
+    Attributes:
+        signal: Number of the signal; None without one.
+        signal_s: ``time.monotonic()`` at which it came.
+    """
 
     signal: int | None = None
+    signal_s: float = -math.inf
 
     @property
     def exit_code(self) -> int:
@@ -39,13 +46,11 @@ def handle_signals() -> Iterator[StopRequest]:
     the process and then its group.
     """
     stop = StopRequest()
-    asked_s = 0.0
 
     def ask(number: int, _: FrameType | None) -> None:
-        nonlocal asked_s
         if stop.signal is None:
-            stop.signal, asked_s = number, time.monotonic()
-        elif time.monotonic() - asked_s > ECHO_S:
+            stop.signal, stop.signal_s = number, time.monotonic()
+        elif time.monotonic() - stop.signal_s > ECHO_S:
             signal.signal(number, before[number])
             signal.raise_signal(number)
 

@@ -39,20 +39,20 @@ class Page:
 
     Attributes:
         states: The sink that tells it what was seen.
-        pictures: The taker that shows it the pictures.
+        stream: The frame sink of its live view.
         url: Where it is, for a browser on this machine.
         counts: Returns what was encoded and left out.
     """
 
     states: States
-    pictures: Stream
+    stream: Stream
     url: str
     counts: Callable[[], dict[str, Any]]
 
 
 @contextmanager
 def open_page(
-    options: PageOptions, painter: FrameRenderer, status: Status
+    options: PageOptions, renderer: FrameRenderer, status: Status
 ) -> Iterator[Page]:
     """Yields the page, served until the end of the block; says where, on stderr.
 
@@ -66,7 +66,7 @@ def open_page(
     except ImportError as error:
         raise missing(error.name or "aiohttp", "web") from error
     metrics = Metrics()
-    states, stream = States(status, metrics.observe), Stream(painter)
+    states, stream = States(status, metrics.observe), Stream(renderer)
     metrics.read_from(states.document)
     says = {"blurred": options.blurred, "recording": options.recording}
     try:

@@ -14,7 +14,7 @@ from aiohttp import web
 from edge_runtime.web.access import Access, secure
 from edge_runtime.web.metrics import CONTENT_TYPE, Metrics
 from edge_runtime.web.state import States
-from edge_runtime.web.stream import MOST_WATCHERS, LatestJpeg, Stream
+from edge_runtime.web.stream import MAX_VIEWERS, LatestJpeg, Stream
 
 MOST_BODY_BYTES = 4096
 BODY_PATIENCE_S = 5.0
@@ -122,7 +122,7 @@ class _Routes:
         if not (short and text.removeprefix("-").isdecimal()):
             raise web.HTTPBadRequest(text="expected since=SECOND, a whole number\n")
         document = self._states.document(since=int(text)) | self._more_state
-        document["watchers"] = self._stream.watchers
+        document["watchers"] = self._stream.viewers
         return web.Response(text=json.dumps(document), content_type="application/json")
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -138,7 +138,7 @@ class _Routes:
     async def snapshot(self, _: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(SNAPSHOT_PATIENCE_S):
-                with self._stream.watching() as newest:
+                with self._stream.viewing() as newest:
                     found = await newest.after(newest.count)
         except TimeoutError:
             found = None
@@ -148,12 +148,12 @@ class _Routes:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures until the client goes, or takes none for too long."""
-        if self._stream.watchers >= MOST_WATCHERS:
+        if self._stream.viewers >= MAX_VIEWERS:
             raise web.HTTPServiceUnavailable(text="too many are watching\n")
         kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         response = web.StreamResponse(headers={"Content-Type": kind})
         _shorten_buffer(request)
-        with self._stream.watching() as newest:
+        with self._stream.viewing() as newest:
             await response.prepare(request)
             count = newest.count
             while (found := await _next(newest, count, request)) is not None:

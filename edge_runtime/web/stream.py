@@ -1,4 +1,4 @@
-"""The live picture as JPEG: encoded once a frame, and only while somebody watches."""
+"""The live view: frames encoded as JPEG, once for all viewers, and only for viewers."""
 
 from __future__ import annotations
 
@@ -10,48 +10,52 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from edge_runtime.outputs.rendering import FrameRenderer, Picture
+from edge_runtime.outputs.rendering import (
+    FrameRenderer,
+    RenderedFrame,
+    encode_jpeg,
+)
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.preprocessing import Image
 
-MOST_PER_S = 15.0
-WIDEST_PX = 1280
+MAX_FPS = 15.0
+MAX_WIDTH_PX = 1280
 JPEG_QUALITY = 80
-MOST_WATCHERS = 32
+MAX_VIEWERS = 32
 
 
 class LatestJpeg:
-    """The newest JPEG, for any number of coroutines of one event loop."""
+    """The newest JPEG image, for any number of coroutines of one event loop."""
 
     def __init__(self) -> None:
-        """Has none yet."""
+        """Starts without an image."""
         self._count, self._jpeg = 0, b""
-        self._over = False
+        self._ended = False
         self._changed = asyncio.Event()
 
     @property
     def count(self) -> int:
-        """Its number; 0 before the first."""
+        """Its number, from 1; 0 before the first."""
         return self._count
 
     def put(self, jpeg: bytes) -> None:
-        """Replaces it and wakes all who wait."""
+        """Replaces the image and wakes all waiting coroutines."""
         self._count, self._jpeg = self._count + 1, jpeg
         self._wake()
 
     def end(self) -> None:
-        """Wakes all who wait: no more will come."""
-        self._over = True
+        """Wakes all waiting coroutines: there will be no more images."""
+        self._ended = True
         self._wake()
 
     async def after(self, count: int) -> tuple[int, bytes] | None:
-        """Returns number and JPEG of the newest, as soon as it is not number ``count``.
+        """Waits for an image after number ``count``; returns its number and bytes.
 
-        Whoever is slow misses the ones in between. None at the end.
+        A slow client misses images in between. None at the end.
         """
-        while self._count == count and not self._over:
+        while self._count == count and not self._ended:
             await self._changed.wait()
-        return None if self._over else (self._count, self._jpeg)
+        return None if self._ended else (self._count, self._jpeg)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
@@ -59,55 +63,54 @@ class LatestJpeg:
 
 
 class Stream:
-    """Takes pictures from the loop, encodes them in a thread, hands them to clients."""
+    """Encodes frames of the loop in a thread of its own, for the clients."""
 
-    def __init__(self, painter: FrameRenderer) -> None:
-        """Starts the thread that encodes."""
-        self._painter = painter
+    def __init__(self, renderer: FrameRenderer) -> None:
+        """Starts the thread."""
+        self._renderer = renderer
         self._next_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.newest = LatestJpeg()
-        self.watchers = 0
-        self.queue: WorkQueue[Picture] = WorkQueue(
-            "--serve", self._encode, room=QueueCapacity(frames=1), lossless=False
+        self.viewers = 0
+        self.queue: WorkQueue[RenderedFrame] = WorkQueue(
+            "--serve", self._encode, capacity=QueueCapacity(frames=1), lossless=False
         )
 
-    def take(self, picture: Picture) -> bool:
-        """Takes one picture; passes it on when somebody watches and it is due."""
-        if not self.watchers:
+    def write(self, rendered: RenderedFrame) -> bool:
+        """Has a frame encoded if there are viewers and it is due; returns True."""
+        if not self.viewers:
             return True
-        now = time.monotonic()
-        if now >= self._next_s:
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
             # From the last due time, not from now: else 15 of 16 per second become 8.
-            self._next_s = max(self._next_s + 1 / MOST_PER_S, now - 1 / MOST_PER_S)
-            self.queue.put(picture)
+            self._next_s = max(self._next_s + 1 / MAX_FPS, now_s - 1 / MAX_FPS)
+            self.queue.put(rendered)
         return True
 
     def run_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Takes the event loop in which the clients are."""
+        """Sets the event loop that serves the clients."""
         self._loop = loop
 
     @contextmanager
-    def watching(self) -> Iterator[LatestJpeg]:
-        """Yields the pictures; while somebody is in here, there are some."""
-        self.watchers += 1
+    def viewing(self) -> Iterator[LatestJpeg]:
+        """Yields the newest image to one viewer; frames are encoded meanwhile."""
+        self.viewers += 1
         try:
             yield self.newest
         finally:
-            self.watchers -= 1
+            self.viewers -= 1
 
-    def _encode(self, picture: Picture) -> None:
-        image = _narrowed(self._painter.drawn(picture))
-        quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
-        done, data = cv2.imencode(".jpg", image, quality)
-        if done and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.newest.put, data.tobytes())
+    def _encode(self, rendered: RenderedFrame) -> None:
+        image = _limit_width(self._renderer.draw(rendered))
+        jpeg = encode_jpeg(image, JPEG_QUALITY)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.newest.put, jpeg)
 
 
-def _narrowed(image: Image) -> Image:
+def _limit_width(image: Image) -> Image:
     height, width = image.shape[:2]
-    if width <= WIDEST_PX:
+    if width <= MAX_WIDTH_PX:
         return image
-    size = WIDEST_PX, max(1, round(height * WIDEST_PX / width))
+    size = MAX_WIDTH_PX, max(1, round(height * MAX_WIDTH_PX / width))
     smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.asarray(smaller, dtype=np.uint8)

@@ -241,7 +241,7 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
     source.dropped = source.reopened = source.skipped = 0
     spec = SimpleNamespace(labels=("a", "b"), architecture="tiny", format="x")
     status = Status(source=source, classifier=SimpleNamespace(spec=spec), detector="")
-    painter = FrameRenderer(privacy=False, rate=True)
+    renderer = FrameRenderer(privacy=False, sequence=True)
     frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
     for number in range(120):  # 20 a second, and then 5
         now[0] += 0.05 if number < 60 else 0.2
@@ -249,7 +249,7 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
             number, now[0], "camera", (), 1.0, 0.0, 0.0, None, True, ()
         )
         status.update(answer)
-        text = painter.picture(frame, answer).text
+        text = renderer.prepare(frame, answer).text
         if number > 1:
             assert text.startswith(f"{status.snapshot()['fps']:.1f} fps")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.outputs.annotate import GREY, PALETTE, draw, enlarged
+from edge_runtime.outputs.annotate import GREY, PALETTE, draw, enlarge
 from edge_runtime.results import Box, Decision, FaceResult
 
 
@@ -85,7 +85,7 @@ def test_any_box_in_any_frame_can_be_drawn(shape: tuple[int, int], box: Box) -> 
 
 def test_small_picture_is_enlarged_with_its_boxes() -> None:
     face = result((8, 16, 24, 24))
-    image, moved = enlarged(np.zeros((48, 60, 3), np.uint8), [face])
+    image, moved = enlarge(np.zeros((48, 60, 3), np.uint8), [face])
     assert image.shape == (240, 300, 3)
     assert moved[0].box_xywh == (40, 80, 120, 120)
     assert moved[0].label == face.label
@@ -94,7 +94,7 @@ def test_small_picture_is_enlarged_with_its_boxes() -> None:
 @pytest.mark.parametrize("shape", [(100, 300), (480, 640, 3), (1, 5000), (2000, 1)])
 def test_large_or_long_picture_stays_as_it_is(shape: tuple[int, ...]) -> None:
     image = np.zeros(shape, np.uint8)
-    assert enlarged(image, [])[0] is image
+    assert enlarge(image, [])[0] is image
 
 
 def test_ten_thousand_classes_are_drawn_as_fast_as_a_camera_needs() -> None:

@@ -33,14 +33,14 @@ from edge_runtime.cli.run_options import (
 )
 from edge_runtime.detection.base import Face
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs import event_document, frame_document, video
-from edge_runtime.outputs import jsonl as lines
+from edge_runtime.outputs import event_document, frame_document, records, video
+from edge_runtime.outputs.append_file import AppendedFile
 from edge_runtime.outputs.base import RecordLimits
-from edge_runtime.outputs.blur import CELLS, RecentBoxes, blurred
-from edge_runtime.outputs.jsonl import EVENT_START, AppendedFile
+from edge_runtime.outputs.blur import CELLS, RecentBoxes, blur
 from edge_runtime.outputs.mqtt_topics import parse_broker
 from edge_runtime.outputs.record import FrameArchive, Recorder
-from edge_runtime.outputs.rendering import FrameRenderer, Picture
+from edge_runtime.outputs.records import EVENT_START
+from edge_runtime.outputs.rendering import FrameRenderer, RenderedFrame
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue, pauses_s
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.stats import Status
@@ -178,15 +178,14 @@ class Slow:
 def test_full_queue_drops_frames_first_and_keeps_every_event() -> None:
     slow = Slow()
     queue = WorkQueue(
-        "--x", slow, room=QueueCapacity(frames=3, events=10), lossless=False
+        "--x", slow, capacity=QueueCapacity(frames=3, events=10), lossless=False
     )
     queue.put(-1)
     until(lambda: queue.counts()["waiting"] == 0)  # in the slow one's hands
     for number in range(20):
-        queue.put(number, keep=number % 5 == 0)
+        queue.put(number, event=number % 5 == 0)
     slow.go.set()
-    queue.stop()
-    queue.join(time.monotonic() + 5)
+    queue.close(5)
     assert slow.taken == [-1, 0, 5, 10, 15, 17, 18, 19]
     assert queue.counts()["dropped_frames"] == 13
     assert queue.counts()["dropped_events"] == 0
@@ -195,15 +194,14 @@ def test_full_queue_drops_frames_first_and_keeps_every_event() -> None:
 def test_queue_full_of_events_drops_the_oldest_and_counts_it() -> None:
     slow = Slow()
     queue = WorkQueue(
-        "--x", slow, room=QueueCapacity(frames=3, events=4), lossless=False
+        "--x", slow, capacity=QueueCapacity(frames=3, events=4), lossless=False
     )
     queue.put(-1)
     until(lambda: queue.counts()["waiting"] == 0)
     for number in range(9):
-        queue.put(number, keep=True)
+        queue.put(number, event=True)
     slow.go.set()
-    queue.stop()
-    queue.join(time.monotonic() + 5)
+    queue.close(5)
     assert slow.taken == [-1, 5, 6, 7, 8]
     assert queue.counts()["dropped_events"] == 5
 
@@ -214,13 +212,14 @@ def test_queue_never_holds_more_than_its_bound_and_keeps_the_order(
     kinds: list[bool], frames: int, events: int
 ) -> None:
     slow = Slow()
-    queue = WorkQueue("--x", slow, room=QueueCapacity(frames, events), lossless=False)
+    queue = WorkQueue(
+        "--x", slow, capacity=QueueCapacity(frames, events), lossless=False
+    )
     for number, keep in enumerate(kinds):
-        queue.put(number, keep=keep)
+        queue.put(number, event=keep)
         assert queue.counts()["waiting"] <= frames + events
     slow.go.set()
-    queue.stop()
-    queue.join(time.monotonic() + 5)
+    queue.close(5)
     counts = queue.counts()
     assert slow.taken == sorted(slow.taken)
     lost = counts["dropped_frames"] + counts["dropped_events"]
@@ -234,11 +233,10 @@ def test_files_frames_are_waited_for_and_none_is_lost() -> None:
         time.sleep(0.002)
         taken.append(item)
 
-    queue = WorkQueue("--x", slowly, room=QueueCapacity(frames=2), lossless=True)
+    queue = WorkQueue("--x", slowly, capacity=QueueCapacity(frames=2), lossless=True)
     for number in range(50):
         queue.put(number)
-    queue.stop()
-    queue.join(float("inf"))
+    queue.close()
     assert taken == list(range(50))
 
 
@@ -246,12 +244,11 @@ def test_stuck_output_neither_blocks_the_loop_nor_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stuck = Slow()
-    queue = WorkQueue("--x", stuck, room=QueueCapacity(frames=2), lossless=False)
+    queue = WorkQueue("--x", stuck, capacity=QueueCapacity(frames=2), lossless=False)
     started = time.monotonic()
     for number in range(10_000):
         queue.put(number)
-    queue.stop()
-    queue.join(time.monotonic() + 0.1)
+    queue.close(0.1)
     assert time.monotonic() - started < 2
     assert "unwritten" in caplog.text
     counts = queue.counts()  # those that waited and the one at work are lost, too
@@ -271,7 +268,7 @@ def test_full_disk_is_told_once_and_what_waited_is_written_when_it_has_room(
             raise OSError(28, "No space left on device")
         taken.append(item)
 
-    queue = WorkQueue("--csv", write, room=QueueCapacity(frames=5), lossless=False)
+    queue = WorkQueue("--csv", write, capacity=QueueCapacity(frames=5), lossless=False)
     with caplog.at_level(logging.WARNING):
         for number in range(3):
             queue.put(number)
@@ -279,8 +276,7 @@ def test_full_disk_is_told_once_and_what_waited_is_written_when_it_has_room(
         assert queue.counts()["error"] == "No space left on device"
         full.clear()
         until(lambda: len(taken) == 3)
-        queue.stop()
-        queue.join(time.monotonic() + 5)
+        queue.close(5)
     assert taken == [0, 1, 2]
     assert [one.message for one in caplog.records] == [
         "--csv: No space left on device; trying again",
@@ -311,12 +307,11 @@ def test_outage_of_a_night_is_told_in_two_lines(
 
     with caplog.at_level(logging.DEBUG):
         queue = WorkQueue(
-            "--record", write, room=QueueCapacity(frames=5), lossless=False
+            "--record", write, capacity=QueueCapacity(frames=5), lossless=False
         )
         queue.put(0)
         until(lambda: queue.counts()["written"] == 1)
-        queue.stop()
-        queue.join(time.monotonic() + 5)
+        queue.close(5)
     assert [one.message for one in caplog.records] == [
         "--record: Read-only file system; trying again",
         "--record works again; dropped so far: 0",
@@ -327,7 +322,7 @@ def test_error_of_a_files_output_ends_the_run() -> None:
     def broken(item: int) -> None:
         raise OSError(28, "No space left on device")
 
-    queue = WorkQueue("--csv", broken, room=QueueCapacity(frames=5), lossless=True)
+    queue = WorkQueue("--csv", broken, capacity=QueueCapacity(frames=5), lossless=True)
     queue.put(0)
     until(lambda: queue.counts()["error"])
     with pytest.raises(OutputError, match="No space left"):
@@ -339,7 +334,7 @@ def test_any_error_of_a_files_output_ends_the_run(error: Exception) -> None:
     def broken(item: int) -> None:
         raise error
 
-    queue = WorkQueue("--csv", broken, room=QueueCapacity(frames=2), lossless=True)
+    queue = WorkQueue("--csv", broken, capacity=QueueCapacity(frames=2), lossless=True)
     with pytest.raises(OutputError, match=r"^--csv: \w+: odd"):
         for number in range(5):
             queue.put(number)
@@ -354,11 +349,10 @@ def test_any_error_of_a_live_output_is_told_once_and_what_it_loses_counted(
     def broken(item: int) -> None:
         raise KeyError("odd")
 
-    queue = WorkQueue("--csv", broken, room=QueueCapacity(frames=2), lossless=False)
+    queue = WorkQueue("--csv", broken, capacity=QueueCapacity(frames=2), lossless=False)
     for number in range(5):
-        queue.put(number, keep=number == 4)
-    queue.stop()
-    queue.join(time.monotonic() + 5)
+        queue.put(number, event=number == 4)
+    queue.close(5)
     counts = queue.counts()
     assert (counts["dropped_frames"], counts["dropped_events"]) == (4, 1)
     assert counts["error"] == "KeyError: 'odd'"
@@ -467,7 +461,7 @@ def test_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> No
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from edge_runtime.outputs.jsonl import AppendedFile\n"
+        "from edge_runtime.outputs.append_file import AppendedFile\n"
         "file = AppendedFile(Path(sys.argv[1]), start='', header='head')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 100))\n"
         "try:\n    file.write('x' * 50)\n"
@@ -492,7 +486,7 @@ def test_header_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> 
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from edge_runtime.outputs.jsonl import AppendedFile\n"
+        "from edge_runtime.outputs.append_file import AppendedFile\n"
         "path = Path(sys.argv[1])\n"
         "file = AppendedFile(path, start='', header='a long header')\n"
         "path.rename(sys.argv[1] + '.1')\n"
@@ -530,15 +524,14 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     caplog.clear()
     queue = WorkQueue(
         "--csv",
-        lambda one: lines.write_rows(full_device(), LABELS, one),
-        room=QueueCapacity(frames=4),
+        lambda one: records.write_rows(full_device(), LABELS, one),
+        capacity=QueueCapacity(frames=4),
         lossless=False,
     )
     for index in range(100):
         queue.put(result(index, face()))
     until(lambda: queue.counts()["error"])
-    queue.stop()
-    queue.join(time.monotonic() + 2)
+    queue.close(2)
     assert queue.counts()["dropped_frames"] == 100
     assert caplog.text.count("No space left") <= 2
 
@@ -547,12 +540,13 @@ def test_nothing_is_lost_where_the_reader_wanted_no_more() -> None:
     def leave(item: int) -> None:
         raise BrokenPipeError
 
-    queue = WorkQueue("--json", leave, room=QueueCapacity(frames=100), lossless=False)
+    queue = WorkQueue(
+        "--json", leave, capacity=QueueCapacity(frames=100), lossless=False
+    )
     with suppress(BrokenPipeError):
         for number in range(20):
-            queue.put(number, keep=number % 2 == 0)
-    queue.stop()
-    queue.join(time.monotonic() + 5)
+            queue.put(number, event=number % 2 == 0)
+    queue.close(5)
     counts = queue.counts()
     assert counts["dropped_frames"] == counts["dropped_events"] == 0
 
@@ -642,7 +636,7 @@ def test_nobody_reading_stdout_does_not_block_a_live_loop() -> None:
 
 def test_blurred_face_keeps_no_detail() -> None:
     """Noise of any kind in the box becomes nearly one tone: detail is gone."""
-    hidden = blurred(IMAGE, [(60, 40, 40, 40)])
+    hidden = blur(IMAGE, [(60, 40, 40, 40)])
     inside = hidden[45:75, 65:95].astype(float)
     assert inside.std() < 0.1 * IMAGE[45:75, 65:95].std()
     assert (hidden[:20] == IMAGE[:20]).all()
@@ -657,7 +651,7 @@ def test_two_different_faces_of_equal_cell_means_are_the_same_afterwards() -> No
     fine[::2, ::2] += 40
     fine[1::2, ::2] -= 40
     whole = [(0, 0, side, side)]
-    assert (blurred(flat, whole) == blurred(fine, whole)).all()
+    assert (blur(flat, whole) == blur(fine, whole)).all()
 
 
 @settings(deadline=None)  # a loaded machine
@@ -670,8 +664,8 @@ def test_two_different_faces_of_equal_cell_means_are_the_same_afterwards() -> No
     )
 )
 def test_any_box_can_be_blurred(box: tuple[int, int, int, int]) -> None:
-    assert blurred(IMAGE, [box]).shape == IMAGE.shape
-    assert blurred(IMAGE[..., 0], [box]).shape == IMAGE.shape[:2]
+    assert blur(IMAGE, [box]).shape == IMAGE.shape
+    assert blur(IMAGE[..., 0], [box]).shape == IMAGE.shape[:2]
 
 
 def test_face_stays_hidden_for_a_second_when_the_detector_misses_it() -> None:
@@ -684,7 +678,7 @@ def test_face_stays_hidden_for_a_second_when_the_detector_misses_it() -> None:
 
 def test_moving_face_that_the_detector_misses_stays_hidden() -> None:
     """It turns away at once: neither detected nor like itself for ten frames."""
-    classifier, painter = Brightness(), FrameRenderer(privacy=True, rate=True)
+    classifier, renderer = Brightness(), FrameRenderer(privacy=True, sequence=True)
 
     class Blind(Light):
         def detect(self, frame: Any) -> list[Face]:
@@ -699,7 +693,7 @@ def test_moving_face_that_the_detector_misses_stays_hidden() -> None:
             image[60:120, x : x + 60] = 255 - image[60:120, x : x + 60]
             image[0, 0] = 0
         one = Frame(image, index, index / 30, "camera")
-        hidden = painter.picture(one, pipeline.process(one)).hidden
+        hidden = renderer.prepare(one, pipeline.process(one)).blurred_boxes
         assert hidden is not None
         sharp = np.ones(image.shape[:2], bool)
         for left, top, wide, tall in hidden:
@@ -724,14 +718,14 @@ def test_places_of_the_last_second_are_few_and_contain_every_box() -> None:
 
 def test_near_face_is_blurred_as_fast_as_a_camera_gives_frames() -> None:
     """Thirty places of one face, 330 pixels wide, took two and a half seconds."""
-    picture, recent = np.zeros((480, 640, 3), np.uint8), RecentBoxes()
+    image, recent = np.zeros((480, 640, 3), np.uint8), RecentBoxes()
     for index in range(30):
         near = face(box=(120 + 2 * (index % 5) + index, 60 + index % 3, 330, 330))
         boxes = recent.add(replace(result(0, near), timestamp_s=index / 30))
     taken = []
     for _ in range(5):
         started = time.perf_counter()
-        blurred(picture, boxes)
+        blur(image, boxes)
         taken.append(time.perf_counter() - started)
     assert min(taken) < 0.03
 
@@ -749,11 +743,11 @@ def test_privacy_reaches_every_picture(tmp_path: Path, way: str) -> None:
 
 
 def test_pictures_that_stand_alone_share_no_blurred_places() -> None:
-    painter = FrameRenderer(privacy=True, rate=False)
+    renderer = FrameRenderer(privacy=True, sequence=False)
     for left in (0, 60, 110):
         alone = replace(result(0, face(box=(left, 30, 50, 60))), timestamp_s=0.0)
-        assert painter.picture(frame(), alone).hidden == ((left, 30, 50, 60),)
-    assert painter.picture(frame(), result(0)).hidden == ()
+        assert renderer.prepare(frame(), alone).blurred_boxes == ((left, 30, 50, 60),)
+    assert renderer.prepare(frame(), result(0)).blurred_boxes == ()
 
 
 def first_picture(folder: Path) -> Any:
@@ -770,10 +764,10 @@ def detail_in(image: Any) -> float:
 def test_picture_is_drawn_once_for_all_who_want_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    painter = FrameRenderer(privacy=False, rate=True)
-    picture = painter.picture(frame(), result(0, face()))
-    assert painter.drawn(picture) is painter.drawn(picture)
-    assert (painter.drawn(picture) != IMAGE).any()
+    renderer = FrameRenderer(privacy=False, sequence=True)
+    rendered = renderer.prepare(frame(), result(0, face()))
+    assert renderer.draw(rendered) is renderer.draw(rendered)
+    assert (renderer.draw(rendered) != IMAGE).any()
 
 
 def test_what_a_killed_run_left_of_a_video_is_removed_by_a_later_one(
@@ -803,13 +797,13 @@ def test_what_a_killed_run_left_of_a_video_is_removed_by_a_later_one(
 # --- recording ---------------------------------------------------------------------
 
 
-def stored(album: FrameArchive, count: int) -> None:
+def stored(archive: FrameArchive, count: int) -> None:
     for index in range(count):
-        album.store(Picture(frame(index), result(index, face()), None, ""))
+        archive.store(RenderedFrame(frame(index), result(index, face()), None, ""))
 
 
-def test_album_keeps_the_newest_pictures_with_their_answers(tmp_path: Path) -> None:
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3)), 5)
+def test_archive_keeps_the_newest_pictures_with_their_answers(tmp_path: Path) -> None:
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 5)
     pictures = sorted(tmp_path.glob("*.jpg"))
     assert [int(path.stem[-9:]) for path in pictures] == [2, 3, 4]
     assert len(list(tmp_path.iterdir())) == 6
@@ -818,9 +812,9 @@ def test_album_keeps_the_newest_pictures_with_their_answers(tmp_path: Path) -> N
     assert pictures[0].stat().st_mode & 0o077 == 0
 
 
-def test_album_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3)), 3)
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3)), 2)
+def test_archive_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 3)
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 2)
     assert len(list(tmp_path.glob("*.jpg"))) == 3
 
 
@@ -828,51 +822,50 @@ def test_answers_whose_pictures_are_gone_count_until_they_are_the_oldest(
     tmp_path: Path,
 ) -> None:
     """As after a power cut between the two removals."""
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3)), 3)
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 3)
     for path in sorted(tmp_path.glob("*.jpg"))[:2]:
         path.unlink()
-    album = FrameArchive(tmp_path, RecordLimits(pictures=3))
+    archive = FrameArchive(tmp_path, RecordLimits(max_images=3))
     assert len(list(tmp_path.iterdir())) == 4  # nobody's answers vanish at a start
-    stored(album, 1)
+    stored(archive, 1)
     assert len(list(tmp_path.glob("*.json"))) == 3
-    stored(album, 1)
+    stored(archive, 1)
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_album_neither_counts_nor_removes_files_of_others(tmp_path: Path) -> None:
+def test_archive_neither_counts_nor_removes_files_of_others(tmp_path: Path) -> None:
     names = ["0-IMG_0001.jpg", "0-IMG_0001.json", "20240131T101112.jpg", "notes.txt"]
     for name in names:
         (tmp_path / name).write_bytes(b"x" * 600_000)
     (tmp_path / "0-album.jpg").mkdir()
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3)), 5)
-    stored(FrameArchive(tmp_path, RecordLimits(pictures=3, megabytes=1)), 2)
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 5)
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3, max_megabytes=1)), 2)
     assert [(tmp_path / name).stat().st_size for name in names] == [600_000] * 4
     assert len(list(tmp_path.glob("*Z-*.jpg"))) == 3
     assert len(list(tmp_path.glob("*Z-*.json"))) == 3
 
 
-def test_album_stays_under_its_megabytes(tmp_path: Path) -> None:
-    stored(FrameArchive(tmp_path, RecordLimits(megabytes=1)), 60)
+def test_archive_stays_under_its_megabytes(tmp_path: Path) -> None:
+    stored(FrameArchive(tmp_path, RecordLimits(max_megabytes=1)), 60)
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert 0.8e6 < sum(sizes) <= 1e6
 
 
 def test_recorder_keeps_events_and_else_one_face_per_second() -> None:
     kept: list[int] = []
-    queue: WorkQueue[Picture] = WorkQueue(
+    queue: WorkQueue[RenderedFrame] = WorkQueue(
         "--record",
         lambda one: kept.append(one.result.index),
-        room=QueueCapacity(frames=99),
+        capacity=QueueCapacity(frames=99),
         lossless=True,
     )
-    recorder = Recorder(queue, every_s=0.95)
+    recorder = Recorder(queue, min_interval_s=0.95)
     for index in range(25):
         events = [event()] if index == 13 else []
         faces = [face()] if index else []
-        picture = Picture(frame(index), result(index, *faces, events=events), None, "")
-        assert recorder.take(picture)
-    queue.stop()
-    queue.join(float("inf"))
+        answer = result(index, *faces, events=events)
+        assert recorder.write(RenderedFrame(frame(index), answer, None, ""))
+    queue.close()
     assert kept == [1, 11, 13, 23]
 
 

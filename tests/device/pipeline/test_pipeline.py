@@ -24,7 +24,7 @@ from edge_runtime.errors import OutputError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.outputs.documents import frame_document
-from edge_runtime.outputs.video import check_output, fitted, open_output
+from edge_runtime.outputs.video import check_output, fit_into, open_output
 from edge_runtime.pipeline.classification import _warn_not_finite, crop
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.prefetch import prefetch_tracked
@@ -298,8 +298,8 @@ def test_unwanted_outputs_are_refused(tmp_path: Path) -> None:
         check_output(tmp_path / "folder.mp4", "0", force=True)
 
 
-def test_fitted_keeps_the_shape_of_a_face() -> None:
-    wide = fitted(images((10, 40))[0], (20, 20))
+def test_fit_into_keeps_the_shape_of_a_face() -> None:
+    wide = fit_into(images((10, 40))[0], (20, 20))
     assert wide.shape == (20, 20, 3)
     assert (wide[:7] == 0).all()
     assert (wide[8:12] == 90).all()
