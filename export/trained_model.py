@@ -16,7 +16,7 @@ from export.convert.keras_model import load_classifier, scaled
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.options.config import TrainConfig
-from train.runs.run_folder import RUNS, RunFolder, find_run
+from train.run.folder import RUNS, RunFolder, find_run
 
 Pixels = Literal["raw", "unit", "signed"]
 SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}

@@ -20,7 +20,7 @@ from train.networks.backend import start_keras
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
-from train.runs.run_folder import RunFolder, check_free, find_run, make_run, model_path
+from train.run.folder import RunFolder, check_free, find_run, make_run, model_path
 
 if TYPE_CHECKING:
     from train.fit import Outcome
@@ -134,8 +134,8 @@ def _fit(
 ) -> Outcome:
     # Keras takes seconds to import, and the errors above need none of it.
     from train import fit
-    from train.runs.results import backend_name
-    from train.runs.revision import git_revision
+    from train.run.results import backend_name
+    from train.run.revision import git_revision
 
     record = {
         "config": config.to_dict(),

@@ -25,7 +25,7 @@ from edge_runtime.utils.files import replacing, write_text
 from train.data import dataset
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
-from train.runs.run_folder import RunFolder, check_free, find_run, make_run, run_path
+from train.run.folder import RunFolder, check_free, find_run, make_run, run_path
 
 if TYPE_CHECKING:
     import keras
@@ -90,9 +90,9 @@ def _average(options: argparse.Namespace) -> int:
     if data.fingerprint != record["data_fingerprint"]:
         raise RunError(f"{data.name} holds other images now than {runs[-1].path} had")
     start_keras(None)
-    from train.runs import checkpoint
-    from train.runs.results import record_calibration, write_results
-    from train.runs.revision import git_revision
+    from train.run import checkpoint
+    from train.run.results import record_calibration, write_results
+    from train.run.revision import git_revision
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()

@@ -11,7 +11,6 @@ from edge_runtime.errors import RunError
 from edge_runtime.preprocessing import CHANNELS
 from edge_runtime.utils.files import remove_leftovers, write_text
 from train.data.dataset import Dataset
-from train.data.feed import TrainingFeed
 from train.distillation.distill import (
     check_unseen,
     keep_targets,
@@ -19,17 +18,18 @@ from train.distillation.distill import (
     trained_on,
     training_targets,
 )
+from train.feed import TrainingFeed
 from train.networks.architectures import build_model
 from train.options.config import TrainConfig
-from train.runs import checkpoint
-from train.runs.checkpoint import Progress
-from train.runs.epoch_end import EpochEnd
-from train.runs.results import (
+from train.run import checkpoint
+from train.run.checkpoint import Progress
+from train.run.epoch_end import EpochEnd
+from train.run.folder import RunFolder, labels_beside, model_path
+from train.run.results import (
     backend_name,
     record_calibration,
     write_results,
 )
-from train.runs.run_folder import RunFolder, labels_beside, model_path
 
 POLICIES = {
     "float32": "float32",

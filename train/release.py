@@ -23,7 +23,7 @@ from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.utils.argparser import CommandLine
 from edge_runtime.utils.files import write_bytes
-from train.runs.run_folder import RunFolder, find_run
+from train.run.folder import RunFolder, find_run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = """\

@@ -23,7 +23,7 @@ from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import MeasurementError
 from train import metrics
 from train.data.splits import TEST, TRAIN, VALIDATION, Split
-from train.runs.progress import progress_counter
+from train.progress import progress_counter
 
 SCHEMA = "fer-edge/accuracy/1"
 BATCH = 64

@@ -29,7 +29,7 @@ from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
-from train.runs.plots import plot_confusion_matrices, plot_matrix_differences
+from train.run.plots import plot_confusion_matrices, plot_matrix_differences
 
 EXAMPLES = """\
 examples:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.runs.progress import progress_counter
+from train.progress import progress_counter
 
 PERCENTILES = (50, 90, 99)
 

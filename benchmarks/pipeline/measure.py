@@ -43,7 +43,7 @@ from edge_runtime.errors import GateError, MeasurementError
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.preprocessing import Image
-from train.runs.revision import git_revision
+from train.run.revision import git_revision
 
 SCHEMA = "fer-edge/pipeline/1"
 FULL_WIDTH_PX = 100_000  # frames are never made wider

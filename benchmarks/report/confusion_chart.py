@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmarks.common.documents import Document
 from benchmarks.common.text_table import clipped
 from train.metrics import wilson_interval
-from train.runs.plots import MOST_NUMBERED, row_shares
+from train.run.plots import MOST_NUMBERED, row_shares
 
 Matrix = npt.NDArray[np.int64]
 Rgb = tuple[int, int, int]

@@ -26,7 +26,7 @@ from edge_runtime.graph.tflite import read_tflite
 from export.analysis.activations import Probe, Values
 from export.analysis.graph_edit import Flatbuffer
 from export.analysis.layers import Layer, find_layers
-from train.runs.progress import progress_bar
+from train.progress import progress_bar
 
 DEBUG_IMAGES = 32
 MEMORY_BYTES = 400 * 2**20  # for the float32 activations of all images

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.calibration.ranges import PIXEL_RANGE, Measured, Range, Ranges
-from train.runs.progress import progress_bar
+from train.progress import progress_bar
 
 Image = npt.NDArray[np.uint8]
 Reader = Callable[[Image], Mapping[str, npt.NDArray[np.float32]]]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_runtime.errors import DatasetError, RunError
 from train.data.dataset import Dataset
 from train.data.splits import balanced_indices, pixel_hash
-from train.runs.run_folder import RunFolder
+from train.run.folder import RunFolder
 
 FEW_IMAGES = 100
 LARGEST_IMBALANCE = 2.0

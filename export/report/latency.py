@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.package import ConvertedModel, open_draft
-from train.runs.progress import progress_bar
+from train.progress import progress_bar
 
 ROUNDS = 12
 BLOCK_SECONDS = 0.03

@@ -107,8 +107,8 @@ def feeds() -> list[Feed]:
 
     return [
         Feed("notebook's ImageDataGenerator", _notebook()),
-        Feed("train.data.feed, the notebook's changes", _ours(NOTEBOOK_AUGMENTATION)),
-        Feed("train.data.feed, its own changes", _ours(Augmentation())),
+        Feed("train.feed, the notebook's changes", _ours(NOTEBOOK_AUGMENTATION)),
+        Feed("train.feed, its own changes", _ours(Augmentation())),
     ]
 
 
@@ -156,8 +156,8 @@ def _notebook() -> MakeBatch:
 
 
 def _ours(augmentation: Any) -> MakeBatch:
-    from train.data.feed import TrainingFeed
     from train.data.splits import Split
+    from train.feed import TrainingFeed
 
     images, targets = _data()
     names = tuple(str(number) for number in range(IMAGES))
@@ -261,7 +261,7 @@ def _run(options: argparse.Namespace) -> int:
     check_writable([options.json], force=options.force)
     cv2.setNumThreads(1)  # else OpenCV uses other cores for one image
     start_keras()
-    from train.runs.results import versions
+    from train.run.results import versions
 
     document = {
         "schema": SCHEMA,

@@ -34,7 +34,7 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
-from train.runs.progress import progress_bar, progress_counter
+from train.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -225,10 +225,7 @@ def _drawn(size_px: int) -> Dataset:
 
 def _drawn_split(name: str, size_px: int) -> Split:
     count, seed = DRAWN_COUNTS[name], SPLITS.index(name)
-    with progress_counter(count, f"drawing {name} faces", unit="face") as step:
-        images, labels = drawn_faces(
-            count, seed, size_px=size_px, progress=lambda _: step(1)
-        )
+    images, labels = drawn_faces(count, seed, size_px=size_px)
     names = tuple(f"{name} {index}" for index in range(count))
     return Split(images[..., np.newaxis], labels, names)
 

@@ -10,7 +10,6 @@ thousand may differ by a grey level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -26,6 +25,7 @@ from edge_runtime.sources.fake.face import (
 )
 from edge_runtime.sources.fake.face_painter import SHIFT, Grey, paint_face
 from edge_runtime.sources.fake.face_shapes import Shape, polygon
+from train.progress import progress_bar
 
 _SUPERSAMPLING = 3
 
@@ -53,11 +53,7 @@ class Photo(NamedTuple):
 
 
 def drawn_faces(
-    count: int,
-    seed: int,
-    *,
-    size_px: int = 48,
-    progress: Callable[[int], None] | None = None,
+    count: int, seed: int, *, size_px: int = 48
 ) -> tuple[Grey, npt.NDArray[np.int64]]:
     """Returns a shuffled, class-balanced set of drawn faces and its labels.
 
@@ -65,7 +61,6 @@ def drawn_faces(
         count: Number of faces; each class gets `count // 7` or one more.
         seed: Seed of the set; face i depends only on the seed and i.
         size_px: Side of the square images in pixels.
-        progress: Called with the number of faces done, after each one.
 
     Returns:
         Images, uint8 (count, size_px, size_px), grey 0 to 255, and labels, int64
@@ -81,14 +76,12 @@ def drawn_faces(
         )
     images = np.empty((count, size_px, size_px), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
-    for i in range(count):
+    for i in progress_bar(range(count), "drawing faces", unit="face"):
         block, position = divmod(i, len(LABELS))
         order = np.random.default_rng([seed, block, len(LABELS)])
         labels[i] = order.permutation(len(LABELS))[position]
         rng = np.random.default_rng([seed, i])
         images[i] = draw_sample(LABELS[labels[i]], rng, size_px=size_px)
-        if progress is not None:
-            progress(i + 1)
     return images, labels
 
 

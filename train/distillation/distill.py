@@ -26,8 +26,8 @@ from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.distillation.soft_labels import label_distribution, mostly_voted, read_votes
 from train.options.config import TrainConfig
-from train.runs.results import predict_logits
-from train.runs.run_folder import RunFolder, labels_beside, model_path
+from train.run.folder import RunFolder, labels_beside, model_path
+from train.run.results import predict_logits
 
 TARGETS = "targets.npy"
 TARGETS_ORDER = "targets.json"  # which image each row of the targets belongs to

@@ -10,7 +10,7 @@ from train import average, metrics
 from train.__main__ import main as train_main
 from train.data import dataset
 from train.networks.architectures import build_model
-from train.runs.run_folder import RunFolder
+from train.run.folder import RunFolder
 
 KIND = {"size_px": 16, "channels": 1, "classes": 3}
 

@@ -12,8 +12,8 @@ start_keras()
 
 import keras  # noqa: E402
 
-from train.runs import checkpoint  # noqa: E402
-from train.runs.checkpoint import Progress  # noqa: E402
+from train.run import checkpoint  # noqa: E402
+from train.run.checkpoint import Progress  # noqa: E402
 
 
 def network(units=4):

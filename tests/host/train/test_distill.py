@@ -12,7 +12,7 @@ from train.data.dataset import Dataset
 from train.data.splits import TEST, TRAIN, VALIDATION, Split, carve_validation
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
-from train.runs.run_folder import RunFolder
+from train.run.folder import RunFolder
 
 start_keras()
 
@@ -20,7 +20,7 @@ import keras  # noqa: E402
 
 from train import fit  # noqa: E402
 from train.distillation import distill  # noqa: E402
-from train.runs import results  # noqa: E402
+from train.run import results  # noqa: E402
 
 COUNT, LABELS = 12, ("cat", "dog", "owl")
 CLASSES = len(LABELS)

@@ -98,12 +98,6 @@ def test_a_face_is_drawn_at_any_size(size_px: int) -> None:
     assert np.array_equal(first, second)
 
 
-def test_progress_counts_every_face() -> None:
-    seen: list[int] = []
-    drawn_faces(5, seed=0, progress=seen.append)
-    assert seen == [1, 2, 3, 4, 5]
-
-
 @pytest.mark.parametrize(
     ("count", "seed", "size_px"), [(0, 0, 48), (1, -1, 48), (1, 0, 0)]
 )

@@ -11,7 +11,7 @@ from train.networks.backend import start_keras
 
 start_keras()
 
-from train.data.feed import TrainingFeed  # noqa: E402
+from train.feed import TrainingFeed  # noqa: E402
 
 COUNT, CLASSES = 37, 3
 

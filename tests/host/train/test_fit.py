@@ -96,7 +96,7 @@ def finished(data, tmp_path_factory):
     """A run of two epochs; tests copy it before they change it."""
     run = tmp_path_factory.mktemp("runs") / "done"
     start_keras()
-    from train.runs import results
+    from train.run import results
 
     with pytest.MonkeyPatch.context() as patch:
         # The validation set is no multiple of the batch it is evaluated in.
@@ -293,7 +293,7 @@ def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
 
 def test_resumed_epochs_are_those_of_the_unbroken_run(data, tmp_path, monkeypatch):
     """The same batches, weights and optimizer state: the same figures."""
-    from train.runs import epoch_end
+    from train.run import epoch_end
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     assert main(flags(data, unbroken, epochs=3)) == 0

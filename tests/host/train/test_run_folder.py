@@ -6,7 +6,7 @@ import os
 import pytest
 
 from edge_runtime.errors import OutputError, RunError
-from train.runs.run_folder import RUNS, RunFolder, check_free, find_run, make_run
+from train.run.folder import RUNS, RunFolder, check_free, find_run, make_run
 
 
 @pytest.fixture(autouse=True)

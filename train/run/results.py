@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from train import metrics
-from train.networks.architectures import count_macs
-from train.runs.checkpoint import Progress
-from train.options.config import TrainConfig
 from train.data.dataset import Dataset
-from train.runs.plots import plot_confusion_matrices, plot_curves
-from train.runs.run_folder import RUN_SCHEMA, RunFolder
 from train.data.splits import Split, balanced_indices, pixel_hash
+from train.networks.architectures import count_macs
+from train.options.config import TrainConfig
+from train.run.checkpoint import Progress
+from train.run.folder import RUN_SCHEMA, RunFolder
+from train.run.plots import plot_confusion_matrices, plot_curves
 
 EVALUATION_PIXELS = 512 * 48 * 48
 

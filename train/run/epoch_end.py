@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,12 +11,13 @@ import numpy as np
 
 from edge_runtime.errors import FerEdgeError
 from train import metrics
-from train.runs import checkpoint
-from train.runs.checkpoint import Progress
-from train.options.config import TrainConfig
 from train.data.dataset import Dataset
-from train.runs.results import matrix_of, predict_logits
-from train.runs.run_folder import RunFolder
+from train.options.config import TrainConfig
+from train.progress import open_bar
+from train.run import checkpoint
+from train.run.checkpoint import Progress
+from train.run.folder import RunFolder
+from train.run.results import matrix_of, predict_logits
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -51,7 +51,7 @@ class EpochEnd(keras.callbacks.Callback):
         """Starts the bar of the epoch's steps."""
         self._epoch_started = time.perf_counter()
         self._seed_dropout(epoch)
-        self._bar = _step_bar(self.params["steps"], f"epoch {epoch + 1}")
+        self._bar = open_bar(f"epoch {epoch + 1}", "step", total=self.params["steps"])
 
     def _seed_dropout(self, epoch: int) -> None:
         """Sets every random layer's state from the seed and the epoch.
@@ -148,14 +148,6 @@ class EpochEnd(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def _step_bar(steps: int, description: str) -> Any:
-    if sys.stderr is None or not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-
-    return tqdm(total=steps, desc=description, unit="step", leave=False)
 
 
 def _duration(seconds: float) -> str:
