@@ -199,8 +199,6 @@ def begin(data, run, *more, epochs):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell's background job, such as a nightly test run, hands on "ignored".
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
