@@ -50,6 +50,7 @@ bench: .venv/ready
 	mkdir -p $(BENCH)
 	$(BIN)/python -m pytest -q tests/performance
 	$(BIN)/python -m tests.performance.feed --steps --json $(BENCH)/feed.json --force
+	$(BIN)/python -m tests.performance.pipeline $(FLOAT) $(INT8) --json $(BENCH)/pipeline.json --force
 
 # The device's wheels on emulated Raspberry Pi cores. It says why where it must skip;
 # with FER_EDGE_ARM64=required that is a failure.

@@ -10,7 +10,7 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.common.documents import Document
 from benchmarks.common.images import DRAWN_NAME
 from benchmarks.latency import measure as latency
-from benchmarks.pipeline import measure as pipeline
+from benchmarks.pipeline import requirements as pipeline
 from benchmarks.report import accuracy_page as report
 from benchmarks.report import instructions
 from benchmarks.report.charts import (

@@ -9,8 +9,8 @@ from benchmarks.common.documents import Document
 from benchmarks.common.machine import describe
 from benchmarks.common.text_table import percent
 from benchmarks.latency import measure as latency
-from benchmarks.pipeline import measure as pipeline
-from benchmarks.pipeline.table import requirement_cells
+from benchmarks.pipeline import requirements as pipeline
+from benchmarks.pipeline.requirements import requirement_cells
 from benchmarks.report import instructions
 from benchmarks.report.instructions import CORES
 from benchmarks.report.rows import PREFERRED_LIBRARY, Result, Row, join, of_schema

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.documents import Document, check_writable, now, write_json
-from benchmarks.pipeline.clip import write_clip
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.model_file.container import read_model_file
@@ -32,6 +31,7 @@ from tests.arm64.counting import build_plugin, conditions
 from tests.arm64.emulator import Board, make_boards
 from tests.arm64.plan import RESULTS
 from tests.arm64.wheels import LITERT
+from tests.performance.clip import write_clip
 
 SCHEMA = "fer-edge/pipeline-instructions/1"
 RECORD = RESULTS / "pipeline_instructions.json"
@@ -122,7 +122,7 @@ def _document(loops: list[Document], seen: dict[str, Any]) -> Document:
         "schema": SCHEMA,
         "created": now(),
         "model": {"name": model.name, "sha256": model.sha256},
-        "clip": "drawn, as of benchmarks pipeline; decoding is not counted",
+        "clip": "drawn, as of make bench; decoding is not counted",
         **seen,
         "most_around": MOST_AROUND,
         "loops": loops,

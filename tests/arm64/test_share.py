@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.common.documents import read_document
-from benchmarks.pipeline.clip import write_clip
 from tests.arm64 import plan, share
+from tests.performance.clip import write_clip
 
 FRAMES = 12  # of these the detector sees about half, as new faces are looked at twice
 

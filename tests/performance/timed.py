@@ -1,4 +1,4 @@
-"""When a loop worked on a frame, and when its detector and its network did."""
+"""Records when a loop worked on a frame, and when its detector and network ran."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ BLOCK_FRAMES = 20
 Interval = tuple[float, float]  # start and end, seconds of time.perf_counter()
 
 
-class TurnGate:
-    """Lets a loop's threads work only while it is the loop's turn."""
+class Gate:
+    """Lets the threads of a loop work only while it is open."""
 
     def __init__(self) -> None:
-        """Starts with somebody else's."""
+        """Starts closed."""
         self._changed = threading.Condition()
-        self._here, self._working = False, 0
+        self._is_open, self._working = False, 0
 
-    def begin(self) -> None:
-        """Begins it."""
+    def open(self) -> None:
+        """Opens it."""
         with self._changed:
-            self._here = True
+            self._is_open = True
             self._changed.notify_all()
 
-    def end(self) -> None:
-        """Ends it when what is under way is done; nothing more begins."""
+    def close(self) -> None:
+        """Closes it and waits for the work that has begun."""
         with self._changed:
-            self._here = False
+            self._is_open = False
             self._changed.wait_for(lambda: not self._working)
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Waits for the turn, which does not end within a ``with`` block."""
+        """Waits until it is open; ``close`` waits for the end of the ``with`` block."""
         with self._changed:
-            self._changed.wait_for(lambda: self._here)
+            self._changed.wait_for(lambda: self._is_open)
             self._working += 1
         try:
             yield
@@ -57,16 +57,16 @@ class TurnGate:
 
 @dataclass
 class Timed:
-    """What a loop took.
+    """The times of a loop.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         blocks: When each block of ``BLOCK_FRAMES`` frames was worked on.
-        frames: When each frame was; not where several are at once.
-        detector: When the detector ran; this and the next two not for the tutorial.
+        frames: When each frame was; empty where several are worked on at once.
+        detector: When the detector ran. Empty for the tutorial, like the next two.
         network: When the network ran, once for all faces of a frame.
-        results: Its answers.
-        turn: Its threads work only while it is its turn.
+        results: The results of its frames.
+        gate: Open while the loop is measured.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Timed:
     detector: list[Interval] = field(default_factory=list)
     network: list[Interval] = field(default_factory=list)
     results: list[FrameResult] = field(default_factory=list)
-    turn: TurnGate = field(default_factory=TurnGate)
+    gate: Gate = field(default_factory=Gate)
 
     @property
     def blocks_s(self) -> list[float]:
@@ -91,34 +91,36 @@ class Timed:
     def idle_share(self) -> float:
         """Share of the blocks' time in which neither detector nor network ran, 0..1.
 
-        Where one frame follows the other this is what "everything around detector and
-        network (grab, crop, track, smooth, emit)" takes of all frames' time. ``grab``
-        is then the time for which the loop waits for a frame: another thread reads it.
-        Where frames overlap, it is the time in which no call of either was under way
-        for any frame; a call that waits for a core or for Python's lock is under way.
+        Where one frame follows the other this is the share of everything else: reading,
+        cropping, tracking, smoothing, output. (Reading is the wait for a frame that
+        another thread reads.) Where frames overlap, it is the time without a call of
+        either for any frame; a call that waits for a core or for Python's lock counts
+        as running.
         """
         return share_without(self.blocks, [*self.detector, *self.network])
 
     @property
     def idle_share_complete(self) -> float | None:
         """The same of the frames on which detector and network ran; None for none."""
-        ran = [
-            when
-            for when, result in zip(self.frames, self.results, strict=True)
+        complete = [
+            interval
+            for interval, result in zip(self.frames, self.results, strict=True)
             if result.detected and result.faces
         ]
-        return share_without(ran, [*self.detector, *self.network]) if ran else None
+        if not complete:
+            return None
+        return share_without(complete, [*self.detector, *self.network])
 
 
 def share_without(windows: Sequence[Interval], busy: Sequence[Interval]) -> float:
     """Returns the share of some windows of time in which nothing was busy, 0..1.
 
     Args:
-        windows: They do not overlap.
+        windows: Intervals that do not overlap.
         busy: Intervals, which may overlap.
     """
-    whole_s = sum(end - start for start, end in windows)
-    return 1 - sum(_overlaps_s(sorted(windows), _merged(busy))) / whole_s
+    total_s = sum(end - start for start, end in windows)
+    return 1 - sum(_overlaps_s(sorted(windows), _merged(busy))) / total_s
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:
@@ -133,29 +135,29 @@ def _merged(intervals: Sequence[Interval]) -> list[Interval]:
 
 
 def _overlaps_s(
-    ones: Sequence[Interval], others: Sequence[Interval]
+    first: Sequence[Interval], second: Sequence[Interval]
 ) -> Iterator[float]:
-    """Yields the seconds that two rows of intervals in order have in common."""
-    one = other = 0
-    while one < len(ones) and other < len(others):
-        (start, end), (since, until) = ones[one], others[other]
-        yield max(0.0, min(end, until) - max(start, since))
-        if end < until:
-            one += 1
+    """Yields the seconds that two lists of intervals in order have in common."""
+    i = j = 0
+    while i < len(first) and j < len(second):
+        (start, end), (other_start, other_end) = first[i], second[j]
+        yield max(0.0, min(end, other_end) - max(start, other_start))
+        if end < other_end:
+            i += 1
         else:
-            other += 1
+            j += 1
 
 
 class TimedClassifier:
-    """A classifier that notes when its network ran."""
+    """A classifier that records when its network ran."""
 
     def __init__(self, classifier: Classifier, timed: Timed) -> None:
-        """Takes the classifier and whose ``network`` to note it in."""
+        """Records the classifier's calls in ``timed.network``."""
         self._classifier, self._timed = classifier, timed
 
     @property
     def spec(self) -> ModelSpec:
-        """What the file says about itself."""
+        """The model's metadata."""
         return self._classifier.spec
 
     def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -164,27 +166,27 @@ class TimedClassifier:
 
     def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Returns float32 (N, classes)."""
-        started = time.perf_counter()
-        answer = self._classifier.probabilities(batch)
-        self._timed.network.append((started, time.perf_counter()))
-        return answer
+        start = time.perf_counter()
+        probabilities = self._classifier.probabilities(batch)
+        self._timed.network.append((start, time.perf_counter()))
+        return probabilities
 
 
 class TimedDetector:
-    """A detector that notes when it ran.
+    """A detector that records when it ran.
 
     Attributes:
-        name: The detector's.
+        name: The detector's name.
     """
 
     def __init__(self, detector: FaceDetector, timed: Timed) -> None:
-        """Takes the detector and whose ``detector`` to note it in."""
+        """Records the detector's calls in ``timed.detector``."""
         self.name = detector.name
         self._detector, self._timed = detector, timed
 
     def detect(self, frame: Image) -> list[Face]:
         """Returns the faces."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         faces = self._detector.detect(frame)
-        self._timed.detector.append((started, time.perf_counter()))
+        self._timed.detector.append((start, time.perf_counter()))
         return faces
