@@ -201,7 +201,7 @@ class _Opening:
         opened = open_page(options, renderer, self._status)
         page = self._stack.enter_context(opened)
         self._counts["page"] = page.counts
-        self.sinks.append(page.states)
+        self.sinks.append(page.state)
         return page.stream.write
 
     def _queue(

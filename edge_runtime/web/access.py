@@ -1,4 +1,4 @@
-"""Who may come in: a token where others can connect, this machine's own names else."""
+"""Access control: a token, or else only this machine under its own names."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ from aiohttp.typedefs import Handler, Middleware
 from edge_runtime.web.address import is_loopback
 
 COOKIE = "fer_edge_session"
-
 SESSION_S = 30 * 24 * 3600
-
 OPEN_PATHS = ("/healthz", "/login", "/static/")
-
-WRONG_PAUSE_S = 1.0
-
-MOST_WRONG_AT_ONCE = 8  # of one address
-
-MOST_WRONG_ADDRESSES = 256
+WRONG_TOKEN_DELAY_S = 1.0
+MAX_WRONG_AT_ONCE = 8  # of one address
+MAX_WRONG_ADDRESSES = 256
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -43,20 +38,16 @@ SECURITY_HEADERS = {
 
 
 class Access:
-    """Lets requests in, or not."""
+    """Accepts or refuses requests."""
 
     def __init__(self, token: str | None) -> None:
-        """Takes the token; None lets in whoever is on this machine."""
+        """Takes the token; None accepts every program on this machine."""
         self._token = None if token is None else token.encode()
-        self._wrong_now: Counter[str] = Counter()  # by address, none of them 0
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether a token is asked for."""
-        return self._token is not None
+        # Wrong tokens that are being delayed, by address; no address has 0.
+        self._wrong: Counter[str] = Counter()
 
     def middleware(self) -> Middleware:
-        """Returns what aiohttp calls around every handler."""
+        """Returns a function that aiohttp calls around every handler."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -68,34 +59,34 @@ class Access:
 
         return guard
 
-    async def is_token(self, given: str, request: web.Request) -> bool:
-        """Returns whether it is the token; a wrong one takes a second.
+    async def is_token(self, candidate: str, request: web.Request) -> bool:
+        """Returns whether a text is the token; False takes a second.
 
         Args:
-            given: Perhaps the token.
-            request: Who gave it is in here.
+            candidate: The text.
+            request: Where it comes from.
 
         Raises:
-            web.HTTPTooManyRequests: Too many wrong ones of this address are waiting.
+            web.HTTPTooManyRequests: Too many wrong tokens of this address are waiting.
         """
-        address, wrong = request.remote or "", self._wrong_now
-        if wrong[address] >= MOST_WRONG_AT_ONCE or (
-            address not in wrong and len(wrong) >= MOST_WRONG_ADDRESSES
+        address, wrong = request.remote or "", self._wrong
+        if wrong[address] >= MAX_WRONG_AT_ONCE or (
+            address not in wrong and len(wrong) >= MAX_WRONG_ADDRESSES
         ):
             raise web.HTTPTooManyRequests(headers={"Retry-After": "5"})
-        if self._token is None or _same(_encoded(given), self._token):
+        if self._token is None or _equal(_encode(candidate), self._token):
             return True
         wrong[address] += 1
         try:
-            await asyncio.sleep(WRONG_PAUSE_S)
+            await asyncio.sleep(WRONG_TOKEN_DELAY_S)
         finally:
             wrong[address] -= 1
             if not wrong[address]:
                 del wrong[address]
         return False
 
-    def let_in(self, response: web.StreamResponse, request: web.Request) -> None:
-        """Gives a browser the cookie that stands for the token."""
+    def set_cookie(self, response: web.StreamResponse, request: web.Request) -> None:
+        """Sets the cookie with which a browser is accepted from then on."""
         proxied = request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
             COOKIE,
@@ -107,8 +98,8 @@ class Access:
         )
 
     async def _check_credentials(self, request: web.Request) -> None:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer" and await self.is_token(given.strip(), request):
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer" and await self.is_token(token.strip(), request):
             return
         if not kind and self._is_session(request.cookies.get(COOKIE, "")):
             return
@@ -120,38 +111,37 @@ class Access:
         )
 
     def _session(self, expires: int) -> str:
-        """Returns a cookie that only who knows the token can make; not the token."""
+        """Returns a cookie that is signed with the token, but does not contain it."""
         key = self._token or b""
-        proof = hmac.new(key, f"fer-edge session {expires}".encode(), hashlib.sha256)
-        return f"{expires}.{proof.hexdigest()}"
+        digest = hmac.new(key, f"fer-edge session {expires}".encode(), hashlib.sha256)
+        return f"{expires}.{digest.hexdigest()}"
 
     def _is_session(self, cookie: str) -> bool:
         text = cookie.partition(".")[0]
         if not (text.isascii() and text.isdecimal() and len(text) <= 12):
             return False
-        fresh = time.time() < int(text) <= time.time() + SESSION_S
-        return fresh and _same(_encoded(cookie), self._session(int(text)).encode())
+        valid = time.time() < int(text) <= time.time() + SESSION_S
+        return valid and _equal(_encode(cookie), self._session(int(text)).encode())
 
 
 async def secure(_request: web.Request, response: web.StreamResponse) -> None:
-    """Adds the security headers to a response; nothing of the page is to be kept."""
+    """Adds the security headers to a response; no cache may keep it."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
 
 
-def _encoded(text: str) -> bytes:
-    """Returns UTF-8; of bytes in a header that are none, something, not an error."""
+def _encode(text: str) -> bytes:
+    """Returns UTF-8; bytes of a header that are none raise no error."""
     return text.encode(errors="surrogatepass")
 
 
-def _same(a: bytes, b: bytes) -> bool:
-    """Compares in a time that tells neither length nor place of a difference."""
-    digests = (hashlib.sha256(one).digest() for one in (a, b))
-    return hmac.compare_digest(*digests)
+def _equal(a: bytes, b: bytes) -> bool:
+    """Compares in a time that depends neither on length nor on content."""
+    return hmac.compare_digest(hashlib.sha256(a).digest(), hashlib.sha256(b).digest())
 
 
 def _check_host(request: web.Request) -> None:
-    """Refuses other names: a hostile page could point its own name at this machine."""
+    """Refuses other host names, against DNS rebinding by a hostile page."""
     try:
         name = urlsplit(f"//{request.host}").hostname
     except ValueError:

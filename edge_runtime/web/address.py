@@ -1,4 +1,4 @@
-"""Where the page listens, and who may come in."""
+"""The address of the page (``--serve``) and its token."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from edge_runtime.errors import OutputError
 from edge_runtime.utils.files import read_secret
 
 LOCAL = "127.0.0.1"
-# Of all addresses: the family, its loopback, and one that is nobody's (RFC 5737, 3849).
+# For all addresses of a family: the family, its loopback address, and an address
+# that is reserved for documentation (RFC 5737, 3849).
 _ANY = {
     "0.0.0.0": (socket.AF_INET, LOCAL, "192.0.2.1"),
     "::": (socket.AF_INET6, "::1", "2001:db8::1"),
 }
-SHORTEST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 _EXPECTED = "expected --serve PORT, HOST:PORT or [IPV6]:PORT"
 _FORM = re.compile(r"(?:(?:\[([^\]]+)\]|([^:\[\]]+)):)?([0-9]{1,5})")
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address to listen at.
+    """An address to listen on.
 
     Attributes:
-        host: Name or number of one of this machine's addresses.
+        host: Name or IP address of this machine.
         port: TCP port; 0 takes a free one.
     """
 
@@ -36,17 +37,17 @@ class Address:
 
     @property
     def local(self) -> bool:
-        """Whether only programs on this machine reach it."""
+        """Whether only programs on this machine can connect."""
         return is_loopback(self.host)
 
     def url(self, port: int) -> str:
-        """Returns what to type into a browser, on another machine where that may be."""
-        host = outward(self.host) if self.host in _ANY else self.host
+        """Returns the URL for a browser, on another machine if that can connect."""
+        host = external_address(self.host) if self.host in _ANY else self.host
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether a name or number is this machine's, for itself alone."""
+    """Returns whether a name or IP address is this machine's loopback."""
     if host == "localhost":
         return True
     try:
@@ -55,27 +56,27 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def outward(host: str) -> str:
-    """Returns the address by which other machines see this one.
+def external_address(host: str) -> str:
+    """Returns this machine's address in the network.
 
     Args:
-        host: ``"0.0.0.0"`` or ``"::"``; the loopback's address of its kind is returned
-            where there is no network.
+        host: ``"0.0.0.0"`` or ``"::"``. Without a network of its family, the loopback
+            address is returned.
     """
-    family, loopback, elsewhere = _ANY[host]
+    family, loopback, reserved = _ANY[host]
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as unsent:
-            unsent.connect((elsewhere, 9))  # asks the routes, sends nothing
-            return str(unsent.getsockname()[0])
-    except OSError:  # no network, or none of this family
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((reserved, 9))  # looks up the route, sends nothing
+            return str(probe.getsockname()[0])
+    except OSError:
         return loopback
 
 
 def parse_address(text: str) -> Address:
-    """Returns the address that ``--serve`` names.
+    """Returns the address given with ``--serve``.
 
     Raises:
-        OutputError: It names none.
+        OutputError: It is not one.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or int(match[3]) > 65535:
@@ -84,14 +85,14 @@ def parse_address(text: str) -> Address:
 
 
 def read_token(address: Address, token_file: Path | None) -> str | None:
-    """Returns the token that lets people in; None where nobody is asked for one.
+    """Returns the token that is required; None for none.
 
     Raises:
-        OutputError: Others could reach the address and there is no token; or the file
+        OutputError: Other machines could connect and there is no token; or the file
             cannot be read.
     """
     if token_file is not None:
-        return read_secret(token_file, "--token-file", shortest=SHORTEST_TOKEN)
+        return read_secret(token_file, "--token-file", shortest=MIN_TOKEN_LENGTH)
     if address.local:
         return None
     raise OutputError(

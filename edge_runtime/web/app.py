@@ -12,7 +12,7 @@ from edge_runtime.errors import missing
 from edge_runtime.outputs.rendering import FrameRenderer
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.web.address import Address
-from edge_runtime.web.state import States
+from edge_runtime.web.state import PageState
 from edge_runtime.web.stream import Stream
 
 
@@ -22,9 +22,9 @@ class PageOptions:
 
     Attributes:
         address: Where it listens.
-        token: Lets people in; None where only this machine can connect.
-        blurred: Faces are blurred in its pictures: it says so.
-        recording: Pictures are kept on disk: it says so.
+        token: Required of every client; None where only this machine can connect.
+        blurred: Whether faces are blurred: the page says so.
+        recording: Whether frames are kept on disk: the page says so.
     """
 
     address: Address
@@ -38,15 +38,13 @@ class Page:
     """A page that is being served.
 
     Attributes:
-        states: The sink that tells it what was seen.
-        stream: The frame sink of its live view.
-        url: Where it is, for a browser on this machine.
-        counts: Returns what was encoded and left out.
+        state: The ``Sink`` that collects results for it.
+        stream: Its live view; ``stream.write`` takes rendered frames.
+        counts: Returns how many frames were encoded and dropped.
     """
 
-    states: States
+    state: PageState
     stream: Stream
-    url: str
     counts: Callable[[], dict[str, Any]]
 
 
@@ -54,27 +52,30 @@ class Page:
 def open_page(
     options: PageOptions, renderer: FrameRenderer, status: Status
 ) -> Iterator[Page]:
-    """Yields the page, served until the end of the block; says where, on stderr.
+    """Yields the page, served until the end of the block; prints its URL on stderr.
 
     Raises:
         MissingDependencyError: aiohttp or prometheus_client is not installed.
-        OutputError: The address is taken or not this machine's.
+        OutputError: The address is in use, or not one of this machine.
     """
     try:
+        from edge_runtime.web.access import Access
         from edge_runtime.web.metrics import Metrics
+        from edge_runtime.web.routes import Routes
         from edge_runtime.web.server import Server
     except ImportError as error:
         raise missing(error.name or "aiohttp", "web") from error
     metrics = Metrics()
-    states, stream = States(status, metrics.observe), Stream(renderer)
-    metrics.read_from(states.document)
-    says = {"blurred": options.blurred, "recording": options.recording}
+    state, stream = PageState(status, metrics.observe), Stream(renderer)
+    metrics.read_from(state.document)
+    privacy = {"blurred": options.blurred, "recording": options.recording}
+    routes = Routes(state, stream, metrics, Access(options.token), privacy)
     try:
-        server = Server(options.address, options.token, states, stream, metrics, says)
+        server = Server(options.address, routes)
         try:
             url = options.address.url(server.port)
             print(f"page: {url}", file=sys.stderr, flush=True)
-            yield Page(states, stream, url, stream.queue.counts)
+            yield Page(state, stream, stream.queue.counts)
         finally:
             server.close()
     finally:

@@ -1,4 +1,4 @@
-"""``/metrics``: the run's counters as Prometheus reads them, in their own registry."""
+"""``/metrics``: the counters of the run for Prometheus, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """Histograms fed by the loop, and counters read when somebody asks."""
+    """Histograms that the loop fills, and counters that are read at each request."""
 
     def __init__(self) -> None:
         """Starts at zero."""
@@ -36,14 +36,14 @@ class Metrics:
         )
         self._age = Histogram(
             "fer_edge_frame_age_seconds",
-            "Age of a picture when its answer was ready",
+            "Age of a frame when its result was ready",
             buckets=BUCKETS_S,
             registry=self._registry,
         )
         ProcessCollector(registry=self._registry)
 
     def observe(self, result: FrameResult) -> None:
-        """Takes one answer."""
+        """Adds one result."""
         if result.detected:
             self._stage.labels("detect").observe(result.detect_ms / 1000)
         self._stage.labels("track").observe(result.track_ms / 1000)
@@ -53,11 +53,11 @@ class Metrics:
             self._age.observe(result.age_ms / 1000)
 
     def read_from(self, document: Callable[[], dict[str, Any]]) -> None:
-        """Has everything else read from a state document at each request."""
+        """Sets the state document that all counters are read from at each request."""
         self._registry.register(_StateCollector(document))
 
     def text(self) -> bytes:
-        """Returns all of it as Prometheus reads it."""
+        """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -68,22 +68,26 @@ class _StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         state = self._document()
         source, board = state["source"], state["board"]
-        yield _counter("frames", "Frames answered", state["frames"])
+        yield _counter("frames", "Frames processed", state["frames"])
         yield _counter("detections", "Frames the detector ran on", state["detections"])
         yield _counter("faces", "Faces in all frames", state["faces"])
-        classified = "Faces classified; the others kept an earlier answer"
+        classified = "Faces classified; the others kept an earlier result"
         yield _counter("faces_classified", classified, state["classified"])
-        yield _counter("source_dropped", "Frames passed over", source["dropped"])
-        yield _counter("source_skipped", "Frames not readable", source["skipped"])
+        yield _counter(
+            "source_dropped", "Frames dropped for newer ones", source["dropped"]
+        )
+        yield _counter(
+            "source_skipped", "Frames that could not be read", source["skipped"]
+        )
         yield _counter("source_reopened", "Times it was reopened", source["reopened"])
         yield _labelled("labels", "Faces by decision", "label", state["labels"])
         yield _labelled("events", "Events by kind", "event", state["events"])
         yield from _outputs(state.get("outputs", {}))
         yield _gauge("healthy", "1 while frames come", int(state["healthy"]))
-        yield _gauge("fps", "Frames answered a second", state["fps"])
+        yield _gauge("fps", "Frames processed per second", state["fps"])
         yield _gauge("uptime_seconds", "Time since the start", state["uptime_s"])
         celsius = board.get("temperature_c")
-        yield _gauge("temperature_celsius", "Of the processor", celsius)
+        yield _gauge("temperature_celsius", "Temperature of the processor", celsius)
         yield from _throttling(board.get("throttled"))
         yield _model(state)
 
@@ -108,10 +112,12 @@ def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> Met
 def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
     name = "fer_edge_output_written"
     written = CounterMetricFamily(
-        name, "Frames taken by an output; of events, frames with one", labels=["output"]
+        name,
+        "Frames written by an output; of events, frames with one",
+        labels=["output"],
     )
     name, labels = "fer_edge_output_dropped", ["output", "what"]
-    dropped = CounterMetricFamily(name, "Lost by a slow output", labels=labels)
+    dropped = CounterMetricFamily(name, "Frames dropped by an output", labels=labels)
     for output, counts in outputs.items():
         written.add_metric([output], counts["written"])
         dropped.add_metric([output, "frames"], counts["dropped_frames"])
@@ -123,11 +129,13 @@ def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
 def _throttling(throttled: dict[str, list[str]] | None) -> Iterator[Metric]:
     if throttled is not None:
         now = len(throttled["now"])
-        yield _gauge("throttled", "Reasons why the board is slowed down now", now)
+        yield _gauge("throttled", "Present reasons for throttling", now)
 
 
 def _model(state: dict[str, Any]) -> Metric:
     keys = ("name", "sha256", "architecture", "format", "backend", "backend_version")
     model = {key: str(state["model"].get(key) or "") for key in keys}
     model |= {"detector": state["detector"], "version": state["version"]}
-    return InfoMetricFamily("fer_edge_model", "What answers", value=model)
+    return InfoMetricFamily(
+        "fer_edge_model", "Model, detector and version", value=model
+    )

@@ -1,4 +1,4 @@
-"""What the page, ``/api/state`` and ``/metrics`` know: fed by the loop, read by all."""
+"""State of the run for the page, ``/api/state`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -11,29 +11,46 @@ from typing import Any
 
 from edge_runtime.outputs.documents import event_document, face_document, utc_now
 from edge_runtime.pipeline.stats import STALE_S, Status
-from edge_runtime.results import FaceResult, FrameResult
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 
-MOST_EVENTS = 100
+MAX_EVENTS = 100
+MAX_HISTORY_S = 600
 
 
-class States:
-    """Keeps the newest answer, the last minutes and the last events."""
+class PageState:
+    """A ``Sink`` that keeps the newest result, the last minutes and the last events.
 
-    def __init__(self, status: Status, observe: Callable[[FrameResult], None]) -> None:
-        """Takes the counters of the run, and who else counts."""
-        self._status, self._observe = status, observe
-        self._started = time.monotonic()
+    Attributes:
+        board: Temperature and so on, as read last.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        observe: Callable[[FrameResult], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Starts now, without results.
+
+        Args:
+            status: Counters of the run.
+            observe: Called with each result.
+            clock: Monotonic seconds.
+        """
+        self._status, self._observe, self._clock = status, observe, clock
+        self._started = clock()
         self._last_s = self._started
         self._last: FrameResult | None = None
         self._history = History()
-        self._events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
+        self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._event_count = 0
         self.board: dict[str, Any] = {}
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Takes one answer."""
-        self._last, self._last_s = result, time.monotonic()
+        """Adds one result; returns True."""
+        self._last, self._last_s = result, self._clock()
         uptime_s = self._last_s - self._started
         self._history.add(result, uptime_s)
         self._observe(result)
@@ -46,30 +63,26 @@ class States:
 
     @property
     def since_last_frame_s(self) -> float:
-        """Seconds since the last answer, or since the start."""
-        return time.monotonic() - self._last_s
+        """Seconds since the last result, or since the start."""
+        return self._clock() - self._last_s
 
     @property
     def healthy(self) -> bool:
-        """Whether answers keep coming."""
+        """Whether the last result is recent."""
         return self.since_last_frame_s < STALE_S
 
-    def snapshot(self) -> dict[str, Any]:
-        """Returns the run's counters, JSON-ready."""
-        return self._status.snapshot()
-
     def document(self, *, since: int = -1) -> dict[str, Any]:
-        """Returns all that is known, JSON-ready.
+        """Returns the whole state, JSON-ready.
 
         Args:
-            since: History after this second of the run.
+            since: Only history after this second of the run.
         """
-        healthy, last = self.healthy, self._last  # once: the loop goes on meanwhile
+        healthy, last = self.healthy, self._last  # read once: the loop goes on
         faces = last.faces if last and healthy else ()
         return {
             **self._status.snapshot(),
             "healthy": healthy,
-            "uptime_s": round(time.monotonic() - self._started, 1),
+            "uptime_s": round(self._clock() - self._started, 1),
             "frame_time_s": round(last.timestamp_s, 4) if last else None,
             "faces_now": [face_document(face) for face in faces],
             "recent_events": list(self._events),
@@ -78,75 +91,68 @@ class States:
         }
 
 
-LONGEST_S = 600
-
-
 class History:
-    """What was seen in each of the last ``LONGEST_S`` seconds; safe from any thread."""
+    """Summaries of the last ``MAX_HISTORY_S`` seconds; safe in any thread."""
 
     def __init__(self) -> None:
         """Starts empty."""
         self._lock = threading.Lock()
-        self._points: deque[dict[str, Any]] = deque(maxlen=LONGEST_S)
+        self._points: deque[dict[str, Any]] = deque(maxlen=MAX_HISTORY_S)
         self._second = -1
         self._results: list[FrameResult] = []
 
     def add(self, result: FrameResult, uptime_s: float) -> None:
-        """Takes one answer.
+        """Adds one result.
 
         Args:
-            result: The answer.
-            uptime_s: When, in seconds since the start; never runs backwards.
+            result: The result.
+            uptime_s: Its time in seconds since the start; never decreases.
         """
         second = int(uptime_s)
         with self._lock:
             if second != self._second and self._results:
-                self._points.append(point(self._second, self._results))
+                self._points.append(summarize(self._second, self._results))
                 self._results = []
             self._second = second
             self._results.append(result)
 
     def since(self, second: int) -> list[dict[str, Any]]:
-        """Returns the complete points after a second, oldest first, JSON-ready."""
+        """Returns the complete seconds after one, oldest first, JSON-ready."""
         with self._lock:
-            return [one for one in self._points if one["s"] > second]
+            return [point for point in self._points if point["s"] > second]
 
 
-def point(second: int, results: Sequence[FrameResult]) -> dict[str, Any]:
-    """Returns one second as JSON-ready values; times in ms.
+def summarize(second: int, results: Sequence[FrameResult]) -> dict[str, Any]:
+    """Returns the summary of one second, JSON-ready; times in ms.
 
     Args:
-        second: Since the start.
-        results: Of that second, at least one.
+        second: Its number since the start.
+        results: Its results, at least one.
     """
-    largest = [one.faces[0] for one in results if one.faces]
-    ages = [one.age_ms for one in results if one.age_ms is not None]
+    largest = [result.faces[0] for result in results if result.faces]
+    shown = [face.decision or face for face in largest]
+    ages = [result.age_ms for result in results if result.age_ms is not None]
     stages = [
-        fmean(one.detect_ms for one in results),
-        fmean(one.track_ms for one in results),
-        fmean(one.classify_ms for one in results),
+        fmean(result.detect_ms for result in results),
+        fmean(result.track_ms for result in results),
+        fmean(result.classify_ms for result in results),
     ]
     return {
         "s": second,
         "frames": len(results),
-        "faces": round(fmean(len(one.faces) for one in results), 2),
-        "said": _said(largest[-1]) if largest else None,
-        "p": _means(largest),
+        "faces": round(fmean(len(result.faces) for result in results), 2),
+        "said": shown[-1].label if shown else None,
+        "p": _mean_probabilities([each.probabilities for each in shown]),
         "ms": [round(value, 2) for value in stages],
         "age": [round(median(ages), 1), round(max(ages), 1)] if ages else None,
     }
 
 
-def _said(face: FaceResult) -> str:
-    return face.decision.label if face.decision else face.label
+def _mean_probabilities(rows: Sequence[dict[str, float]]) -> list[float] | None:
+    """Returns the mean of each label, for rows with the labels of the last one.
 
-
-def _means(faces: Sequence[FaceResult]) -> list[float] | None:
-    """Returns the mean probability of each label, smoothed ones where there are such.
-
-    Of the faces whose labels are the last one's: the model may have been swapped.
+    An updated model may have other labels.
     """
-    rows = [(face.decision or face).probabilities for face in faces]
-    alike = [row for row in rows if row.keys() == rows[-1].keys()]
-    columns = zip(*(row.values() for row in alike), strict=True)
+    same_labels = [row for row in rows if row.keys() == rows[-1].keys()]
+    columns = zip(*(row.values() for row in same_labels), strict=True)
     return [round(fmean(column), 3) for column in columns] or None

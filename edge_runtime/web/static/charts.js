@@ -1,7 +1,7 @@
 // Charts over time on a canvas: stacked areas and lines, one point a second, gaps kept.
 
 const PAD = { left: 44, right: 8, top: 8, bottom: 20 };
-const STRIP = 7; // height of the strip that shows what was decided, in pixels
+const STRIP = 7; // height of the strip that shows the label, in pixels
 
 /**
  * Draws one chart.
@@ -10,12 +10,12 @@ const STRIP = 7; // height of the strip that shows what was decided, in pixels
  *   points: oldest first, each with the second .s of the run
  *   end, span: last second and number of seconds shown
  *   series: [{name, colour, of(point) -> number | null, fill}]
- *   stacked: whether each stands on the ones before
+ *   stacked: whether each is stacked on those before it
  *   top: fixed upper end of the axis, or null
  *   text(value): how the axis writes a value
- *   strip(point) -> colour | null: what was decided (optional)
+ *   strip(point) -> colour | null: of the label shown (optional)
  *   cursor: second under the pointer, or null
- *   empty: shown where there is nothing
+ *   empty: text without data
  */
 export function draw(canvas, chart) {
   const box = canvas.getBoundingClientRect();

@@ -1,4 +1,4 @@
-// Asks for the state once a second while the page is visible, and shows it.
+// Fetches the state once a second while the page is visible, and shows it.
 
 import { draw, secondAt } from "/static/charts.js";
 
@@ -18,10 +18,10 @@ let timer = 0;
 
 // --- small tools ---------------------------------------------------------------------
 
-function make(tag, text, more = {}) {
+function make(tag, text, properties = {}) {
   const element = document.createElement(tag);
   if (text !== undefined) element.textContent = text;
-  for (const [key, value] of Object.entries(more)) {
+  for (const [key, value] of Object.entries(properties)) {
     if (key === "colour") element.style.setProperty("--c", value);
     else element[key] = value;
   }
@@ -34,7 +34,7 @@ function fill(id, children) {
 
 const look = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const known = (value) => value !== null && value !== undefined;
-// Until somebody chooses: one minute at first, then five.
+// Unless the user chooses: one minute at first, then five.
 const span = () => chosen ?? (state.uptime_s <= SPANS[0][0] ? SPANS[0][0] : SPANS[1][0]);
 const percent = (p) => `${Math.round(100 * p)} %`;
 const fixed = (value, digits = 1) => (known(value) ? value.toFixed(digits) : "–");
@@ -72,32 +72,32 @@ function showHead() {
   const since = duration(state.since_last_frame_s ?? state.uptime_s);
   health.lastChild.textContent = state.healthy ? `live, ${fixed(fps)} fps` : `no frame for ${since}`;
   at("blurred").hidden = !state.blurred;
-  at("kept").textContent = state.recording ? "recording pictures" : "pictures not stored";
+  at("kept").textContent = state.recording ? "recording frames" : "frames not stored";
   at("kept").classList.toggle("alert", state.recording);
 }
 
 function faceCard(face, small) {
-  const said = face.decision ?? face;
+  const shown = face.decision ?? face;
   const card = make("div", undefined, { className: small ? "face small" : "face" });
-  const line = make("div", undefined, { className: "said", colour: colourOf(said.label) });
-  line.append(make("b", said.label), make("em", shareOf(said)));
-  const who = face.track === null ? "" : `face ${face.track}`;
-  line.append(make("span", who, { className: "quiet" }));
+  const line = make("div", undefined, { className: "said", colour: colourOf(shown.label) });
+  line.append(make("b", shown.label), make("em", shareOf(shown)));
+  const track = face.track === null ? "" : `face ${face.track}`;
+  line.append(make("span", track, { className: "quiet" }));
   card.append(line);
   if (!small) {
-    for (const [label, p] of Object.entries(said.probabilities)) card.append(bar(label, p, said.label));
+    for (const [label, p] of Object.entries(shown.probabilities)) card.append(bar(label, p, shown.label));
   }
   return card;
 }
 
-// The label's own share, as on its bar and in the picture; an uncertain answer has none.
-function shareOf(said) {
-  const p = said.probabilities[said.label];
+// The label's own probability, as on its bar and in the live view; "uncertain" has none.
+function shareOf(shown) {
+  const p = shown.probabilities[shown.label];
   return known(p) ? percent(p) : "";
 }
 
-function bar(label, p, said) {
-  const row = make("div", undefined, { className: label === said ? "bar first" : "bar", colour: colourOf(label) });
+function bar(label, p, shownLabel) {
+  const row = make("div", undefined, { className: label === shownLabel ? "bar first" : "bar", colour: colourOf(label) });
   const rail = make("u");
   const part = make("i");
   part.style.transform = `scaleX(${p})`;
@@ -129,8 +129,8 @@ function showTiles() {
   fill("tiles", [
     tile("Frames per second", fixed(state.fps), source.live ? `of ${fixed(source.fps, 0)}` : ""),
     tile("Frame age, p95", short(age?.p95), "ms"),
-    tile("Find faces, median", short(ms.detect?.p50), "ms"),
-    tile("Classify, median", short(ms.classify?.p50), "ms"),
+    tile("Face detection, median", short(ms.detect?.p50), "ms"),
+    tile("Classification, median", short(ms.classify?.p50), "ms"),
     tile("Faces now", String(state.faces_now.length), ""),
     known(board.temperature_c)
       ? tile("Temperature", fixed(board.temperature_c, 0), "°C", hot)
@@ -175,7 +175,7 @@ function showModel() {
     ["Format", model.format],
     ["Size", known(model.size_bytes) ? `${(model.size_bytes / 1e6).toFixed(2)} MB` : null],
     ["Library", model.backend ? `${model.backend} ${model.backend_version ?? ""}` : null],
-    ["Faces by", state.detector],
+    ["Face detector", state.detector],
     ["Labels", model.labels.join(", ")],
     ["sha256", model.sha256 ? `${model.sha256.slice(0, 8)} ${model.sha256.slice(8, 16)}…` : null, "mono"],
   ]);
@@ -187,22 +187,22 @@ function showDevice() {
   const before = board.throttled?.since_boot ?? [];
   pairs("device", [
     ["Running for", duration(state.uptime_s)],
-    ["Frames answered", count(state.frames)],
-    ["Frames passed over", count(source.dropped)],
+    ["Frames processed", count(state.frames)],
+    ["Frames dropped", count(source.dropped)],
     ["Camera reopened", String(source.reopened)],
-    ["Temperature", known(board.temperature_c) ? `${fixed(board.temperature_c, 0)} °C` : "not told"],
+    ["Temperature", known(board.temperature_c) ? `${fixed(board.temperature_c, 0)} °C` : "unknown"],
     ["Throttled", throttling(board.throttled, now, before), now.length ? "bad" : ""],
     ["Memory", known(board.memory_mb) ? `${fixed(board.memory_mb, 0)} MB` : null],
     ["fer-edge", state.version],
   ]);
   const outputs = Object.entries(state.outputs ?? {}).filter(([name]) => name !== "page");
-  pairs("outputs", [["page", `${state.watchers} watching`], ...outputs.map(outputRow)]);
+  pairs("outputs", [["page", `${state.watchers} ${state.watchers === 1 ? "viewer" : "viewers"}`], ...outputs.map(outputRow)]);
 }
 
 function throttling(throttled, now, before) {
-  if (!throttled) return "not told";
+  if (!throttled) return "unknown";
   if (now.length) return now.join(", ");
-  return before.length ? `not now; was: ${before.join(", ")}` : "no";
+  return before.length ? `not now; earlier: ${before.join(", ")}` : "no";
 }
 
 function outputRow([name, counts]) {
@@ -223,7 +223,7 @@ const CHARTS = {
     strip: (point) => (point.said ? plainColourOf(point.said) : null),
   }),
   stages: () => ({
-    series: [["find faces", 0, "--s0"], ["follow", 1, "--s1"], ["classify", 2, "--s2"]].map(stageSeries),
+    series: [["detect", 0, "--s0"], ["track", 1, "--s1"], ["classify", 2, "--s2"]].map(stageSeries),
     stacked: true, top: null, text: short, empty: "no frame yet",
   }),
   age: () => ({
@@ -287,26 +287,26 @@ function followPointer(id) {
   canvas.addEventListener("pointerleave", () => { cursor = null; if (state) showCharts(); });
 }
 
-// --- asking --------------------------------------------------------------------------
+// --- fetching ------------------------------------------------------------------------
 
-function take(fresh) {
+function update(fresh) {
   const restarted = state && fresh.started_unix_s !== state.started_unix_s;
   if (restarted) history = fresh.history;
   else history = [...history, ...fresh.history].slice(-LONGEST_S);
   state = fresh;
   for (const show of [showHead, showFaces, showTiles, showEvents, showModel, showDevice, showCharts]) show();
-  if (restarted) watch();
+  if (restarted) openStream();
 }
 
-async function ask() {
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
   let pause = EVERY_MS;
   try {
     const since = history.length ? history.at(-1).s : -1;
-    const answer = await fetch(`/api/state?since=${since}`, { signal: AbortSignal.timeout(8000) });
-    if (answer.status === 401) { location.href = "/login"; return; }
-    take(await answer.json());
+    const response = await fetch(`/api/state?since=${since}`, { signal: AbortSignal.timeout(8000) });
+    if (response.status === 401) { location.href = "/login"; return; }
+    update(await response.json());
   } catch (error) {
     pause = RETRY_MS;
     at("health").className = "badge state bad";
@@ -314,24 +314,24 @@ async function ask() {
     if (error instanceof SyntaxError || error instanceof ReferenceError) console.error(error);
   }
   clearTimeout(timer);
-  timer = setTimeout(ask, pause);
+  timer = setTimeout(poll, pause);
 }
 
-// The board encodes pictures only for those who look: a hidden page lets go of them.
-function watch() {
+// The device encodes frames only for viewers: a hidden page closes its stream.
+function openStream() {
   const live = at("live");
   if (document.hidden) live.removeAttribute("src");
   else live.src = `/stream?${Date.now()}`;
 }
 
-function begin() {
+function start() {
   const live = at("live");
-  live.addEventListener("error", () => setTimeout(watch, RETRY_MS));
+  live.addEventListener("error", () => setTimeout(openStream, RETRY_MS));
   live.addEventListener("load", () => {
     at("waiting").hidden = true;
     live.parentElement.style.aspectRatio = `${live.naturalWidth} / ${live.naturalHeight}`;
   });
-  document.addEventListener("visibilitychange", () => { watch(); ask(); });
+  document.addEventListener("visibilitychange", () => { openStream(); poll(); });
   addEventListener("resize", () => { if (state) showCharts(); });
   Object.keys(CHARTS).forEach(followPointer);
   fill("spans", SPANS.map(([seconds, name]) => {
@@ -344,18 +344,18 @@ function begin() {
     return button;
   }));
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const wear = () => {
+  const applyTheme = () => {
     document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
     if (state) showCharts();
   };
-  dark.addEventListener("change", wear);
+  dark.addEventListener("change", applyTheme);
   at("theme").addEventListener("click", () => {
     localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-    wear();
+    applyTheme();
   });
-  wear();
-  watch();
-  ask();
+  applyTheme();
+  openStream();
+  poll();
 }
 
-begin();
+start();

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from edge_runtime.web.address import Address, outward
+from edge_runtime.web.address import Address, external_address
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,11 @@ def test_named_address_is_told_as_it_is(host: str, url: str) -> None:
 
 def test_all_addresses_are_told_as_one_that_is_this_machines() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
-        own.bind((outward("0.0.0.0"), 0))  # of another machine's address it would fail
+        own.bind(
+            (external_address("0.0.0.0"), 0)
+        )  # of another machine's address it would fail
         assert own.getsockname()[0] != "0.0.0.0"
-    found = ipaddress.ip_address(outward("::"))
+    found = ipaddress.ip_address(external_address("::"))
     assert found.version == 6
     assert not found.is_unspecified
 
