@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from edge_runtime import __version__
-from edge_runtime.cli.arguments import EXAMPLES
 from edge_runtime.errors import exit_code_of
 from edge_runtime.systemd.journal import set_up_logging
 from edge_runtime.utils.argparser import CommandLine
@@ -26,6 +25,23 @@ COMMANDS = {
     "tune": "edge_runtime.cli.tune:add_tune",
     "keygen": "edge_runtime.cli.keygen:add_keygen",
 }
+
+
+EXAMPLES = """\
+examples:
+  python -m edge_runtime run                       first camera, the released model
+  python -m edge_runtime run --source fake:scene   no camera: a drawn face
+  python -m edge_runtime check pets.int8.tflite
+  python -m edge_runtime doctor
+  python -m edge_runtime tune pets.int8.tflite
+  python -m edge_runtime fetch-detector            YuNet: better than Haar
+  python -m edge_runtime install-service --config fer-edge.toml
+  python -m edge_runtime COMMAND --help            flags and examples of a command
+
+exit codes: 0 done; 2 an argument, a file or a device is wrong (one line on stderr); 3 a
+check failed: check (the file is not what it claims to be), doctor (the board is not
+ready) or tune (no setting is fast enough); 130 Ctrl-C
+"""
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from edge_runtime.cli.arguments import command
+from edge_runtime.cli.run_options import add_model_options
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.inference.classifier import Classifier, released_model
 from edge_runtime.inspection.analyzer import analyze, read_graph
@@ -27,9 +27,29 @@ LARGEST_LAYERS = 8
 Row = tuple[str, str]
 
 
+EXAMPLES = """\
+examples:
+  python -m edge_runtime check                        the released model
+  python -m edge_runtime check pets.int8.tflite
+  python -m edge_runtime check pets.tflite --expect tflite-int8
+  python -m edge_runtime check MODEL --require-signature signing.pub.pem
+  python -m edge_runtime check MODEL --json > check.json
+
+exit code 3: the file is not what its metadata, its name or --expect say
+"""
+
+
 def add_check(commands: Any) -> None:
     """Adds ``check`` to the commands."""
-    parser = command(commands, "check", check, "what is really inside a model file")
+    text = "show what a model file contains, and verify what it claims to be"
+    parser = commands.add_parser(
+        "check",
+        help=text,
+        description=text.capitalize() + ".",
+        epilog=EXAMPLES,
+    )
+    parser.set_defaults(call=check)
+    add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(
         "--expect",

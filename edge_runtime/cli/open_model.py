@@ -1,4 +1,4 @@
-"""The model that a run asks: one file, or one that is updated while it runs."""
+"""Opens the model of a run: one file, or one that is updated while it runs."""
 
 from __future__ import annotations
 
@@ -18,83 +18,77 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class Updating(Protocol):
-    """A classifier whose model may change while it is asked."""
+class Updatable(Protocol):
+    """A classifier whose model may be replaced between two calls."""
 
     def update_state(self) -> dict[str, Any]:
-        """Returns how the update stands, JSON-ready; see ``UpdatingClassifier``."""
+        """Returns the state of the update, JSON-ready; see ``UpdatingClassifier``."""
 
 
 @contextmanager
 def open_classifier(
     args: argparse.Namespace,
 ) -> Iterator[Classifier | UpdatingClassifier]:
-    """Yields the model that was asked for; with ``--watch`` one that can be updated.
+    """Yields the model that the flags name; with ``--watch`` it can be updated.
 
     Args:
-        args: ``model``, ``threads``, ``backend``, ``labels``, ``require_signature``,
-            and those of ``add_service_arguments``.
+        args: Of ``run``, after ``apply_tuning``.
 
     Raises:
-        ModelError: The model cannot be loaded, or the folder is none.
+        ModelError: The model cannot be loaded, or the watched folder does not exist.
     """
     classifier = load_classifier(args)
     if args.watch is None:
         yield classifier
         return
     check_watched(args.watch)
-    # Only where it is wanted: every import delays the first label.
+    # Here: other runs need not wait for these imports.
     from edge_runtime.model_update.policy import UpdatePolicy
     from edge_runtime.model_update.updating_classifier import UpdatingClassifier
     from edge_runtime.model_update.watch_folder import ModelFolder, watching
 
-    threads, backend = _how(args)
     policy = UpdatePolicy(
-        threads=threads,
-        backend=backend,
+        threads=args.threads,
+        backend=args.backend,
         public_key=args.require_signature,
         frames=args.watch_frames,
         min_agreement=args.watch_agreement,
         max_slowdown=args.watch_slowdown,
     )
     updating = UpdatingClassifier(classifier, policy)
-    # Whoever has put a file there wants to see what becomes of it, on a terminal too.
+    # Shows what becomes of each file, on a terminal too.
     logging.getLogger("edge_runtime.model_update").setLevel(logging.INFO)
     with watching(updating, ModelFolder(args.watch)):
         yield updating
 
 
 def load_classifier(args: argparse.Namespace) -> Classifier:
-    """Returns the model that was asked for, or the released one.
+    """Returns the model that the flags name, or the released one.
 
     Args:
-        args: As for ``open_classifier``.
+        args: Of ``run``, after ``apply_tuning``.
 
     Raises:
         ModelError: It cannot be loaded.
     """
-    threads, backend = _how(args)
     return Classifier.load(
         args.model,
-        num_threads=threads,
-        backend=backend,
+        num_threads=args.threads,
+        backend=args.backend,
         labels=args.labels,
         public_key=args.require_signature,
     )
 
 
 def check_watched(folder: Path) -> None:
-    """Refuses what is no folder to watch.
+    """Refuses a path that is not a folder.
 
     Raises:
-        ModelError: It is none.
+        ModelError: It does not exist, or is a file.
     """
-    if not folder.is_dir():
-        what = ", which is none"
-        if not folder.exists():
-            what = f": make it with mkdir -p {shlex.quote(str(folder))}"
-        raise ModelError(f"expected a folder to watch, got {str(folder)!r}{what}")
-
-
-def _how(args: argparse.Namespace) -> tuple[int, str]:
-    return args.threads or 1, args.backend or "auto"  # where not tuned
+    if folder.is_dir():
+        return
+    hint = ", which is a file"
+    if not folder.exists():
+        hint = f": make it with mkdir -p {shlex.quote(str(folder))}"
+    raise ModelError(f"expected a folder to watch, got {str(folder)!r}{hint}")

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.cli.config_file import apply_config
+from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import check_watched, load_classifier
 from edge_runtime.cli.run import add_run
-from edge_runtime.cli.run_options import STDOUT, check_outputs
+from edge_runtime.cli.run_options import STDOUT
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.detection.factory import fetched_model, open_detector
@@ -58,7 +59,7 @@ def check_config(path: Path, state: Path | None) -> argparse.Namespace:
     if "token_file" in unknown and seen.serve:
         parse_address(seen.serve)
         seen.serve = None
-    check_outputs(seen)
+    check_flags(seen)
     if seen.mqtt_password_file:
         read_secret(seen.mqtt_password_file, "--mqtt-password-file")
     if "model" not in unknown:

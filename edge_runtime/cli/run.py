@@ -1,4 +1,4 @@
-"""``python -m edge_runtime run``: a camera, video or pictures to answers."""
+"""``python -m edge_runtime run``: classifies the faces of a source."""
 
 from __future__ import annotations
 
@@ -6,59 +6,55 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from edge_runtime.cli.arguments import command
 from edge_runtime.cli.console import Console
-from edge_runtime.cli.open_model import Updating, open_classifier
+from edge_runtime.cli.flag_checks import check_flags
+from edge_runtime.cli.open_model import Updatable, open_classifier
 from edge_runtime.cli.open_outputs import open_sinks
-from edge_runtime.cli.run_options import (
-    add_decision_arguments,
-    add_face_arguments,
-    add_output_arguments,
-    add_service_arguments,
-    add_source_arguments,
-    check_outputs,
-    detect_every,
-    frames_wait,
-    open_source_for,
-    rules_of,
-)
-from edge_runtime.cli.tuning_file import DEFAULTS as TUNING_DEFAULTS
+from edge_runtime.cli.run_options import add_run_options
 from edge_runtime.cli.tuning_file import apply_tuning
-from edge_runtime.detection.base import FaceDetector
+from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import SourceError
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.outputs.base import Sink
 from edge_runtime.pipeline.classification import FaceClassifier
+from edge_runtime.pipeline.smoothing import SmoothingConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.results import FrameResult
-from edge_runtime.sources import Frame, Source
+from edge_runtime.sources import CameraSettings, Frame, Source, open_source
+from edge_runtime.sources.base import Waiting, wait_on
 from edge_runtime.systemd.notify import Notifier
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
-Answer = tuple[Frame, FrameResult]
+EXAMPLES = """\
+examples:
+  python -m edge_runtime run                       first camera, the released model
+  python -m edge_runtime run --source fake:scene   no camera: a drawn face
+  python -m edge_runtime run --source clip.mp4 --output out.mp4
+  python -m edge_runtime run pets.int8.tflite --source cat.jpg --faces none
+  python -m edge_runtime run --detect-every 3 --json
+  python -m edge_runtime run --serve 8080          a web page with the camera's picture
+  python -m edge_runtime run --config fer-edge.toml
+"""
 
 
 def add_run(commands: Any) -> None:
     """Adds ``run`` to the commands."""
-    parser = command(commands, "run", run, "camera, video or pictures to answers")
-    add_source_arguments(parser)
-    add_face_arguments(parser)
-    add_decision_arguments(parser)
-    add_output_arguments(parser)
-    add_service_arguments(parser)
-    parser.set_defaults(**dict.fromkeys(TUNING_DEFAULTS))  # see apply_tuning
+    text = "classify the faces of a camera, video or pictures"
+    parser = commands.add_parser(
+        "run", help=text, description=text.capitalize() + ".", epilog=EXAMPLES
+    )
+    parser.set_defaults(call=run)
+    add_run_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classifies the faces of a source until it ends or somebody ends it."""
-    check_outputs(args)
-    detect_every(args)  # refuses what contradicts itself, before anything is opened
+    """Classifies the faces of a source until it ends or is stopped."""
+    check_flags(args)
     if message := apply_tuning(args, args.model or released_model()):
         print(message, file=sys.stderr)
     with ExitStack() as stack:
@@ -68,30 +64,62 @@ def run(args: argparse.Namespace) -> int:
             args.faces, args.detector_model, width_px=args.detect_width
         )
         notifier = stack.enter_context(closing(Notifier()))
-        waiting = partial(_go_on, notifier, stop)
-        colour = classifier.spec.colour == "rgb"
-        opened = open_source_for(args, colour=colour, waiting=waiting)
-        source = stack.enter_context(opened)
+        source = stack.enter_context(
+            open_run_source(
+                args,
+                colour=classifier.spec.colour == "rgb",
+                waiting=partial(_keep_waiting, notifier, stop),
+            )
+        )
         status = Status(source=source, classifier=classifier, detector=detector.name)
-        if isinstance(classifier, Updating):
+        if isinstance(classifier, Updatable):
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, status, stop)
-        sinks = sinks if console.silent else [console, *sinks]
-        takers = ResultDispatcher(status, sinks, notifier, args.max_frames)
-        with open_pipeline(args, source, detector, classifier) as answers:
-            broken = _loop(answers, takers, stop)
+        if not console.silent:
+            sinks = [console, *sinks]
+        with open_pipeline(args, source, detector, classifier) as results:
+            error = _deliver(results, args.max_frames, status, sinks, notifier, stop)
         notifier.stopping()
-    console.finish(status.read("outputs"), broken=broken is not None)
-    if broken:
-        raise broken
+    console.finish(status.read("outputs"), broken=error is not None)
+    if error:
+        raise error
     return stop.exit_code
 
 
-def _go_on(notifier: Notifier, stop: StopRequest, stuck: bool) -> bool:
-    """Returns whether to wait for the camera; the loop that asks is alive.
+@contextmanager
+def open_run_source(
+    args: argparse.Namespace, *, colour: bool = False, waiting: Waiting = wait_on
+) -> Iterator[Source]:
+    """Yields the open source that the flags choose.
 
-    Where only a new process can get the camera back, systemd is to start one.
+    Args:
+        args: With the flags of ``add_source_options``.
+        colour: Whether the model needs colour.
+        waiting: Called while a live source gives no frame; see ``Waiting``.
+
+    Raises:
+        SourceError: It does not exist, or nothing can be read from it.
+    """
+    settings = CameraSettings(
+        size_wh=args.size,
+        fps=args.fps,
+        pixel_format=args.pixel_format,
+        colour=colour,
+        stall_s=args.stall_after,
+        frozen_s=args.frozen_after,
+        reopen_limit=args.reopen_limit,
+    )
+    with open_source(
+        args.source, every=args.every, settings=settings, waiting=waiting
+    ) as source:
+        yield source
+
+
+def _keep_waiting(notifier: Notifier, stop: StopRequest, stuck: bool) -> bool:
+    """Returns whether to wait for the camera, and tells systemd that this is alive.
+
+    Not where the camera's driver hangs: only a new process can get the camera back.
     """
     if not stuck:
         notifier.still_trying()
@@ -104,21 +132,24 @@ def open_pipeline(
     source: Source,
     detector: FaceDetector,
     classifier: FaceClassifier,
-) -> Iterator[Iterator[Answer]]:
-    """Yields the answers: pictures stand alone, videos go on."""
+) -> Iterator[Iterator[tuple[Frame, FrameResult]]]:
+    """Yields the frames of a source with their results, as an iterator."""
     if source.kind == "pictures":
         yield ((one, classify_still(one, detector, classifier)) for one in source)
         return
-    # A picture's answer waits for imports.
+    # Here: a picture's first label need not wait for these imports.
     from edge_runtime.pipeline.pipeline import Pipeline
     from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 
+    blur = args.privacy == "blur"
     pipeline = Pipeline(
         detector,
         classifier,
-        detect_every=detect_every(args),
-        smoothing=rules_of(args),
-        wait_for_detector=frames_wait(args, live=source.live),
+        detect_every=1 if blur else args.detect_every or DETECT_EVERY,
+        smoothing=SmoothingConfig(
+            args.half_life, args.margin, args.dwell, args.uncertain_below
+        ),
+        wait_for_detector=waits_for_detector(args, live=source.live),
         scheduler=RoundRobinScheduler(args.every) if source.live else None,
     )
     with closing(pipeline), ExitStack() as stack:
@@ -127,7 +158,7 @@ def open_pipeline(
             return
         from edge_runtime.pipeline.prefetch import prefetch, prefetch_tracked
 
-        if isinstance(classifier, Updating):  # prepares and answers in one thread
+        if isinstance(classifier, Updatable):  # prepares and classifies in one thread
             frames = stack.enter_context(prefetch(source))
             yield ((one, pipeline.process(one)) for one in frames)
         else:
@@ -135,43 +166,40 @@ def open_pipeline(
             yield ((one.frame, pipeline.classify(one)) for one in tracked)
 
 
-@dataclass
-class ResultDispatcher:
-    """Who is told each answer.
+def waits_for_detector(args: argparse.Namespace, *, live: bool) -> bool:
+    """Returns whether every frame waits for the detector.
 
-    Attributes:
-        status: Counts, for pages and meters.
-        sinks: The console, and outputs that were asked for.
-        notifier: Tells systemd.
-        max_frames: Answers until the end; None for no limit.
+    Frames of files do, so that results do not depend on the detector's speed, and
+    frames in which faces are blurred.
+
+    Args:
+        args: With ``detect_waits`` and ``privacy``.
+        live: The frames come whether or not they are read.
     """
-
-    status: Status
-    sinks: Sequence[Sink]
-    notifier: Notifier
-    max_frames: int | None
-    count: int = 0
-
-    def take(self, frame: Frame, result: FrameResult) -> bool:
-        """Hands one answer on; returns whether to go on."""
-        self.count += 1
-        self.status.update(result)
-        wanted = all([sink.write(frame, result) for sink in self.sinks])
-        self.notifier.beat()
-        self.notifier.status(f"answered frames: {self.count}")
-        return wanted and self.count != self.max_frames
+    return args.detect_waits or args.privacy == "blur" or not live
 
 
-def _loop(
-    answers: Iterable[Answer], takers: ResultDispatcher, stop: StopRequest
+def _deliver(
+    results: Iterable[tuple[Frame, FrameResult]],
+    max_frames: int | None,
+    status: Status,
+    sinks: Sequence[Sink],
+    notifier: Notifier,
+    stop: StopRequest,
 ) -> SourceError | BrokenPipeError | None:
-    """Answers until the end; returns the error of a source or pipe that broke.
+    """Hands each result to all outputs until the end.
 
-    Returned, not raised: what was recorded until then is kept.
+    Returns the error of a source or pipe that broke. It is not raised here, so that
+    what was recorded until then is kept.
     """
     try:
-        for frame, result in answers:
-            if not takers.take(frame, result) or stop.signal is not None:
+        for frame, result in results:
+            status.update(result)
+            wanted = all([sink.write(frame, result) for sink in sinks])
+            notifier.beat()
+            notifier.status(f"answered frames: {status.frames}")
+            stopped = stop.signal is not None or status.frames == max_frames
+            if stopped or not wanted:
                 break
     except (SourceError, BrokenPipeError) as error:  # "| head" ends the reading
         return error

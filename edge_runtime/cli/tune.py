@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from edge_runtime.cli.arguments import label_list
+from edge_runtime.cli.run_options import label_list
 from edge_runtime.cli.tuning_file import DEFAULTS, tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
 from edge_runtime.detection.factory import open_detector

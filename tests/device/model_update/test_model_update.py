@@ -17,6 +17,7 @@ import pytest
 
 from edge_runtime.__main__ import build_parser
 from edge_runtime.cli.open_model import open_classifier
+from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.container import attach, read_model_file
@@ -729,6 +730,7 @@ def _until(happened, seconds: float = 10.0) -> None:
 
 def test_without_a_folder_the_model_is_a_plain_classifier(tiny_model_path):
     args = build_parser().parse_args(["run", str(tiny_model_path)])
+    apply_tuning(args, args.model)
     with open_classifier(args) as classifier:
         assert isinstance(classifier, Classifier)
 
@@ -752,6 +754,7 @@ def test_folder_that_is_none_is_an_error(tiny_model_path, tmp_path):
     args = build_parser().parse_args(
         ["run", str(tiny_model_path), "--watch", str(tmp_path / "no")]
     )
+    apply_tuning(args, args.model)
     with pytest.raises(ModelError, match="expected a folder"), open_classifier(args):
         pass
 

@@ -26,11 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.cli.console import Console
+from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_outputs import open_sinks
-from edge_runtime.cli.run_options import (
-    add_output_arguments,
-    check_outputs,
-)
+from edge_runtime.cli.run_options import add_output_options
 from edge_runtime.detection.base import Face
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import event_document, frame_document, records, video
@@ -98,7 +96,8 @@ def status(source: Camera) -> Status:
 def flags(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", default="0")
-    add_output_arguments(parser)
+    parser.add_argument("--detect-every", type=int)
+    add_output_options(parser)
     return parser.parse_args(given)
 
 
@@ -111,7 +110,7 @@ def run(
     """Writes results as a run does; returns what the status says at the end."""
     source = Camera(live=live, kind=kind)
     args, state = flags(*given), status(source)
-    check_outputs(args)
+    check_flags(args)
     with open_sinks(args, source, state) as sinks:
         for one in results:
             assert all([sink.write(frame(one.index), one) for sink in sinks])
@@ -918,32 +917,32 @@ def test_impossible_outputs_are_refused_with_what_to_do(
     given: list[str], part: str
 ) -> None:
     with pytest.raises(OutputError, match=part):
-        check_outputs(flags(*given))
+        check_flags(flags(*given))
 
 
 def test_password_on_the_command_line_is_refused_and_not_repeated() -> None:
     with pytest.raises(OutputError, match="--mqtt-password-file") as caught:
-        check_outputs(flags("--mqtt", "mqtt://me:hunter2@host"))
+        check_flags(flags("--mqtt", "mqtt://me:hunter2@host"))
     assert "hunter2" not in str(caught.value)
 
 
 def test_user_of_a_broker_may_have_any_character() -> None:
     broker = parse_broker("mqtt://us%40er%20%C3%A9@host/home/door")
     assert (broker.user, broker.host) == ("us@er é", "host")
-    check_outputs(flags("--mqtt", "mqtts://a%40b@host", *("--mqtt-password-file", "p")))
+    check_flags(flags("--mqtt", "mqtts://a%40b@host", *("--mqtt-password-file", "p")))
 
 
 def test_short_token_is_refused_and_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("letmein\n")
     with pytest.raises(OutputError, match="16 to") as caught:
-        check_outputs(flags("--serve", "8080", "--token-file", str(path)))
+        check_flags(flags("--serve", "8080", "--token-file", str(path)))
     assert "letmein" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
 def test_this_machines_own_addresses_need_no_token(host: str) -> None:
-    check_outputs(flags("--serve", f"{host}:8080"))
+    check_flags(flags("--serve", f"{host}:8080"))
 
 
 @pytest.mark.parametrize(

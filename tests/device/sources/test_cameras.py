@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.cli.run_options import add_source_arguments, open_source_for
+from edge_runtime.cli.run import open_run_source
+from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, SourceError
 from edge_runtime.sources import CameraSettings, open_source
 from edge_runtime.sources.live import LiveSource
@@ -208,9 +209,9 @@ def test_pi_camera_gives_what_the_model_takes(
     pi_camera: type[Picamera2], colour: bool
 ) -> None:
     parser = argparse.ArgumentParser()
-    add_source_arguments(parser)
+    add_source_options(parser)
     args = parser.parse_args(["--source", "picamera2"])
-    with open_source_for(args, colour=colour) as source:
+    with open_run_source(args, colour=colour) as source:
         assert next(iter(source)).image.ndim == (3 if colour else 2)
 
 

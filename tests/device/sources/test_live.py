@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from edge_runtime.cli.run import _go_on
+from edge_runtime.cli.run import _keep_waiting
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import CameraSettings, Frame, live
 from edge_runtime.sources import freeze_detection as watch
@@ -232,7 +232,7 @@ def test_watchdog_hears_nothing_while_a_call_that_hangs_keeps_the_camera(
         told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
         notifier, stop = Notifier(told), StopRequest()
         settings = CameraSettings(stall_s=0.3, reopen_limit=0)
-        waiting = partial(_go_on, notifier, stop)
+        waiting = partial(_keep_waiting, notifier, stop)
         source = LiveSource(open_camera, "cam", settings=settings, waiting=waiting)
         frames: list[Frame] = []
         loop = threading.Thread(target=lambda: frames.extend(source))

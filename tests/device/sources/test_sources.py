@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.cli.console import _next
-from edge_runtime.cli.run_options import add_source_arguments, open_source_for
+from edge_runtime.cli.run import open_run_source
+from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source, usable
 from edge_runtime.sources.factory import shown
@@ -254,13 +255,13 @@ def test_frame_of_a_file_has_no_time_of_capture(tmp_path: Path) -> None:
 
 def parsed(*flags: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_source_arguments(parser)
+    add_source_options(parser)
     return parser.parse_args(flags)
 
 
 def test_flags_reach_the_source(tmp_path: Path) -> None:
     flags = ("--source", "fake:scene?clock=virtual", "--size", "64x48", "--fps", "10")
-    with open_source_for(parsed(*flags, "--every", "2")) as source:
+    with open_run_source(parsed(*flags, "--every", "2")) as source:
         frames = iter(source)
         times = [next(frames).timestamp_s for _ in range(3)]
         assert next(frames).image.shape == (48, 64, 3)

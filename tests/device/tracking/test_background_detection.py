@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 import pytest
 
-from edge_runtime.cli.run_options import frames_wait
+from edge_runtime.cli.run import waits_for_detector
 from edge_runtime.detection.base import Face, WholeImage
 from edge_runtime.detection.boxes import iou
 from edge_runtime.pipeline.pipeline import Pipeline
@@ -449,7 +449,7 @@ def test_frames_wait_for_the_detector(
     detect_waits: bool, privacy: str, live: bool, waits: bool
 ) -> None:
     args = argparse.Namespace(detect_waits=detect_waits, privacy=privacy)
-    assert frames_wait(args, live=live) == waits
+    assert waits_for_detector(args, live=live) == waits
 
 
 def test_detection_has_ended_when_a_pipeline_is_closed() -> None:
