@@ -23,13 +23,13 @@ from benchmarks.common.documents import (
     write_json,
 )
 from benchmarks.common.images import load_images
-from benchmarks.report import accuracy_page as report
+from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
-from train.run.plots import plot_confusion_matrices, plot_matrix_differences
+from train.run.plots import plot_confusion_matrices
 
 EXAMPLES = """\
 examples:
@@ -116,8 +116,10 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
         raise FerEdgeError(
             "--with-pictures puts images into the page: add --report FILE.html"
         )
-    if options.picture and importlib.util.find_spec("matplotlib") is None:
-        raise missing_in_checkout("matplotlib", "bench")
+    needed = ["matplotlib"] if options.picture or options.report else []
+    for library in [*needed, "jinja2"] if options.report else needed:
+        if importlib.util.find_spec(library) is None:
+            raise missing_in_checkout(library, "bench")  # before minutes of measuring
 
 
 def _write_pictures(
@@ -128,11 +130,10 @@ def _write_pictures(
             model["name"]: np.array(model["confusion_matrix"], np.int64)
             for model in document["models"]
         }
-        plot = plot_matrix_differences if len(matrices) > 1 else plot_confusion_matrices
-        plot(matrices, document["labels"], options.picture)
+        plot_confusion_matrices(matrices, document["labels"], options.picture)
     if options.report:
         pixels = images.images if options.with_pictures else None
-        write_text(options.report, report.render(document, pixels=pixels))
+        write_text(options.report, render_accuracy(document, pixels=pixels))
 
 
 def _next_after_accuracy(options: argparse.Namespace) -> str:

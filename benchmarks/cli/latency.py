@@ -26,7 +26,7 @@ from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency import measure as latency
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from benchmarks.report.line_svg import sustained_svg
+from benchmarks.report.charts import sustained_svg
 from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.files import write_text
 

@@ -10,9 +10,9 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.cli.arguments import command
 from benchmarks.common.documents import check_writable, read_document, say_written
 from benchmarks.latency import measure as latency
-from benchmarks.report import accuracy_page as report
+from benchmarks.report.accuracy_page import render_accuracy
 from benchmarks.report.overview_page import render_overview
-from benchmarks.report.rows import read_results
+from benchmarks.report.results import read_results
 from benchmarks.report.tables import markdown_tables
 from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.files import write_text
@@ -24,8 +24,8 @@ examples:
   python -m benchmarks report --results FOLDER --output r.html --markdown r.md
   python -m benchmarks report accuracy.json --latency latency.json --output r.html
 
-Without a file: one page of all results, and tables for a README. With one: the page of
-that accuracy result.
+Without a file, it writes one page of all results, and tables as Markdown. With a result
+of accuracy --json, it writes the page of that result.
 """
 
 
@@ -35,7 +35,7 @@ def add_report(commands: Any) -> None:
         commands,
         "report",
         _report,
-        "an HTML page from results that were kept as JSON",
+        "an HTML page from results that were saved as JSON",
         EXAMPLES,
     )
     add = parser.add_argument
@@ -46,10 +46,15 @@ def add_report(commands: Any) -> None:
         metavar="ACCURACY.json",
         help="one result of accuracy --json, for a page about it alone",
     )
-    add("--latency", type=Path, metavar="FILE", help="from latency --json, beside it")
+    add("--latency", type=Path, metavar="FILE", help="adds a result of latency --json")
     add("--results", type=Path, metavar="FOLDER", help=f"(default: {RESULTS})")
     add("--output", type=Path, metavar="FILE.html", help="(report.html)")
-    add("--markdown", type=Path, metavar="FILE.md", help="tables of all results")
+    add(
+        "--markdown",
+        type=Path,
+        metavar="FILE.md",
+        help="tables of all results as Markdown",
+    )
     add("--force", action="store_true", help="replace existing files")
 
 
@@ -57,7 +62,7 @@ def _report(options: argparse.Namespace) -> int:
     output = options.output or Path("report.html")
     check_writable([output, options.markdown], force=options.force)
     if options.accuracy:
-        write_text(output, _of_one(options))
+        write_text(output, _accuracy_page(options))
     else:
         results = read_results(options.results or RESULTS)
         write_text(output, render_overview(results))
@@ -67,12 +72,12 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_one(options: argparse.Namespace) -> str:
+def _accuracy_page(options: argparse.Namespace) -> str:
     if options.markdown or options.results:
         raise FerEdgeError(
             "--markdown and --results are for all results: leave out"
             f" {str(options.accuracy)!r}"
         )
     document = read_document(options.accuracy, accuracy.SCHEMA)
-    timed = read_document(options.latency, latency.SCHEMA) if options.latency else None
-    return report.render(document, timed)
+    times = read_document(options.latency, latency.SCHEMA) if options.latency else None
+    return render_accuracy(document, times)

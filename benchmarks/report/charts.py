@@ -1,212 +1,205 @@
-"""Accuracy against latency, latency distributions, share of the limit, as SVG."""
+"""The charts of the pages, drawn by matplotlib as SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from typing import Any
+
+import numpy as np
 
 from benchmarks.common.documents import Document
 from benchmarks.common.text_table import clipped
-from benchmarks.report.chart import COLOURS, GREY, Axis, svg, text
-from benchmarks.report.rows import Row
+from benchmarks.report.html import Picture, svg_address
+from train.metrics import wilson_interval
+from train.run.plots import (
+    Matrix,
+    draw_confusion_matrix,
+    new_figure,
+    panel_inches,
+    to_svg,
+)
 
-SCATTER = (560, 320)
 LONGEST_NAME = 34
-FULL = "#1b7837"
-POOR = "#b3261e"
+MARKERS = "osD^vP"
+BLUE, ORANGE, GREY = "#084594", "#b35806", "#8a97a3"
+USEFUL, WASTED, IDLE = "#1b7837", "#b3261e", "#f4e3e1"
 
 
-def scatter_svg(rows: Sequence[Row], threads: int = 1) -> str:
-    """Returns accuracy with its interval over p50 in ms (logarithmic), one dot a model.
+def confusion_chart(
+    name: str,
+    matrix: Matrix,
+    labels: Sequence[str],
+    *,
+    reference: tuple[str, Matrix] | None = None,
+) -> Picture:
+    """Returns a confusion matrix, or what changed against a reference.
 
     Args:
-        rows: Those with an accuracy and a latency on so many threads.
-        threads: Which latency.
+        name: Of the model.
+        matrix: int64 (classes, classes) counts; rows true, columns predicted.
+        labels: Class names in order.
+        reference: Name and matrix of another model, measured on the same images.
     """
-    width, height = SCATTER
-    times = [row.timed[threads]["logits_ms"]["p50"] for row in rows]
-    bounds = [row.accuracy["accuracy_95"] for row in rows if row.accuracy]
-    x_axis = Axis(min(times) / 1.6, max(times) * 1.6, width, logarithmic=True)
-    low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-    room = max(0.01, 0.08 * (high - low))
-    y_axis = Axis(100 * (low - room), 100 * (high + room), height)
-    parts = [_scatter_frame(x_axis, y_axis)]
-    labels = _apart([height - y_axis.at(100 * (b[0] + b[1]) / 2) for b in bounds])
-    for index, (row, ms, bound) in enumerate(zip(rows, times, bounds, strict=True)):
-        x = x_axis.at(ms)
-        share = row.accuracy["accuracy"] if row.accuracy else 0.0
-        ys = [height - y_axis.at(100 * one) for one in (bound[0], share, bound[1])]
-        colour = COLOURS[index % len(COLOURS)]
-        right = x > width * 0.55
-        parts.append(
-            f'<g stroke="{colour}"><title>{escape(row.label)}: {share:.2%},'
-            f" {ms:.3f} ms</title>"
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{ys[0]:.1f}" y2="{ys[2]:.1f}"/>'
-            f'<circle cx="{x:.1f}" cy="{ys[1]:.1f}" r="6" fill="{colour}"/></g>'
-        )
-        parts.append(
-            text(
-                x - 11 if right else x + 11,
-                labels[index] + 4,
-                clipped(row.label, LONGEST_NAME),
-                "end" if right else "start",
-            )
-        )
-    view = (-58, -10, width + 78, height + 58)
-    return svg("".join(parts), view=view, name="Accuracy against latency", least_px=480)
+    figure, (axes,) = new_figure(panel_inches(labels))
+    draw_confusion_matrix(axes, matrix, labels, reference[1] if reference else None)
+    right = np.trace(matrix) / max(1, matrix.sum())
+    caption, alt = name, f"Confusion matrix of {name}: {right:.1%} on the diagonal"
+    if reference:
+        caption = f"{name} - {reference[0]}"
+        alt = f"Confusion matrix of {name} minus that of {reference[0]}"
+    width = ("chart", "broad", "full")[(len(labels) > 10) + (len(labels) > 20)]
+    return Picture(caption, alt, svg_address(to_svg(figure)), width)
 
 
-def histogram_svg(timed: Document, name: str) -> str:
+def reliability_chart(model: Document) -> Picture:
+    """Returns a reliability diagram: accuracy over confidence, with 95 % intervals.
+
+    Guo et al., "On calibration of modern neural networks" (2017); the intervals are
+    Wilson's. The area of a dot grows with its number of images.
+
+    Args:
+        model: One of an accuracy document's models.
+    """
+    bins = [each for each in model["reliability"] if each["count"]]
+    counts = np.array([each["count"] for each in bins])
+    right = np.array([each["right"] for each in bins])
+    x = [100 * each["confidence"] for each in bins]
+    bounds = [wilson_interval(each["right"], each["count"]) for each in bins]
+    figure, (axes,) = new_figure((3.6, 3.6))
+    axes.plot([0, 100], [0, 100], "--", color=GREY)
+    axes.vlines(x, *(100 * np.transpose(bounds)), color=BLUE, linewidth=1)
+    areas = (5 + 13 * np.sqrt(counts / counts.max())) ** 2
+    axes.scatter(x, 100 * right / counts, areas, color=BLUE, alpha=0.7)
+    axes.set(xlim=(-3, 104), ylim=(-3, 104), aspect="equal")
+    axes.set(xlabel="confidence, percent", ylabel="accuracy, percent")
+    error = model["expected_calibration_error"]
+    name, temperature = model["name"], model["temperature"]
+    return Picture(
+        f"{name}: error {error:.3f}, temperature {temperature:.2f}",
+        f"Reliability diagram of {name}: expected calibration error {error:.3f}",
+        svg_address(to_svg(figure)),
+    )
+
+
+def scatter_chart(points: Sequence[tuple[str, float, Document]]) -> Picture:
+    """Returns accuracy over time (logarithmic), one dot a model, with 95 % intervals.
+
+    Args:
+        points: Name, median latency in ms and part of an accuracy document of each
+            model.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    figure, (axes,) = new_figure((6.4, max(3.8, 0.23 * len(points))))
+    axes.set(xscale="log", xlabel="p50 in ms, one thread", ylabel="accuracy, percent")
+    ordered = sorted(points, key=lambda point: -point[2]["accuracy"])
+    for index, (name, ms, model) in enumerate(ordered):
+        low, high = model["accuracy_95"]
+        style = {"color": f"C{index % 10}", "marker": MARKERS[index % len(MARKERS)]}
+        axes.plot([ms, ms], [100 * low, 100 * high], color=style["color"])
+        label = clipped(name, LONGEST_NAME)
+        axes.plot(ms, 100 * model["accuracy"], **style, linestyle="", label=label)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, no power of ten
+    axes.grid(alpha=0.3)
+    _add_legend(axes, loc="center left", bbox_to_anchor=(1, 0.5))
+    alt = f"Accuracy against latency of {len(points)} models; the table has the figures"
+    return Picture(
+        "up and to the left is better", alt, svg_address(to_svg(figure)), "full"
+    )
+
+
+def latency_chart(name: str, timing: Document) -> Picture:
     """Returns how often each latency occurred, with p50, p90 and p99 marked.
 
     Args:
-        timed: A row of a latency document.
-        name: What it is of.
+        name: What was measured.
+        timing: A row of a latency document.
     """
-    shape, times = timed["histogram"], timed["logits_ms"]
-    width, height = 420, 120
-    end = max(shape["to_ms"], times["p99"])
-    axis = Axis(shape["from_ms"], end * 1.0000001, width)
-    most = max(shape["counts"])
-    step = (shape["to_ms"] - shape["from_ms"]) / len(shape["counts"])
-    parts = []
-    for index, count in enumerate(shape["counts"]):
-        x = axis.at(shape["from_ms"] + index * step)
-        wide = axis.at(shape["from_ms"] + (index + 1) * step) - x
-        tall = height * count / most
-        parts.append(
-            f'<rect x="{x:.1f}" y="{height - tall:.1f}" height="{tall:.1f}"'
-            f' width="{max(0.5, wide - 0.5):.1f}" fill="#6a9fcf"/>'
-        )
-    for key, y in (("p50", 10), ("p90", 26), ("p99", 42)):
-        x = axis.at(times[key])
-        side = "end" if x > width * 0.7 else "start"
-        parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}" stroke="#b35806"/>'
-            + text(
-                x - 4 if side == "end" else x + 4,
-                y,
-                f"{key} {times[key]:.3f}",
-                side,
-                'fill="#7a3c00"',
-            )
-        )
-    parts.append(
-        f'<line x1="0" x2="{width}" y1="{height}" y2="{height}" stroke="{GREY}"/>'
+    histogram, times = timing["histogram"], timing["logits_ms"]
+    counts = histogram["counts"]
+    figure, (axes,) = new_figure((4.2, 1.6))
+    edges = np.linspace(histogram["from_ms"], histogram["to_ms"], len(counts) + 1)
+    axes.stairs(counts, edges, fill=True, color="#6a9fcf")
+    for key, style in (("p50", "-"), ("p90", "--"), ("p99", ":")):
+        label = f"{key} {times[key]:.3f} ms"
+        axes.axvline(times[key], color=ORANGE, linestyle=style, label=label)
+    axes.set(yticks=[], xlabel="ms")
+    axes.spines[["left", "top", "right"]].set_visible(False)
+    axes.legend(loc="upper right", fontsize="small")
+    shown = ", ".join(f"{key} {times[key]:.3f} ms" for key in ("p50", "p90", "p99"))
+    return Picture(
+        name, f"Latency distribution of {name}: {shown}", svg_address(to_svg(figure))
     )
-    for tick in axis.ticks():
-        parts.append(text(axis.at(tick), height + 17, f"{tick:g}", "middle"))
-    parts.append(text(width, height + 34, "ms", "end"))
-    view = (-16, -6, width + 32, height + 46)
-    return svg("".join(parts), view=view, name=f"Latency distribution of {name}")
 
 
-def layers_svg(row: Document) -> str:
+def roofline_chart(name: str, timing: Document) -> Picture:
     """Returns a model's layers: width is time, height the share of the peak reached.
 
-    What is filled is useful work, what is empty was waited for something else.
-
     Args:
-        row: A row of a limit document.
+        name: What was measured.
+        timing: A row of a roofline document.
     """
-    width, height = 620, 150
-    total = sum(layer["ms"] for layer in row["layers"]) or 1.0
-    x_axis, parts, at = Axis(0, total, width), [], 0.0
-    for layer in row["layers"]:
-        left, right = x_axis.at(at), x_axis.at(at + layer["ms"])
-        at += layer["ms"]
-        share = min(1.0, layer["share"] or 0.0)
-        said = (
-            f"{layer['name']} ({layer['operator']}, {layer['dtype']}):"
-            f" {layer['ms']:.4f} ms, {(layer['macs'] or 0) / 1e6:.2f} MMACs,"
-            f" {share:.0%} of the peak"
-        )
-        parts.append(
-            f"<g><title>{escape(said)}</title>"
-            f'<rect x="{left:.1f}" y="0" width="{max(0.0, right - left):.1f}"'
-            f' height="{height}" fill="#f3e3e1" stroke="#fff"/>'
-            f'<rect x="{left:.1f}" y="{height * (1 - share):.1f}"'
-            f' width="{max(0.0, right - left):.1f}" height="{height * share:.1f}"'
-            f' fill="{FULL if share >= 0.5 else POOR}" fill-opacity="0.75"'
-            ' stroke="#fff"/></g>'
-        )
-    y = height * (1 - min(1.0, row["share"]))
-    parts.append(
-        f'<line x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#1c2733"'
-        ' stroke-dasharray="5 4"/>'
+    layers = timing["layers"]
+    ms = np.array([layer["ms"] for layer in layers])
+    shares = np.array([min(1.0, layer["share"] or 0.0) for layer in layers])
+    starts = np.cumsum(ms) - ms
+    figure, (axes,) = new_figure((6.2, 1.9))
+    axes.bar(starts, 100, ms, align="edge", color=IDLE, edgecolor="white")
+    colours = [USEFUL if share >= 0.5 else WASTED for share in shares]
+    axes.bar(starts, 100 * shares, ms, align="edge", color=colours, edgecolor="white")
+    axes.axhline(100 * min(1.0, timing["share"]), color="black", linestyle="--")
+    axes.set(xlim=(0, max(ms.sum(), 1e-9)), ylim=(0, 100))
+    axes.set(xlabel="ms, layer after layer", ylabel="% of the peak")
+    caption = (
+        f"{name}: {timing['invoke_ms']:.3f} ms, {timing['gmacs']:.0f} GMAC/s,"
+        f" {timing['share']:.0%} of the peak"
     )
-    for percent in (0, 50, 100):
-        at_y = height * (1 - percent / 100) + 5
-        parts.append(text(-6, at_y, f"{percent} %", "end"))
-    for tick in x_axis.ticks():
-        parts.append(text(x_axis.at(tick), height + 17, f"{tick:g}", "middle"))
-    parts.append(text(width / 2, height + 36, "ms, layer after layer", "middle"))
-    view = (-50, -8, width + 70, height + 52)
-    name = f"Share of the peak of {row['model']}, by layer"
-    return svg("".join(parts), view=view, name=name, least_px=480)
+    alt = f"Share of the peak by layer, {caption}"
+    return Picture(caption, alt, svg_address(to_svg(figure)), "broad")
 
 
-def ranges_svg(projections: Sequence[Document], name: str) -> str:
-    """Returns projected ranges as bars over a logarithmic axis in ms.
+def sustained_chart(name: str, rows: Sequence[Document]) -> Picture:
+    """Returns ``sustained_svg`` with a caption."""
+    alt = f"Time of an inference while it runs without a pause: {name}"
+    return Picture(name, alt, svg_address(sustained_svg(rows)), "broad")
+
+
+def sustained_svg(rows: Sequence[Document]) -> str:
+    """Returns the median time of every model over the time that it ran, as SVG.
+
+    Each model is drawn relative to the median of its own beginning: a line above 1 is
+    a model that has become slower. The legend has the temperature where it is known.
 
     Args:
-        projections: As ``benchmarks.roofline.projection.project`` returns them.
-        name: What they are of.
+        rows: As ``benchmarks.latency.sustained.measure_sustained`` returns them.
     """
-    width, line = 400, 26
-    low = min(one["floor_ms"] for one in projections) / 1.3
-    high = max(one["ms"][1] for one in projections) * 1.3
-    axis = Axis(low, high, width, logarithmic=True)
-    parts = []
-    for tick in axis.ticks():
-        x = axis.at(tick)
-        parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0"'
-            f' y2="{line * len(projections)}" stroke="#dde3e8"/>'
-            + text(x, line * len(projections) + 17, f"{tick:g}", "middle")
-        )
-    for index, one in enumerate(projections):
-        y = line * index + 5
-        left, right = (axis.at(value) for value in one["ms"])
-        floor = axis.at(one["floor_ms"])
-        said = f"{one['board'].removeprefix('Raspberry ')}, {one['threads']} thr."
-        parts.append(
-            text(-8, y + 13, said, "end")
-            + f'<rect x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="16"'
-            f' fill="#084594" fill-opacity="{0.85 if one["threads"] == 1 else 0.45}">'
-            f"<title>{one['ms'][0]:.2g} to {one['ms'][1]:.2g} ms, projected</title>"
-            "</rect>"
-            f'<line x1="{floor:.1f}" x2="{floor:.1f}" y1="{y}" y2="{y + 16}"'
-            ' stroke="#b3261e" stroke-width="2"/>'
-        )
-    below = line * len(projections)
-    parts.append(text(width / 2, below + 36, "ms, projected, not measured", "middle"))
-    view = (-142, -6, width + 156, below + 50)
-    return svg("".join(parts), view=view, name=f"Projected times of {name}")
+    seconds = max(row["seconds"] for row in rows)
+    unit, per_unit = ("minutes", 60.0) if seconds >= 120 else ("seconds", 1.0)
+    figure, (axes,) = new_figure((6.4, 3.2))
+    axes.axhline(1, color=GREY, linestyle="--")
+    for row in rows:
+        times = [window["at_s"] / per_unit for window in row["windows"]]
+        relative = [window["p50"] / row["first_p50_ms"] for window in row["windows"]]
+        axes.plot(times, relative, label=_sustained_label(row))
+    low, high = axes.get_ylim()
+    axes.set(xlim=(0, seconds / per_unit), ylim=(min(0.9, low), max(1.2, high)))
+    axes.set(xlabel=f"{unit} without a pause", ylabel="time, 1 = at the start")
+    _add_legend(axes, loc="upper left", bbox_to_anchor=(0, -0.2))
+    return to_svg(figure)
 
 
-def _scatter_frame(x_axis: Axis, y_axis: Axis) -> str:
-    width, height = SCATTER
-    parts = [f'<rect width="{width}" height="{height}" fill="none" stroke="{GREY}"/>']
-    for tick in x_axis.ticks():
-        parts.append(text(x_axis.at(tick), height + 18, f"{tick:g}", "middle"))
-    for tick in y_axis.ticks():
-        y = height - y_axis.at(tick)
-        parts.append(
-            f'<line x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e7ebee"/>'
-            + text(-6, y + 5, f"{tick:g}", "end")
-        )
-    parts.append(text(width / 2, height + 38, "p50 in ms, one thread", "middle"))
-    turned = f'transform="rotate(-90 -42 {height / 2})"'
-    parts.append(text(-42, height / 2, "accuracy, percent", "middle", turned))
-    return "".join(parts)
+def _add_legend(axes: Any, **place: object) -> None:
+    for text in axes.legend(frameon=False, **place).get_texts():
+        text.set_parse_math(False)  # a dollar sign in a file name is no formula
 
 
-def _apart(positions: Sequence[float], least: float = 16.0) -> list[float]:
-    """Returns positions moved downwards until labels do not cover each other."""
-    placed = list(positions)
-    previous = float("-inf")
-    for index in sorted(range(len(placed)), key=lambda i: placed[i]):
-        placed[index] = max(placed[index], previous + least)
-        previous = placed[index]
-    return placed
+def _sustained_label(row: Document) -> str:
+    temperatures = [w["temperature_c"] for w in row["windows"] if w["temperature_c"]]
+    heat = f", up to {max(temperatures):.0f} °C" if temperatures else ""
+    return (
+        f"{row['model']}: {row['first_p50_ms']:.3f} ms at the start,"
+        f" {row['steady_p50_ms']:.3f} ms in the last third"
+        f" (x {row['steady_to_first']:.2f}){heat}"
+    )

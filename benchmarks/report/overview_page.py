@@ -1,9 +1,8 @@
-"""One page of everything that was measured: pictures first, then figures."""
+"""The page of all results: one table of all models, charts, and every other result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from benchmarks.accuracy import measure as accuracy
@@ -11,38 +10,30 @@ from benchmarks.common.documents import Document
 from benchmarks.common.images import DRAWN_NAME
 from benchmarks.latency import measure as latency
 from benchmarks.pipeline import requirements as pipeline
-from benchmarks.report import accuracy_page as report
 from benchmarks.report import instructions
+from benchmarks.report.accuracy_page import confusion_charts
 from benchmarks.report.charts import (
-    histogram_svg,
-    layers_svg,
-    ranges_svg,
-    scatter_svg,
+    latency_chart,
+    roofline_chart,
+    scatter_chart,
+    sustained_chart,
 )
-from benchmarks.report.html import figure, note, page, table
-from benchmarks.report.line_svg import sustained_svg
-from benchmarks.report.rows import Result, Row, is_invalid, join, of_schema
-from benchmarks.report.tables import HEADINGS, LEGEND, model_cells, shown_conditions
-from benchmarks.roofline import measure as limit
-from edge_runtime.errors import FerEdgeError
+from benchmarks.report.html import Picture, render_page
+from benchmarks.report.results import (
+    ModelResults,
+    Result,
+    collect_by_model,
+    complete_documents,
+    is_invalid,
+    with_schema,
+)
+from benchmarks.report.tables import HEADINGS, LEGEND, describe_conditions, model_cells
+from benchmarks.roofline import measure as roofline
 
-MOST_ROWS = 60
-LONGEST_CELL = 60
-PROJECTED = (
-    "Projected from rates that others published for other networks, never measured"
-    " here. A bar is a range; the red line is what the cores cannot go below."
-)
-LAYERS = (
-    "Width is time, height the share of the measured peak: filled is useful work, the"
-    " rest was waited for something else. The dashed line is the whole model. Point at"
-    " a layer for its name."
-)
-INSTRUCTIONS = (
-    "Millions executed by one inference on one thread, counted under emulation: not a"
-    " time. Of these, vector multiplications; of the numbers those could multiply, the"
-    " network's own. A53: Pi 3 and Zero 2 W, A72: Pi 4, A76: Pi 5."
-)
-DISTRIBUTIONS = "One image through the network; what is longer than p99 may be cut off."
+MAX_ROWS = 60
+MAX_CELL_LENGTH = 60
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, headings, rows
 
 
 def render_overview(results: Sequence[Result]) -> str:
@@ -53,194 +44,127 @@ def render_overview(results: Sequence[Result]) -> str:
 
     Raises:
         FerEdgeError: A result lacks a key of its schema.
+        MissingDependencyError: jinja2 or matplotlib is not installed.
     """
-    try:
-        rows = join(results)
-        parts = [
-            *_summary(rows, results),
-            *_scatter(rows),
-            *_distributions(rows),
-            *_limits(rows),
-            *_sustained(results),
-            *_projections(results),
-            *_instructions(results),
-            *_confusion(results),
-            *_others(results),
-            *_sources(results),
+    with complete_documents():
+        models = collect_by_model(results)
+        rooflines = [
+            (_name(model, threads), row)
+            for model in models
+            for threads, row in sorted(model.roofline.items())
         ]
-    except KeyError as error:
-        raise FerEdgeError(
-            f"expected complete results, got one without {error}: measure again with"
-            " this version"
-        ) from error
-    return page("What was measured", parts)
+        return render_page(
+            "overview.html",
+            title="What was measured",
+            drawn=any(m.data and m.data["name"] == DRAWN_NAME for m in models),
+            warnings=_warnings(results) if models else [],
+            legend=LEGEND,
+            model_headings=HEADINGS,
+            model_rows=model_cells(models),
+            scatter_charts=_scatter_charts(models),
+            latency_charts=_latency_charts(models),
+            rooflines=rooflines,
+            roofline_charts=[roofline_chart(name, row) for name, row in rooflines],
+            sustained_charts=[
+                sustained_chart(result.name, result.document["sustained"])
+                for result in with_schema(results, latency.SCHEMA)
+                if result.document.get("sustained")
+            ],
+            instruction_headings=instructions.HEADINGS,
+            instruction_rows=[
+                row
+                for result in with_schema(results, instructions.SCHEMA)
+                for row in instructions.table_cells(result.document)
+            ],
+            confusions=[
+                (result.document["data"], confusion_charts(result.document))
+                for result in with_schema(results, accuracy.SCHEMA)
+            ],
+            others=_others(results),
+            sources=[_source(result) for result in results],
+        )
 
 
-def _summary(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
-    if not rows:
-        return []
-    unsure = [one for one in results if is_invalid(one.document)]
-    drawn = any(row.data and row.data["name"] == DRAWN_NAME for row in rows)
+def _name(model: ModelResults, threads: int) -> str:
+    return f"{model.label}, {threads} thread" + ("s" if threads > 1 else "")
+
+
+def _warnings(results: Sequence[Result]) -> list[str]:
     return [
-        note(report.DRAWN_WARNING, "warning") if drawn else "",
-        *(
-            note(f"{one.name}: {shown_conditions(one.document)}", "warning")
-            for one in unsure
-        ),
-        f"<h2>All models</h2>\n<p>{LEGEND}</p>",
-        table(HEADINGS, model_cells(rows)),
+        f"{result.name}: {describe_conditions(result.document)}"
+        for result in results
+        if is_invalid(result.document)
     ]
 
 
-def _scatter(rows: Sequence[Row]) -> list[str]:
-    shown = [row for row in rows if row.accuracy and 1 in row.timed]
-    if len(shown) < 2:
-        return []
-    drawing = figure("up and to the left is better", scatter_svg(shown), "broad")
-    heading = "<h2>Accuracy against latency</h2>"
-    return [heading, f'<div class="panels">{drawing}</div>']
-
-
-def _distributions(rows: Sequence[Row]) -> list[str]:
-    figures = []
-    for row in rows:
-        for threads, timed in sorted(row.timed.items()):
-            if "histogram" in timed:
-                said = f"{row.label}, {_threads(threads)}"
-                figures.append(figure(said, histogram_svg(timed, said)))
-    if not figures:
-        return []
-    heading = f"<h2>Latency distributions</h2>\n<p>{DISTRIBUTIONS}</p>"
-    return [heading, f'<div class="panels">{"".join(figures)}</div>']
-
-
-def _limits(rows: Sequence[Row]) -> list[str]:
-    figures = []
-    for row in rows:
-        for threads, one in sorted(row.limit.items()):
-            said = (
-                f"{row.label}, {_threads(threads)}: {one['invoke_ms']:.3f} ms,"
-                f" {one['gmacs']:.0f} GMAC/s, {one['share']:.0%} of the peak"
-            )
-            figures.append(figure(said, layers_svg(one), "broad"))
-    if not figures:
-        return []
-    heading = f"<h2>Share of the limit</h2>\n<p>{LAYERS}</p>"
-    return [heading, f'<div class="panels">{"".join(figures)}</div>']
-
-
-def _sustained(results: Sequence[Result]) -> list[str]:
-    drawings = [
-        figure(one.name, sustained_svg(one.document["sustained"]), "broad")
-        for one in of_schema(results, latency.SCHEMA)
-        if one.document.get("sustained")
+def _scatter_charts(models: Sequence[ModelResults]) -> list[Picture]:
+    points = [
+        (model.label, model.latency[1]["logits_ms"]["p50"], model.accuracy)
+        for model in models
+        if model.accuracy and 1 in model.latency
     ]
-    if not drawings:
-        return []
-    heading = "<h2>Without a pause</h2>"
-    return [heading, f'<div class="panels">{"".join(drawings)}</div>']
+    return [scatter_chart(points)] if len(points) > 1 else []
 
 
-def _projections(results: Sequence[Result]) -> list[str]:
-    latest: dict[str, Document] = {}
-    for one in of_schema(results, limit.SCHEMA):
-        latest |= {
-            m["sha256"]: m for m in one.document["models"] if m.get("projections")
-        }
-    if not latest:
-        return []
-    drawings = [
-        figure(m["name"], ranges_svg(m["projections"], m["name"]))
-        for m in latest.values()
-    ]
-    heading = f"<h2>On other boards, projected</h2>\n{note(PROJECTED)}"
-    return [heading, f'<div class="panels">{"".join(drawings)}</div>']
-
-
-def _instructions(results: Sequence[Result]) -> list[str]:
-    cells = [
-        row
-        for one in of_schema(results, instructions.SCHEMA)
-        for row in instructions.table_cells(one.document)
-    ]
-    if not cells:
-        return []
+def _latency_charts(models: Sequence[ModelResults]) -> list[Picture]:
     return [
-        f"<h2>Instructions</h2>\n<p>{INSTRUCTIONS}</p>",
-        table(instructions.HEADINGS, cells),
+        latency_chart(_name(model, threads), row)
+        for model in models
+        for threads, row in sorted(model.latency.items())
+        if "histogram" in row
     ]
 
 
-def _confusion(results: Sequence[Result]) -> list[str]:
-    parts = []
-    for one in of_schema(results, accuracy.SCHEMA):
-        data = one.document["data"]
-        title = f"Confusion matrices: {data['name']}, split {data['split']}"
-        said = f"{data['count']:,} images. {report.MATRICES}"
-        parts += [
-            f"<h2>{escape(title)}</h2>\n<p>{said}</p>",
-            report.matrices(one.document),
-        ]
-    return parts
+def _others(results: Sequence[Result]) -> list[tuple[str, list[Table]]]:
+    """Returns title and tables of the results that no other part of the page shows."""
+    shown = (accuracy.SCHEMA, instructions.SCHEMA, latency.SCHEMA, roofline.SCHEMA)
+    others = []
+    for result in results:
+        if result.schema not in shown:
+            kind = result.schema.removeprefix("fer-edge/").rpartition("/")[0]
+            title = (kind.replace("-", " ") or result.schema).capitalize()
+            others.append((f"{title}: {result.name}", _tables(result.document)))
+    return others
 
 
-def _others(results: Sequence[Result]) -> list[str]:
-    own = (accuracy.SCHEMA, instructions.SCHEMA, latency.SCHEMA, limit.SCHEMA)
-    parts = []
-    for one in results:
-        if one.schema not in own:
-            parts.append(f"<h2>{escape(_title(one))}</h2>")
-            parts += _tables_of(one.document)
-    return parts
-
-
-def _title(one: Result) -> str:
-    kind = one.schema.removeprefix("fer-edge/").rpartition("/")[0].replace("-", " ")
-    return f"{(kind or one.schema).capitalize()}: {one.name}"
-
-
-def _tables_of(document: Document) -> list[str]:
-    """Returns what a document of any other kind says: its facts, then its lists."""
-    facts = [[k, _shown(v)] for k, v in document.items() if _is_plain(v)]
-    parts = [table(["", ""], facts, "words")] if facts else []
+def _tables(document: Document) -> list[Table]:
+    """Returns the plain values, lists and objects of a document of any schema."""
+    tables = [_facts_table("", document)]
     for key, value in document.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            heads = list(dict.fromkeys(k for r in value for k in r if _is_plain(r[k])))
-            cells = [[_shown(row.get(head)) for head in heads] for row in value]
-            parts += [f"<h3>{escape(key)}</h3>", table(heads, cells[:MOST_ROWS])]
-            if len(value) > MOST_ROWS:
-                parts.append(f"<p>and {len(value) - MOST_ROWS:,} more</p>")
-        elif isinstance(value, Mapping) and any(map(_is_plain, value.values())):
-            inner = [[k, _shown(v)] for k, v in value.items() if _is_plain(v)]
-            parts += [f"<h3>{escape(key)}</h3>", table(["", ""], inner, "words")]
-    return parts
+        if isinstance(value, Mapping):
+            tables.append(_facts_table(key, value))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            names = [name for row in value for name in row if _is_plain(row[name])]
+            headings = list(dict.fromkeys(names))
+            rows = [[_cell(row.get(name)) for name in headings] for row in value]
+            hidden = len(rows) - MAX_ROWS
+            title = key if hidden <= 0 else f"{key} (and {hidden:,} more)"
+            tables.append((title, headings, rows[:MAX_ROWS]))
+    return [table for table in tables if table[2]]
+
+
+def _facts_table(title: str, values: Mapping[str, Any]) -> Table:
+    rows = [[key, _cell(value)] for key, value in values.items() if _is_plain(value)]
+    return title, (), rows
 
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    shown = "-" if value is None else str(value)
-    return shown if len(shown) <= LONGEST_CELL else shown[: LONGEST_CELL - 1] + "…"
+    text = "-" if value is None else str(value)
+    return text if len(text) <= MAX_CELL_LENGTH else text[: MAX_CELL_LENGTH - 1] + "…"
 
 
-def _sources(results: Sequence[Result]) -> list[str]:
-    lines = []
-    for one in results:
-        created = one.document.get("created", "")
-        said = f"{one.name}: {created}"
-        if one.schema in (latency.SCHEMA, limit.SCHEMA, pipeline.SCHEMA):
-            said += f", {shown_conditions(one.document)}"
-        lines.append(escape(said))
-    return ["<footer>" + "<br>\n".join(lines) + "</footer>"]
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread" + ("s" if count > 1 else "")
+def _source(result: Result) -> str:
+    text = f"{result.name}: {result.document.get('created', '')}"
+    if result.schema in (latency.SCHEMA, roofline.SCHEMA, pipeline.SCHEMA):
+        text += f", {describe_conditions(result.document)}"
+    return text

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_runtime.errors import missing_in_checkout
-from edge_runtime.utils.files import replacing
 from export.analysis.debugger import IDEAL_ERROR_STEPS, LayerError
+from train.run.plots import new_figure, save_png
 
 
 def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None:
@@ -18,24 +17,22 @@ def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None
         path: Where the picture is written.
         title: Shown above.
     """
-    try:
-        from matplotlib.figure import Figure  # no pyplot: no global state, no screen
-    except ImportError as error:
-        raise missing_in_checkout("matplotlib", "bench") from error
-    ordered = sorted(layers, key=lambda one: one.layer.position)
+    ordered = sorted(layers, key=lambda error: error.layer.position)
     size = (10, max(3.0, 1.5 + 0.24 * len(ordered)))
-    figure = Figure(figsize=size, layout="constrained", dpi=120)
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = new_figure(size, columns=2)
     places = range(len(ordered))
-    names = [f"{one.layer.label} ({one.layer.operator})" for one in ordered]
-    left.plot([one.answer_snr_db for one in ordered], places, "o", label="answers")
-    left.plot([one.own_snr_db for one in ordered], places, "x", label="own output")
-    left.plot([one.whole_snr_db for one in ordered], places, ".", label="whole model")
+    names = [f"{error.layer.label} ({error.layer.operator})" for error in ordered]
+    left.plot([error.answer_snr_db for error in ordered], places, "o", label="answers")
+    left.plot([error.own_snr_db for error in ordered], places, "x", label="own output")
+    left.plot([error.whole_snr_db for error in ordered], places, ".", label="whole model")
     left.set_xlabel("signal over noise (dB); left is worse")
     left.set_yticks(places, names, parse_math=False)
-    left.invert_yaxis()
+    right.set_yticks(places, [""] * len(ordered))
+    right.set_ylim(left.get_ylim())
+    for axes in (left, right):
+        axes.invert_yaxis()
     left.legend()
-    right.barh(places, [one.error_steps for one in ordered])
+    right.barh(places, [error.error_steps for error in ordered])
     right.axvline(IDEAL_ERROR_STEPS, color="black", linestyle=":", label="ideal 0.289")
     right.set_xlabel("error over step size")
     right.set_xscale("symlog", linthresh=1)  # linear from 0 to 1, where it belongs
@@ -43,6 +40,4 @@ def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)
-    with replacing(path) as temporary:
-        # No creation date or version: the same figures give the same file.
-        figure.savefig(temporary, metadata={"Software": None})
+    save_png(figure, path)

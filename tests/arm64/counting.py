@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.instructions import Count
 from tests.arm64.cache import CACHE, cached, need, run
 from tests.arm64.emulator import Board, emulator_command
+from tests.arm64.instruction_record import Count
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "instructions.c"

@@ -22,19 +22,19 @@ from benchmarks.common.documents import (
     read_document,
     write_json,
 )
-from benchmarks.report.instructions import (
-    MEANING,
-    SCHEMA,
-    make_document,
-    markdown,
-    model_entry,
-)
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.files import write_text
 from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import build_plugin, conditions, count_instructions
 from tests.arm64.emulator import make_boards
+from tests.arm64.instruction_record import (
+    MEANING,
+    SCHEMA,
+    make_document,
+    markdown,
+    model_entry,
+)
 from tests.arm64.plan import COUNTS, RESULTS
 
 RECORD = RESULTS / "instruction_counts.json"

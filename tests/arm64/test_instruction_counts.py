@@ -3,16 +3,16 @@
 import pytest
 
 from benchmarks.common.documents import read_document
-from benchmarks.report.instructions import (
+from edge_runtime.inspection.analyzer import analyze, read_graph
+from edge_runtime.model_file.container import read_model_file
+from tests.arm64 import plan
+from tests.arm64.counting import SAME, count_instructions, read_counters
+from tests.arm64.instruction_record import (
     SCHEMA,
     check_counts,
     make_document,
     model_entry,
 )
-from edge_runtime.inspection.analyzer import analyze, read_graph
-from edge_runtime.model_file.container import read_model_file
-from tests.arm64 import plan
-from tests.arm64.counting import SAME, count_instructions, read_counters
 
 gated = pytest.mark.parametrize("model", plan.gated(), ids=lambda path: path.name)
 LITERT_A76 = (plan.LITERT, plan.A76)

@@ -10,10 +10,10 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.instructions import Count
 from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import count_instructions
 from tests.arm64.emulator import Board
+from tests.arm64.instruction_record import Count
 from tests.arm64.parity import Replay, replay_here, replay_on
 from tests.arm64.plan import DeviceTests, Place, images_of
 from tests.arm64.wheels import TFLITE_RUNTIME, Environment

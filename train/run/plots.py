@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import textwrap
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +16,73 @@ import numpy.typing as npt
 from edge_runtime.errors import missing_in_checkout
 from edge_runtime.utils.files import replacing
 
-MOST_NUMBERED = 25  # beyond, figures would be smaller than anyone can read
-LONGEST_LABEL = 24
-INCHES_PER_CLASS, INCHES_PER_SMALL_CLASS = 0.62, 0.13
+MAX_NUMBERED_CLASSES = 25  # with more, the figures would be too small to read
+MAX_NAMED_CLASSES = 100  # with more, the names, too
+MAX_LABEL_LENGTH = 24
+LISTED_CONFUSIONS = 10
+INCHES_PER_CLASS, INCHES_PER_UNNUMBERED_CLASS, UNNAMED_INCHES = 0.56, 0.13, 7.0
+
+Matrix = npt.NDArray[np.int64]
 
 
-def _figure(columns: int, size: tuple[float, float], rows: int = 1) -> Any:
+def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> Any:
+    """Returns a matplotlib figure and its axes, an array (rows * columns,).
+
+    Args:
+        size: Width and height in inches.
+        rows: Of axes.
+        columns: Of axes.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
     try:
-        from matplotlib.figure import Figure  # no pyplot: no global state, no screen
+        from matplotlib.figure import Figure  # not pyplot: no global state, no screen
     except ImportError as error:
         raise missing_in_checkout("matplotlib", "bench") from error
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
-def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as temporary:
-        # No creation date or version: the same figures give the same file.
+def save_png(figure: Any, path: Path) -> None:
+    """Writes a figure as a PNG; the same figure gives the same bytes."""
+    with replacing(path) as temporary, _any_script():
         # Tight, because square matrices with long names outgrow the layout.
-        figure.savefig(
-            temporary, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.1
-        )
+        box = {"bbox_inches": "tight", "pad_inches": 0.1}
+        figure.savefig(temporary, metadata={"Software": None}, **box)
+
+
+def to_svg(figure: Any) -> str:
+    """Returns a figure as SVG, cut to size; the same figure gives the same text.
+
+    ``savefig`` would draw everything twice: this takes half the time.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    style = {
+        "svg.fonttype": "none",  # text stays text: small, sharp, in every script
+        "svg.hashsalt": "fer-edge",
+        "font.sans-serif": ["DejaVu Sans", "Arial"],
+    }
+    svg, nothing = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context(style), _any_script():
+        figure.set_layout_engine("none")
+        box, size = figure.get_tightbbox().padded(0.03), figure.get_size_inches()
+        for axes in figure.axes:
+            corners = (axes.get_position().get_points() * size - box.min) / box.size
+            axes.set_position([*corners[0], *(corners[1] - corners[0])])
+        figure.set_size_inches(box.size)
+        FigureCanvasSVG(figure).print_svg(svg, metadata=nothing)
+    return svg.getvalue()
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Draws names in any script: in an SVG the reader's fonts show them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def plot_curves(
@@ -46,78 +95,122 @@ def plot_curves(
         path: Where the picture is written.
         title: Shown above.
     """
-    figure, (losses, accuracies) = _figure(2, (10, 4))
+    figure, (losses, accuracies) = new_figure((10, 4), columns=2)
     epochs = [row["epoch"] for row in history]
     for axes, name in ((losses, "loss"), (accuracies, "accuracy")):
-        axes.plot(epochs, [row[name] for row in history], marker=".", label="training")
-        axes.plot(
-            epochs,
-            [row[f"val_{name}"] for row in history],
-            marker=".",
-            label="validation",
-        )
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name)
         axes.grid(alpha=0.3)
         axes.legend()
     losses.set_ylabel("cross-entropy (nats)")
-    figure.suptitle(f"{title}   (training figures are on augmented images)")
-    _save(figure, path)
+    figure.suptitle(
+        f"{title}   (training figures are on augmented images)", parse_math=False
+    )
+    save_png(figure, path)
 
 
 def plot_confusion_matrices(
-    matrices: Mapping[str, npt.NDArray[np.int64]], labels: Sequence[str], path: Path
+    matrices: Mapping[str, Matrix], labels: Sequence[str], path: Path
 ) -> None:
-    """Writes confusion matrices side by side as a PNG, normalised by true class.
-
-    Args:
-        matrices: int64 (classes, classes) counts by title; rows true, columns
-            predicted.
-        labels: Class names in order.
-        path: Where the picture is written.
-    """
-    side = _panel_inches(labels)
-    titles = [textwrap.fill(title, int(8 * side)) for title in matrices]
-    height = side + 0.2 * max(title.count("\n") for title in titles)
-    figure, all_axes = _figure(len(matrices), (side * len(matrices), height))
-    for axes, title, matrix in zip(all_axes, titles, matrices.values(), strict=True):
-        _draw_matrix(axes, title, matrix, labels)
-    all_axes[0].set_ylabel("true")
-    _save(figure, path)
-
-
-def plot_matrix_differences(
-    matrices: Mapping[str, npt.NDArray[np.int64]], labels: Sequence[str], path: Path
-) -> None:
-    """Writes confusion matrices with their difference from the first one as a PNG.
+    """Writes confusion matrices, and their differences from the first one, as a PNG.
 
     Two matrices give one row of three panels; more give a row of matrices with the
     differences below.
 
     Args:
-        matrices: As for ``plot_confusion_matrices``, of the same images; two or more.
+        matrices: int64 (classes, classes) counts by title; rows true, columns
+            predicted. All of the same images.
         labels: Class names in order.
         path: Where the picture is written.
     """
-    side = _panel_inches(labels)
-    titles = [textwrap.fill(title, int(8 * side)) for title in matrices]
-    (first, *others), count = list(matrices.values()), len(matrices)
-    rows, columns = (1, 3) if count == 2 else (2, count)
-    figure, all_axes = _figure(columns, (side * columns, (side + 0.4) * rows), rows)
+    width, height = panel_inches(labels)
+    titles = [textwrap.fill(title, int(7 * width)) for title in matrices]
+    first, *others = matrices.values()
+    rows, columns = (2, len(matrices)) if len(others) > 1 else (1, 1 + 2 * len(others))
+    height += 0.4 + 0.2 * max(title.count("\n") for title in titles)
+    size = (width * columns, height * rows)
+    figure, all_axes = new_figure(size, rows, columns)
     for axes, title, matrix in zip(all_axes, titles, matrices.values(), strict=False):
-        _draw_matrix(axes, title, matrix, labels)
+        draw_confusion_matrix(axes, matrix, labels)
+        accuracy = np.trace(matrix) / max(1, matrix.sum())
+        axes.set_title(f"{title}\naccuracy {accuracy:.2%}", parse_math=False)
     for axes, title, matrix in zip(
-        all_axes[-len(others) :], titles[1:], others, strict=True
+        all_axes[len(all_axes) - len(others) :], titles[1:], others, strict=True
     ):
-        _draw_difference(axes, f"{title} - {titles[0]}", matrix, first, labels)
+        draw_confusion_matrix(axes, matrix, labels, reference=first)
+        axes.set_title(
+            f"{title} - {titles[0]}\npoints of the row; orange less, purple more often",
+            parse_math=False,
+            fontsize="medium",
+        )
     if rows == 2:
-        all_axes[count].set_axis_off()
-    all_axes[0].set_ylabel("true")
-    _save(figure, path)
+        all_axes[columns].set_axis_off()
+    save_png(figure, path)
 
 
-def row_shares(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def draw_confusion_matrix(
+    axes: Any, matrix: Matrix, labels: Sequence[str], reference: Matrix | None = None
+) -> None:
+    """Draws a confusion matrix in percent of its rows, or its change, in points.
+
+    From 26 classes on the cells carry no figures and the largest confusions are listed
+    below; from 101 on the classes have no names, and the picture does not grow.
+
+    Args:
+        axes: A matplotlib axes.
+        matrix: int64 (classes, classes) counts; rows true, columns predicted.
+        labels: Class names in order.
+        reference: The matrix to compare with, of the same images.
+    """
+    cells, counts = 100 * row_shares(matrix), matrix
+    colours, limits = "Blues", (0.0, 100.0)
+    if reference is not None:
+        cells, counts = cells - 100 * row_shares(reference), matrix - reference
+        limit = max(1.0, float(np.abs(cells).max()))
+        colours, limits = "PuOr", (-limit, limit)
+    # Interpolated, cells that are smaller than a pixel are averaged.
+    interpolation = "none" if len(labels) <= MAX_NAMED_CLASSES else "antialiased"
+    axes.imshow(
+        cells, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation=interpolation
+    )
+    axes.set_ylabel("true")
+    axes.set_xlabel("predicted")
+    _name_classes(axes, labels)
+    if len(labels) <= MAX_NUMBERED_CLASSES:
+        _write_cells(axes, cells, limits[1], signed=reference is not None)
+    else:
+        largest = largest_confusions(counts, matrix.sum(axis=1), labels)
+        sign = "" if reference is None else "changes of "
+        lines = [f"predicted\n\nlargest {sign}confusions", *largest]
+        axes.set_xlabel("\n".join(lines), parse_math=False)
+
+
+def largest_confusions(
+    counts: Matrix, row_totals: npt.NDArray[np.int64], labels: Sequence[str]
+) -> list[str]:
+    """Returns the largest cells off the diagonal as text, the largest first.
+
+    Args:
+        counts: int64 (classes, classes), a confusion matrix or a difference of two.
+        row_totals: int64 (classes,), images of each true class.
+        labels: Class names in order.
+    """
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-np.abs(wrong), axis=None, kind="stable")[:LISTED_CONFUSIONS]
+    sign = "+" if (counts < 0).any() else ""
+    return [
+        f"{_short(labels[true])} as {_short(labels[predicted])}:"
+        f" {wrong[true, predicted]:{sign},} of {row_totals[true]:,}"
+        for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        if wrong[true, predicted]
+    ]
+
+
+def row_shares(matrix: Matrix) -> npt.NDArray[np.float64]:
     """Returns a confusion matrix's counts as shares of their row, 0 where it is empty.
 
     Args:
@@ -126,71 +219,47 @@ def row_shares(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)))
 
 
-def _panel_inches(labels: Sequence[str]) -> float:
-    names = 0.08 * max(len(_short(label)) for label in labels)
-    small = len(labels) > MOST_NUMBERED
-    each = INCHES_PER_SMALL_CLASS if small else INCHES_PER_CLASS
-    return max(4.2, each * len(labels) + 1.2 + names)
+def panel_inches(labels: Sequence[str]) -> tuple[float, float]:
+    """Returns the width and height of a confusion matrix's panel in inches."""
+    names = 0.5 + 0.08 * max(len(_short(label)) for label in labels)
+    if len(labels) <= MAX_NUMBERED_CLASSES:
+        side = max(3.2, INCHES_PER_CLASS * len(labels))
+        return side + names, side + names
+    if len(labels) <= MAX_NAMED_CLASSES:
+        side = INCHES_PER_UNNUMBERED_CLASS * len(labels)
+    else:
+        side, names = UNNAMED_INCHES, 0.5
+    return max(4.5, side + names), side + names + 0.3 + 0.18 * LISTED_CONFUSIONS
 
 
 def _short(label: str) -> str:
-    if len(label) <= LONGEST_LABEL:
+    if len(label) <= MAX_LABEL_LENGTH:
         return label
-    tail = LONGEST_LABEL // 3  # names that are alike often differ at the end
-    return label[: LONGEST_LABEL - 1 - tail] + "…" + label[-tail:]
-
-
-def _draw_matrix(
-    axes: Any, title: str, matrix: npt.NDArray[np.int64], labels: Sequence[str]
-) -> None:
-    shares = row_shares(matrix)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    _name_classes(axes, labels)
-    share = np.trace(matrix) / max(1, matrix.sum())
-    # A dollar sign in a file or class name is no formula.
-    axes.set_title(f"{title}\naccuracy {share:.2%}", parse_math=False)
-    texts = [[f"{one:.2f}".removeprefix("0") for one in row] for row in shares]
-    _write_cells(axes, texts, shares > 0.5)
-
-
-def _draw_difference(
-    axes: Any,
-    title: str,
-    matrix: npt.NDArray[np.int64],
-    first: npt.NDArray[np.int64],
-    labels: Sequence[str],
-) -> None:
-    points = 100 * (row_shares(matrix) - row_shares(first))
-    limit = max(1.0, float(np.abs(points).max()))
-    axes.imshow(points, cmap="PuOr", vmin=-limit, vmax=limit)
-    _name_classes(axes, labels)
-    axes.set_title(
-        f"{title}\npoints of the row; orange less, purple more often",
-        parse_math=False,
-        fontsize="medium",
-    )
-    texts = [
-        [f"{one:+.1f}" if abs(one) >= 0.05 else "" for one in row] for row in points
-    ]
-    _write_cells(axes, texts, np.abs(points) > 0.6 * limit)
+    tail = MAX_LABEL_LENGTH // 3  # similar names often differ at the end
+    return label[: MAX_LABEL_LENGTH - 1 - tail] + "…" + label[-tail:]
 
 
 def _name_classes(axes: Any, labels: Sequence[str]) -> None:
+    if len(labels) > MAX_NAMED_CLASSES:
+        return  # the ticks are class numbers
     ticks, names = range(len(labels)), [_short(label) for label in labels]
-    size = "medium" if len(labels) <= MOST_NUMBERED else 7
-    axes.set_xticks(
-        ticks, names, rotation=45, ha="right", parse_math=False, fontsize=size
-    )
-    axes.set_yticks(ticks, names, parse_math=False, fontsize=size)
-    axes.set_xlabel("predicted")
+    numbered = len(labels) <= MAX_NUMBERED_CLASSES
+    # A dollar sign in a class name is no formula.
+    style = {"parse_math": False, "fontsize": "medium" if numbered else 7}
+    axes.set_xticks(ticks, names, rotation=45 if numbered else 90, **style)
+    if numbered:
+        for name in axes.get_xticklabels():
+            name.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, names, **style)
 
 
 def _write_cells(
-    axes: Any, texts: Sequence[Sequence[str]], dark: npt.NDArray[np.bool_]
+    axes: Any, cells: npt.NDArray[np.float64], limit: float, *, signed: bool
 ) -> None:
-    if len(texts) > MOST_NUMBERED:
-        return
-    for row, cells in enumerate(texts):
-        for column, text in enumerate(cells):
-            shade = "white" if dark[row, column] else "black"
-            axes.text(column, row, text, ha="center", va="center", color=shade)
+    form, smallest = ("{:+.1f}", 0.05) if signed else ("{:.0f}", 1e-9)
+    for (row, column), value in np.ndenumerate(cells):
+        if abs(value) >= smallest:
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            text = form.format(value)
+            style = {"ha": "center", "va": "center", "color": colour}
+            axes.text(column, row, text, **style, in_layout=False)

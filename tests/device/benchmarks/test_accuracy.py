@@ -282,12 +282,14 @@ def test_pictures_of_the_data_are_in_the_report_only_on_request(
         "of",
         lambda *_: comparison.Predictions(next(guesses), np.full(35, 0.5)),
     )
+    pytest.importorskip("jinja2", reason="writes pages")
+    pytest.importorskip("matplotlib", reason="draws charts")
     page, out = tmp_path / "page.html", tmp_path / "out.json"
     models = [str(tiny_float_path), str(tiny_model_path)]
     argv = ["accuracy", *models, "--data", str(data), "--json", str(out)]
     assert main([*argv, "--report", str(page), *flags]) == 0
     assert json.loads(out.read_text())["comparisons"][0]["flipped_images"]
-    assert ("data:image" in page.read_text()) is pictures
+    assert ("data:image/png" in page.read_text()) is pictures
     assert ("photographs of people" in page.read_text()) is pictures
     assert "data:image" not in out.read_text()
 

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +15,14 @@ from benchmarks.accuracy.gate import with_gate
 from benchmarks.accuracy.table import accuracy_table
 from benchmarks.common.images import Images
 from benchmarks.common.machine import machine_card
-from benchmarks.report import accuracy_page as report
+from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime import Classifier, ModelSpec
 from train.data.splits import Split
 
+drawing = pytest.mark.skipif(
+    not (find_spec("jinja2") and find_spec("matplotlib")),
+    reason="draws pages: jinja2 and matplotlib are not installed",
+)
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "reference" / "accuracy-report.md"
 FER_LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
@@ -115,6 +120,7 @@ def test_machine_card_is_the_documented_one():
     assert set(machine_card()) == documented
 
 
+@drawing
 def test_report_on_3589_images_costs_little_beside_inference(tiny_model_path):
     """Statistics, table, page and JSON of two files, with every other answer changed.
 
@@ -132,18 +138,19 @@ def test_report_on_3589_images_costs_little_beside_inference(tiny_model_path):
         gated = with_gate(measured, 0.5)
         accuracy_table(gated)
         pixels = images.form_for(models[0]).images
-        report.render(gated, pixels=pixels)
+        render_accuracy(gated, pixels=pixels)
         json.dumps(gated, indent=1)
         used.append(time.process_time() - before)
     assert min(used) < 0.5
 
 
+@drawing
 def test_models_without_flips_have_an_empty_list(tiny_model_path):
     images = noise(12, FER_LABELS)
     models = [answering(tiny_model_path, 1, images) for _ in range(2)]
     measured = accuracy.measure_accuracy([tiny_model_path] * 2, models, images)
     assert measured["comparisons"][0]["flipped_images"] == []
-    assert "No image got another answer" in report.render(measured)
+    assert "No image got another answer" in render_accuracy(measured)
 
 
 def test_class_without_images_has_no_recall_and_no_interval():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.documents import read_document
-from benchmarks.report.instructions import (
+from edge_runtime.errors import GateError
+from tests.arm64.instruction_record import (
     SCHEMA,
     Count,
     check_counts,
@@ -15,7 +16,6 @@ from benchmarks.report.instructions import (
     markdown,
     model_entry,
 )
-from edge_runtime.errors import GateError
 
 ROOT = Path(__file__).parents[3]
 RECORD = ROOT / "benchmarks" / "results" / "instruction_counts.json"

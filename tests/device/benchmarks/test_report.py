@@ -2,6 +2,7 @@ import base64
 import copy
 import html.parser
 import json
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -15,13 +16,18 @@ from benchmarks.accuracy.statistics import reliability_diagram
 from benchmarks.accuracy.table import accuracy_table
 from benchmarks.common.documents import read_document, write_json
 from benchmarks.common.machine import machine_card
-from benchmarks.report import accuracy_page as report
+from benchmarks.report.accuracy_page import render_accuracy
+from benchmarks.report.charts import confusion_chart, sustained_svg
 from edge_runtime.errors import FerEdgeError
 from train import metrics
+
+pytest.importorskip("jinja2", reason="writes pages")
+pytest.importorskip("matplotlib", reason="draws charts")
 
 HOSTILE = "<script>alert('x')</script>&\""
 VOID = {"meta", "img", "br"}
 LABELS = ("cat", "dog")
+SVG, PNG = "data:image/svg+xml;base64,", "data:image/png;base64,"
 
 
 class Page(html.parser.HTMLParser):
@@ -31,9 +37,15 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.tags, self.addresses, self.text, self._open = [], [], "", []
 
+    def pictures(self, kind):
+        """Returns the decoded pictures of a kind."""
+        found = [one for one in self.addresses if one.startswith(kind)]
+        return [base64.b64decode(one.removeprefix(kind)) for one in found]
+
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.addresses += [v for k, v in attrs if k in ("src", "href")]
+        assert tag != "img" or dict(attrs)["alt"]
         if tag not in VOID:
             self._open.append(tag)
 
@@ -120,14 +132,14 @@ def timed():
 
 
 def test_page_is_self_contained_and_well_formed(document, timed):
-    page = parsed(report.render(document, timed))
-    assert page.tags.count("svg") == 5  # two matrices, their difference, reliability
-    assert page.addresses == []
+    page = parsed(render_accuracy(document, timed))
+    assert len(page.pictures(SVG)) == 5  # two matrices, their difference, reliability
+    assert len(page.addresses) == 5
     assert not {"script", "link", "iframe"} & set(page.tags)
 
 
 def test_page_shows_the_figures(document, timed):
-    text = parsed(report.render(document, timed)).text
+    text = parsed(render_accuracy(document, timed)).text
     for shown in ("75.00%", "50.00%", "-25.00 points", "p = 1.000", "1.500", "300"):
         assert shown in text
 
@@ -148,9 +160,48 @@ def test_text_from_documents_is_escaped(document, timed):
             image["reference_answer"] = HOSTILE
     timed["results"][0]["model"] = HOSTILE
     pixels = np.zeros((4, 8, 8, 1), np.uint8)
-    page = parsed(report.render(with_gate(document, 1), timed, pixels=pixels))
+    page = parsed(render_accuracy(with_gate(document, 1), timed, pixels=pixels))
     assert "script" not in page.tags
     assert HOSTILE in page.text
+    drawings = [ElementTree.fromstring(svg) for svg in page.pictures(SVG)]
+    names = {text for one in drawings for text in one.itertext()}
+    assert any("alert" in text for text in names)  # as text, not as an element
+    assert not any(tag.tag.endswith("script") for one in drawings for tag in one.iter())
+
+
+@pytest.mark.parametrize("name", ["$x^2$", "悲しい", "\u202eabc", "a\nb"], ids=ascii)
+def test_class_names_of_all_kinds_are_drawn_as_they_are(name):
+    chart = confusion_chart("m", np.eye(2, dtype=np.int64), [name, "dog"])
+    svg = base64.b64decode(chart.address.removeprefix(SVG)).decode()
+    assert name.splitlines()[0] in "".join(ElementTree.fromstring(svg).itertext())
+
+
+def test_same_document_gives_the_same_page(document, timed):
+    assert render_accuracy(document, timed) == render_accuracy(document, timed)
+
+
+def test_thousand_classes_have_a_small_chart_with_the_largest_confusions():
+    labels = [f"class {i}" for i in range(1000)]
+    matrix = 20 * np.eye(1000, dtype=np.int64)
+    matrix[3, 7] = 9
+    chart = confusion_chart("m", matrix, labels)
+    svg = base64.b64decode(chart.address.removeprefix(SVG)).decode()
+    assert "class 3 as class 7: 9 of 29" in svg
+    assert "class 500" not in svg
+    assert len(svg) < 500_000
+
+
+def test_times_without_a_pause_are_a_drawing_with_its_figures():
+    windows = [
+        {"at_s": 10.0 * i, "p50": 1 + i, "temperature_c": 40 + i} for i in (0, 1)
+    ]
+    row = {"model": "a$b$.tflite", "seconds": 300, "windows": windows}
+    row |= {"first_p50_ms": 1.0, "steady_p50_ms": 1.2, "steady_to_first": 1.2}
+    drawing = ElementTree.fromstring(sustained_svg([row]))
+    text = "".join(drawing.itertext())
+    assert "a$b$.tflite: 1.000 ms at the start, 1.200 ms in the last third" in text
+    assert "up to 41 °C" in text
+    assert "minutes without a pause" in text
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -158,27 +209,28 @@ def test_flipped_images_are_shown_as_they_are(channels, document):
     pixels = np.random.default_rng(0).integers(
         0, 256, (4, 8, 8, channels), dtype=np.uint8
     )
-    page = parsed(report.render(document, pixels=pixels))
-    (address,) = page.addresses
-    encoded = np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED).reshape(8, 8, channels)
+    page = parsed(render_accuracy(document, pixels=pixels))
+    (encoded,) = page.pictures(PNG)
+    image = cv2.imdecode(
+        np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED
+    ).reshape(8, 8, channels)
     # Image 1 flipped. cv2 gives BGR.
     assert np.array_equal(image[..., ::-1], pixels[1])
     assert "photographs of people" in page.text
 
 
 def test_flipped_images_are_listed_without_their_pictures(document):
-    page = parsed(report.render(document))
+    page = parsed(render_accuracy(document))
     assert "a/2.png" in page.text
     assert "a/1.png" not in page.text
-    assert "img" not in page.tags
+    assert page.pictures(PNG) == []
     assert "photographs" not in page.text
 
 
 def test_result_of_an_older_version_is_one_error(document):
     del document["models"][0]["reliability"]
     with pytest.raises(FerEdgeError, match="reliability"):
-        report.render(document)
+        render_accuracy(document)
 
 
 def test_hundred_classes_stay_readable(document):
@@ -197,25 +249,25 @@ def test_hundred_classes_stay_readable(document):
     assert any("100 classes" in line for line in lines)
     assert len(lines) < 50
     assert max(map(len, lines)) <= 120
-    assert len(report.render(document)) < 2_000_000
+    assert len(render_accuracy(document)) < 2_000_000
 
 
 def test_drawn_faces_are_announced_before_any_figure(document):
-    plain = report.render(document)
+    plain = render_accuracy(document)
     document["data"]["name"] = "drawn faces"
-    text = parsed(report.render(document)).text
+    text = parsed(render_accuracy(document)).text
     assert "say nothing about real faces" not in parsed(plain).text
     assert text.index("say nothing about real faces") < text.index("75.00%")
 
 
 def test_images_of_the_training_are_announced(document):
     document["data"] |= {"whole_source": True, "may_include_training_images": True}
-    assert "may have learned from" in parsed(report.render(document)).text
+    assert "may have learned from" in parsed(render_accuracy(document)).text
 
 
 def test_gate_is_shown(document):
-    failed = parsed(report.render(with_gate(document, 1.0))).text
-    passed = parsed(report.render(with_gate(document, 100.0))).text
+    failed = parsed(render_accuracy(with_gate(document, 1.0))).text
+    passed = parsed(render_accuracy(with_gate(document, 100.0))).text
     assert "95 % bound: failed" in failed
     assert "95 % bound: passed" in passed
 
