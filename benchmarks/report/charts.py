@@ -88,7 +88,7 @@ def scatter_chart(points: Sequence[tuple[str, float, Document]]) -> Picture:
         points: Name, median latency in ms and part of an accuracy document of each
             model.
     """
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure, (axes,) = new_figure((6.4, max(3.8, 0.23 * len(points))))
     axes.set(xscale="log", xlabel="p50 in ms, one thread", ylabel="accuracy, percent")
@@ -101,7 +101,7 @@ def scatter_chart(points: Sequence[tuple[str, float, Document]]) -> Picture:
         axes.plot(ms, 100 * model["accuracy"], **style, linestyle="", label=label)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, no power of ten
+    axes.xaxis.set_major_formatter("{x:g}")  # 0.5, no power of ten
     axes.grid(alpha=0.3)
     _add_legend(axes, loc="center left", bbox_to_anchor=(1, 0.5))
     alt = f"Accuracy against latency of {len(points)} models; the table has the figures"

@@ -24,19 +24,24 @@ def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None
     names = [f"{error.layer.label} ({error.layer.operator})" for error in ordered]
     left.plot([error.answer_snr_db for error in ordered], places, "o", label="answers")
     left.plot([error.own_snr_db for error in ordered], places, "x", label="own output")
-    left.plot([error.whole_snr_db for error in ordered], places, ".", label="whole model")
+    left.plot(
+        [error.whole_snr_db for error in ordered], places, ".", label="whole model"
+    )
     left.set_xlabel("signal over noise (dB); left is worse")
     left.set_yticks(places, names, parse_math=False)
-    right.set_yticks(places, [""] * len(ordered))
-    right.set_ylim(left.get_ylim())
-    for axes in (left, right):
-        axes.invert_yaxis()
-    left.legend()
+    left.invert_yaxis()
+    right.sharey(left)
+    right.tick_params(labelleft=False)
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
+    left.legend(**above, ncols=3)
     right.barh(places, [error.error_steps for error in ordered])
     right.axvline(IDEAL_ERROR_STEPS, color="black", linestyle=":", label="ideal 0.289")
     right.set_xlabel("error over step size")
-    right.set_xscale("symlog", linthresh=1)  # linear from 0 to 1, where it belongs
-    right.legend()
+    # Linear from 0 to 1, where a good layer lies.
+    right.set_xscale("symlog", linthresh=1, subs=[2, 5])
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter("{x:g}")
+    right.legend(**above)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)
