@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from edge_runtime.cli.run_options import add_model_options
@@ -21,6 +20,7 @@ from edge_runtime.inspection.verdict import Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.text_table import align
 
 LARGEST_LAYERS = 8
 
@@ -79,7 +79,7 @@ def check(args: argparse.Namespace) -> int:
     }
     print(json.dumps(document, indent=2) if args.json else format_report(document))
     if verdict.violations:
-        rules = ", ".join(dict.fromkeys(one.rule for one in verdict.violations))
+        rules = ", ".join({violation.rule: None for violation in verdict.violations})
         raise GateError(f"{file.name} is not what it says it is ({rules})")
     for missing in (graph_error, replay.error):
         if missing is not None:
@@ -92,7 +92,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def _replay(file: ModelFile, args: argparse.Namespace) -> Replay:
-    """Runs the model on its golden vectors, if it has metadata or labels came."""
+    """Returns the model run on its golden vectors, where it has labels to run with."""
     if file.document is None and args.labels is None:
         return Replay()
     try:
@@ -128,8 +128,7 @@ def _facts(document: Document) -> str:
         ("signature", document["signature"]),
         *contents,
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return align(rows, left=2)
 
 
 def _graph(document: Document) -> tuple[list[Row], list[Row]]:
@@ -179,38 +178,26 @@ def _value(value: Any) -> str:
 
 
 def _operators(document: Document) -> str:
-    rows = [
-        (
-            one["operator"],
-            one["dtype"],
-            f"{one['count']}",
-            f"{one['macs']:,}",
-            f"{100 * one['share']:.1f} %",
-        )
-        for one in document["operators"]
-    ]
-    return _columns([("operator", "type", "count", "MACs", "share"), *rows], left=2)
+    rows = [("operator", "type", "count", "MACs", "share")]
+    for operator in document["operators"]:
+        share = f"{100 * operator['share']:.1f} %"
+        count, macs = f"{operator['count']}", f"{operator['macs']:,}"
+        rows.append((operator["operator"], operator["dtype"], count, macs, share))
+    return align(rows, left=2)
 
 
 def _layers(document: Document) -> str:
-    layers = sorted(document["layers"], key=lambda one: -one["bytes"])
-    rows = [
-        (
-            _short(one["name"], 44),
-            one["operator"],
-            one["weights"] or one["dtype"],
-            f"{one['macs'] or 0:,}",
-            f"{one['bytes']:,}",
-        )
-        for one in layers[:LARGEST_LAYERS]
-    ]
-    rest = layers[LARGEST_LAYERS:]
-    if rest:
-        macs = sum(one["macs"] or 0 for one in rest)
-        size = sum(one["bytes"] for one in rest)
-        rows.append((f"{len(rest)} others", "", "", f"{macs:,}", f"{size:,}"))
-    head = ("largest layers", "operator", "weights", "MACs", "bytes")
-    return _columns([head, *rows], left=3)
+    layers = sorted(document["layers"], key=lambda layer: -layer["bytes"])
+    rows = [("largest layers", "operator", "weights", "MACs", "bytes")]
+    for layer in layers[:LARGEST_LAYERS]:
+        name, dtype = _short(layer["name"], 44), layer["weights"] or layer["dtype"]
+        macs, size = f"{layer['macs'] or 0:,}", f"{layer['bytes']:,}"
+        rows.append((name, layer["operator"], dtype, macs, size))
+    if rest := layers[LARGEST_LAYERS:]:
+        macs = f"{sum(layer['macs'] or 0 for layer in rest):,}"
+        size = f"{sum(layer['bytes'] for layer in rest):,}"
+        rows.append((f"{len(rest)} others", "", "", macs, size))
+    return align(rows, left=3)
 
 
 def _verdict(document: Document) -> str:
@@ -234,23 +221,11 @@ def _verdict(document: Document) -> str:
     return "\n".join(lines)
 
 
-def _columns(rows: Sequence[tuple[str, ...]], *, left: int) -> str:
-    """Returns rows as aligned text, the first columns to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
 def _islands(islands: list[Document]) -> str:
     if not islands:
         return "none"
-    count = sum(len(one["operators"]) for one in islands)
-    macs = sum(one["macs"] for one in islands)
+    count = sum(len(island["operators"]) for island in islands)
+    macs = sum(island["macs"] for island in islands)
     return f"{len(islands)} with {count} operators, {macs:,} MACs"
 
 

@@ -20,6 +20,7 @@ from edge_runtime.sources import Frame, open_source
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.files import write_text
 from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.text_table import align
 
 EXAMPLES = """\
 examples:
@@ -138,13 +139,12 @@ def _detection(
 
 def table(settings: Sequence[Setting]) -> str:
     """Returns the settings and their times as a table."""
-    heading = "library         threads  detector width    p50 ms    p90 ms    runs"
-    rows = [
-        f"{one.backend:<14}  {one.threads:>7}  {one.detect_width or '-':>14}"
-        f"  {one.p50_ms:>8.3f}  {one.p90_ms:>8.3f}  {one.runs:>6,}"
-        for one in settings
-    ]
-    return "\n".join([heading, *rows])
+    rows = [("library", "threads", "detector width", "p50 ms", "p90 ms", "runs")]
+    for one in settings:
+        counts = (f"{one.threads}", f"{one.detect_width or '-'}")
+        times = (f"{one.p50_ms:.3f}", f"{one.p90_ms:.3f}", f"{one.runs:,}")
+        rows.append((one.backend, *counts, *times))
+    return align(rows, left=1)
 
 
 def _counts(text: str, convert: Any) -> tuple[int, ...]:

@@ -132,7 +132,7 @@ def test_picture_that_cannot_be_read_is_an_error_and_no_next_step(
 
 
 @pytest.mark.parametrize("source", ["video", "fake:scene?frames=3&clock=virtual"])
-def test_what_was_asked_of_no_camera_is_told(
+def test_camera_flags_without_a_camera_are_reported(
     tiny_model_path: Path,
     source: str,
     video: Path,
@@ -144,22 +144,22 @@ def test_what_was_asked_of_no_camera_is_told(
     assert "--size, --fps had no effect" in capsys.readouterr().err
     watched = ["--stall-after", "9", "--frozen-after", "0", "--reopen-limit", "0"]
     assert main([*command, *watched]) == 0
-    told = "--stall-after, --frozen-after, --reopen-limit had no effect"
-    assert (told in capsys.readouterr().err) == (source == "video")
+    hint = "--stall-after, --frozen-after, --reopen-limit had no effect"
+    assert (hint in capsys.readouterr().err) == (source == "video")
     assert main(command) == 0
     assert "no effect" not in capsys.readouterr().err
 
 
-def test_events_asked_of_a_picture_are_answered_with_a_hint(
+def test_events_of_a_picture_give_a_hint(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tiny_model_path, picture, "--events") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("--events told nothing")
+    assert err.startswith("--events is empty")
 
 
-def test_pictures_without_a_face_are_answered_with_the_hint_at_faces_none(
+def test_pictures_without_a_face_give_the_hint_faces_none(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", str(tiny_model_path), "--source", str(picture), "--json"]

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.cli.console import _next
+from edge_runtime.cli.console import _next_steps
 from edge_runtime.cli.run import open_run_source
 from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import SourceError
@@ -204,7 +204,7 @@ def next_step(
     flags = {"model": None, "faces": "auto", "detector_model": None, "output": None}
     flags |= {"privacy": "none", "source": source}
     of: Any = SimpleNamespace(kind=kind, frame_count=count)
-    return _next(argparse.Namespace(**(flags | given)), of)
+    return _next_steps(argparse.Namespace(**(flags | given)), of)
 
 
 def test_next_step_of_a_stream_names_no_address() -> None:
