@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common.documents import Document
-from edge_runtime.inference.quantization import softmax
+from edge_runtime.inference.classifier import softmax
 from train import metrics
 from train.metrics import EXPECTED_CALIBRATION_BINS as BINS
 

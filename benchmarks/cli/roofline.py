@@ -11,7 +11,7 @@ from benchmarks.common.documents import check_writable, say_written, write_json
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
-from edge_runtime.inference.backends import OF_KIND
+from edge_runtime.inference.backends import BACKENDS_BY_KIND
 
 EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ def add_roofline(commands: Any) -> None:
     add_models(parser)
     add = parser.add_argument
     add("--threads", type=thread_counts, default=(1,), metavar="N,N", help="(1)")
-    add("--backend", choices=("auto", *OF_KIND["tflite"]), default="auto")
+    add("--backend", choices=("auto", *BACKENDS_BY_KIND["tflite"]), default="auto")
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.inference.backends import EXTRAS, OF_KIND
+from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.versions import installed_version
@@ -138,7 +138,7 @@ def library_findings(model: Path | None) -> list[Finding]:
 def _for(library: str, model: Path | None) -> Path | None:
     """Returns the model if this library runs its kind."""
     kind = "onnx" if model and model.suffix.lower() == ".onnx" else "tflite"
-    return model if library in OF_KIND[kind] else None
+    return model if library in BACKENDS_BY_KIND[kind] else None
 
 
 @dataclass(frozen=True)

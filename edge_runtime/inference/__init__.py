@@ -1,1 +1,1 @@
-"""A model answers."""
+"""Runs a model and classifies images."""

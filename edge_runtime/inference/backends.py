@@ -1,10 +1,10 @@
-"""Three inference libraries behind one call: uint8 pixels in, float32 logits out."""
+"""Runs a model in one of three inference libraries: uint8 pixels to float32 logits."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,10 +24,10 @@ Logits = npt.NDArray[np.float32]
 
 
 class TensorInfo(NamedTuple):
-    """What a model says about its input or output.
+    """Type of a model's input or output.
 
     Attributes:
-        shape: Sizes; the first is the batch, 0 where it is free.
+        shape: Sizes; the first is the batch, 0 where that is free.
         dtype: numpy dtype.
         quantization: Scale and zero point; false for a float tensor.
     """
@@ -70,44 +70,39 @@ class TfliteBackend:
         self.name, self.version = name, _version(name)
         self._model = model
         self._interpreter = interpreter
-        inputs, outputs = (
-            interpreter.get_input_details(),
-            interpreter.get_output_details(),
-        )
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(
-                "expected a model with one input and one output,"
-                f" got {len(inputs)} and {len(outputs)}"
-            )
+        inputs = interpreter.get_input_details()
+        outputs = interpreter.get_output_details()
+        _check_counts(inputs, outputs)
         self.input, self.output = _tflite_info(inputs[0]), _tflite_info(outputs[0])
-        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
-        self._table = pixel_table(self.input)
-        self._meanings = answer_table(self.output)
+        self._input_index = inputs[0]["index"]
+        self._output_index = outputs[0]["index"]
+        self._input_table = input_table(self.input)
+        self._output_table = output_table(self.output)
 
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
-        values = self._table.take(images)
+        values = self._input_table.take(images)
         if len(values) == 1:
-            answers = self._one(values)
+            outputs = self._invoke(values)
         else:
-            rows = [self._one(value[np.newaxis]) for value in values]
-            nothing = np.empty((0, self.output.shape[1]), self.output.dtype)
-            answers = np.concatenate([nothing, *rows])
-        if self._meanings is not None:
-            return self._meanings.take(answers.view(np.uint8))
+            rows = [self._invoke(value[np.newaxis]) for value in values]
+            empty = np.empty((0, self.output.shape[1]), self.output.dtype)
+            outputs = np.concatenate([empty, *rows])
+        if self._output_table is not None:
+            return self._output_table.take(outputs.view(np.uint8))
         if self.output.quantization:
-            return dequantize(answers, self.output.quantization)
-        return answers.astype(np.float32, copy=False)
+            return dequantize(outputs, self.output.quantization)
+        return outputs.astype(np.float32, copy=False)
 
-    def _one(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Returns (1, classes) as the model gives it, for (1, S, S, C) as it wants."""
-        self._interpreter.set_tensor(self._in, values)
+    def _invoke(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the output (1, classes) for an input (1, S, S, C), both raw."""
+        self._interpreter.set_tensor(self._input_index, values)
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise ModelError(f"{self.name} cannot run the model: {error}") from error
-        answer: npt.NDArray[Any] = self._interpreter.get_tensor(self._out)
-        return answer
+        output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output_index)
+        return output
 
 
 class OnnxBackend:
@@ -120,18 +115,14 @@ class OnnxBackend:
         self.version = _version(self.name)
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(
-                "expected a model with one input and one output,"
-                f" got {len(inputs)} and {len(outputs)}"
-            )
+        _check_counts(inputs, outputs)
         self.input, self.output = _onnx_info(inputs[0]), _onnx_info(outputs[0])
         self._input_name = inputs[0].name
-        self._table = pixel_table(self.input)
+        self._input_table = input_table(self.input)
 
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
-        values = self._table.take(images)
+        values = self._input_table.take(images)
         if self.input.shape[0] == 1:
             parts = [self._run(value[np.newaxis]) for value in values]
             return np.concatenate(parts) if parts else self._run(values)
@@ -139,20 +130,20 @@ class OnnxBackend:
 
     def _run(self, values: npt.NDArray[Any]) -> Logits:
         try:
-            answer = self._session.run(None, {self._input_name: values})[0]
+            output = self._session.run(None, {self._input_name: values})[0]
         except Exception as error:  # its exceptions share no base but Exception
             raise ModelError(f"onnxruntime cannot run the model: {error}") from error
-        return np.asarray(answer, dtype=np.float32)
+        return np.asarray(output, dtype=np.float32)
 
 
-def pixel_table(tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Returns what each pixel value 0..255 is in a model's input: 256 entries.
+def input_table(tensor: TensorInfo) -> npt.NDArray[Any]:
+    """Returns the model input for each pixel value 0..255, (256,) of its dtype.
 
-    One table serves float, int8 and uint8 inputs with any scale and zero point, and
-    looking up is faster than computing.
+    One table serves float, int8 and uint8 inputs with any scale and zero point, and a
+    lookup is faster than arithmetic.
 
     Raises:
-        ModelError: The input is of a type images cannot be put into.
+        ModelError: The input's type is none for images.
     """
     pixels = np.arange(256)
     if tensor.quantization:
@@ -162,15 +153,23 @@ def pixel_table(tensor: TensorInfo) -> npt.NDArray[Any]:
     raise ModelError(f"expected an image input, got one of type {tensor.dtype}")
 
 
-def answer_table(tensor: TensorInfo) -> Logits | None:
-    """Returns the real value of each byte of a model's output, float32 (256,).
+def output_table(tensor: TensorInfo) -> Logits | None:
+    """Returns the real value for each byte of a model's output, float32 (256,).
 
-    None where an output has no bytes that stand for real values.
+    None where the output is not quantized to bytes.
     """
     if not tensor.quantization or tensor.dtype.itemsize != 1:
         return None
-    bytes_ = np.arange(256, dtype=np.uint8).view(tensor.dtype)
-    return dequantize(bytes_, tensor.quantization)
+    all_bytes = np.arange(256, dtype=np.uint8).view(tensor.dtype)
+    return dequantize(all_bytes, tensor.quantization)
+
+
+def _check_counts(inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            "expected a model with one input and one output,"
+            f" got {len(inputs)} and {len(outputs)}"
+        )
 
 
 def _tflite_info(details: dict[str, Any]) -> TensorInfo:
@@ -197,7 +196,7 @@ def _open_litert(file: ModelFile, threads: int) -> Backend:
 
 
 def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
-    import tflite_runtime  # noqa: F401  # an ImportError first: it may not be there
+    import tflite_runtime  # noqa: F401  # raises ImportError where it is missing
 
     _refuse_numpy_2()
     from tflite_runtime.interpreter import Interpreter
@@ -206,7 +205,7 @@ def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
 
 
 def _refuse_numpy_2() -> None:
-    # It imports with NumPy 2 and then fails inside Interpreter(), naming nothing.
+    # It imports with NumPy 2 and then fails inside Interpreter() without a reason.
     if int(np.__version__.split(".")[0]) >= 2:
         raise MissingDependencyError(
             f"tflite-runtime needs NumPy 1, got {np.__version__}:"
@@ -235,9 +234,9 @@ def _open_onnx(file: ModelFile, threads: int) -> Backend:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Where x86 has AVX2 or AVX-512 without VNNI its int8 products saturate, and logits
-    # differ by more than quantization does (onnxruntime, issue 14642). This computes
-    # them as everywhere else, there in 1.3 times the time; elsewhere it does nothing.
+    # On x86 with AVX2 or AVX-512 but no VNNI its int8 products saturate, and logits are
+    # off by more than the quantization error (onnxruntime, issue 14642). This makes
+    # them exact there, at 1.3 times the time, and has no effect elsewhere.
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(
@@ -253,7 +252,10 @@ BACKENDS: dict[str, Callable[[ModelFile, int], Backend]] = {
     "tflite-runtime": _open_tflite_runtime,
     "onnxruntime": _open_onnx,
 }
-OF_KIND = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+BACKENDS_BY_KIND = {
+    "tflite": ("ai-edge-litert", "tflite-runtime"),
+    "onnx": ("onnxruntime",),
+}
 EXTRAS = {
     "ai-edge-litert": "litert",
     "tflite-runtime": "tflite-runtime",
@@ -277,7 +279,7 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
     """
     if not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"expected 1 to {MOST_THREADS} threads, got {threads}")
-    possible = OF_KIND[file.kind]
+    possible = BACKENDS_BY_KIND[file.kind]
     if name != "auto" and name not in possible:
         raise ModelError(
             f"{file.name} runs in {' or '.join(possible)}, got backend {name!r}"
@@ -288,7 +290,7 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
             return BACKENDS[candidate](file, threads)
         except ImportError as error:
             logger.debug("%s: %s", candidate, error)
-    extras = " or ".join(f"'fer-edge[{EXTRAS[one]}]'" for one in tried)
+    extras = " or ".join(f"'fer-edge[{EXTRAS[name]}]'" for name in tried)
     raise MissingDependencyError(
         f"{file.name} needs {' or '.join(tried)}, which is not installed:"
         f" run  pip install {extras}"
@@ -296,12 +298,12 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
 
 
 def _version(name: str) -> str:
-    """Returns the version of a library that is loaded, by its distribution's name."""
+    """Returns the version of an imported library, by its distribution's name."""
     module = sys.modules.get(name.replace("-", "_"))
     version = getattr(module, "__version__", None)
     if version is not None:
         return str(version)
-    # Only where need be: it takes a tenth of the time to a picture's first label.
+    # Imported only if needed: it takes a tenth of the time to an image's first label.
     import importlib.metadata
 
     try:

@@ -1,4 +1,4 @@
-"""The device's view of a model file: load it, trust it, ask it."""
+"""Loads a model file, checks it and classifies images."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, open_backend
-from edge_runtime.inference.quantization import softmax
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import GoldenVectors, ModelSpec, check_labels
 from edge_runtime.preprocessing import Colour, Image, to_model_input
@@ -24,7 +24,7 @@ RELEASED_MODEL = "fer.int8.tflite"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image.
+    """The result for one image.
 
     Attributes:
         label: Name of the most probable class.
@@ -42,16 +42,20 @@ class Classifier:
     """A loaded model file.
 
     Attributes:
-        file: The model file taken apart.
-        spec: What it says about itself.
+        file: The content of the model file.
+        spec: Its metadata.
         backend: The library that runs it.
-        golden_difference: Largest difference of a logit from the golden vectors', as
-            replayed when it was loaded; None for a file without.
+        golden_difference: Maximum difference between a logit and the golden vectors',
+            replayed when it was loaded; None for a file without golden vectors.
 
     Example:
+        >>> import cv2
         >>> classifier = Classifier.load("fer.int8.tflite", num_threads=2)
-        >>> classifier.predict(cv2.imread("face.png")).label
+        >>> prediction = classifier.predict(cv2.imread("face.png"))
+        >>> prediction.label
         'happy'
+        >>> prediction.probabilities.shape
+        (7,)
     """
 
     def __init__(
@@ -62,11 +66,12 @@ class Classifier:
         *,
         golden_difference: float | None = None,
     ) -> None:
-        """Takes a file that has been read and opened; use ``load``."""
+        """Takes a file that was read and loaded; use ``load``."""
         self.file = file
         self.spec = spec
         self.backend = backend
         self.golden_difference = golden_difference
+        self._input_shape = spec.input_shape
 
     @classmethod
     def load(
@@ -78,24 +83,24 @@ class Classifier:
         labels: Sequence[str] | None = None,
         public_key: Path | str | None = None,
     ) -> Classifier:
-        """Returns a classifier whose file is what its exporter wrote.
+        """Returns a classifier, after checking that its file is as it was exported.
 
-        Checks the hashes, the metadata against the tensors, and the answers to the
+        Checks the hashes, the metadata against the tensors, and the logits of the
         golden vectors.
 
         Args:
-            path: A ``.tflite`` or ``.onnx`` file; None takes the released model.
+            path: A ``.tflite`` or ``.onnx`` file; None for the released model.
             num_threads: CPU threads.
             backend: Inference library, see ``inference.backends.open_backend``.
-            labels: Class names in order, for a model without metadata; it must take
-                raw pixels 0..255 in channels-last order.
-            public_key: PEM file; refuse a model that its owner did not sign, before
-                anything in it is looked at (``edge_runtime.model_file.signature``).
+            labels: Class names in order, for a model without metadata, whose input must
+                be raw pixels 0..255 in channels-last order.
+            public_key: PEM file: a model not signed with its key is refused before its
+                content is read (``edge_runtime.model_file.signature``).
 
         Raises:
-            ModelError: The file is missing, damaged, altered or no such classifier.
-            SignatureError: It is not signed by the owner of ``public_key``.
-            GoldenVectorError: It does not answer as it did when it was exported.
+            ModelError: The file is missing, damaged, altered or not a classifier.
+            SignatureError: It is not signed with the key of ``public_key``.
+            GoldenVectorError: Its logits are not those of its export.
             MissingDependencyError: No library that runs it is installed.
             ValueError: ``num_threads`` is not 1 to 256.
         """
@@ -116,7 +121,7 @@ class Classifier:
         backend: str = "auto",
         labels: Sequence[str] | None = None,
     ) -> Classifier:
-        """Returns a classifier of a file that was read before.
+        """Returns a classifier for a file that was already read.
 
         Args:
             file: As ``read_model_file`` returned it.
@@ -127,16 +132,16 @@ class Classifier:
         Raises:
             ModelError: As ``load``.
         """
-        # First what the file says: libraries may crash on a file that was cut.
-        spec = _own_spec(file, labels)
-        opened = open_backend(file, backend, threads=num_threads)
-        spec = spec or _assumed_spec(file.name, opened, labels or ())
-        _check_tensors(spec, opened, file.name)
-        difference = _replay(spec.golden, opened, file.name) if spec.golden else None
-        return cls(file, spec, opened, golden_difference=difference)
+        # Metadata first: libraries may crash on a truncated file.
+        spec = _spec_in_file(file, labels)
+        loaded = open_backend(file, backend, threads=num_threads)
+        spec = spec or _assumed_spec(file.name, loaded, labels or ())
+        _check_tensors(spec, loaded, file.name)
+        difference = _replay(spec.golden, loaded, file.name) if spec.golden else None
+        return cls(file, spec, loaded, golden_difference=difference)
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Returns the network's own answers, float32 (N, classes).
+        """Returns the network's output, float32 (N, classes).
 
         Args:
             batch: uint8 (N, S, S, C) or (N, S, S) for grey, as ``prepare`` makes it.
@@ -144,7 +149,7 @@ class Classifier:
         Raises:
             ValueError: The batch has another shape or type.
         """
-        shape = self.spec.input_shape
+        shape = self._input_shape
         if batch.ndim == 3 and shape[2] == 1:
             batch = batch[..., np.newaxis]
         if batch.dtype != np.uint8 or batch.shape[1:] != shape:
@@ -163,7 +168,7 @@ class Classifier:
         return softmax(self.logits(batch), self.spec.temperature)
 
     def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
-        """Returns an image as this model takes it, uint8 (S, S, C).
+        """Returns an image as a model input, uint8 (S, S, C).
 
         Args:
             image: uint8 (H, W) grey or (H, W, 3) BGR of any size.
@@ -171,15 +176,15 @@ class Classifier:
         return to_model_input(image, self.spec.size_px, self.spec.colour)
 
     def predict(self, image: Image) -> Prediction:
-        """Returns the answer for one image.
+        """Returns the label and probabilities of one image.
 
         Args:
             image: uint8 (H, W) grey or (H, W, 3) BGR, any size, 0..255: resized as in
-                training. The whole image is taken as the face.
+                training. The whole image is the face.
 
         Raises:
-            ValueError: It is no such image; ``cv2.imread`` gives None for a file that
-                it cannot read.
+            ValueError: It is not such an image; ``cv2.imread`` returns None for a file
+                that it cannot read.
         """
         if not isinstance(image, np.ndarray):
             raise ValueError(
@@ -194,11 +199,28 @@ class Classifier:
         )
 
 
+def softmax(
+    logits: npt.NDArray[Any], temperature: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Returns probabilities, float32 of the logits' shape; the last axis sums to 1.
+
+    Args:
+        logits: Real numbers, (..., classes).
+        temperature: Divides the logits; above 1 it lowers the highest probability.
+    """
+    values = logits.astype(np.float64)
+    values /= temperature
+    values -= np.maximum.reduce(values, axis=-1, keepdims=True)
+    np.exp(values, out=values)
+    values /= np.add.reduce(values, axis=-1, keepdims=True)
+    return values.astype(np.float32)
+
+
 def released_model() -> Path:
-    """Returns the path of the model in the wheel.
+    """Returns the path of the released model, which is part of the wheel.
 
     Raises:
-        ModelError: This installation contains none.
+        ModelError: This installation has none.
     """
     path = Path(__file__).parent.parent / "models" / RELEASED_MODEL
     if not path.exists():
@@ -209,13 +231,13 @@ def released_model() -> Path:
     return path
 
 
-def _own_spec(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None:
-    """Returns what a file's metadata say; None where it has none, but labels came."""
+def _spec_in_file(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None:
+    """Returns a file's metadata; None where it has none but labels were given."""
     if file.document is None:
         if file.kind == "tflite":
-            from edge_runtime.graph.tflite import read_tflite  # seldom needed
+            from edge_runtime.graph.tflite import read_tflite  # rarely needed
 
-            read_tflite(file.model)  # libraries crash on a file that was cut off
+            read_tflite(file.model)  # libraries crash on a truncated file
         if labels is None:
             raise MetadataError(
                 f"{file.name} has no metadata: give its class names in order, as in"
@@ -231,7 +253,7 @@ def _own_spec(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None
 
 
 def _assumed_spec(name: str, backend: Backend, labels: Sequence[str]) -> ModelSpec:
-    logger.warning("%s has no metadata: it is taken to want raw pixels 0..255", name)
+    logger.warning("%s has no metadata: its input is taken as raw pixels 0..255", name)
     shape = backend.input.shape
     square = len(shape) == 4 and shape[1] == shape[2] and shape[1] > 0
     if not square or shape[3] not in (1, 3):
@@ -245,7 +267,7 @@ def _assumed_spec(name: str, backend: Backend, labels: Sequence[str]) -> ModelSp
 def _check_tensors(spec: ModelSpec, backend: Backend, name: str) -> None:
     if backend.input.shape[1:] != spec.input_shape:
         raise ModelError(
-            f"{name}: its metadata promises an input of {spec.input_shape},"
+            f"{name}: its metadata name an input of {spec.input_shape},"
             f" its tensor is {backend.input.shape[1:]}"
         )
     if backend.output.shape[1:] != (len(spec.labels),):
@@ -256,14 +278,14 @@ def _check_tensors(spec: ModelSpec, backend: Backend, name: str) -> None:
 
 
 def _replay(golden: GoldenVectors, backend: Backend, name: str) -> float:
-    """Returns how far a logit is from the golden vectors', if that is near enough."""
+    """Returns the maximum difference from the golden logits, if it is tolerable."""
     difference = float(np.abs(backend.logits(golden.inputs) - golden.logits).max())
     same = (backend.name, backend.version) == (golden.runtime, golden.version)
     allowed = golden.tolerance if same else golden.tolerance_elsewhere
-    # Written so that NaN fails. The slack is the rounding of the written figures.
+    # Also fails for NaN. The constant is the rounding of the stored figures.
     if not difference <= allowed + 1e-5:
         raise GoldenVectorError(
-            f"{name} answers otherwise than when it was exported: a logit differs by"
+            f"{name} gives other logits than when it was exported: one differs by"
             f" {difference:.4g}, allowed is {allowed:.4g} ({backend.name}"
             f" {backend.version} here, {golden.runtime} {golden.version} then);"
             " reinstall that version or export the model again"

@@ -1,4 +1,4 @@
-"""Between real numbers and the integers of a quantized tensor."""
+"""Converts between real numbers and the integers of a quantized tensor."""
 
 from __future__ import annotations
 
@@ -53,20 +53,3 @@ def dequantize(
     # Widen first: int8 - zero_point wraps around.
     wide = integers.astype(np.int64) - quantization.zero_point
     return (quantization.scale * wide).astype(np.float32)
-
-
-def softmax(
-    logits: npt.NDArray[Any], temperature: float = 1.0
-) -> npt.NDArray[np.float32]:
-    """Returns probabilities, float32 of the logits' shape; the last axis sums to 1.
-
-    Args:
-        logits: Real numbers, (..., classes).
-        temperature: Divides the logits; above 1 makes answers less sure.
-    """
-    values = logits.astype(np.float64)
-    values /= temperature
-    values -= np.maximum.reduce(values, axis=-1, keepdims=True)
-    np.exp(values, out=values)
-    values /= np.add.reduce(values, axis=-1, keepdims=True)
-    return values.astype(np.float32)

@@ -56,6 +56,18 @@ class Pipeline:
     needs every frame in order. Without a ``scheduler`` the two share nothing that
     changes: one thread may track the faces of the next frames while another classifies
     those of this one (see ``prefetch``).
+
+    Example:
+        >>> from edge_runtime import Classifier
+        >>> from edge_runtime.detection.factory import open_detector
+        >>> from edge_runtime.sources import open_source
+        >>> classifier = Classifier.load("fer.int8.tflite")
+        >>> pipeline = Pipeline(open_detector("haar"), classifier)
+        >>> with open_source("clip.avi") as source:
+        ...     for frame in source:
+        ...         result = pipeline.process(frame)
+        >>> [(face.track_id, face.decision.label) for face in result.faces]
+        [(1, 'neutral')]
     """
 
     def __init__(

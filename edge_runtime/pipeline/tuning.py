@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_runtime.detection.base import FaceDetector
 from edge_runtime.errors import GateError, MissingDependencyError
-from edge_runtime.inference.backends import OF_KIND
+from edge_runtime.inference.backends import BACKENDS_BY_KIND
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.sources import Frame
@@ -87,7 +87,9 @@ def _classifiers(
     path: Path, threads: Sequence[int], labels: Sequence[str] | None
 ) -> Iterator[tuple[Classifier, int]]:
     found = False
-    for backend in OF_KIND["onnx" if path.suffix.lower() == ".onnx" else "tflite"]:
+    for backend in BACKENDS_BY_KIND[
+        "onnx" if path.suffix.lower() == ".onnx" else "tflite"
+    ]:
         try:
             for count in threads:
                 yield (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from keras import layers
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.quantization import softmax
+from edge_runtime.inference.classifier import softmax
 from edge_runtime.model_file.metadata import LARGEST_SIZE_PX
 
 SOFTMAX_TOLERANCE = 1e-4

@@ -94,7 +94,7 @@ def test_one_changed_weight_is_found_by_the_logits(
 
 def test_one_changed_weight_is_refused_by_the_golden_vectors(work, tmp_path):
     altered = rewritten(tmp_path / "altered.tflite", with_one_weight_changed)
-    with pytest.raises(RuntimeError, match="answers otherwise than when it was"):
+    with pytest.raises(RuntimeError, match="gives other logits than when it was"):
         on_board(work, altered, tmp_path)
 
 
@@ -135,5 +135,5 @@ def test_wrong_output_scale_is_refused_by_the_golden_vectors(work, tmp_path):
         "quantization.scale * wide",
         "1.02 * quantization.scale * wide",
     )
-    with pytest.raises(RuntimeError, match="answers otherwise than when it was"):
+    with pytest.raises(RuntimeError, match="gives other logits than when it was"):
         on_board(work, TINY, tmp_path, package)

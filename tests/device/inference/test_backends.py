@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.backends import TensorInfo, answer_table, open_backend
+from edge_runtime.inference.backends import TensorInfo, open_backend, output_table
 from edge_runtime.inference.quantization import Quantization, dequantize
 from edge_runtime.model_file.container import read_model_file
 from tests.onnx_runtime import require_onnxruntime
@@ -132,7 +132,7 @@ def test_answers_of_a_batch_are_those_of_its_images(data_folder, images):
 def test_table_of_answers_holds_what_dequantize_says(dtype):
     tensor = TensorInfo((1, 7), np.dtype(dtype), Quantization(0.137, 3))
     integers = np.arange(256, dtype=np.uint8).view(dtype)
-    table = answer_table(tensor)
+    table = output_table(tensor)
     assert table is not None
     expected = dequantize(integers, tensor.quantization)
     assert np.array_equal(table[integers.view(np.uint8)], expected)
@@ -141,7 +141,7 @@ def test_table_of_answers_holds_what_dequantize_says(dtype):
 def test_only_bytes_that_stand_for_real_values_have_a_table():
     wide = TensorInfo((1, 7), np.dtype(np.int16), Quantization(0.1, 0))
     real = TensorInfo((1, 7), np.dtype(np.float32), Quantization(0.0, 0))
-    assert (answer_table(wide), answer_table(real)) == (None, None)
+    assert (output_table(wide), output_table(real)) == (None, None)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -13,8 +13,7 @@ from edge_runtime import Classifier, ModelSpec
 from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import open_backend
-from edge_runtime.inference.classifier import released_model
-from edge_runtime.inference.quantization import softmax
+from edge_runtime.inference.classifier import released_model, softmax
 from edge_runtime.model_file.container import attach, read_model_file
 from edge_runtime.sources.fake.face import LABELS
 from tests.onnx_runtime import require_onnxruntime
@@ -226,8 +225,8 @@ def test_strict_tolerance_counts_only_for_the_same_library_and_version(
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"size_px": 32}, "promises an input"),
-        ({"colour": "rgb"}, "promises an input"),
+        ({"size_px": 32}, "name an input"),
+        ({"colour": "rgb"}, "name an input"),
         ({"labels": ("a", "b", "c")}, "one output per label"),
     ],
     ids=["size", "colour", "labels"],

@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.backends import TensorInfo, pixel_table
-from edge_runtime.inference.quantization import (
-    Quantization,
-    dequantize,
-    quantize,
-    softmax,
-)
+from edge_runtime.inference.backends import TensorInfo, input_table
+from edge_runtime.inference.quantization import Quantization, dequantize, quantize
 
 DTYPES = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
 dtypes = st.sampled_from(list(DTYPES.values())).map(np.dtype)
@@ -107,44 +102,6 @@ def test_a_tensor_without_scale_is_not_quantized(scale, quantized):
     assert bool(Quantization(scale, 0)) is quantized
 
 
-# --- softmax -----------------------------------------------------------------------
-
-logit_arrays = hnp.arrays(
-    np.float32,
-    hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=6),
-    elements=st.floats(-1e4, 1e4, width=32),
-)
-
-
-@given(logit_arrays, st.floats(0.05, 20))
-def test_softmax_rows_sum_to_one(logits, temperature):
-    probabilities = softmax(logits, temperature)
-    assert probabilities.dtype == np.float32
-    assert probabilities.shape == logits.shape
-    assert ((probabilities >= 0) & (probabilities <= 1)).all()
-    assert np.allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("large", [1e3, 1e5, 3e38], ids=str)
-def test_softmax_of_large_logits_is_finite(large):
-    probabilities = softmax(np.array([[large, -large, 0]], np.float32))
-    assert probabilities.tolist() == [[1, 0, 0]]
-
-
-def test_softmax_of_known_logits():
-    probabilities = softmax(np.log(np.array([[1.0, 2.0, 5.0]])))
-    assert probabilities[0] == pytest.approx([0.125, 0.25, 0.625], abs=1e-6)
-
-
-def test_temperature_divides_the_logits():
-    logits = np.array([[2.0, 4.0, -6.0]])
-    assert softmax(logits, 2.0) == pytest.approx(softmax(logits / 2), abs=1e-6)
-
-
-def test_softmax_of_no_rows_has_no_rows():
-    assert softmax(np.empty((0, 7), np.float32)).shape == (0, 7)
-
-
 # --- pixels ------------------------------------------------------------------------
 
 
@@ -164,14 +121,14 @@ def tensor(dtype, scale, zero_point):
     ],
     ids=["int8", "uint8", "float32", "float16", "plain-uint8"],
 )
-def test_pixel_table_is_exact(dtype, scale, zero_point, first):
-    table = pixel_table(tensor(dtype, scale, zero_point))
+def test_input_table_is_exact(dtype, scale, zero_point, first):
+    table = input_table(tensor(dtype, scale, zero_point))
     assert table.dtype == dtype
     assert table.astype(np.int64).tolist() == list(range(first, first + 256))
 
 
-def test_pixel_table_takes_any_scale():
-    table = pixel_table(tensor(np.int8, 2.0, -128))
+def test_input_table_takes_any_scale():
+    table = input_table(tensor(np.int8, 2.0, -128))
     # 1 / 2 = 0.5 rounds to even.
     assert table[[0, 1, 2, 255]].tolist() == [-128, -128, -127, 0]
 
@@ -179,4 +136,4 @@ def test_pixel_table_takes_any_scale():
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.bool_], ids=str)
 def test_input_of_a_type_that_is_no_image_is_refused(dtype):
     with pytest.raises(ModelError, match="image input"):
-        pixel_table(tensor(dtype, 0.0, 0))
+        input_table(tensor(dtype, 0.0, 0))

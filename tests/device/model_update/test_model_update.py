@@ -321,7 +321,7 @@ def vanished(source: Path, path: Path) -> Path:
         (other_labels, "it adds contempt and it lacks surprise"),
         (other_order, "the same in another order"),
         (other_margin, "crop margin 0, got 0.25"),
-        (other_answers, "answers otherwise"),
+        (other_answers, "other logits"),
         (vanished, "No such file"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.inference.quantization import softmax
+from edge_runtime.inference.classifier import softmax
 from train import metrics
 
 HAND = np.array([[3, 1, 0], [2, 2, 0], [0, 1, 1]])

@@ -15,7 +15,7 @@ from edge_runtime import Classifier
 from edge_runtime.__main__ import main as check_main
 from edge_runtime.errors import FerEdgeError, ModelError, SignatureError
 from edge_runtime.graph.tflite import read_tflite
-from edge_runtime.inference.quantization import softmax
+from edge_runtime.inference.classifier import softmax
 from edge_runtime.inspection.analyzer import analyze
 from edge_runtime.inspection.format_rules import check_format
 from edge_runtime.model_file.container import read_model_file
