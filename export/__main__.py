@@ -272,7 +272,7 @@ def _say_what_next(done: Export, paths: Sequence[Path]) -> None:
         (path for end in wanted for path in paths if end in path.name), paths[0]
     )
     print(f"next:  python -m edge_runtime run {best} --source 0")
-    from train.data.image_files import FER2013_LABELS
+    from train.data.fer2013 import FER2013_LABELS
 
     if set(done.labels) != set(FER2013_LABELS):
         print(

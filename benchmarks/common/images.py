@@ -11,7 +11,7 @@ from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
 from edge_runtime.preprocessing import Colour
 from train.data.dataset import DRAWN, load_split
-from train.data.image_files import open_source
+from train.data.image_files import open_listing
 from train.data.splits import (
     TEST,
     TRAIN,
@@ -104,7 +104,7 @@ def _choose_split(data: str, split: str | None) -> tuple[str, str, bool]:
     """Returns the source's name, the split to take, and whether that is everything."""
     if data == DRAWN:
         return DRAWN_NAME, split or TEST, False
-    with open_source(Path(data)) as source:
+    with open_listing(Path(data)) as source:
         present = {entry.split for entry in source.entries}
         name = source.name
     found = next((s for s in (TEST, VALIDATION) if s in present), TRAIN)

@@ -108,13 +108,13 @@ def _open_fake(
     text: str, every: int, settings: CameraSettings, waiting: Waiting
 ) -> Source:
     from edge_runtime.sources.fake.camera import FakeCamera
-    from edge_runtime.sources.fake.script import parse_fake
+    from edge_runtime.sources.fake.script import parse_config
     from edge_runtime.sources.live import LiveSource
     from edge_runtime.sources.stepped import SequentialSource
 
-    plan = parse_fake(text, settings)
-    opener, name = FakeCamera(plan).open, text.partition("?")[0]
-    if plan.virtual:
+    config = parse_config(text, settings)
+    opener, name = FakeCamera(config).open, text.partition("?")[0]
+    if config.virtual:
         return SequentialSource(opener, name, settings=settings, every=every)
     return LiveSource(opener, name, settings=settings, every=every, waiting=waiting)
 

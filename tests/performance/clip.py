@@ -18,8 +18,8 @@ from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.fake.face import (
     LABELS,
+    DrawnFace,
     Expression,
-    Face,
     Identity,
     interpolate,
     sample_expression,
@@ -54,13 +54,13 @@ class Person:
     expressions: tuple[Expression, ...]
     unit_px: float
 
-    def at(self, index: int) -> Face:
+    def at(self, index: int) -> DrawnFace:
         """Returns the face of a frame."""
         number, step = divmod(index, FRAMES_PER_EXPRESSION)
         weight = min(1.0, step / FRAMES_OF_CHANGE)
         first = self.expressions[number % len(self.expressions)]
         second = self.expressions[(number + 1) % len(self.expressions)]
-        return Face(self.identity, interpolate(first, second, weight))
+        return DrawnFace(self.identity, interpolate(first, second, weight))
 
 
 def write_clip(path: Path, frames: int = FRAMES, seed: int = SEED) -> None:

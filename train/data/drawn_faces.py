@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edge_runtime.sources.fake.face import (
     LABELS,
-    Face,
+    DrawnFace,
     Identity,
     sample_expression,
     sample_identity,
@@ -99,7 +99,7 @@ def draw_sample(label: str, rng: np.random.Generator, *, size_px: int = 48) -> G
     who = sample_identity(rng)
     intensity = float(rng.uniform(0.7, 1.1))
     expression = sample_expression(label, rng, intensity=intensity)
-    face, photo = _sample_photo(Face(who, expression), rng)
+    face, photo = _sample_photo(DrawnFace(who, expression), rng)
     side = _SUPERSAMPLING * size_px
     canvas = _background(photo, side)
     centre = side * (0.5 + photo.shift_x), side * (0.5 + photo.shift_y)
@@ -110,7 +110,7 @@ def draw_sample(label: str, rng: np.random.Generator, *, size_px: int = 48) -> G
     return _expose(grey.astype(np.uint8, copy=False), photo)
 
 
-def _sample_photo(face: Face, rng: np.random.Generator) -> tuple[Face, Photo]:
+def _sample_photo(face: DrawnFace, rng: np.random.Generator) -> tuple[DrawnFace, Photo]:
     """Returns the face in a random pose, and random conditions."""
     s = rng.uniform(-1, 1, 9).tolist()
     u = rng.random(10).tolist()

@@ -1,4 +1,4 @@
-"""The fake camera: gives a scene's pictures at a rate, and fails by script."""
+"""The fake camera: gives the frames of a scene at a rate, with faults by script."""
 
 from __future__ import annotations
 
@@ -9,77 +9,84 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import SourceError
-from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import EndOfSource
 from edge_runtime.sources.clock import Clock
 from edge_runtime.sources.fake.scenes import DrawnScene, Scene, open_file_scene
-from edge_runtime.sources.fake.script import FakePlan
+from edge_runtime.sources.fake.script import FakeCameraConfig
 
 DEFAULT_SIZE_WH = (640, 480)
 
 
 class FakeCamera:
-    """A camera on the desk: its time goes on while nobody has it open."""
+    """A camera without hardware; its time goes on while it is closed."""
 
-    def __init__(self, plan: FakePlan) -> None:
-        """Draws or opens its scene; its time begins with the first opening.
+    def __init__(self, config: FakeCameraConfig) -> None:
+        """Draws or opens the scene; the camera's time begins with the first `open`.
 
         Raises:
             SourceError: The file cannot be read.
         """
-        self.plan = plan
-        self._scene = _scene(plan)
+        self.config = config
+        self._scene = _open_scene(config)
         self._started_s: float | None = None
-        self._next = 0.0  # when the next picture is due, in seconds of its time
+        self._next_s = 0.0  # when the next frame is due, in the camera's time
 
     def open(self, clock: Clock) -> FakeReader:
-        """Returns it open.
+        """Returns a reader of its frames.
 
         Raises:
             SourceError: It is disconnected.
         """
         if self._started_s is None:
             self._started_s = clock.now()
-        at_s = self._at(clock)
-        if "disconnect" in self.plan.active(at_s):
+        now_s = self._now_s(clock)
+        if "disconnect" in self.config.active_faults(now_s):
             raise SourceError("the fake camera is disconnected")
-        self._next = max(self._next, at_s)
+        self._next_s = max(self._next_s, now_s)
         return FakeReader(self, clock)
 
     def read(self, clock: Clock) -> Any:
-        """Waits until the next picture is due and returns what then comes."""
-        at_s = self._await_next(clock)
-        plan = self.plan
-        if plan.frames is not None and round(at_s * plan.fps) >= plan.frames:
+        """Returns the next frame when it is due, or what a fault makes of it.
+
+        Raises:
+            EndOfSource: It has given all its frames.
+            SourceError: It is disconnected.
+        """
+        due_s = self._wait_for_next(clock)
+        config = self.config
+        if config.frames is not None and round(due_s * config.fps) >= config.frames:
             raise EndOfSource
-        faults = plan.active(at_s)
+        faults = config.active_faults(due_s)
         if "disconnect" in faults:
             raise SourceError("the fake camera was disconnected")
         if "hang" in faults:
-            fault, began_s = faults["hang"]
-            clock.sleep(began_s + fault.length_s - at_s)
+            fault, start_s = faults["hang"]
+            clock.sleep(start_s + fault.length_s - due_s)
         if "drop" in faults:
             return None
-        shown_s = faults["freeze"][1] if "freeze" in faults else at_s
-        number = round(shown_s * plan.fps)
+        shown_s = faults["freeze"][1] if "freeze" in faults else due_s
+        number = round(shown_s * config.fps)
         if "garbage" in faults:
-            return garbage(plan.seed, number)
+            return corrupt_frame(config.seed, number)
         image = self._scene.render(number)
         if "resize" in faults:
-            image = _resized(image, faults["resize"][0].size_wh)
+            size_wh = faults["resize"][0].size_wh
+            resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+            image = np.asarray(resized, dtype=np.uint8)
         return np.zeros_like(image) if "black" in faults else image
 
-    def _await_next(self, clock: Clock) -> float:
-        due_s = self._next
-        clock.sleep(due_s - self._at(clock))
-        slow = self.plan.active(due_s).get("slow")
-        period_s = 1 / (slow[0].fps if slow else self.plan.fps)
-        # Whoever comes late has missed what was due in between.
-        late = max(0, math.floor((self._at(clock) - due_s) / period_s))
-        self._next = round(due_s + (1 + late) * period_s, 9)
-        return due_s + late * period_s
+    def _wait_for_next(self, clock: Clock) -> float:
+        """Returns the time of the frame that is due, after waiting for it."""
+        due_s = self._next_s
+        clock.sleep(due_s - self._now_s(clock))
+        slow = self.config.active_faults(due_s).get("slow")
+        period_s = 1 / (slow[0].fps if slow else self.config.fps)
+        # A late reader has missed the frames in between, as with a real camera.
+        missed = max(0, math.floor((self._now_s(clock) - due_s) / period_s))
+        self._next_s = round(due_s + (1 + missed) * period_s, 9)
+        return due_s + missed * period_s
 
-    def _at(self, clock: Clock) -> float:
+    def _now_s(self, clock: Clock) -> float:
         return clock.now() - (self._started_s or 0.0)
 
 
@@ -87,24 +94,24 @@ class FakeReader:
     """The open fake camera."""
 
     def __init__(self, camera: FakeCamera, clock: Clock) -> None:
-        """Takes the camera and the time by which it waits."""
-        self.fps = camera.plan.fps
+        """Keeps the camera and the clock by which it waits."""
+        self.fps = camera.config.fps
         self._camera, self._clock = camera, clock
 
     def read(self) -> Any:
-        """Returns the next picture, or what a fault makes of it."""
+        """Returns the next frame, or what a fault makes of it."""
         return self._camera.read(self._clock)
 
     def close(self) -> None:
-        """Does nothing: the camera stays on the desk."""
+        """Does nothing: the camera keeps its state."""
 
 
-def garbage(seed: int, number: int) -> Any:
-    """Returns something that a broken driver might give instead of picture ``number``.
+def corrupt_frame(seed: int, number: int) -> Any:
+    """Returns what a broken driver might give as frame ``number``.
 
     Args:
-        seed: Of the camera.
-        number: Of the picture.
+        seed: The camera's.
+        number: The frame's.
     """
     rng = np.random.default_rng([seed, number, 2])
     noise = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -120,13 +127,8 @@ def garbage(seed: int, number: int) -> Any:
     return kinds[int(rng.integers(len(kinds)))]
 
 
-def _scene(plan: FakePlan) -> Scene:
-    if plan.picture != "scene":
-        return open_file_scene(plan.picture, plan.size_wh, seed=plan.seed)
-    size_wh = plan.size_wh or DEFAULT_SIZE_WH
-    return DrawnScene(size_wh, plan.fps, faces=plan.faces, seed=plan.seed)
-
-
-def _resized(image: Image, size_wh: tuple[int, int]) -> Image:
-    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
+def _open_scene(config: FakeCameraConfig) -> Scene:
+    if config.scene != "scene":
+        return open_file_scene(config.scene, config.size_wh, seed=config.seed)
+    size_wh = config.size_wh or DEFAULT_SIZE_WH
+    return DrawnScene(size_wh, config.fps, faces=config.faces, seed=config.seed)

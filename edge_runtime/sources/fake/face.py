@@ -105,7 +105,7 @@ PROTOTYPES: dict[str, tuple[Expression, Expression]] = {
 }
 
 
-class Face(NamedTuple):
+class DrawnFace(NamedTuple):
     """All that is painted of one face."""
 
     identity: Identity

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.fake.face import Face
+from edge_runtime.sources.fake.face import DrawnFace
 from edge_runtime.sources.fake.face_shapes import (
     Shape,
     back_shapes,
@@ -31,7 +31,7 @@ SKIN_BGR = (0.72, 0.97, 1.165)  # colour of a grey level, of about the same brig
 
 def paint_face(
     canvas: Grey,
-    face: Face,
+    face: DrawnFace,
     centre_xy: tuple[float, float],
     unit_px: float,
     *,
@@ -106,7 +106,7 @@ class FaceSprite(NamedTuple):
             cv2.add(behind, self.image[cut][:height, :width], part)
 
 
-def draw_sprite(face: Face, unit_px: float) -> FaceSprite:
+def draw_sprite(face: DrawnFace, unit_px: float) -> FaceSprite:
     """Returns a face with its hair and neck.
 
     Args:
@@ -128,7 +128,7 @@ def draw_sprite(face: Face, unit_px: float) -> FaceSprite:
 
 def _project(
     shapes: Sequence[Shape],
-    face: Face,
+    face: DrawnFace,
     centre_xy: tuple[float, float],
     unit_px: float,
 ) -> list[Pixels]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.sources.fake.face import Expression, Face, Identity
+from edge_runtime.sources.fake.face import DrawnFace, Expression, Identity
 
 Points = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def back_shapes(who: Identity) -> list[Shape]:
     ]
 
 
-def head_shape(face: Face) -> Shape:
+def head_shape(face: DrawnFace) -> Shape:
     """Returns the head; the jaw is narrower than the skull and drops with the mouth."""
     who, shown = face.identity, face.expression
     below = np.maximum(_SIN, 0.0)
@@ -59,7 +59,7 @@ def head_shape(face: Face) -> Shape:
     return Shape(_xy(square * width * cheeks, _SIN * drop), 0.86 * who.skin_tone)
 
 
-def shading_shapes(face: Face) -> list[Shape]:
+def shading_shapes(face: DrawnFace) -> list[Shape]:
     """Returns the soft light and shade of the skin, to be blurred before use."""
     who, smile = face.identity, face.expression.cheek_raise
     skin, y = who.skin_tone, who.eye_y
@@ -89,7 +89,7 @@ def shading_shapes(face: Face) -> list[Shape]:
     return shapes
 
 
-def feature_shapes(face: Face) -> list[Shape]:
+def feature_shapes(face: DrawnFace) -> list[Shape]:
     """Returns eyes, brows, nose, folds, mouth and glasses."""
     who, shown = face.identity, face.expression
     shapes = _nose(who, shown) + _folds(who, shown) + _mouth(who, shown)

@@ -1,7 +1,7 @@
 """What the fake camera sees: drawn faces that move and change their expression.
 
-Picture n depends on the seed and n alone. Each has noise, as every real sensor does: a
-camera that gives the same picture twice is frozen. Both detectors find these faces.
+Frame n depends on the seed and n alone. Each has noise, as that of a real sensor: a
+camera that gives the same frame twice is frozen. Both detectors find these faces.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import usable
 from edge_runtime.sources.fake.face import (
     PROTOTYPES,
+    DrawnFace,
     Expression,
-    Face,
     Identity,
     interpolate,
     sample_identity,
@@ -39,10 +39,10 @@ _EXPRESSIONS = [
 
 
 class Scene(Protocol):
-    """Pictures by number."""
+    """Frames by number."""
 
     def render(self, number: int) -> Image:
-        """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
+        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
 
 
 class DrawnScene:
@@ -51,12 +51,12 @@ class DrawnScene:
     def __init__(
         self, size_wh: tuple[int, int], fps: float, *, faces: int = 1, seed: int = 0
     ) -> None:
-        """Draws what stays the same.
+        """Draws the wall and chooses the people.
 
         Args:
             size_wh: Width and height in pixels.
-            fps: Pictures per second, for the speed of movements.
-            faces: How many, side by side.
+            fps: Frames per second, for the speed of movements.
+            faces: Number of faces, side by side.
             seed: Decides faces, paths and noise.
         """
         self._size_wh, self._fps = size_wh, fps
@@ -74,11 +74,11 @@ class DrawnScene:
         self._wall = wall.astype(np.uint8)
 
     def render(self, number: int) -> Image:
-        """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
+        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
         image = self._wall.copy()
         for index in range(len(self._people)):
             self._add_face(image, index, number / self._fps)
-        return self._noise.on(image, number)
+        return self._noise.add_to(image, number)
 
     def _add_face(self, image: Image, index: int, at_s: float) -> None:
         width, height = self._size_wh
@@ -91,13 +91,13 @@ class DrawnScene:
         self._sprite(index, at_s, radius).paste(image, (float(x), float(y)))
 
     def _sprite(self, index: int, at_s: float, radius_px: float) -> FaceSprite:
-        """Returns a face as it looks at a time; it is painted when it changes."""
+        """Returns the sprite of a face at a time; it is painted when it changes."""
         number, part = divmod(at_s / _SECONDS_PER_EXPRESSION + index, 1.0)
         step = math.ceil(max(0.0, part - 0.8) / 0.2 * _STEPS_OF_CHANGE)
         shown, sprite = self._sprites.get(index, (None, None))
         if sprite is None or shown != (number, step):
             person = self._people[index]
-            face = Face(person, _expression(int(number), step / _STEPS_OF_CHANGE))
+            face = DrawnFace(person, _expression(int(number), step / _STEPS_OF_CHANGE))
             sprite = draw_sprite(face, radius_px / person.head_width)
             self._sprites[index] = (number, step), sprite
         return sprite
@@ -124,19 +124,19 @@ def _sample_person(rng: np.random.Generator) -> Identity:
 
 
 class Noise:
-    """Sensor noise that differs from picture to picture and costs next to nothing."""
+    """Cheap sensor noise that differs from frame to frame: a tile that moves."""
 
     def __init__(self, size_wh: tuple[int, int], seed: int) -> None:
-        """Makes one tile of it, wider and higher than a picture."""
+        """Draws the tile, wider and higher than a frame."""
         width, height = size_wh
         rng = np.random.default_rng([seed, 1])
         shape = (height + 61, width + 67, 3)
         self._tile = rng.integers(0, _NOISE_LEVELS, shape, dtype=np.uint8)
 
-    def on(self, image: Image, number: int) -> Image:
-        """Returns uint8 (H, W, 3) BGR with the noise of picture ``number``."""
+    def add_to(self, image: Image, number: int) -> Image:
+        """Returns uint8 (H, W, 3) BGR with the noise of frame ``number``."""
         height, width = image.shape[:2]
-        down, right = number % 61, number % 67  # repeats after 4,087 pictures
+        down, right = number % 61, number % 67  # repeats after 4,087 frames
         tile = self._tile[down : down + height, right : right + width]
         return np.asarray(cv2.add(image, tile), dtype=np.uint8)
 
@@ -145,9 +145,9 @@ def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) ->
     """Returns a scene from a file.
 
     Args:
-        path: Of a video or picture.
-        size_wh: Width and height to make of it; None for its own.
-        seed: Decides a still picture's noise.
+        path: A video or an image.
+        size_wh: Width and height to resize to; None keeps the file's.
+        seed: Decides the noise of a still image.
 
     Raises:
         SourceError: It cannot be read.
@@ -155,7 +155,7 @@ def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) ->
     file = Path(path)
     if not file.is_file():
         raise SourceError(
-            "fake camera: expected scene, a video or a picture,"
+            "fake camera: expected scene, a video or an image,"
             f" got {path!r}, which is no file"
         )
     if file.suffix.lower() not in PICTURE_SUFFIXES:
@@ -163,71 +163,71 @@ def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) ->
     image = read_picture(file)
     if image is None:
         raise SourceError(f"fake camera: {path!r} cannot be decoded: try another file")
-    return StillScene(_sized(image, size_wh), seed)
+    return StillScene(_resize(image, size_wh), seed)
 
 
 class StillScene:
-    """One picture with a sensor's noise on it."""
+    """One image, with a sensor's noise on it."""
 
     def __init__(self, image: Image, seed: int) -> None:
-        """Takes uint8 (H, W, 3) BGR and the noise's seed."""
+        """Keeps the image, uint8 (H, W, 3) BGR, and draws the noise of a seed."""
         self._image = image
         self._noise = Noise((image.shape[1], image.shape[0]), seed)
 
     def render(self, number: int) -> Image:
-        """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255."""
-        return self._noise.on(self._image, number)
+        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
+        return self._noise.add_to(self._image, number)
 
 
 class VideoScene:
-    """A video that begins again where it ends."""
+    """A video in a loop."""
 
     def __init__(self, path: Path, size_wh: tuple[int, int] | None) -> None:
-        """Opens the file and reads its first picture.
+        """Opens the file and reads its first frame.
 
         Args:
-            path: Of the video.
-            size_wh: Width and height to make of it; None for its own.
+            path: The video.
+            size_wh: Width and height to resize to; None keeps the file's.
 
         Raises:
             SourceError: It cannot be read.
         """
         self._path, self._size_wh = path, size_wh
         self._length: int | None = None
-        self._capture, self._image = self._opened()
-        self._at = 0
+        self._capture, self._image = self._open()
+        self._number = 0
 
     def render(self, number: int) -> Image:
-        """Returns picture ``number``, uint8 (H, W, 3) BGR, 0..255.
+        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255.
 
-        Growing numbers are read on; for a smaller one it begins again.
+        A number smaller than the last one reopens the file.
         """
         if self._length is not None:
             number %= self._length
-        if number < self._at:
-            self._capture, self._image = self._opened()
-            self._at = 0
-        while self._at < number:
+        if number < self._number:
+            self._capture, self._image = self._open()
+            self._number = 0
+        while self._number < number:
             image = usable(self._capture.read()[1])
             if image is None:
-                self._length = self._at + 1
+                self._length = self._number + 1
                 return self.render(number)
-            self._at, self._image = self._at + 1, _sized(image, self._size_wh)
+            self._number, self._image = self._number + 1, _resize(image, self._size_wh)
         return self._image
 
-    def _opened(self) -> tuple[cv2.VideoCapture, Image]:
+    def _open(self) -> tuple[cv2.VideoCapture, Image]:
         capture = open_video(self._path)
         image = usable(capture.read()[1])
         if image is None:
             raise SourceError(
-                f"fake camera: {str(self._path)!r} opens but gives no picture:"
+                f"fake camera: {str(self._path)!r} opens but has no frame:"
                 " play it in a video player, or copy it again"
             )
-        return capture, _sized(image, self._size_wh)
+        return capture, _resize(image, self._size_wh)
 
 
-def _sized(image: Image, size_wh: tuple[int, int] | None) -> Image:
+def _resize(image: Image, size_wh: tuple[int, int] | None) -> Image:
     if size_wh is None:
         return image
-    sized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(sized, dtype=np.uint8)
+    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)

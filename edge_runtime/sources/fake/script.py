@@ -1,28 +1,28 @@
-"""What the fake camera is told: ``fake:scene?fps=30&script=freeze@2s+3s``.
+"""Configuration of the fake camera: ``fake:scene?fps=30&script=freeze@2s+3s``.
 
-The part before ``?`` is ``scene`` (drawn faces) or a video or picture file. After it,
+The part before ``?`` is ``scene`` (drawn faces), or a video or image file. After it,
 joined by ``&``:
 
-    size=640x480     pictures of this size
-    fps=30           pictures per second
-    seed=0           decides faces, paths, noise and garbage
+    size=640x480     size of the frames
+    fps=30           frames per second
+    seed=0           decides faces, paths, noise and damaged frames
     faces=1          drawn faces side by side
-    frames=N         ends after N pictures' time
+    frames=N         ends after the time of N frames
     clock=real       or virtual: no waiting, no dropping, the same every time
-    repeat=SECONDS   begins the script again and again
+    repeat=SECONDS   starts the script again after this time
     script=FAULTS    faults, joined by commas: KIND@START+LENGTH, in seconds; without
                      a length a fault stays
 
-Kinds: freeze (the same picture), drop (no pictures), black, garbage (damaged ones),
+Kinds: freeze (the same frame), drop (no frames), black, garbage (damaged frames),
 disconnect (fails, and cannot be opened), hang (a read does not return), resize (as
-``resize@5s+2s=320x240``) and slow (as ``slow@5s+2s=2``, pictures per second).
+``resize@5s+2s=320x240``) and slow (as ``slow@5s+2s=2``, frames per second).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edge_runtime.errors import SourceError
@@ -32,22 +32,23 @@ FaultKind = Literal[
     "freeze", "drop", "black", "garbage", "disconnect", "hang", "resize", "slow"
 ]
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-MOST_PIXELS = 8192 * 8192
+MAX_PIXELS = 8192 * 8192
 
+_KEYS = ("size", "fps", "seed", "faces", "frames", "clock", "repeat", "script")
 _SECONDS = r"(\d+(?:\.\d+)?)s?"
 _FAULT = re.compile(rf"([a-z]+)@{_SECONDS}(?:\+{_SECONDS})?(?:=(.+))?")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong for a while.
+    """A fault of the camera that lasts for a while.
 
     Attributes:
         kind: What goes wrong.
-        start_s: When, in seconds of the script.
-        length_s: For how long; infinity for ever.
-        size_wh: Of ``resize``.
-        fps: Of ``slow``.
+        start_s: When it begins, in seconds of the script.
+        length_s: How long it lasts; infinity for ever.
+        size_wh: Size of the frames, for ``resize``.
+        fps: Frames per second, for ``slow``.
     """
 
     kind: FaultKind
@@ -58,22 +59,22 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class FakePlan:
-    """Everything a ``fake:`` source is told; see the module.
+class FakeCameraConfig:
+    """Configuration of a fake camera; the module describes the keys.
 
     Attributes:
-        picture: ``"scene"`` or the path of a video or picture.
-        size_wh: Width and height in pixels; None for the file's own.
-        fps: Pictures per second.
-        seed: Decides faces, paths, noise and garbage.
+        scene: ``"scene"``, or the path of a video or image.
+        size_wh: Width and height in pixels; None for those of the file.
+        fps: Frames per second.
+        seed: Decides faces, paths, noise and damaged frames.
         faces: Drawn faces side by side.
-        frames: Ends after this many pictures' time; None for never.
-        virtual: On virtual time.
-        repeat_s: Length of one round of the script; infinity for a single round.
+        frames: Ends after the time of this many frames; None for never.
+        virtual: Whether its clock is virtual.
+        repeat_s: Seconds after which the script starts again; infinity for never.
         faults: The script.
     """
 
-    picture: str = "scene"
+    scene: str = "scene"
     size_wh: tuple[int, int] | None = None
     fps: float = 30.0
     seed: int = 0
@@ -81,101 +82,101 @@ class FakePlan:
     frames: int | None = None
     virtual: bool = False
     repeat_s: float = math.inf
-    faults: tuple[Fault, ...] = field(default=())
+    faults: tuple[Fault, ...] = ()
 
-    def active(self, at_s: float) -> dict[FaultKind, tuple[Fault, float]]:
-        """Returns the faults at a time, each with the time at which it began."""
-        turn_s = at_s
+    def active_faults(self, at_s: float) -> dict[FaultKind, tuple[Fault, float]]:
+        """Returns the faults at a time by kind, each with the time of its start."""
+        script_s = at_s
         if math.isfinite(self.repeat_s):
-            turn_s = math.fmod(at_s, self.repeat_s)
+            script_s = math.fmod(at_s, self.repeat_s)
         return {
-            one.kind: (one, at_s - turn_s + one.start_s)
-            for one in self.faults
-            if one.start_s <= turn_s < one.start_s + one.length_s
+            fault.kind: (fault, at_s - script_s + fault.start_s)
+            for fault in self.faults
+            if fault.start_s <= script_s < fault.start_s + fault.length_s
         }
 
 
-def parse_fake(text: str, settings: CameraSettings) -> FakePlan:
-    """Returns what a ``fake:`` source is told.
+def parse_config(text: str, settings: CameraSettings) -> FakeCameraConfig:
+    """Returns the configuration that a ``fake:`` source describes.
 
     Args:
-        text: As in the module.
-        settings: Its size and rate are taken where the text says nothing.
+        text: The source, as in the module's description.
+        settings: Give size and rate where the text does not.
 
     Raises:
-        SourceError: It cannot be understood; the message says which part.
+        SourceError: It cannot be parsed; the message quotes the wrong part.
     """
-    picture, _, options = text.removeprefix("fake:").partition("?")
+    scene, _, options = text.removeprefix("fake:").partition("?")
     values = dict[str, str]()
     for part in filter(None, options.split("&")):
         key, equals, value = part.partition("=")
-        if not equals or key not in _KNOWN:
-            raise _wrong(f"one of {', '.join(_KNOWN)}, as KEY=VALUE", part)
+        if not equals or key not in _KEYS:
+            raise _error(f"one of {', '.join(_KEYS)}, as KEY=VALUE", part)
         values[key] = value
-    repeat = _number("repeat", values.get("repeat", "inf"), 0.1, math.inf)
-    return FakePlan(
-        picture=picture or "scene",
-        size_wh=_size(values["size"]) if "size" in values else settings.size_wh,
-        fps=_number("fps", values.get("fps", str(settings.fps or 30)), 0.1, 1000),
-        seed=_whole("seed", values.get("seed", "0"), 0, 2**32 - 1),
-        faces=_whole("faces", values.get("faces", "1"), 0, 20),
-        frames=_whole("frames", values["frames"], 1) if "frames" in values else None,
-        virtual=_virtual(values.get("clock", "real")),
-        repeat_s=repeat,
-        faults=tuple(map(_fault, filter(None, values.get("script", "").split(",")))),
+    faults = filter(None, values.get("script", "").split(","))
+    return FakeCameraConfig(
+        scene=scene or "scene",
+        size_wh=_parse_size(values["size"]) if "size" in values else settings.size_wh,
+        fps=_parse_float("fps", values.get("fps", str(settings.fps or 30)), 0.1, 1000),
+        seed=_parse_int("seed", values.get("seed", "0"), 0, 2**32 - 1),
+        faces=_parse_int("faces", values.get("faces", "1"), 0, 20),
+        frames=_parse_int("frames", values["frames"], 1)
+        if "frames" in values
+        else None,
+        virtual=_parse_clock(values.get("clock", "real")),
+        repeat_s=_parse_float("repeat", values.get("repeat", "inf"), 0.1, math.inf),
+        faults=tuple(map(_parse_fault, faults)),
     )
 
 
-_KNOWN = ("size", "fps", "seed", "faces", "frames", "clock", "repeat", "script")
-
-
-def _fault(text: str) -> Fault:
+def _parse_fault(text: str) -> Fault:
     match = _FAULT.fullmatch(text)
-    kind = next((one for one in KINDS if match and one == match[1]), None)
+    kind = next((kind for kind in KINDS if match and kind == match[1]), None)
     if match is None or kind is None:
-        raise _wrong(f"a fault such as freeze@2s+3s ({', '.join(KINDS)})", text)
+        raise _error(f"a fault such as freeze@2s+3s ({', '.join(KINDS)})", text)
     start_s, length_s = float(match[2]), float(match[3] or "inf")
     value = match[4]
     if kind == "resize" and value:
-        return Fault(kind, start_s, length_s, size_wh=_size(value))
+        return Fault(kind, start_s, length_s, size_wh=_parse_size(value))
     if kind == "slow" and value:
-        return Fault(kind, start_s, length_s, fps=_number("slow", value, 0.1, 1000))
+        fps = _parse_float("slow", value, 0.1, 1000)
+        return Fault(kind, start_s, length_s, fps=fps)
     if value:
-        raise _wrong(f"no value for {kind}", text)
+        raise _error(f"no value for {kind}", text)
     return Fault(kind, start_s, length_s)
 
 
-def _size(text: str) -> tuple[int, int]:
+def _parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < width * height <= MOST_PIXELS:
-        raise _wrong("a size such as 640x480", text)
+    if not 0 < width * height <= MAX_PIXELS:
+        raise _error("a size such as 640x480", text)
     return width, height
 
 
-def _number(name: str, text: str, low: float, high: float) -> float:
+def _parse_float(name: str, text: str, low: float, high: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise _wrong(f"{name} from {low:g} to {high:g}", text)
+        raise _error(f"{name} from {low:g} to {high:g}", text)
     return value
 
 
-def _whole(name: str, text: str, low: int, high: int = 2**31) -> int:
+def _parse_int(name: str, text: str, low: int, high: int = 2**31) -> int:
     if not text.isdecimal() or not low <= int(text[:12]) <= high:
-        raise _wrong(f"{name} as a whole number from {low} to {high}", text)
+        raise _error(f"{name} as a whole number from {low} to {high}", text)
     return int(text)
 
 
-def _virtual(text: str) -> bool:
+def _parse_clock(text: str) -> bool:
     if text not in ("real", "virtual"):
-        raise _wrong("clock=real or clock=virtual", text)
+        raise _error("clock=real or clock=virtual", text)
     return text == "virtual"
 
 
-def _wrong(expected: str, got: str) -> SourceError:
+def _error(expected: str, got: str) -> SourceError:
     return SourceError(
         f"fake camera: expected {expected}, got {got[:60]!r}; as in"
         "  'fake:scene?fps=30&script=freeze@2s+3s,black@8s+1s'"

@@ -8,8 +8,8 @@ import pytest
 from edge_runtime.sources.fake.face import (
     LABELS,
     PROTOTYPES,
+    DrawnFace,
     Expression,
-    Face,
     interpolate,
     sample_expression,
     sample_identity,
@@ -21,7 +21,7 @@ UNIT_PX = 40
 
 def sprite_of(expression: Expression) -> FaceSprite:
     return draw_sprite(
-        Face(sample_identity(np.random.default_rng(3)), expression), UNIT_PX
+        DrawnFace(sample_identity(np.random.default_rng(3)), expression), UNIT_PX
     )
 
 

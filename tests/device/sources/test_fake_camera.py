@@ -15,9 +15,9 @@ from edge_runtime.detection.haar import HaarDetector
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import CameraSettings, Frame, open_source
 from edge_runtime.sources.base import Source, usable
-from edge_runtime.sources.fake.camera import garbage
+from edge_runtime.sources.fake.camera import corrupt_frame
 from edge_runtime.sources.fake.scenes import DrawnScene
-from edge_runtime.sources.fake.script import KINDS, Fault, parse_fake
+from edge_runtime.sources.fake.script import KINDS, Fault, parse_config
 
 ALL_FAULTS = (
     "freeze@1s+7s,disconnect@10s+2s,black@14s+3s,garbage@18s+1s,hang@20s+1s,"
@@ -162,7 +162,7 @@ def test_still_picture_has_noise_and_so_is_not_frozen(tmp_path: Path) -> None:
 
 
 def test_garbage_is_of_every_kind() -> None:
-    kinds = [garbage(1, number) for number in range(60)]
+    kinds = [corrupt_frame(1, number) for number in range(60)]
     assert any(one is None for one in kinds)
     assert any(usable(one) is not None for one in kinds)
     assert any(isinstance(one, bytes) for one in kinds)
@@ -170,7 +170,7 @@ def test_garbage_is_of_every_kind() -> None:
 
 def test_script_is_understood() -> None:
     text = "fake:scene?size=320x240&seed=7&script=freeze@2s+3s,slow@9=0.5"
-    plan = parse_fake(text, CameraSettings(size_wh=(1, 1), fps=12))
+    plan = parse_config(text, CameraSettings(size_wh=(1, 1), fps=12))
     assert (plan.size_wh, plan.fps, plan.seed) == ((320, 240), 12, 7)
     assert plan.faults[0] == Fault("freeze", 2.0, 3.0)
     assert (plan.faults[1].fps, plan.faults[1].length_s) == (0.5, float("inf"))
@@ -178,7 +178,7 @@ def test_script_is_understood() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_fault_can_be_written(kind: str) -> None:
-    (fault,) = parse_fake(f"fake:scene?script={kind}@1+2", CameraSettings()).faults
+    (fault,) = parse_config(f"fake:scene?script={kind}@1+2", CameraSettings()).faults
     assert fault.kind == kind
 
 
@@ -205,7 +205,7 @@ def test_every_kind_of_fault_can_be_written(kind: str) -> None:
 )
 def test_what_cannot_be_understood_is_an_error_with_an_example(options: str) -> None:
     with pytest.raises(SourceError, match="as in  'fake:scene"):
-        parse_fake(f"fake:scene?{options}", CameraSettings())
+        parse_config(f"fake:scene?{options}", CameraSettings())
 
 
 def test_absent_or_broken_file_is_an_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Image sets: read, split, and without images that give the evaluation away."""
 
+import doctest
 import zipfile
 
 import cv2
@@ -59,6 +60,17 @@ def test_images_and_labels_are_those_of_the_files(tmp_path):
         ):
             assert np.array_equal(image[..., 0], images[name])
             assert data.labels[label] == name.split("/")[0]
+
+
+def test_example_in_the_docstring_runs(tmp_path, monkeypatch):
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(10):
+            path = tmp_path / "photos" / label / f"{i}.png"
+            cv2.imwrite(str(path), noise(100 * (label == "dog") + i, 48))
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder().find(load, "load", globs={"load": load})
+    assert doctest.DocTestRunner().run(example) == (0, 3)
 
 
 def test_own_splits_are_kept(tmp_path):

@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
-from train.data.image_files import FER2013_LABELS, Entry, decode, described, open_source
+from train.data.decoding import decode
+from train.data.entries import Entry
+from train.data.fer2013 import FER2013_LABELS
+from train.data.image_files import describe_other_files, open_listing
 
 
 def png(value=100, shape=(8, 8)):
@@ -39,7 +42,7 @@ def make_zip(path, names, **options):
 
 def listed(path):
     """(split, label, name) of every entry."""
-    with open_source(path) as source:
+    with open_listing(path) as source:
         return [(entry.split, entry.label, entry.name) for entry in source.entries]
 
 
@@ -111,22 +114,22 @@ def test_files_that_are_no_labelled_images_are_passed_over(tmp_path, make, name)
 @pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
 def test_files_of_other_kinds_are_counted(tmp_path, make):
     names = ["a/1.png", "a/2.HEIC", "b/3.heic", "b/4", "b/.DS_Store", ".git/x.txt"]
-    with open_source(make(tmp_path / "set.zip", names)) as source:
-        assert source.others == {".heic": 2, "without a suffix": 1}
+    with open_listing(make(tmp_path / "set.zip", names)) as source:
+        assert source.other_files == {".heic": 2, "without a suffix": 1}
 
 
 def test_name_that_is_no_text_can_be_told_of(tmp_path):
     path = make_folder(tmp_path / "set", ["a/1.png", "b/2.png", "b/so. It goes on"])
     (path / "b" / os.fsdecode(b"x.\xff")).write_bytes(b"")
-    with open_source(path) as source:
-        assert source.others == {"without a suffix": 2}
-        described(source.others).encode()
+    with open_listing(path) as source:
+        assert source.other_files == {"without a suffix": 2}
+        describe_other_files(source.other_files).encode()
 
 
 def test_folder_of_other_kinds_alone_says_which(tmp_path):
     with (
         pytest.raises(DatasetError, match=r"but 2 \.heic \(read is \.bmp \.jpeg"),
-        open_source(make_folder(tmp_path / "set", ["a/1.heic", "b/2.heic"])),
+        open_listing(make_folder(tmp_path / "set", ["a/1.heic", "b/2.heic"])),
     ):
         pass
 
@@ -134,9 +137,9 @@ def test_folder_of_other_kinds_alone_says_which(tmp_path):
 @pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
 def test_loose_picture_in_a_split_is_passed_over_and_counted(tmp_path, make):
     names = ["train/cat/1.png", "train/loose.png", "test/2.png", "top.png"]
-    with open_source(make(tmp_path / "set.zip", names)) as source:
+    with open_listing(make(tmp_path / "set.zip", names)) as source:
         assert [entry.name for entry in source.entries] == ["train/cat/1.png"]
-        assert source.passed_over == 3
+        assert source.unlabelled == 3
 
 
 @pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
@@ -171,7 +174,7 @@ def test_links_back_do_not_loop(tmp_path):
 def test_named_pipe_is_unreadable_and_does_not_hang(tmp_path):
     root = make_folder(tmp_path / "set", ["a/1.png"])
     os.mkfifo(root / "a" / "2.png")
-    with open_source(root) as source:
+    with open_listing(root) as source:
         assert [decode(entry) is None for entry in source.entries] == [False, True]
 
 
@@ -196,7 +199,7 @@ def test_order_does_not_depend_on_the_order_in_the_zip(tmp_path):
 @pytest.mark.parametrize("make", [make_folder, make_zip], ids=["folder", "zip"])
 def test_pixels_are_those_of_the_file(tmp_path, make):
     path = make(tmp_path / "set.zip", PLAIN)
-    with open_source(path) as source:
+    with open_listing(path) as source:
         values = [int(decode(entry)[0, 0]) for entry in source.entries]
     assert values == [0, 1, 2]
 
@@ -270,7 +273,7 @@ def test_encrypted_zip_entry_decodes_to_none(tmp_path):
         at = data.index(signature) + offset
         data[at] |= 1  # the flag "encrypted"
     path.write_bytes(data)
-    with open_source(path) as source:
+    with open_listing(path) as source:
         assert [decode(entry) is None for entry in source.entries] == [
             True,
             False,
@@ -284,7 +287,7 @@ def test_zip_entry_that_claims_to_be_huge_decodes_to_none(tmp_path):
     at = data.index(b"PK\x01\x02") + 24
     data[at : at + 4] = struct.pack("<I", 2**31)
     path.write_bytes(data)
-    with open_source(path) as source:
+    with open_listing(path) as source:
         assert decode(source.entries[0]) is None
 
 
@@ -325,7 +328,7 @@ def test_broken_zip_is_refused_or_its_images_are_unreadable(compression, data):
         path = Path(folder) / "set.zip"
         path.write_bytes(broken)
         try:
-            with open_source(path) as source:
+            with open_listing(path) as source:
                 images = [decode(entry) for entry in source.entries]
         except DatasetError:
             return
@@ -341,7 +344,7 @@ def test_zip_entry_without_a_name_is_no_image(tmp_path):
     path.write_bytes(data)
     with zipfile.ZipFile(path) as archive:
         assert archive.infolist()[0].filename == ""
-    with open_source(path) as source:
+    with open_listing(path) as source:
         assert len(source.entries) == len(PLAIN) - 1
 
 
@@ -351,7 +354,7 @@ def test_damaged_lzma_entry_decodes_to_none(tmp_path):
     data = bytearray(path.read_bytes())
     data[48] = 1  # right behind the first entry's header
     path.write_bytes(data)
-    with open_source(path) as source:
+    with open_listing(path) as source:
         assert decode(source.entries[0]) is None
 
 
@@ -377,7 +380,7 @@ def test_csv_usage_is_the_split(tmp_path, usage, split):
 def test_csv_pixels_are_rows_of_48(tmp_path):
     numbers = " ".join(str(i % 251) for i in range(48 * 48))
     path = make_csv(tmp_path / "f.csv", [f"0,{numbers},Training"])
-    with open_source(path) as source:
+    with open_listing(path) as source:
         image = decode(source.entries[0])
     assert image.shape == (48, 48)
     assert image.ravel().tolist() == [i % 251 for i in range(48 * 48)]
@@ -422,7 +425,7 @@ def test_csv_with_a_bad_usage_names_the_row(tmp_path, usage):
 )
 def test_csv_row_with_wrong_pixels_is_an_unreadable_image(tmp_path, pixels):
     path = make_csv(tmp_path / "f.csv", [f"0,{pixels},Training"])
-    with open_source(path) as source:
+    with open_listing(path) as source:
         assert decode(source.entries[0]) is None
 
 
@@ -452,7 +455,7 @@ def test_csv_is_streamed_not_held_as_text(tmp_path):
     path = make_csv(tmp_path / "f.csv", [csv_row(value=123)] * 600)
     tracemalloc.start()
     try:
-        with open_source(path) as source:
+        with open_listing(path) as source:
             assert len(source.entries) == 600
             peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -1,0 +1,42 @@
+"""A labelled image in a folder, a zip or a CSV, not decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "publictest": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "validation_set": "validation",
+    "train_set": "train",
+    "training_set": "train",
+    "test_set": "test",
+    "test": "test",
+    "testing": "test",
+    "privatetest": "test",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled image that has not been decoded yet.
+
+    Attributes:
+        name: Path inside the folder or zip, or ``row N`` of a CSV.
+        split: train, validation or test.
+        label: Class name.
+        read: Returns the bytes of an image file; raises OSError or ValueError where
+            that fails.
+    """
+
+    name: str
+    split: str
+    label: str
+    read: Callable[[], bytes]

@@ -1,0 +1,53 @@
+"""Text about a loaded image set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from train.data.image_files import describe_other_files
+from train.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from train.data.dataset import Dataset
+
+SHOWN_UNREADABLE = 10
+
+
+def summarize(data: Dataset) -> str:
+    """Returns a table of images per class and split, and what was left out."""
+    width = max(len(label) for label in (*data.labels, "all"))
+    rows = [f"{data.name}: {data.size_px}x{data.size_px} {data.colour}"]
+    rows.append(f"  {'class':<{width}}" + "".join(f"{s:>12}" for s in SPLITS))
+    for index, label in enumerate(data.labels):
+        counts = [int(np.sum(data.split(s).labels == index)) for s in SPLITS]
+        rows.append(f"  {label:<{width}}" + "".join(f"{c:>12,}" for c in counts))
+    totals = "".join(f"{len(data.split(s)):>12,}" for s in SPLITS)
+    rows.append(f"  {'all':<{width}}{totals}")
+    if data.validation_from == "train":
+        rows.append("validation: a seeded, stratified part of the training images")
+    if data.validation_from == "test":
+        rows.append("validation: the split named test (nothing is left to test on)")
+    if data.dropped:
+        rows.append(
+            f"dropped {len(data.dropped)} training images whose pixels"
+            " occur in an evaluation split"
+        )
+    if data.unlabelled:
+        rows.append(f"ignored {data.unlabelled} images in no class folder")
+    if data.other_files:
+        count, kinds = sum(data.other_files.values()), data.other_files
+        rows.append(f"ignored {count:,} other files: {describe_other_files(kinds)}")
+    if data.unreadable:
+        rows.append(describe_unreadable(data.unreadable))
+    return "\n".join(rows)
+
+
+def describe_unreadable(unreadable: Sequence[str]) -> str:
+    """Returns a line with the number of unreadable files and some of their names."""
+    shown = ", ".join(unreadable[:SHOWN_UNREADABLE])
+    hidden = len(unreadable) - SHOWN_UNREADABLE
+    rest = f" and {hidden} more" if hidden > 0 else ""
+    return f"skipped {len(unreadable)} files that are no readable images: {shown}{rest}"
