@@ -1,9 +1,8 @@
-"""Times calls in turns, so that a noisy machine is unfair to none of them.
+"""Times calls interleaved, so that a noisy machine slows all of them alike.
 
-A block of calls of the first, one of the second, and again. What slows the machine
-down then slows all of them, and the ratio of two blocks that stand side by side holds
-where milliseconds do not. Some rounds make a window; windows go on until their medians
-no longer move.
+A block of runs of the first call, a block of the second, and so on: a round. The ratio
+of two blocks of one round holds where milliseconds do not. Some rounds make a window;
+measuring ends when the medians of the windows no longer move.
 """
 
 from __future__ import annotations
@@ -20,32 +19,36 @@ import numpy.typing as npt
 from train.progress import progress_counter
 
 PERCENTILES = (50, 90, 99)
-
 LEAST_RUNS = 200  # below, a 99th percentile is one or two calls
 
-Call = Callable[[], object]
+HISTOGRAM_BINS = 60
+HISTOGRAM_PERCENTILE = 99.5  # what lies above is one count
 
+Call = Callable[[], object]
+Clock = Callable[[], float]  # seconds
 Block = Sequence[float]  # milliseconds
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How long is measured; written into the result.
+    """How long to measure; part of the result.
+
+    All are per call. Lengths are minima, but for ``most_seconds``.
 
     Attributes:
-        name: What it is called.
-        runs: Fewest times that each call is measured.
-        seconds: Shortest time spent in each.
-        windows: Fewest windows.
-        window_seconds: Shortest time that a window measures each call.
-        stable_frac: The medians of the later half of the last ``windows`` windows may
-            differ by this share from those of the earlier half; else it goes on.
-        most_seconds: At most so long for each call, stable or not.
-        block_runs: Fewest times before it is another's turn.
-        block_seconds: Shortest time before it is another's turn, so that a fast call
-            is not measured in a moment that happens to be quiet.
-        warmup_runs: Fewest times each is called before anything is measured.
-        warmup_seconds: Shortest time spent in that.
+        name: Its name.
+        runs: Measured runs.
+        seconds: Time in measured runs.
+        windows: Number of windows.
+        window_seconds: Time of a window.
+        stable_frac: Measuring goes on while the medians of the later half of the last
+            ``windows`` windows differ by more than this share from the earlier half's.
+        most_seconds: Time after which it ends, stable or not.
+        block_runs: Runs of a block.
+        block_seconds: Time of a block, so that a fast call is not measured in a single
+            quiet moment.
+        warmup_runs: Runs before anything is measured.
+        warmup_seconds: Time of these runs.
     """
 
     name: str = "standard"
@@ -76,12 +79,12 @@ MLPERF_TINY = Protocol(
 
 @dataclass
 class Timings:
-    """How long one call took.
+    """The times of one call.
 
     Attributes:
-        warmup_runs: Times it was called before anything was measured.
-        blocks: Milliseconds of each call, one list per turn.
-        window_ends: How many blocks there were at the end of each window.
+        warmup_runs: Runs before anything was measured.
+        blocks: Milliseconds of each run, by block.
+        window_ends: Number of blocks at the end of each window.
     """
 
     warmup_runs: int = 0
@@ -89,34 +92,34 @@ class Timings:
     window_ends: list[int] = field(default_factory=list)
 
     def reached(self, runs: int, seconds: float, first: int = 0) -> bool:
-        """Returns whether the blocks from the first one on hold so much."""
-        counted = sum(len(block) for block in self.blocks[first:])
+        """Returns whether the blocks from number ``first`` on are that long."""
+        measured = sum(len(block) for block in self.blocks[first:])
         milliseconds = sum(sum(block) for block in self.blocks[first:])
-        return counted >= runs and milliseconds >= 1e3 * seconds
+        return measured >= runs and milliseconds >= 1e3 * seconds
 
     def times(self) -> npt.NDArray[np.float64]:
-        """Returns the milliseconds of all calls, float64 (runs,), in order."""
+        """Returns the milliseconds of all runs, float64 (runs,), in order."""
         return np.concatenate([np.asarray(block) for block in self.blocks])
 
     def percentiles(self) -> dict[str, float | int]:
-        """Returns p50, p90 and p99 in ms over all turns, and the number of runs."""
+        """Returns p50, p90 and p99 in ms over all blocks, and the number of runs."""
         return _percentiles(self.times())
 
     def windows(self) -> list[dict[str, float | int]]:
         """Returns p50, p90, p99, runs and inferences per second of every window."""
         return [
-            {**_percentiles(one), "per_second": 1e3 * len(one) / float(one.sum())}
-            for one in map(self._of_window, range(len(self.window_ends)))
+            {**_percentiles(times), "per_second": 1e3 * len(times) / float(times.sum())}
+            for times in map(self._of_window, range(len(self.window_ends)))
         ]
 
     def medians(self) -> list[float]:
-        """Returns the median of every turn in ms."""
+        """Returns the median of every block in ms."""
         return [float(np.median(block)) for block in self.blocks]
 
     def spread(self) -> float:
-        """Returns how many times as long slow turns took as fast ones, at least 1.
+        """Returns how many times as long slow blocks took as fast ones, at least 1.
 
-        The 95th over the 5th percentile of the turns' medians.
+        The 95th over the 5th percentile of the blocks' medians.
         """
         fast, slow = np.percentile(self.medians(), [5, 95])
         return float(slow / fast)
@@ -124,16 +127,16 @@ class Timings:
     def stable(self, protocol: Protocol) -> bool:
         """Returns whether the windows' medians no longer move.
 
-        True as well where there are too few windows to say.
+        True as well with a single window.
         """
         count = len(self.window_ends)
         numbers = range(max(0, count - protocol.windows), count)
-        last = [np.median(self._of_window(number)) for number in numbers]
-        half = len(last) // 2
+        medians = [np.median(self._of_window(number)) for number in numbers]
+        half = len(medians) // 2
         if half == 0:
             return True
-        moved = float(np.median(last[half:]) / np.median(last[:half]))
-        return abs(moved - 1) <= protocol.stable_frac
+        change = float(np.median(medians[half:]) / np.median(medians[:half]))
+        return abs(change - 1) <= protocol.stable_frac
 
     def _of_window(self, number: int) -> npt.NDArray[np.float64]:
         first = self.window_ends[number - 1] if number else 0
@@ -146,22 +149,31 @@ def time_interleaved(
     protocol: Protocol,
     *,
     after_window: Callable[[], None] = lambda: None,
+    clock: Clock = time.perf_counter,
 ) -> list[Timings]:
     """Returns the timings of every call, measured block by block in rotation.
 
-    Ends when all of them have enough and are stable, or after ``most_seconds`` each;
-    all get the same number of turns.
+    Ends when all of them are long enough and stable, or after ``most_seconds`` each;
+    all have the same number of blocks.
 
     Args:
-        calls: What to time.
-        protocol: How long.
-        after_window: Called between windows, outside of what is timed.
+        calls: The calls.
+        protocol: How long to measure.
+        after_window: Called between windows; its time does not count.
+        clock: Returns seconds.
     """
-    timings = [Timings(_warm_up(call, protocol)) for call in calls]
+
+    def run_block(call: Call, runs: int, seconds: float) -> Block:
+        return repeat(call, runs, seconds, clock=clock)
+
+    timings = [
+        Timings(len(run_block(call, protocol.warmup_runs, protocol.warmup_seconds)))
+        for call in calls
+    ]
     expected = max(1, round(protocol.seconds / max(1e-9, protocol.window_seconds)))
     with progress_counter(expected, "timing", unit="window") as step:
         while not _done(timings, protocol):
-            _window(calls, timings, protocol)
+            _measure_window(calls, timings, protocol, run_block)
             after_window()
             step(1)
     return timings
@@ -170,13 +182,13 @@ def time_interleaved(
 def ratio(timings: Timings, reference: Timings) -> dict[str, float | int]:
     """Returns how many times as long as a reference a call takes; below 1 is faster.
 
-    The ratio of medians is taken turn by turn.
+    The ratio is that of the medians of two blocks of one round.
 
     Returns:
-        The median, 5th and 95th percentile over the turns, and their number.
+        The median, 5th and 95th percentile over the rounds; turns, their number.
     """
     pairs = zip(timings.medians(), reference.medians(), strict=True)
-    ratios = [mine / theirs for mine, theirs in pairs]
+    ratios = [median / reference_median for median, reference_median in pairs]
     low, middle, high = np.percentile(ratios, [5, 50, 95])
     return {
         "median": float(middle),
@@ -193,12 +205,19 @@ def time_ms(call: Call) -> float:
     return 1e3 * (time.perf_counter() - started)
 
 
-def repeat(call: Call, runs: int, seconds: float) -> Block:
-    """Returns the milliseconds of each call, made so often and for so long at least.
+def repeat(
+    call: Call, runs: int, seconds: float, *, clock: Clock = time.perf_counter
+) -> Block:
+    """Returns the milliseconds of each run of a call.
 
-    Nothing but two readings of the clock stands around a call.
+    Nothing but two readings of the clock is around a run.
+
+    Args:
+        call: The call.
+        runs: Fewest runs.
+        seconds: Shortest time of all runs.
+        clock: Returns seconds.
     """
-    clock = time.perf_counter
     end = clock() + seconds
     times = array("d")
     finished = 0.0
@@ -210,19 +229,18 @@ def repeat(call: Call, runs: int, seconds: float) -> Block:
     return times
 
 
-def _warm_up(call: Call, protocol: Protocol) -> int:
-    return len(repeat(call, protocol.warmup_runs, protocol.warmup_seconds))
-
-
-def _window(
-    calls: Sequence[Call], timings: Sequence[Timings], protocol: Protocol
+def _measure_window(
+    calls: Sequence[Call],
+    timings: Sequence[Timings],
+    protocol: Protocol,
+    run_block: Callable[[Call, int, float], Block],
 ) -> None:
     first = len(timings[0].blocks)
     while True:
         for call, timing in zip(calls, timings, strict=True):
-            block = repeat(call, protocol.block_runs, protocol.block_seconds)
+            block = run_block(call, protocol.block_runs, protocol.block_seconds)
             timing.blocks.append(block)
-        if all(one.reached(1, protocol.window_seconds, first) for one in timings):
+        if all(each.reached(1, protocol.window_seconds, first) for each in timings):
             break
     for timing in timings:
         timing.window_ends.append(len(timing.blocks))
@@ -231,10 +249,11 @@ def _window(
 def _done(timings: Sequence[Timings], protocol: Protocol) -> bool:
     if len(timings[0].window_ends) < protocol.windows:
         return False
-    if not all(one.reached(protocol.runs, protocol.seconds) for one in timings):
+    if not all(each.reached(protocol.runs, protocol.seconds) for each in timings):
         return False
-    bound = all(one.reached(1, protocol.most_seconds) for one in timings)
-    return bound or all(one.stable(protocol) for one in timings)
+    if all(each.reached(1, protocol.most_seconds) for each in timings):
+        return True
+    return all(each.stable(protocol) for each in timings)
 
 
 def _percentiles(times: npt.NDArray[np.float64]) -> dict[str, float | int]:
@@ -246,11 +265,6 @@ def _percentiles(times: npt.NDArray[np.float64]) -> dict[str, float | int]:
     return {**named, "runs": len(times)}
 
 
-BINS = 60
-
-SHOWN_PERCENTILE = 99.5  # what lies above is one count
-
-
 def histogram(times_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Returns counts in bins of equal width from the shortest time on, JSON-ready.
 
@@ -258,11 +272,11 @@ def histogram(times_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
         times_ms: float64 (runs,), milliseconds.
 
     Returns:
-        from_ms and to_ms of the bins, their counts, and how many runs took longer.
+        from_ms and to_ms of the bins, their counts, and longer, the runs above.
     """
     low = float(times_ms.min())
-    high = max(float(np.percentile(times_ms, SHOWN_PERCENTILE)), low * (1 + 1e-6))
-    counts, _ = np.histogram(times_ms, bins=BINS, range=(low, high))
+    high = max(float(np.percentile(times_ms, HISTOGRAM_PERCENTILE)), low * (1 + 1e-6))
+    counts, _ = np.histogram(times_ms, bins=HISTOGRAM_BINS, range=(low, high))
     return {
         "from_ms": low,
         "to_ms": high,
