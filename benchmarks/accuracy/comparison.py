@@ -1,4 +1,4 @@
-"""What changed between two models that answered the same images."""
+"""Compares the predictions of two models on the same images."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ KINDS = ("right_to_wrong", "wrong_to_other_wrong", "wrong_to_right")
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one model answered.
+    """The predictions of one model.
 
     Attributes:
         predicted: int64 (N,) class indices.
-        margin: float64 (N,) in [0, 1], the lead over the second most probable class.
+        margin: float64 (N,) in [0, 1], the probability of the predicted class less
+            that of the second most probable one.
     """
 
     predicted: Labels
@@ -42,7 +43,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: npt.NDArray[np.float32], temperature: float) -> Predictions:
-        """Returns the answers that logits float32 (N, classes) stand for."""
+        """Returns the predictions of logits, float32 (N, classes)."""
         predicted = np.asarray(logits.argmax(axis=1), np.int64)
         return cls(predicted, margins(logits, temperature))
 
@@ -55,12 +56,12 @@ def compare(
     labels: Sequence[str],
     names: Sequence[str],
 ) -> Document:
-    """Returns how the second model's answers differ from the first's, JSON-ready.
+    """Returns how the second model's predictions differ from the first's, JSON-ready.
 
     Args:
         y_true: int64 (N,) class indices.
-        first: Answers of the reference.
-        second: Answers of the other.
+        first: Predictions of the reference.
+        second: Predictions of the other model.
         labels: Class names in order.
         names: N names of the images.
     """
@@ -90,22 +91,22 @@ def flipped_images(
     labels: Sequence[str],
     names: Sequence[str],
 ) -> list[Document]:
-    """Returns the images that got another answer, the worst first, JSON-ready.
+    """Returns the images with another prediction, the worst first, JSON-ready.
 
-    First what was right and is wrong, last what was wrong and is right; within each
-    the larger sum of both margins first: there the answer moved furthest, while a
-    flip with two small margins is a tie that rounding decided.
+    First those that were right and are wrong, last those that were wrong and are right;
+    within each kind the larger sum of both margins first. (With two small margins
+    rounding decided between nearly equal classes.)
 
     Args:
         y_true: int64 (N,) class indices.
-        first: Answers of the reference.
-        second: Answers of the other.
+        first: Predictions of the reference.
+        second: Predictions of the other model.
         labels: Class names in order.
         names: N names of the images.
     """
     kinds = _kinds(y_true, first.predicted, second.predicted)
     changed = np.flatnonzero(first.predicted != second.predicted)
-    moved = (first.margin + second.margin)[changed]
+    margins_sum = (first.margin + second.margin)[changed]
     return [
         {
             "index": int(i),
@@ -117,7 +118,7 @@ def flipped_images(
             "answer": labels[second.predicted[i]],
             "margin": float(second.margin[i]),
         }
-        for i in changed[np.lexsort((-moved, kinds[changed]))]
+        for i in changed[np.lexsort((-margins_sum, kinds[changed]))]
     ]
 
 
@@ -150,7 +151,7 @@ def _accuracy_difference(worse: int, better: int, count: int) -> Document:
 def _recall_differences(
     y_true: Labels, first: Labels, second: Labels, labels: Sequence[str]
 ) -> Document:
-    """Returns each class's change; images are drawn anew within their class."""
+    """Returns the change of each class's recall, resampled within the class."""
     worse, better, count = flips_by_class(y_true, first, second, len(labels))
     bootstrap = 100 * bootstrap_intervals(worse, better, count)
     score = 100 * score_intervals(worse, better, count)

@@ -1,4 +1,4 @@
-"""The gate: a model passes only when a larger loss of accuracy can be excluded."""
+"""The gate: a model passes if a larger loss of accuracy can be excluded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edge_runtime.errors import GateError
 
 
 def with_gate(document: Document, max_drop_points: float) -> Document:
-    """Returns the document with a gate on the accuracy drop, and whether it holds.
+    """Returns the document with a gate on the loss of accuracy, and its outcome.
 
-    Every model is compared with the first, and all must pass; that needs no correction
+    Every model is compared with the first, and all must pass. This needs no correction
     for the number of models (Berger, "Multiparameter hypothesis testing and acceptance
     sampling", 1982: an intersection-union test keeps its level).
 
     Args:
         document: An accuracy document with at least one comparison.
-        max_drop_points: Percentage points that may be lost, above 0.
+        max_drop_points: Allowed loss in percentage points, above 0.
     """
     models = []
     for comparison in document["comparisons"]:
@@ -41,11 +41,11 @@ def with_gate(document: Document, max_drop_points: float) -> Document:
 
 
 def check_gate(document: Document) -> None:
-    """Refuses models that may have lost more accuracy than the gate allows.
+    """Does nothing for a document whose gate passed, or without a gate.
 
     Raises:
-        GateError: The upper 95 % bound of a drop exceeds the allowed points; every
-            model that fails is named.
+        GateError: The upper 95 % bound of a loss exceeds the allowed points; every
+            model that failed is named.
     """
     gate = document["gate"]
     if gate is None or gate["passed"]:
@@ -69,7 +69,7 @@ def drop_points(comparison: Document) -> tuple[float, float]:
 
 
 def up_to(bound: float) -> str:
-    """Returns a bound in points with two digits, rounded up so that it still holds."""
+    """Returns a bound in points with two digits, rounded up so that it holds."""
     return f"{math.ceil(round(100 * bound, 6)) / 100 + 0.0:.2f}"
 
 

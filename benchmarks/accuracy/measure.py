@@ -1,14 +1,15 @@
 """The same labelled images through every model: how accurate, and what changed.
 
-The first model is the reference (the float one); the others are compared with it
-image by image, which shows a difference that two separate accuracies would hide in
-their intervals.
+The first model is the reference (the float one). The others are compared with it image
+by image, which shows differences that the intervals of two separate accuracies hide.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,95 @@ import numpy.typing as npt
 
 from benchmarks.accuracy.comparison import Predictions, by_label, compare
 from benchmarks.accuracy.statistics import reliability_diagram
-from benchmarks.common.documents import Document, model_record, now, unique_names
-from benchmarks.common.images import Images, fingerprint
-from benchmarks.common.machine import machine_card
+from benchmarks.common.documents import (
+    Document,
+    machine_card,
+    model_record,
+    now,
+    unique_names,
+)
 from edge_runtime import Classifier, ModelSpec
-from edge_runtime.errors import MeasurementError
+from edge_runtime.errors import MeasurementError, ModelError
+from edge_runtime.preprocessing import Colour
 from train import metrics
-from train.data.splits import TEST, TRAIN, VALIDATION, Split
+from train.data.dataset import DRAWN, load_split
+from train.data.image_files import open_listing
+from train.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    pixel_hash,
+    stratified_indices,
+)
 from train.progress import progress_counter
 
 SCHEMA = "fer-edge/accuracy/1"
 BATCH = 64
+DRAWN_NAME = "drawn faces"  # as in train.data.dataset.Dataset.name
+SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Images:
+    """The labelled images, in the input format of each model.
+
+    Attributes:
+        name: Name of the source; ``"drawn faces"`` for the built-in set.
+        split: train, validation or test.
+        whole_source: The source has only training images, and all of them were taken.
+        formats: The images by side in pixels and colour, always in the same order.
+    """
+
+    name: str
+    split: str
+    whole_source: bool
+    formats: dict[tuple[int, Colour], Split]
+
+    def in_format_of(self, classifier: Classifier) -> Split:
+        """Returns the images in a model's input format."""
+        return self.formats[classifier.spec.size_px, classifier.spec.colour]
+
+
+def load_images(
+    data: str,
+    classifiers: Sequence[Classifier],
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+) -> Images:
+    """Returns the images of one split in the input format of each model.
+
+    Args:
+        data: A folder, zip, CSV or ``"drawn"``.
+        classifiers: The models, which must have the same labels.
+        split: train, validation or test; None takes test, else validation, else all.
+        limit: Take about this many, a seeded sample with the classes in proportion.
+
+    Raises:
+        DatasetError: The images cannot be read or have unknown classes.
+        ModelError: The models' labels differ.
+    """
+    labels = _common_labels(classifiers)
+    name, chosen, whole = _choose_split(data, split)
+    formats = {}
+    for spec in (classifier.spec for classifier in classifiers):
+        size_px, colour = spec.size_px, spec.colour
+        if (size_px, colour) not in formats:
+            loaded = load_split(
+                data, split=chosen, size_px=size_px, colour=colour, labels=labels
+            )
+            formats[size_px, colour] = _sample(loaded, limit)
+    return Images(name, chosen, whole, formats)
+
+
+def fingerprint(images: Split, labels: Sequence[str]) -> str:
+    """Returns a hash of the labels and pixels, independent of their order."""
+    lines = sorted(
+        f"{labels[label]} {pixel_hash(image)}"
+        for image, label in zip(images.images, images.labels, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def measure_accuracy(
@@ -41,19 +120,19 @@ def measure_accuracy(
     Args:
         paths: The model files; the first is the reference.
         classifiers: The same, opened.
-        images: What ``load_images`` returned for them.
-        threads: What they were opened with, for the record.
+        images: As ``load_images`` returns them for these models.
+        threads: CPU threads they were opened with, for the record.
 
     Raises:
-        MeasurementError: A model answered with NaN or infinity.
+        MeasurementError: A model's logits have NaN or infinity.
     """
     names = unique_names(paths)
-    logits, inference_s = _answer(classifiers, images)
-    reference = images.form_for(classifiers[0])
+    logits, inference_s = _run_models(classifiers, images)
+    reference = images.in_format_of(classifiers[0])
     models = [
         model_record(path, name, classifier, threads)
-        | figures(one, images.form_for(classifier), classifier.spec)
-        for path, name, classifier, one in zip(
+        | figures(model_logits, images.in_format_of(classifier), classifier.spec)
+        for path, name, classifier, model_logits in zip(
             paths, names, classifiers, logits, strict=True
         )
     ]
@@ -62,7 +141,7 @@ def measure_accuracy(
         "created": now(),
         "data": _data_record(images, classifiers)
         | {
-            "count": len(reference),
+            "count": len(reference.labels),
             "fingerprint": models[0]["data_fingerprint"],
         },
         "labels": list(classifiers[0].spec.labels),
@@ -75,12 +154,12 @@ def measure_accuracy(
 
 
 def with_seconds(document: Document, started: float, reading_s: float) -> Document:
-    """Returns the document with where the command's time went, up to now.
+    """Returns the document with the durations of the command's parts, up to now.
 
     Args:
         document: As ``measure_accuracy`` returned it.
         started: ``time.perf_counter()`` when the command began, after the imports.
-        reading_s: Seconds that finding and decoding the images took.
+        reading_s: Seconds of finding and decoding the images.
     """
     total = time.perf_counter() - started
     inference = document["seconds"]["inference"]
@@ -99,9 +178,9 @@ def figures(
     """Returns the figures of one model, JSON-ready.
 
     Args:
-        logits: float32 (N, classes), the model's answers.
+        logits: float32 (N, classes) of the model.
         images: The N images with their true classes.
-        spec: The model's labels and temperature are used.
+        spec: The model's labels and temperature.
     """
     y_true, labels = images.labels, spec.labels
     predicted = np.asarray(logits.argmax(axis=1), np.int64)
@@ -123,35 +202,52 @@ def figures(
     }
 
 
-def _comparisons(
-    names: Sequence[str],
-    classifiers: Sequence[Classifier],
-    logits: Sequence[npt.NDArray[np.float32]],
-    images: Split,
-) -> list[Document]:
-    first, *others = (
-        Predictions.of(one, classifier.spec.temperature)
-        for one, classifier in zip(logits, classifiers, strict=True)
-    )
-    labels = classifiers[0].spec.labels
-    return [
-        {"reference": names[0], "model": name}
-        | compare(images.labels, first, other, labels=labels, names=images.names)
-        for name, other in zip(names[1:], others, strict=True)
-    ]
+def _common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
+    first = classifiers[0]
+    for other in classifiers[1:]:
+        if other.spec.labels != first.spec.labels:
+            raise ModelError(
+                f"expected models with the same labels in the same order:"
+                f" {first.file.name} has {list(first.spec.labels)},"
+                f" {other.file.name} has {list(other.spec.labels)}"
+            )
+    return first.spec.labels
 
 
-def _answer(
+def _choose_split(data: str, split: str | None) -> tuple[str, str, bool]:
+    """Returns the source's name, the split to take, and whether that is everything."""
+    if data == DRAWN:
+        return DRAWN_NAME, split or TEST, False
+    with open_listing(Path(data)) as source:
+        present = {entry.split for entry in source.entries}
+        name = source.name
+    default = next((each for each in (TEST, VALIDATION) if each in present), TRAIN)
+    chosen = split or default
+    return name, chosen, chosen == TRAIN and present == {TRAIN}
+
+
+def _sample(images: Split, limit: int | None) -> Split:
+    if limit is None or limit >= len(images.labels):
+        return images
+    share = limit / len(images.labels)
+    return images.take(stratified_indices(images.labels, share, SAMPLE_SEED))
+
+
+def _run_models(
     classifiers: Sequence[Classifier], images: Images
 ) -> tuple[list[npt.NDArray[np.float32]], float]:
-    """Returns every model's logits float32 (N, classes), and the seconds in them."""
-    total = sum(len(images.form_for(classifier)) for classifier in classifiers)
+    """Returns every model's logits float32 (N, classes), and the seconds of inference.
+
+    Raises:
+        MeasurementError: They have NaN or infinity.
+    """
+    inputs = [images.in_format_of(classifier).images for classifier in classifiers]
     logits, seconds = [], 0.0
-    with progress_counter(total, "classifying", unit="image") as step:
-        for classifier in classifiers:
-            found, taken = _logits(classifier, images.form_for(classifier).images, step)
-            logits.append(found)
-            seconds += taken
+    with progress_counter(sum(map(len, inputs)), "classifying", unit="image") as step:
+        for classifier, pixels in zip(classifiers, inputs, strict=True):
+            model_logits, model_s = _logits(classifier, pixels, step)
+            logits.append(model_logits)
+            seconds += model_s
     return logits, seconds
 
 
@@ -173,6 +269,24 @@ def _logits(
     return logits, seconds
 
 
+def _comparisons(
+    names: Sequence[str],
+    classifiers: Sequence[Classifier],
+    logits: Sequence[npt.NDArray[np.float32]],
+    images: Split,
+) -> list[Document]:
+    first, *others = (
+        Predictions.of(model_logits, classifier.spec.temperature)
+        for model_logits, classifier in zip(logits, classifiers, strict=True)
+    )
+    labels = classifiers[0].spec.labels
+    return [
+        {"reference": names[0], "model": name}
+        | compare(images.labels, first, other, labels=labels, names=images.names)
+        for name, other in zip(names[1:], others, strict=True)
+    ]
+
+
 def _data_record(images: Images, classifiers: Sequence[Classifier]) -> Document:
     return {
         "name": images.name,
@@ -186,7 +300,7 @@ def _data_record(images: Images, classifiers: Sequence[Classifier]) -> Document:
 
 
 def _may_have_chosen(spec: ModelSpec, images: Images) -> bool:
-    """Returns whether a model's checkpoint and temperature come from these images."""
+    """Returns whether the images chose a model's checkpoint and temperature."""
     data = spec.origin.get("data")
     if not isinstance(data, dict) or data.get("name") != images.name:
         return False

@@ -1,4 +1,4 @@
-"""Statistics of two classifiers that answered the same images."""
+"""Statistics of one classifier, and of two on the same images."""
 
 from __future__ import annotations
 
@@ -15,24 +15,21 @@ from train import metrics
 from train.metrics import EXPECTED_CALIBRATION_BINS as BINS
 
 Labels = npt.NDArray[np.int64]
-
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 10_000
-
 SEED = 0
-
 BISECTIONS = 60  # to the last bit of a float64
 
 
 @dataclass(frozen=True)
 class Flips:
-    """How many images got another answer from the second classifier.
+    """Counts of images with another prediction from the second classifier.
 
     Attributes:
         right_to_wrong: The first was right, the second is wrong.
         wrong_to_right: The first was wrong, the second is right.
-        wrong_to_other_wrong: Both are wrong, each in its own way.
+        wrong_to_other_wrong: Both are wrong, with different classes.
         count: Images in all.
     """
 
@@ -43,7 +40,7 @@ class Flips:
 
     @property
     def agreement(self) -> float:
-        """Share of images with the same answer from both, in [0, 1]."""
+        """Share of images with the same prediction from both, in [0, 1]."""
         changed = self.right_to_wrong + self.wrong_to_right + self.wrong_to_other_wrong
         return 1 - changed / self.count
 
@@ -54,12 +51,12 @@ class Flips:
 
 
 def count_flips(y_true: Labels, first: Labels, second: Labels) -> Flips:
-    """Returns what changed between two classifiers' answers.
+    """Returns how many predictions changed between two classifiers.
 
     Args:
         y_true: int64 (N,), N > 0.
-        first: int64 (N,), answers of the reference.
-        second: int64 (N,), answers of the other.
+        first: int64 (N,), predictions of the reference.
+        second: int64 (N,), predictions of the other.
     """
     was_right, is_right = first == y_true, second == y_true
     return Flips(
@@ -90,12 +87,12 @@ def mcnemar_p(right_to_wrong: int, wrong_to_right: int) -> float:
 def flips_by_class(
     y_true: Labels, first: Labels, second: Labels, classes: int
 ) -> tuple[Labels, Labels, Labels]:
-    """Returns how many images of each class worsened, improved, and there are.
+    """Returns how many images of each class worsened, how many improved, and all.
 
     Args:
         y_true: int64 (N,) class indices in 0..classes-1.
-        first: int64 (N,), answers of the reference.
-        second: int64 (N,), answers of the other.
+        first: int64 (N,), predictions of the reference.
+        second: int64 (N,), predictions of the other.
         classes: Number of classes.
 
     Returns:
@@ -103,7 +100,8 @@ def flips_by_class(
     """
     was_right, is_right = first == y_true, second == y_true
     worse, better = y_true[was_right & ~is_right], y_true[~was_right & is_right]
-    counts = [np.bincount(one, minlength=classes) for one in (worse, better, y_true)]
+    groups = (worse, better, y_true)
+    counts = [np.bincount(group, minlength=classes) for group in groups]
     return counts[0], counts[1], counts[2]
 
 
@@ -115,19 +113,19 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Floats:
-    """Returns 95 % intervals of the share right, second minus first, by the bootstrap.
+    """Returns bootstrap 95 % intervals of the difference of accuracy, second - first.
 
     Paired percentile bootstrap (Efron and Tibshirani, "An introduction to the
-    bootstrap", 1993, chapter 13): images are drawn anew with both their answers. Only
-    how many improve, worsen or stay decides a resample's difference, so drawing N
-    images is one draw from a multinomial distribution over these three.
+    bootstrap", 1993, chapter 13): images are resampled with both their predictions.
+    A resample's difference depends only on how many improve, worsen or stay, so N
+    images are one draw from a multinomial distribution over these three.
 
     Args:
-        worse: Images that went from right to wrong; an integer or (K,), a group each.
+        worse: Images that went from right to wrong; an integer, or (K,) for K groups.
         better: Images that went from wrong to right, likewise.
-        count: Images in all, likewise.
-        resamples: Number of draws.
-        seed: Decides them.
+        count: All images, likewise.
+        resamples: Number of resamples.
+        seed: Of the random numbers.
 
     Returns:
         float64 (K, 2), low and high in [-1, 1]; NaN for a group without images.
@@ -146,17 +144,17 @@ def bootstrap_intervals(
 def score_intervals(
     worse: npt.ArrayLike, better: npt.ArrayLike, count: npt.ArrayLike
 ) -> Floats:
-    """Returns 95 % score intervals of the share right, second minus first.
+    """Returns 95 % score intervals of the difference of accuracy, second - first.
 
     Tango, "Equivalence test and confidence interval for the difference in proportions
     for the paired-sample design" (Statistics in Medicine, 1998): all differences that
-    the score test does not reject. It holds for few flips and for none, where it is
-    +-z^2 / (N + z^2): an image set that is too small to show anything says so.
+    the score test does not reject. It is valid for few flips, and for none, where it is
+    +-z^2 / (N + z^2): wide for a small image set.
 
     Args:
-        worse: Images that went from right to wrong; an integer or (K,), a group each.
+        worse: Images that went from right to wrong; an integer, or (K,) for K groups.
         better: Images that went from wrong to right, likewise.
-        count: Images in all, likewise.
+        count: All images, likewise.
 
     Returns:
         float64 (K, 2), low and high in [-1, 1]; NaN for a group without images.
@@ -178,9 +176,9 @@ def outer(first: Floats, second: Floats) -> Floats:
 
 
 def images_needed(points: float) -> int:
-    """Returns the fewest images that can show a drop below so many points.
+    """Returns the fewest images that can show a loss below some points.
 
-    With fewer the score interval is too wide even when not one answer changed.
+    With fewer the score interval is too wide even when no prediction changed.
 
     Args:
         points: Percentage points, above 0.
@@ -205,7 +203,7 @@ def _not_rejected(
 ) -> npt.NDArray[np.bool_]:
     """Returns whether the score test allows differences above the estimate.
 
-    ``q`` is the likeliest share of worsened images if the difference were true.
+    ``q`` is the maximum-likelihood share of worsened images under that difference.
     """
     rest = difference * (1 - difference)
     b = (2 * count - better + worse) * difference - better - worse
@@ -220,16 +218,16 @@ def _not_rejected(
 def reliability_diagram(
     logits: npt.NDArray[Any], y_true: npt.NDArray[np.int64], temperature: float
 ) -> list[Document]:
-    """Returns how often answers of each confidence are right, JSON-ready.
+    """Returns how often predictions of each confidence are right, JSON-ready.
 
-    The bins of the expected calibration error: Guo et al., "On calibration of modern
-    neural networks" (2017). That error is the mean of |right - count * confidence|
-    over all images, so that it can be found again from these figures.
+    The bins are those of the expected calibration error (Guo et al., "On calibration of
+    modern neural networks", 2017): the sum of |right - count * confidence| over the
+    bins, divided by the number of images.
 
     Args:
         logits: float (N, classes).
         y_true: int64 (N,) class indices.
-        temperature: The model's own; divides the logits before the softmax.
+        temperature: Of the model; divides the logits before the softmax.
 
     Returns:
         Bins of equal width over [0, 1], each with ``range`` (its confidences),
@@ -238,10 +236,10 @@ def reliability_diagram(
     probabilities = softmax(logits, temperature)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == y_true
-    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(which, minlength=BINS)
-    rights = np.bincount(which[right], minlength=BINS)
-    sums = np.bincount(which, weights=confidence, minlength=BINS)
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    rights = np.bincount(bins[right], minlength=BINS)
+    sums = np.bincount(bins, weights=confidence, minlength=BINS)
     return [
         {
             "range": [i / BINS, (i + 1) / BINS],
@@ -254,13 +252,14 @@ def reliability_diagram(
 
 
 def margins(logits: npt.NDArray[Any], temperature: float) -> npt.NDArray[np.float64]:
-    """Returns by how much each answer won: float64 (N,) in [0, 1].
+    """Returns the difference of the two largest probabilities, float64 (N,) in [0, 1].
 
-    The difference of the two largest probabilities; a small one flips easily.
+    Where it is small the prediction changes easily.
 
     Args:
         logits: float (N, classes), at least two classes.
-        temperature: The model's own; divides the logits before the softmax.
+        temperature: Of the model; divides the logits before the softmax.
     """
-    two = np.partition(softmax(logits, temperature).astype(np.float64), -2, axis=1)
-    return np.asarray(two[:, -1] - two[:, -2])
+    probabilities = softmax(logits, temperature).astype(np.float64)
+    largest = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(largest[:, 1] - largest[:, 0])

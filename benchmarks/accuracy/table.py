@@ -1,4 +1,4 @@
-"""An accuracy document as text for people."""
+"""An accuracy document as text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.accuracy.gate import up_to
-from benchmarks.common.documents import Document
-from benchmarks.common.images import DRAWN_NAME
-from benchmarks.common.text_table import (
+from benchmarks.accuracy.measure import DRAWN_NAME
+from benchmarks.common.documents import (
+    Document,
     clipped,
     columns,
     letter,
@@ -45,30 +45,30 @@ def accuracy_table(document: Document) -> str:
 
 
 def notes(document: Document) -> list[str]:
-    """Returns what a reader of an accuracy document must know, a sentence each."""
+    """Returns the reservations about an accuracy document, one sentence each."""
     data = document["data"]
-    found = []
+    sentences = []
     if data["name"] == DRAWN_NAME:
-        found.append("These are drawn faces: they say nothing about real faces.")
+        sentences.append("These are drawn faces: they say nothing about real faces.")
     if data["whole_source"]:
-        found.append(
+        sentences.append(
             f"{data['name']} has no test or validation split: all its images were"
-            " taken, also those the model may have learned from."
+            " taken, among them those the model may have been trained on."
         )
     elif data["may_include_training_images"]:
-        found.append("These are images of the kind the model learned from.")
+        sentences.append("These are images of the training split.")
     if data["may_have_chosen_a_model"]:
-        found.append(
-            "These images chose the checkpoint and temperature of a model measured"
-            " here: its figures flatter it a little."
+        sentences.append(
+            "The checkpoint and temperature of a model were chosen on these images: its"
+            " figures are a little too good."
         )
     if data["count"] < FEW_IMAGES:
-        found.append(f"Only {data['count']} images: the intervals are rough.")
-    return found
+        sentences.append(f"Only {data['count']} images: the intervals are rough.")
+    return sentences
 
 
 def time_line(seconds: Document) -> str:
-    """Returns where the time went, as one line of text."""
+    """Returns the durations of inference and of the rest as one line."""
     inference, other = seconds["inference"], seconds["other"]
     return (
         f"time: {inference:.1f} s inference, {other:.1f} s for the rest"
@@ -114,7 +114,7 @@ def _recalls(document: Document) -> list[str]:
     headings = ["class", "images", *(f"recall {letter}" for letter in letters)]
     headings += [f"{letter} - A (95 %)" for letter in letters[1:]]
     totals = np.array(models[0]["confusion_matrix"]).sum(axis=1)
-    chosen, said = _chosen_classes(document)
+    chosen, caption = _chosen_classes(document)
     rows = []
     for index in chosen:
         label = document["labels"][index]
@@ -122,7 +122,7 @@ def _recalls(document: Document) -> list[str]:
         changes = [_recall_change(comparison, label) for comparison in comparisons]
         name = clipped(label, LONGEST_LABEL + 10)
         rows.append([name, f"{totals[index]:,}", *recalls, *changes])
-    return [*said, *columns(headings, rows)]
+    return [*caption, *columns(headings, rows)]
 
 
 def _recall_change(comparison: Document, label: str) -> str:
@@ -134,21 +134,21 @@ def _recall_change(comparison: Document, label: str) -> str:
 
 
 def _chosen_classes(document: Document) -> tuple[list[int], list[str]]:
-    """Returns the classes to show, and the line that says which they are."""
+    """Returns the indices of the classes to show, and the caption that says which."""
     labels, comparisons = document["labels"], document["comparisons"]
     if len(labels) <= MOST_CLASSES:
         return list(range(len(labels))), []
     if comparisons:
         changes = [c["recall_difference_points"] for c in comparisons]
-        values = [min(one[label] or 0.0 for one in changes) for label in labels]
+        values = [min(change[label] or 0.0 for change in changes) for label in labels]
         which = "that lost most recall"
     else:
         recall = document["models"][0]["recall"]
-        values = [2.0 if recall[one] is None else recall[one] for one in labels]
+        values = [2.0 if recall[label] is None else recall[label] for label in labels]
         which = "with the lowest recall"
     order = sorted(range(len(labels)), key=values.__getitem__)[:SHOWN_CLASSES]
-    said = f"the {SHOWN_CLASSES} classes of {len(labels)} {which} (all: --json):"
-    return order, [said, ""]
+    caption = f"the {SHOWN_CLASSES} classes of {len(labels)} {which} (all: --json):"
+    return order, [caption, ""]
 
 
 def _summary(document: Document) -> list[str]:
@@ -178,7 +178,7 @@ def _comparison(comparison: Document) -> list[str]:
     chance = f"McNemar p = {p_value(comparison['mcnemar_p'])}"
     return [
         f"{comparison['model']} against {comparison['reference']}:",
-        f"  same answer           {percent(comparison['agreement'])}",
+        f"  same prediction       {percent(comparison['agreement'])}",
         f"  accuracy              {difference} points ({interval}, {chance})",
         f"  right -> wrong        {flips['right_to_wrong']:,}",
         f"  wrong -> right        {flips['wrong_to_right']:,}",
@@ -187,43 +187,43 @@ def _comparison(comparison: Document) -> list[str]:
 
 
 def _flips(comparison: Document) -> list[str]:
-    """Returns the worst flipped images, with the lead of each answer in points."""
+    """Returns the worst flipped images, with both margins in points."""
     flipped = comparison["flipped_images"]
     if not flipped:
         return []
     shown = flipped[:SHOWN_FLIPS]
     rows = [
         [
-            f"  {one['index']}",
-            _tail(one["name"], LONGEST_NAME),
-            clipped(one["label"], LONGEST_LABEL),
-            f"{clipped(one['reference_answer'], LONGEST_LABEL)}"
-            f" by {100 * one['reference_margin']:.0f}",
-            f"{clipped(one['answer'], LONGEST_LABEL)} by {100 * one['margin']:.0f}",
+            f"  {image['index']}",
+            _tail(image["name"], LONGEST_NAME),
+            clipped(image["label"], LONGEST_LABEL),
+            f"{clipped(image['reference_answer'], LONGEST_LABEL)}"
+            f" by {100 * image['reference_margin']:.0f}",
+            f"{clipped(image['answer'], LONGEST_LABEL)} by {100 * image['margin']:.0f}",
         ]
-        for one in shown
+        for image in shown
     ]
-    all_of_them = "" if len(shown) == len(flipped) else ", all with --json"
+    where_all = "" if len(shown) == len(flipped) else ", all with --json"
     return [
         "",
         f"  flipped images, the worst first ({len(shown)} of {len(flipped):,}"
-        f"{all_of_them}),",
-        "  by: how many points more probable the answer is than the next class",
+        f"{where_all}),",
+        "  by: points of probability between the prediction and the next class",
         *columns(["  index", "image", "true class", "first", "then"], rows),
     ]
 
 
 def _tail(text: str, width: int) -> str:
-    """Returns the end of a long image name: its beginning is what all share."""
+    """Returns the end of a long image name: names often begin alike."""
     return text if len(text) <= width else "…" + text[-(width - 1) :]
 
 
 def _gate(gate: Document) -> list[str]:
-    verdict = "passed" if gate["passed"] else "FAILED"
+    outcome = "passed" if gate["passed"] else "FAILED"
     allowed = gate["max_drop_points"]
-    lines = [f"gate: at most {allowed:.2f} points lost, by the 95 % bound: {verdict}"]
+    lines = [f"gate: at most {allowed:.2f} points lost, by the 95 % bound: {outcome}"]
     for model in gate["models"]:
-        said = "" if model["passed"] else ": too much"
+        remark = "" if model["passed"] else ": too much"
         bound = up_to(model["drop_points_upper"])
-        lines.append(f"  {model['model']} may have lost up to {bound} points{said}")
+        lines.append(f"  {model['model']} may have lost up to {bound} points{remark}")
     return lines

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cli.arguments import command
-from benchmarks.common.documents import check_writable, say_written, write_json
-from benchmarks.common.machine import describe
+from benchmarks.common.documents import (
+    check_writable,
+    describe,
+    say_written,
+    write_json,
+)
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
 from edge_runtime.inference.backends import BACKENDS

@@ -1,9 +1,15 @@
-"""The model files of a measurement: opened through edge_runtime, and on record."""
+"""Result documents: what they say of models and machine, as files and as text.
+
+They are JSON-ready. The machine is described without saying whose it is: no host name,
+user name or path.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +17,24 @@ from typing import Any
 
 from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, OutputError
+from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
+from edge_runtime.hardware.memory import read_memory
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.versions import installed_version
 
 Document = dict[str, Any]
+
+WHEELS = (
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "onnxruntime",
+)
+LEFT_ALIGNED = frozenset(
+    {"", "model", "class", "image", "true class", "first", "then", "operator", "core"}
+)
 
 
 def open_models(
@@ -23,7 +44,7 @@ def open_models(
     backend: str = "auto",
     labels: Sequence[str] | None = None,
 ) -> list[Classifier]:
-    """Returns the classifiers of model files, each checked as a device would.
+    """Returns the classifiers of model files, each checked as on a device.
 
     Args:
         paths: ``.tflite`` or ``.onnx`` files.
@@ -41,23 +62,23 @@ def open_models(
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Returns the file names, numbered where two are the same; never a folder."""
+    """Returns the file names without folders, numbered where two are the same."""
     names: list[str] = []
-    for path in paths:
-        before = sum(earlier.name == path.name for earlier in paths[: len(names)])
-        names.append(f"{path.name} #{before + 1}" if before else path.name)
+    for index, path in enumerate(paths):
+        same = sum(earlier.name == path.name for earlier in paths[:index])
+        names.append(f"{path.name} #{same + 1}" if same else path.name)
     return names
 
 
 def model_record(
     path: Path, name: str, classifier: Classifier, threads: int
 ) -> Document:
-    """Returns what a figure must say about the file it was measured on, JSON-ready.
+    """Returns the record of a model file.
 
     Args:
         path: The file.
-        name: What the document calls it.
-        classifier: The file, opened.
+        name: Its name in the document.
+        classifier: The opened file.
         threads: CPU threads it was opened with.
     """
     spec, backend = classifier.spec, classifier.backend
@@ -76,11 +97,65 @@ def model_record(
     }
 
 
+def machine_card(root: Path = Path("/")) -> Document:
+    """Returns the record of this machine.
+
+    Args:
+        root: Where ``proc``, ``sys`` and ``etc`` are found.
+
+    Returns:
+        model, cpu, cpu_part, architecture, cores, governor, frequency_mhz (now),
+        max_frequency_mhz, memory_mb, os, python, load_average (1, 5 and 15 minutes)
+        and versions of the wheels that can change a figure; empty or None where
+        unknown.
+    """
+    cpu, frequency, memory = read_cpu(root), read_frequency(root), read_memory(root)
+    return {
+        "model": board_name(root),
+        "cpu": cpu.name,
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "cpu_part": cpu.part,
+        "governor": frequency.governor,
+        "frequency_mhz": frequency.now_mhz,
+        "max_frequency_mhz": frequency.max_mhz,
+        "memory_mb": memory.total // 2**20 if memory else None,
+        "os": os_name(root),
+        "python": platform.python_version(),
+        "load_average": load_average(),
+        "versions": library_versions(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions of the installed ``WHEELS``."""
+    versions = {name: installed_version(name) for name in WHEELS}
+    return {name: version for name, version in versions.items() if version}
+
+
+def load_average() -> list[float] | None:
+    """Returns the mean of runnable processes over 1, 5 and 15 minutes, or None."""
+    try:
+        return [round(value, 2) for value in os.getloadavg()]
+    except (OSError, AttributeError):
+        return None
+
+
+def describe(card: Document) -> str:
+    """Returns the record of a machine as one line."""
+    memory = f"{card['memory_mb'] / 1024:.1f} GiB" if card["memory_mb"] else ""
+    cores = f"{card['cores']} cores" if card["cores"] else ""
+    parts = [card["model"], card["architecture"], cores, memory, card["os"]]
+    if card["governor"]:
+        parts.append(f"governor {card['governor']}")
+    return ", ".join(part for part in parts if part)
+
+
 def check_writable(paths: Sequence[Path | None], *, force: bool) -> None:
-    """Refuses results that would replace older ones, before anything is measured.
+    """Refuses to replace files without ``force``, before anything is measured.
 
     Raises:
-        OutputError: One of the files is there and ``force`` was not given.
+        OutputError: One of the files exists.
     """
     for path in paths:
         if path is not None and path.exists() and not force:
@@ -91,15 +166,15 @@ def check_writable(paths: Sequence[Path | None], *, force: bool) -> None:
 
 
 def write_json(path: Path, document: Document) -> None:
-    """Writes a document as JSON for people and programs; NaN is refused."""
+    """Writes a document as indented JSON; NaN is refused."""
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def read_document(path: Path, schema: str) -> Document:
-    """Returns a result that was written as JSON.
+    """Returns the document in a JSON file.
 
     Raises:
-        FerEdgeError: It cannot be read or is of another schema.
+        FerEdgeError: It cannot be read or has another schema.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -116,12 +191,58 @@ def read_document(path: Path, schema: str) -> Document:
 
 
 def say_written(paths: Sequence[Path | None]) -> None:
-    """Prints which of the files that could be asked for were written."""
+    """Prints the paths that were written; None stands for a file not requested."""
     written = [str(path) for path in paths if path is not None]
     if written:
         print("\nwritten: " + ", ".join(written))
 
 
 def now() -> str:
-    """Returns the time in UTC to the second, ISO 8601."""
+    """Returns the current time in UTC to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table, text aligned left and figures right."""
+    table = [list(headings), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [
+            cell.ljust(width) if heading in LEFT_ALIGNED else cell.rjust(width)
+            for cell, width, heading in zip(row, widths, headings, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def clipped(text: str, width: int) -> str:
+    """Returns text of at most ``width`` characters, an ellipsis for its middle.
+
+    Similar names often differ at the end.
+    """
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 3
+    return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def letter(index: int) -> str:
+    """Returns the name of a model in tables: A for the first, B for the next."""
+    return chr(ord("A") + index) if index < 26 else f"#{index + 1}"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Returns a share as text in percent; a dash for None."""
+    return "-" if value is None else f"{value:.{digits}%}"
+
+
+def points(value: float | None) -> str:
+    """Returns a difference in points with its sign; a dash for None."""
+    # Rounded first: a tiny loss is not "-0.00".
+    return "-" if value is None else f"{round(value, 2) + 0.0:+.2f}"
+
+
+def p_value(value: float) -> str:
+    """Returns a p-value as text."""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

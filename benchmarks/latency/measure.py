@@ -15,12 +15,13 @@ import numpy as np
 from benchmarks.common.conditions import Watch
 from benchmarks.common.documents import (
     Document,
+    load_average,
+    machine_card,
     model_record,
     now,
     open_models,
     unique_names,
 )
-from benchmarks.common.machine import load_average, machine_card
 from benchmarks.common.timing import (
     Call,
     Protocol,

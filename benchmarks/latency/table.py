@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.common.documents import Document
-from benchmarks.common.machine import describe
-from benchmarks.common.text_table import columns
+from benchmarks.common.documents import Document, columns, describe
 
 NOISY_SPREAD = 1.5
 LATENCY_TIMES = ("p50", "p90", "p99")

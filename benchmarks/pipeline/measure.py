@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common.conditions import Watch
-from benchmarks.common.documents import Document, model_record, now
-from benchmarks.common.machine import machine_card
+from benchmarks.common.documents import Document, machine_card, model_record, now
 from benchmarks.common.validity import verdict
 from benchmarks.pipeline.frame_age import measure_age
 from benchmarks.pipeline.start_up import measure_start_up

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.accuracy.measure import DRAWN_NAME
 from benchmarks.accuracy.table import notes
 from benchmarks.common.documents import Document
-from benchmarks.common.images import DRAWN_NAME
 from benchmarks.report.charts import confusion_chart, reliability_chart
 from benchmarks.report.html import Picture, png_address, render_page
 from benchmarks.report.results import complete_documents

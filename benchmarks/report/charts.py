@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.documents import Document
-from benchmarks.common.text_table import clipped
+from benchmarks.common.documents import Document, clipped
 from benchmarks.report.html import Picture, svg_address
 from train.metrics import wilson_interval
 from train.run.plots import (

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy.gate import up_to
-from benchmarks.common.machine import describe
-from benchmarks.common.text_table import letter, p_value, percent, points
+from benchmarks.common.documents import describe, letter, p_value, percent, points
 from edge_runtime.errors import missing_in_checkout
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.accuracy import measure as accuracy
+from benchmarks.accuracy.measure import DRAWN_NAME
 from benchmarks.common.documents import Document
-from benchmarks.common.images import DRAWN_NAME
 from benchmarks.latency import measure as latency
 from benchmarks.pipeline import requirements as pipeline
 from benchmarks.report import instructions

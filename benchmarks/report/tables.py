@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from benchmarks.accuracy import measure as accuracy
-from benchmarks.common.documents import Document
-from benchmarks.common.machine import describe
-from benchmarks.common.text_table import percent
+from benchmarks.common.documents import Document, describe, percent
 from benchmarks.latency import measure as latency
 from benchmarks.pipeline import requirements as pipeline
 from benchmarks.pipeline.requirements import requirement_cells

@@ -17,13 +17,13 @@ import numpy as np
 from benchmarks.common.conditions import Watch
 from benchmarks.common.documents import (
     Document,
+    machine_card,
     model_record,
     now,
     open_models,
     unique_names,
 )
 from benchmarks.common.interpreter import invoke_call
-from benchmarks.common.machine import machine_card
 from benchmarks.common.timing import Call, Protocol, Timings, time_interleaved
 from benchmarks.common.validity import verdict
 from benchmarks.roofline.peak_model import CONVOLUTIONS, Convolution, Dtype, peak_model

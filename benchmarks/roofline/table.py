@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.common.documents import Document
-from benchmarks.common.machine import describe
-from benchmarks.common.text_table import clipped, columns, percent
+from benchmarks.common.documents import Document, clipped, columns, describe, percent
 
 LEGEND = (
     "peak: one large convolution through the same library in the same run; share: the",

@@ -23,14 +23,15 @@ from benchmarks.common.conditions import Watch
 from benchmarks.common.documents import (
     Document,
     check_writable,
+    columns,
+    describe,
+    machine_card,
     model_record,
     now,
     say_written,
     write_json,
 )
 from benchmarks.common.interpreter import invoke_call
-from benchmarks.common.machine import describe, machine_card
-from benchmarks.common.text_table import columns
 from benchmarks.common.timing import Protocol, ratio, time_interleaved
 from benchmarks.common.validity import verdict, verdict_lines
 from benchmarks.latency.measure import one_face

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.common.documents import now
-from benchmarks.common.machine import machine_card
+from benchmarks.common.documents import machine_card, now
 from edge_runtime import __version__
 from edge_runtime.utils.files import write_text
 from tests.system.service_run import running

@@ -8,9 +8,9 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.accuracy import comparison
 from benchmarks.accuracy import measure as accuracy
+from benchmarks.accuracy.measure import load_images
 from benchmarks.accuracy.table import accuracy_table
 from benchmarks.common.documents import unique_names
-from benchmarks.common.images import load_images
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import DatasetError, MeasurementError, ModelError
 from edge_runtime.model_file.container import attach, read_model_file
@@ -92,7 +92,7 @@ def test_accuracy_is_that_of_predicting_every_image(data, tiny_model_path):
     classifier = Classifier.load(tiny_model_path)
     images = load_images(str(data), [classifier])
     document = accuracy.measure_accuracy([tiny_model_path], [classifier], images)
-    split = images.form_for(classifier)
+    split = images.in_format_of(classifier)
     right = sum(
         classifier.predict(image).label == LABELS[label]
         for image, label in zip(split.images, split.labels, strict=True)
@@ -116,10 +116,10 @@ def stand_in(size_px, colour, labels=LABELS):
 def test_models_of_other_size_and_colour_get_the_same_images(data):
     small, large = stand_in(24, "grey"), stand_in(64, "rgb")
     images = load_images(str(data), [small, large, small])
-    assert len(images.forms) == 2
-    assert images.form_for(small).images.shape == (35, 24, 24, 1)
-    assert images.form_for(large).images.shape == (35, 64, 64, 3)
-    assert images.form_for(small).names == images.form_for(large).names
+    assert len(images.formats) == 2
+    assert images.in_format_of(small).images.shape == (35, 24, 24, 1)
+    assert images.in_format_of(large).images.shape == (35, 64, 64, 3)
+    assert images.in_format_of(small).names == images.in_format_of(large).names
 
 
 def test_test_split_is_taken_where_there_is_one(data):
@@ -133,7 +133,7 @@ def test_source_without_splits_is_taken_whole_and_says_so(data, tiny_model_path)
     document = accuracy.measure_accuracy([tiny_model_path], [classifier], images)
     assert document["data"]["whole_source"] is True
     assert document["data"]["may_include_training_images"] is True
-    assert "may have learned from" in accuracy_table(document)
+    assert "may have been trained on" in accuracy_table(document)
 
 
 def test_training_split_is_marked(data):
@@ -162,16 +162,16 @@ def test_images_that_chose_the_model_are_announced(
     images = load_images(str(data), [classifier], split=split)
     document = accuracy.measure_accuracy([path], [classifier], images)
     assert document["data"]["may_have_chosen_a_model"] is said
-    assert ("chose the checkpoint" in accuracy_table(document)) is said
+    assert ("were chosen on these images" in accuracy_table(document)) is said
 
 
 def test_limit_keeps_every_class_and_is_repeatable(data):
     first, second = (
         load_images(str(data), [stand_in(48, "grey")], limit=14) for _ in range(2)
     )
-    split = first.form_for(stand_in(48, "grey"))
+    split = first.in_format_of(stand_in(48, "grey"))
     assert np.bincount(split.labels).tolist() == [2] * 7
-    assert split.names == second.form_for(stand_in(48, "grey")).names
+    assert split.names == second.in_format_of(stand_in(48, "grey")).names
 
 
 def test_different_labels_are_refused(data):
@@ -207,7 +207,7 @@ def test_command_writes_a_document_with_all_keys(
         assert np.sum(model["confusion_matrix"]) == 35
     assert str(tmp_path) not in out.read_text()
     shown = capsys.readouterr().out
-    assert "same answer" in shown
+    assert "same prediction" in shown
     assert "next:" in shown
 
 

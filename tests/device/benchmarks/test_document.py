@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.gate import with_gate
+from benchmarks.accuracy.measure import Images
 from benchmarks.accuracy.table import accuracy_table
-from benchmarks.common.images import Images
-from benchmarks.common.machine import machine_card
+from benchmarks.common.documents import machine_card
 from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime import Classifier, ModelSpec
 from train.data.splits import Split
@@ -38,7 +38,7 @@ def noise(count, labels, seed=0):
 def answering(path, seed, images):
     """A loaded model that gives prepared answers, in no time."""
     real = Classifier.load(path)
-    count = len(images.form_for(real))
+    count = len(images.in_format_of(real))
     rng = np.random.default_rng(seed)
     prepared = rng.normal(size=(count, len(real.spec.labels))).astype(np.float32)
     position = 0
@@ -137,7 +137,7 @@ def test_report_on_3589_images_costs_little_beside_inference(tiny_model_path):
         measured = accuracy.measure_accuracy([tiny_model_path] * 2, models, images)
         gated = with_gate(measured, 0.5)
         accuracy_table(gated)
-        pixels = images.form_for(models[0]).images
+        pixels = images.in_format_of(models[0]).images
         render_accuracy(gated, pixels=pixels)
         json.dumps(gated, indent=1)
         used.append(time.process_time() - before)

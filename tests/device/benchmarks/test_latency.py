@@ -233,7 +233,7 @@ def test_command_writes_its_document(tiny_model_path, tmp_path, capsys, monkeypa
     document = json.loads(out.read_text())
     assert document["results"][0]["logits_ms"]["runs"] >= QUICK.runs
     assert document["sustained"][0]["windows"]
-    assert picture.read_text().startswith("<svg")
+    assert "<svg" in picture.read_text()
     shown = capsys.readouterr().out
     assert "measurement " in shown
     assert "next:" in shown

@@ -5,7 +5,7 @@ import socket
 import numpy as np
 import pytest
 
-from benchmarks.common.machine import describe, library_versions, machine_card
+from benchmarks.common.documents import describe, library_versions, machine_card
 
 KEYS = {
     "model",

@@ -14,8 +14,7 @@ from benchmarks.accuracy.comparison import Predictions, compare
 from benchmarks.accuracy.gate import with_gate
 from benchmarks.accuracy.statistics import reliability_diagram
 from benchmarks.accuracy.table import accuracy_table
-from benchmarks.common.documents import read_document, write_json
-from benchmarks.common.machine import machine_card
+from benchmarks.common.documents import machine_card, read_document, write_json
 from benchmarks.report.accuracy_page import render_accuracy
 from benchmarks.report.charts import confusion_chart, sustained_svg
 from edge_runtime.errors import FerEdgeError
@@ -262,7 +261,7 @@ def test_drawn_faces_are_announced_before_any_figure(document):
 
 def test_images_of_the_training_are_announced(document):
     document["data"] |= {"whole_source": True, "may_include_training_images": True}
-    assert "may have learned from" in parsed(render_accuracy(document)).text
+    assert "may have been trained on" in parsed(render_accuracy(document)).text
 
 
 def test_gate_is_shown(document):
