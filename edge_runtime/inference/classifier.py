@@ -48,7 +48,7 @@ class Classifier:
         golden_difference: Maximum difference between a logit and the golden vectors',
             replayed when it was loaded; None for a file without golden vectors.
 
-    Example:
+    Examples:
         >>> import cv2
         >>> classifier = Classifier.load("fer.int8.tflite", num_threads=2)
         >>> prediction = classifier.predict(cv2.imread("face.png"))

@@ -57,7 +57,7 @@ class Pipeline:
     changes: one thread may track the faces of the next frames while another classifies
     those of this one (see ``prefetch``).
 
-    Example:
+    Examples:
         >>> from edge_runtime import Classifier
         >>> from edge_runtime.detection.factory import open_detector
         >>> from edge_runtime.sources import open_source

@@ -35,7 +35,7 @@ class Notifier:
     Attributes:
         interval_s: Least time between two beats; None where no watchdog was asked for.
 
-    Example:
+    Examples:
         >>> notifier = Notifier()      # reads NOTIFY_SOCKET and WATCHDOG_USEC
         >>> notifier.beat()            # after each frame; the first says READY=1
         >>> notifier.stopping()

@@ -117,7 +117,7 @@ def load(
         DatasetError: Nothing there, no images, one class, an empty class, or an
             unknown layout; the message says what was found.
 
-    Example:
+    Examples:
         >>> data = load("photos", size_px=48, validation_frac=0.2)
         >>> data.labels
         ('cat', 'dog')
