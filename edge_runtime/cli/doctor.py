@@ -1,4 +1,4 @@
-"""The command: gathers findings, prints them, fails where one fails."""
+"""``python -m edge_runtime doctor``: whether this board is ready to run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,16 @@ examples:
 """
 SCHEMA = "fer-edge/doctor/1"
 ROOT = Path("/")
-_WIDTH = 88
+WIDTH = 88
 
 
 def add_doctor(commands: Any) -> None:
     """Adds ``doctor`` to the commands."""
-    text = "whether this board is ready, and what to do if not"
+    text = "examine this board: is it ready, and what to do if not"
     parser = commands.add_parser(
         "doctor",
         help=text,
-        description=text[0].upper() + text[1:] + ". Exit code 3: something fails.",
+        description=text.capitalize() + ". Exit code 3: something fails.",
         epilog=EXAMPLES,
     )
     parser.set_defaults(call=doctor)
@@ -40,33 +41,32 @@ def add_doctor(commands: Any) -> None:
         "model",
         nargs="?",
         type=flags.path,
-        help=".tflite or .onnx to answer with (default: the released one, if there)",
+        help=".tflite or .onnx to try (default: the released one, where there is one)",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Examines the board, prints what was found, and fails where it cannot run."""
+    """Examines the board, prints the findings, and fails where it cannot run."""
     findings = examine(args.model)
     if args.json:
         print(json.dumps(document(findings), indent=2))
     else:
         print(table(findings))
-    failed = [one.name for one in findings if one.status == "fail"]
+    failed = [finding.name for finding in findings if finding.status == "fail"]
     if failed:
         raise GateError(f"this board is not ready: {', '.join(failed)}")
     if not args.json:
         model = f" {args.model}" if args.model else ""
-        source = _source(findings)
-        print(f"\nnext:\n  {invocation()} run{model} --source {source}")
+        print(f"\nnext:\n  {invocation()} run{model} --source {_source(findings)}")
     return 0
 
 
 def _source(findings: Sequence[Finding]) -> str:
-    """Returns the first camera that can be used; without one the drawn one."""
-    for one in findings:
-        if one.name.startswith("camera") and one.status == "ok":
-            return one.value.rpartition("--source ")[2]
+    """Returns the first usable camera; without one, the fake camera."""
+    for finding in findings:
+        if finding.name.startswith("camera") and finding.status == "ok":
+            return finding.value.rpartition("--source ")[2]
     return "fake:scene"
 
 
@@ -74,11 +74,11 @@ def examine(model: Path | None, root: Path = ROOT) -> list[Finding]:
     """Returns all findings.
 
     Args:
-        model: A model file to answer one image with; None takes the released one,
-            where there is one.
+        model: A model file to run on one image; None takes the released one, where
+            there is one.
         root: Where ``proc``, ``sys``, ``dev``, ``etc`` and ``usr`` are found.
     """
-    # Here: they import OpenCV and more, which no other command waits for.
+    # Here: they import OpenCV and more, which other commands need not wait for.
     from edge_runtime.doctor.board import board_findings
     from edge_runtime.doctor.cameras import camera_findings
     from edge_runtime.doctor.health import health_findings
@@ -108,21 +108,21 @@ def document(findings: Sequence[Finding]) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": __version__,
         "status": worst(findings),
-        "findings": [one.document() for one in findings],
+        "findings": [asdict(finding) for finding in findings],
     }
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Returns findings as people read them, each remedy below what it is for."""
-    width = max(len(one.name) for one in findings)
+    """Returns findings as a table, each with its remedy below."""
+    width = max(len(finding.name) for finding in findings)
     lines = []
-    for one in findings:
-        lines.append(f"{one.status:<4}  {one.name:<{width}}  {one.value}")
-        if one.remedy:
+    for finding in findings:
+        lines.append(f"{finding.status:<4}  {finding.name:<{width}}  {finding.value}")
+        if finding.remedy:
             indent = " " * (4 + 2 + width + 2)
             lines += textwrap.wrap(
-                "-> " + one.remedy,
-                _WIDTH,
+                "-> " + finding.remedy,
+                WIDTH,
                 initial_indent=indent,
                 subsequent_indent=indent + "   ",
                 break_long_words=False,

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import OutputError
-from edge_runtime.systemd import unit
+from edge_runtime.systemd.unit import (
+    MEMORY_MAX_MIB,
+    NAME,
+    WATCHDOG_S,
+    Unit,
+    system_unit,
+    user_unit,
+)
 from edge_runtime.utils import argparser as flags
 
 EXAMPLES = """\
@@ -28,7 +35,7 @@ STATE_FOLDER = Path("/var/lib")
 
 def add_install_service(commands: Any) -> None:
     """Adds ``install-service`` to the commands."""
-    text = "a systemd unit that runs the camera as a service"
+    text = "write a systemd unit that runs the camera as a service"
     parser = commands.add_parser(
         "install-service",
         help=text,
@@ -51,75 +58,76 @@ def add_install_service(commands: Any) -> None:
         help="unit file or folder to write, such as /etc/systemd/system (needs root)",
     )
     add("--force", action="store_true", help="replace an existing unit file")
-    add("--user", action="store_true", help="a unit of your own, without root")
-    add("--name", type=_name, default=unit.NAME, help=f"of the unit ({unit.NAME})")
+    add("--user", action="store_true", help="a unit for your own account, without root")
+    add("--name", type=_name, default=NAME, help=f"name of the unit ({NAME})")
     add(
         "--account",
         type=_name,
         metavar="USER",
-        help="run as this user (default: one that systemd makes up)",
+        help="run as this user (default: one that systemd creates)",
     )
     add(
         "--memory-max",
         type=flags.positive,
-        default=unit.MEMORY_MAX_MIB,
+        default=MEMORY_MAX_MIB,
         metavar="MIB",
-        help=f"end and restart it beyond this ({unit.MEMORY_MAX_MIB})",
+        help=f"end and restart it beyond so much memory ({MEMORY_MAX_MIB})",
     )
     add(
         "--watchdog",
         type=flags.positive,
-        default=unit.WATCHDOG_S,
+        default=WATCHDOG_S,
         metavar="S",
-        help=f"restart it after so long without a frame ({unit.WATCHDOG_S})",
+        help=f"restart it after so many seconds without a frame ({WATCHDOG_S})",
     )
 
 
 def install_service(args: argparse.Namespace) -> int:
-    """Writes or prints the unit, and says what to type next."""
+    """Writes or prints the unit, and the commands to type next."""
     if args.user and args.account:
         raise OutputError("expected --user or --account, got both: choose one")
     # Here: it imports what run needs.
-    from edge_runtime.cli.preflight import (
-        check_config,
-        files_read,
-        folders_outside,
-        hindrances,
-        unseen_detector,
+    from edge_runtime.cli.service_config import (
+        check_service_config,
+        input_paths,
+        output_folders,
+        undiscoverable_detector,
+        unreadable_paths,
     )
 
     state = None if args.user else STATE_FOLDER / args.name
-    found = check_config(args.config, state)
-    made = unit.Unit(
-        # Not resolved: the interpreter of an environment is a link out of it.
+    config = check_service_config(args.config, state)
+    unit = Unit(
+        # Not resolved: the interpreter of an environment is a link to another folder.
         python=Path(sys.executable).absolute(),
         config=args.config.resolve(),
         name=args.name,
         account=args.account,
         memory_max_mib=args.memory_max,
         watchdog_s=args.watchdog,
-        reads=(Path(sys.base_prefix), *files_read(found)),
-        writable=() if state is None else folders_outside(found, state),
+        reads=(Path(sys.base_prefix), *input_paths(config)),
+        writable=() if state is None else output_folders(config, state),
     )
     notes: list[str] = []
     if not args.user:
-        paths = [made.python, made.config, *made.reads]
-        notes = hindrances(paths, account=args.account)
-        if fetched := unseen_detector(found):
+        paths = [unit.python, unit.config, *unit.reads]
+        notes = unreadable_paths(paths, account=args.account)
+        if detector := undiscoverable_detector(config):
             notes.append(
-                f"{fetched}: the service looks for YuNet in its own home, and finds"
-                " none: name a copy in /etc, as detector-model in the configuration"
+                f"{detector}: the service looks for YuNet in its own home and does not"
+                " find it: copy it to /etc and name it as detector-model in the"
+                " configuration"
             )
-    text = unit.user_unit(made) if args.user else unit.system_unit(made)
+    text = user_unit(unit) if args.user else system_unit(unit)
     if args.to is None:
         print(text, end="")
-        path = Path(f"{made.name}.service")
-        print(_next(made, path, notes, user=args.user), file=sys.stderr)
+        path = Path(f"{unit.name}.service")
+        print(_next_steps(unit, path, notes, user=args.user), file=sys.stderr)
         return 0
-    path = args.to / f"{made.name}.service" if args.to.is_dir() else args.to
+    path = args.to / f"{unit.name}.service" if args.to.is_dir() else args.to
     _write(path, text, force=args.force)
     print(f"wrote {path}")
-    print(_next(made, path, notes, user=args.user))
+    print(_next_steps(unit, path, notes, user=args.user))
     return 0
 
 
@@ -132,7 +140,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise OutputError(f"{path} exists: replace it with --force")
     if not os.access(path.parent, os.W_OK):
         hint = (
-            "run it with sudo, or make a unit of your own with --user"
+            "run it with sudo, or write a unit for your own account with --user"
             if path.parent == SYSTEM_FOLDER
             else "name a folder that exists and is yours"
         )
@@ -142,34 +150,35 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     write_text(path, text)
 
 
-def _next(made: unit.Unit, path: Path, notes: Sequence[str], *, user: bool) -> str:
+def _next_steps(unit: Unit, path: Path, notes: Sequence[str], *, user: bool) -> str:
+    sudo = "" if user else "sudo "
     control = "systemctl --user" if user else "sudo systemctl"
     journal = "journalctl --user" if user else "journalctl"
     folder = "~/.config/systemd/user" if user else str(SYSTEM_FOLDER)
     lines = ["", "next:"]
-    sudo = "" if user else "sudo "
-    if str(path.parent) != folder and path.parent != Path(folder).expanduser():
-        lines.append(
-            f"  {sudo}cp {path} {folder}/   # what was printed; --to writes it"
-        )
+    if path.parent not in (Path(folder), Path(folder).expanduser()):
+        lines.append(f"  {sudo}cp {path} {folder}/   # the text above; --to writes it")
     lines += [
         f"  {control} daemon-reload",
-        f"  {control} enable --now {made.name}",
-        f"  {journal} -u {made.name} -f",
+        f"  {control} enable --now {unit.name}",
+        f"  {journal} -u {unit.name} -f",
     ]
     if user:
         lines.append("  sudo loginctl enable-linger $USER   # runs without a login")
     lines += [
-        "to take it away:",
-        f"  {control} disable --now {made.name}; {sudo}rm -r"
-        f" {folder}/{made.name}.service*; {control} daemon-reload",
+        "to remove it:",
+        f"  {control} disable --now {unit.name}; {sudo}rm -r"
+        f" {folder}/{unit.name}.service*; {control} daemon-reload",
     ]
-    lines += [f"note: {one}" for one in notes]
-    if made.writable:
-        named = ", ".join(map(str, made.writable))
-        lines.append(f"note: {named} must exist, and belong to the service's user")
-        if made.account is None:
-            lines[-1] += ": add --account USER, since one made up by systemd owns none"
+    lines += [f"note: {note}" for note in notes]
+    if unit.writable:
+        folders = ", ".join(map(str, unit.writable))
+        hint = ""
+        if unit.account is None:
+            hint = ": add --account USER, since a user that systemd creates owns none"
+        lines.append(
+            f"note: {folders} must exist and belong to the service's user{hint}"
+        )
     return "\n".join(lines)
 
 

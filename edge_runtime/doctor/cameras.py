@@ -43,9 +43,9 @@ def camera_findings(root: Path) -> list[Finding]:
     Args:
         root: Where ``sys``, ``dev`` and ``proc`` are found.
     """
-    found = [*_csi_cameras(root), *_usb_cameras(root)]
-    if found:
-        return found
+    findings = [*_csi_cameras(root), *_usb_cameras(root)]
+    if findings:
+        return findings
     return [
         Finding(
             "camera",
@@ -60,7 +60,7 @@ def camera_findings(root: Path) -> list[Finding]:
 def _names(root: Path, pattern: str) -> dict[str, str]:
     """Returns names by node, such as ``{"video0": "HD Webcam"}``."""
     folders = root.glob(f"sys/class/video4linux/{pattern}")
-    by_number = sorted(folders, key=lambda one: (len(one.name), one.name))
+    by_number = sorted(folders, key=lambda folder: (len(folder.name), folder.name))
     return {folder.name: read_text(folder / "name") for folder in by_number}
 
 
@@ -72,11 +72,11 @@ def _csi_cameras(root: Path) -> list[Finding]:
     ]
     if not sensors:
         return []
-    fault = picamera2_fault()
-    return [_csi(sensor, fault) for sensor in sensors]
+    error = picamera2_error()
+    return [_csi(sensor, error) for sensor in sensors]
 
 
-def picamera2_fault() -> str:
+def picamera2_error() -> str:
     """Returns why ``import picamera2`` fails here; empty where it does not.
 
     Tried in a process of its own: it loads libcamera and starts threads.
@@ -84,7 +84,7 @@ def picamera2_fault() -> str:
     if importlib.util.find_spec("picamera2") is None:
         return "Python has no picamera2 here"
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", "import picamera2"],
             capture_output=True,
             check=False,
@@ -94,13 +94,15 @@ def picamera2_fault() -> str:
         )
     except subprocess.TimeoutExpired:
         return "picamera2 does not load in time"
-    lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-    return f"picamera2 does not load: {lines[-1]}" if done.returncode else ""
+    lines = completed.stderr.strip().splitlines() or [
+        f"it ended with {completed.returncode}"
+    ]
+    return f"picamera2 does not load: {lines[-1]}" if completed.returncode else ""
 
 
-def _csi(sensor: str, fault: str) -> Finding:
+def _csi(sensor: str, error: str) -> Finding:
     name = f"camera {sensor}"
-    if not fault:
+    if not error:
         return Finding(
             name, "ok", "on the ribbon, picamera2 is there: --source picamera2"
         )
@@ -109,9 +111,9 @@ def _csi(sensor: str, fault: str) -> Finding:
         "  python3 -m venv --system-site-packages"
     )
     # apt's simplejpeg is built for apt's NumPy: raspberrypi/picamera2 issue 1211.
-    if "numpy" in fault:
+    if "numpy" in error:
         remedy = "pip install 'numpy<2': the system's picamera2 is built for NumPy 1"
-    return Finding(name, "warn", f"on the ribbon, but {fault}", remedy)
+    return Finding(name, "warn", f"on the ribbon, but {error}", remedy)
 
 
 def _usb_cameras(root: Path) -> list[Finding]:
@@ -124,7 +126,7 @@ def _usb_cameras(root: Path) -> list[Finding]:
 
 
 def _usb(root: Path, device: Path, name: str) -> Finding | None:
-    """Returns what is the matter with a camera; None for a node that is none."""
+    """Returns the finding on a camera; None for a node that is not a camera."""
     title = f"camera {device.name}"
     try:
         captures = _captures(device)
@@ -172,31 +174,31 @@ def unusable(number: int | None, device: Path, name: str) -> tuple[str, str]:
 
 
 def _captures(device: Path) -> bool:
-    """Returns whether a node gives pictures.
+    """Returns whether a node captures video.
 
     Raises:
         OSError: It cannot be opened.
     """
     handle = os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        answer = fcntl.ioctl(handle, _QUERYCAP, bytes(_CAPABILITY_BYTES))
+        reply = fcntl.ioctl(handle, _QUERYCAP, bytes(_CAPABILITY_BYTES))
     except OSError as error:
         if error.errno in (errno.ENOTTY, errno.EINVAL):
             return False  # no video device at all
         raise
     finally:
         os.close(handle)
-    capabilities = struct.unpack_from("=I", answer, _DEVICE_CAPS_AT)[0]
+    capabilities = struct.unpack_from("=I", reply, _DEVICE_CAPS_AT)[0]
     return bool(capabilities & (_VIDEO_CAPTURE | _VIDEO_CAPTURE_MPLANE))
 
 
 def _user_of(root: Path, device: Path) -> str:
-    """Returns the process that has a node open, as far as one may look."""
+    """Returns the process that has a node open, where permissions show it."""
     for process in root.glob("proc/[0-9]*"):
         try:
-            links = [one.readlink() for one in (process / "fd").iterdir()]
+            links = [link.readlink() for link in (process / "fd").iterdir()]
         except OSError:
-            continue  # somebody else's, or gone
+            continue  # another user's, or it has ended
         if device in links:
             return f"{read_text(process / 'comm')} (pid {process.name})"
     return ""
@@ -205,7 +207,7 @@ def _user_of(root: Path, device: Path) -> str:
 def first_frame(device: Path, *, timeout_s: float = FRAME_TIMEOUT_S) -> str | None:
     """Returns the size of a frame as text; None if none comes (or a driver hangs)."""
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", FRAME_PROGRAM, str(device)],
             capture_output=True,
             check=False,
@@ -215,4 +217,4 @@ def first_frame(device: Path, *, timeout_s: float = FRAME_TIMEOUT_S) -> str | No
         )
     except subprocess.TimeoutExpired:
         return None
-    return done.stdout.strip() or None
+    return completed.stdout.strip() or None

@@ -1,14 +1,14 @@
-"""One thing that the doctor looked at."""
+"""One result of the examination."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-Verdict = Literal["ok", "warn", "fail"]
+Severity = Literal["ok", "warn", "fail"]
 
-_WORST_FIRST: tuple[Verdict, ...] = ("fail", "warn", "ok")
+_WORST_FIRST: tuple[Severity, ...] = ("fail", "warn", "ok")
 
 
 @dataclass(frozen=True)
@@ -16,24 +16,20 @@ class Finding:
     """What was found, and what to do about it.
 
     Attributes:
-        name: What was looked at, a few words.
+        name: What was examined, a few words.
         status: ``"ok"``, ``"warn"`` (it runs, but not as well as it could) or
             ``"fail"`` (it does not run).
         value: What was found.
-        remedy: What to do; empty where nothing is to be done.
+        remedy: What to do; empty where nothing needs to be done.
     """
 
     name: str
-    status: Verdict
+    status: Severity
     value: str
     remedy: str = ""
 
-    def document(self) -> dict[str, Any]:
-        """Returns it JSON-ready."""
-        return asdict(self)
 
-
-def worst(findings: Iterable[Finding]) -> Verdict:
+def worst(findings: Iterable[Finding]) -> Severity:
     """Returns the worst status among findings; ``"ok"`` for none."""
-    seen = {one.status for one in findings}
-    return next((one for one in _WORST_FIRST if one in seen), "ok")
+    statuses = {finding.status for finding in findings}
+    return next((status for status in _WORST_FIRST if status in statuses), "ok")

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from edge_runtime.doctor.finding import Finding, Verdict
+from edge_runtime.doctor.finding import Finding
 from edge_runtime.hardware.cpu import board_name
 from edge_runtime.hardware.memory import limits_memory, read_memory
 from edge_runtime.hardware.sensors import (
@@ -19,7 +19,7 @@ from edge_runtime.hardware.sensors import (
 MIB = 2**20
 # Raspberry Pi: from 80 degrees on the firmware slows the cores, at 85 all of them.
 HOT_C, TOO_HOT_C = 80.0, 85.0
-# The service needs 90 MiB, 150 with page and MQTT; a model on trial takes 70 more.
+# The service needs 90 MiB, 150 with page and MQTT; trying a new model takes 70 more.
 LOW_MEMORY_MIB, NO_MEMORY_MIB = 250, 100
 LOW_DISK_MIB, NO_DISK_MIB = 200, 20
 _POWER = "use the board's own power supply and a short, thick cable"
@@ -71,9 +71,8 @@ def _throttling(root: Path) -> list[Finding]:
     now, before = reasons_now(bits), reasons_since_boot(bits)
     remedy = _POWER if "under-voltage" in (*now, *before) else _COOL
     if now:
-        return [
-            Finding("throttling", "fail", f"{', '.join(now)} now ({bits:#x})", remedy)
-        ]
+        value = f"{', '.join(now)} now ({bits:#x})"
+        return [Finding("throttling", "fail", value, remedy)]
     if before:
         value = f"{', '.join(before)} since the start ({bits:#x})"
         return [Finding("throttling", "warn", value, remedy)]
@@ -89,8 +88,9 @@ def _memory(root: Path) -> list[Finding]:
     if memory.limit is not None:
         value += f", limited to {memory.limit // MIB:,} MiB (container or service)"
     remedy = "stop what is not needed (a desktop: boot to the console instead)"
-    status = _status(free, LOW_MEMORY_MIB, NO_MEMORY_MIB)
-    memory_finding = _space("memory", status, value, remedy)
+    memory_finding = _space(
+        "memory", free, LOW_MEMORY_MIB, NO_MEMORY_MIB, value, remedy
+    )
     swap, used = memory.swap_total, memory.swap_total - memory.swap_free
     value = f"{used // MIB:,} of {swap // MIB:,} MiB in use"
     if used > swap // 2:
@@ -141,12 +141,12 @@ def _disk(folder: Path) -> Finding:
             f"{value}, but it cannot be written",
             "run it elsewhere, or look at the card: a worn one becomes read-only",
         )
-    status = _status(free, LOW_DISK_MIB, NO_DISK_MIB)
-    return _space("disk", status, value, "free space: journalctl --vacuum-size=50M")
+    remedy = "free space: journalctl --vacuum-size=50M"
+    return _space("disk", free, LOW_DISK_MIB, NO_DISK_MIB, value, remedy)
 
 
 def _writable(folder: Path) -> bool:
-    """Returns whether a file can be made; permissions alone do not decide it."""
+    """Returns whether a file can be created; permissions alone do not say."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -154,9 +154,9 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def _status(free: int, low: int, none: int) -> Verdict:
-    return "fail" if free < none else "warn" if free < low else "ok"
-
-
-def _space(name: str, status: Verdict, value: str, remedy: str) -> Finding:
-    return Finding(name, status, value, "" if status == "ok" else remedy)
+def _space(
+    name: str, free_mib: int, low_mib: int, none_mib: int, value: str, remedy: str
+) -> Finding:
+    if free_mib >= low_mib:
+        return Finding(name, "ok", value)
+    return Finding(name, "fail" if free_mib < none_mib else "warn", value, remedy)

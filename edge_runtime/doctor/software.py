@@ -22,7 +22,7 @@ from edge_runtime.utils.versions import installed_version
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 _MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
@@ -53,17 +53,17 @@ else:
 
 
 def software_findings(model: Path | None) -> list[Finding]:
-    """Returns what is found out about Python, wheels and inference libraries.
+    """Returns findings on Python, wheels and inference libraries.
 
     Args:
-        model: A model file to answer one image with; None only loads the libraries.
+        model: A model file to run on one image; None only loads the libraries.
     """
-    found = [_python(), _numpy(), _opencv()]
+    findings = [_python(), _numpy(), _opencv()]
     if model is None:
-        return [*found, *library_findings(None)]
-    seen = _model(model)
-    usable = model if seen.status == "ok" else None
-    return [*found, seen, *library_findings(usable)]
+        return [*findings, *library_findings(None)]
+    finding = _model(model)
+    usable = model if finding.status == "ok" else None
+    return [*findings, finding, *library_findings(usable)]
 
 
 def _model(path: Path) -> Finding:
@@ -81,7 +81,7 @@ def _model(path: Path) -> Finding:
 
 def _python() -> Finding:
     value = f"{platform.python_version()} in {sys.prefix}"
-    if sys.version_info[:2] < LEAST_PYTHON:
+    if sys.version_info[:2] < MIN_PYTHON:
         return Finding("Python", "fail", value, "install Python 3.11 or newer")
     return Finding("Python", "ok", value)
 
@@ -93,7 +93,7 @@ def _numpy() -> Finding:
 def _opencv() -> Finding:
     import cv2
 
-    installed = [one for one in _OPENCV if installed_version(one)]
+    installed = [name for name in _OPENCV if installed_version(name)]
     value = f"{cv2.__version__} ({', '.join(installed) or 'from the system'})"
     if len(installed) > 1:
         return Finding(
@@ -130,29 +130,29 @@ def library_findings(model: Path | None) -> list[Finding]:
                 " 'fer-edge[tflite-runtime]'  (Python 3.11)",
             )
         ]
-    trials = {name: try_library(name, _for(name, model)) for name in installed}
-    found = [_library(name, trials[name]) for name in installed]
-    return found + ([_first_label(model, trials)] if model else [])
+    trials = {name: try_library(name, _model_for(name, model)) for name in installed}
+    findings = [_library(name, trials[name]) for name in installed]
+    return findings + ([_first_label(model, trials)] if model else [])
 
 
-def _for(library: str, model: Path | None) -> Path | None:
+def _model_for(library: str, model: Path | None) -> Path | None:
     """Returns the model if this library runs its kind."""
     kind = "onnx" if model and model.suffix.lower() == ".onnx" else "tflite"
     return model if library in BACKENDS_BY_KIND[kind] else None
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """What a library did in a process of its own.
 
     Attributes:
-        fault: Why it does not work; empty where it does.
-        crashed: It took the process with it.
-        first_label_s: Seconds from the start of the process to its answer; None
+        error: Why it does not work; empty where it does.
+        crashed: It ended the process.
+        first_label_s: Seconds from the start of the process to its first label; None
             where it was only loaded.
     """
 
-    fault: str = ""
+    error: str = ""
     crashed: bool = False
     first_label_s: float | None = None
 
@@ -163,19 +163,19 @@ def try_library(
     *,
     python: str | None = None,
     timeout_s: float = TIMEOUT_S,
-) -> Tried:
-    """Returns how an inference library did; a crash of it is part of the answer.
+) -> Trial:
+    """Returns how an inference library works in a process of its own.
 
     Args:
         name: Its distribution name.
-        model: A model to answer one image with; None only loads the library.
-        python: The interpreter, this one without it.
+        model: A model to run on one image; None only loads the library.
+        python: The interpreter; None takes this one.
         timeout_s: Seconds after which it counts as hanging.
     """
     path = str(model.absolute()) if model else None
     argument = json.dumps([name, _MODULES[name], path, time.monotonic()])
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [python or sys.executable, "-c", PROGRAM, argument],
             capture_output=True,
             check=False,
@@ -184,14 +184,15 @@ def try_library(
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired:
-        return Tried(f"no answer within {timeout_s:g} s", crashed=True)
-    if done.returncode < 0:
-        return Tried(_signal_name(-done.returncode), crashed=True)
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+        return Trial(f"no answer within {timeout_s:g} s", crashed=True)
+    code = completed.returncode
+    if code < 0:
+        return Trial(_signal_name(-code), crashed=True)
+    lines = (completed.stderr if code else completed.stdout).strip().splitlines()
     last = lines[-1] if lines else "no output"
-    if done.returncode:
-        return Tried(last.rpartition("Error: ")[2])
-    return Tried(first_label_s=json.loads(last))
+    if code:
+        return Trial(last.rpartition("Error: ")[2])
+    return Trial(first_label_s=json.loads(last))
 
 
 def _signal_name(number: int) -> str:
@@ -202,46 +203,40 @@ def _signal_name(number: int) -> str:
     return f"{name}, an illegal instruction" if name == "SIGILL" else name
 
 
-def _library(name: str, tried: Tried) -> Finding:
+def _library(name: str, trial: Trial) -> Finding:
     version = installed_version(name) or "?"
-    if not tried.fault:
-        done = "loads" if tried.first_label_s is None else "answers"
-        return Finding(name, "ok", f"{version} {done}")
-    if tried.crashed:
+    if not trial.error:
+        result = "loads" if trial.first_label_s is None else "answers"
+        return Finding(name, "ok", f"{version} {result}")
+    if trial.crashed:
         return Finding(
             name,
             "fail",
-            f"{version} crashes: {tried.fault}",
+            f"{version} crashes: {trial.error}",
             f"its wheel is not for this processor: pip install -U {name}, or pip"
             f" uninstall {name} and use another",
         )
     return Finding(
         name,
         "fail",
-        f"{version}: {tried.fault}",
+        f"{version}: {trial.error}",
         f"pip install --force-reinstall 'fer-edge[{EXTRAS[name]}]', or another model",
     )
 
 
-def _first_label(model: Path | None, trials: dict[str, Tried]) -> Finding:
-    """Returns the time from a process's start to its first answer, the fastest."""
-    times = {
-        name: one.first_label_s
-        for name, one in trials.items()
-        if one.first_label_s is not None
+def _first_label(model: Path, trials: dict[str, Trial]) -> Finding:
+    """Returns the time from the start of a process to its first label, the fastest."""
+    times_s = {
+        name: trial.first_label_s
+        for name, trial in trials.items()
+        if trial.first_label_s is not None
     }
-    shown = model.name if model else ""
-    if not times:
-        return Finding(
-            "first label",
-            "fail",
-            f"no installed library answers with {shown}",
-            f"{invocation()} check {model}",
-        )
-    name = min(times, key=lambda one: times[one])
-    value = f"{times[name]:.2f} s after the start ({shown}, {name})"
-    if times[name] > SLOW_FIRST_LABEL_S:
-        return Finding(
-            "first label", "warn", value, "a slow card, or the board is busy: see above"
-        )
+    if not times_s:
+        value = f"no installed library answers with {model.name}"
+        return Finding("first label", "fail", value, f"{invocation()} check {model}")
+    seconds, name = min((seconds, name) for name, seconds in times_s.items())
+    value = f"{seconds:.2f} s after the start ({model.name}, {name})"
+    if seconds > SLOW_FIRST_LABEL_S:
+        remedy = "a slow card, or the board is busy: see above"
+        return Finding("first label", "warn", value, remedy)
     return Finding("first label", "ok", value)

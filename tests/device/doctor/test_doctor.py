@@ -359,25 +359,25 @@ def test_crash_of_a_library_is_a_finding_and_no_crash(tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nkill -ILL $$\n")
     python.chmod(0o755)
-    tried = software.try_library("onnxruntime", None, python=str(python))
-    assert tried.crashed
-    assert "SIGILL, an illegal instruction" in tried.fault
+    trial = software.try_library("onnxruntime", None, python=str(python))
+    assert trial.crashed
+    assert "SIGILL, an illegal instruction" in trial.error
 
 
 def test_library_that_hangs_is_a_finding(tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     python.chmod(0o755)
-    tried = software.try_library("onnxruntime", None, python=str(python), timeout_s=0.2)
-    assert tried.fault == "no answer within 0.2 s"
+    trial = software.try_library("onnxruntime", None, python=str(python), timeout_s=0.2)
+    assert trial.error == "no answer within 0.2 s"
 
 
 def test_library_that_cannot_be_imported_says_why(monkeypatch, tmp_path):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('no libgomp.so.1')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    tried = software.try_library("onnxruntime", None)
-    assert tried.fault == "no libgomp.so.1"
-    assert not tried.crashed
+    trial = software.try_library("onnxruntime", None)
+    assert trial.error == "no libgomp.so.1"
+    assert not trial.crashed
 
 
 def test_damaged_model_is_a_finding_of_its_own(tmp_path):

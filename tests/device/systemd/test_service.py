@@ -1,4 +1,4 @@
-"""What systemd is told, the unit it reads, and a log that does not flood."""
+"""Messages to systemd, the unit it reads, and a log that does not flood."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.__main__ import main
-from edge_runtime.cli import preflight as config_check
+from edge_runtime.cli import service_config
 from edge_runtime.cli.install_service import _name
-from edge_runtime.cli.preflight import hindrances
+from edge_runtime.cli.service_config import unreadable_paths
 from edge_runtime.systemd.journal import JournalFormatter, RateLimit, set_up_logging
 from edge_runtime.systemd.notify import Notifier
 from edge_runtime.systemd.unit import Unit, lies_in, system_unit, user_unit
@@ -60,8 +60,8 @@ def opened():
         )
 
 
-def said(listening: socket.socket) -> list[str]:
-    """Returns what has been said until now."""
+def messages(listening: socket.socket) -> list[str]:
+    """Returns what was sent until now."""
     listening.setblocking(False)
     messages = []
     while True:
@@ -78,7 +78,7 @@ def test_first_frame_says_ready_and_the_next_ones_do_not(systemd, opened):
     notifier = opened(environment(systemd))
     notifier.beat()
     notifier.beat()
-    assert said(systemd) == ["READY=1"]
+    assert messages(systemd) == ["READY=1"]
 
 
 def test_watchdog_hears_often_enough_and_not_with_every_frame(systemd, opened):
@@ -87,22 +87,22 @@ def test_watchdog_hears_often_enough_and_not_with_every_frame(systemd, opened):
     for _ in range(240):  # 8 s at 30 frames/s
         notifier.beat()
         clock.now += 1 / 30
-    beats = said(systemd).count("WATCHDOG=1")
+    beats = messages(systemd).count("WATCHDOG=1")
     assert 2 <= beats <= 5  # at least every half of the time
 
 
 def test_watchdog_hears_nothing_while_nothing_moves(systemd, opened):
     notifier = opened(environment(systemd, WATCHDOG_USEC="40000"))
     notifier.beat()
-    assert said(systemd) == ["READY=1", "WATCHDOG=1"]
+    assert messages(systemd) == ["READY=1", "WATCHDOG=1"]
     time.sleep(0.1)  # ten times the interval
-    assert said(systemd) == []
+    assert messages(systemd) == []
 
 
 def test_attempt_to_get_a_camera_back_is_a_beat_but_not_ready(systemd, opened):
     notifier = opened(environment(systemd, WATCHDOG_USEC="8000000"))
     notifier.still_trying()
-    assert said(systemd) == ["WATCHDOG=1"]
+    assert messages(systemd) == ["WATCHDOG=1"]
 
 
 def test_watchdog_of_another_process_is_not_ours(systemd, opened):
@@ -110,7 +110,7 @@ def test_watchdog_of_another_process_is_not_ours(systemd, opened):
     notifier = opened(environment(systemd, **more))
     notifier.beat()
     assert notifier.interval_s is None
-    assert said(systemd) == ["READY=1"]
+    assert messages(systemd) == ["READY=1"]
 
 
 def test_status_is_one_line_and_not_sent_with_every_frame(systemd, opened):
@@ -119,12 +119,15 @@ def test_status_is_one_line_and_not_sent_with_every_frame(systemd, opened):
     for number in range(300):
         notifier.status(f"{number} frames\nREADY=1")
         clock.now += 0.125
-    assert said(systemd)[:2] == ["STATUS=0 frames READY=1", "STATUS=80 frames READY=1"]
+    assert messages(systemd)[:2] == [
+        "STATUS=0 frames READY=1",
+        "STATUS=80 frames READY=1",
+    ]
 
 
-def test_end_is_said(systemd, opened):
+def test_end_is_sent(systemd, opened):
     opened(environment(systemd)).stopping()
-    assert said(systemd) == ["STOPPING=1"]
+    assert messages(systemd) == ["STOPPING=1"]
 
 
 def test_abstract_socket_is_reached(opened):
@@ -132,7 +135,7 @@ def test_abstract_socket_is_reached(opened):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
         opened({"NOTIFY_SOCKET": "@" + name}).ready()
-        assert said(listening) == ["READY=1"]
+        assert messages(listening) == ["READY=1"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_run_says_ready_beats_and_says_goodbye(systemd, tiny_model_path, tmp_pat
     subprocess.run(
         command, cwd=ROOT, env={**os.environ, **more}, check=True, capture_output=True
     )
-    assert said(systemd) == [
+    assert messages(systemd) == [
         "READY=1",
         "WATCHDOG=1",
         "STATUS=answered frames: 1",
@@ -193,10 +196,10 @@ def test_run_says_ready_beats_and_says_goodbye(systemd, tiny_model_path, tmp_pat
 def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     program = shutil.which("systemd-analyze")
     if program is None:
-        said = "systemd-analyze is not installed"
+        reason = "systemd-analyze is not installed"
         if os.environ.get("FER_EDGE_SYSTEM") == "required":  # as in .ci/run
-            pytest.fail(said)
-        pytest.skip(said)
+            pytest.fail(reason)
+        pytest.skip(reason)
     done = subprocess.run(
         [program, *arguments],
         capture_output=True,
@@ -345,7 +348,7 @@ def test_existing_unit_is_kept_without_force(config, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "said_of_it"),
+    ("text", "message"),
     [
         ("thread = 2", "did you mean threads?"),
         ("threads = 'x'", "threads:"),
@@ -353,16 +356,14 @@ def test_existing_unit_is_kept_without_force(config, capsys):
         ("csv = 'faces.csv'\nforce = true", "would empty csv and events"),
     ],
 )
-def test_configuration_that_could_not_start_is_refused(
-    config, capsys, text, said_of_it
-):
+def test_configuration_that_could_not_start_is_refused(config, capsys, text, message):
     config.write_text(text)
     assert main(["install-service", "--config", str(config)]) == 2
-    assert said_of_it in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("text", "said_of_it"),
+    ("text", "message"),
     [
         ('serve = 8080\ntoken-file = "/nonexistent/token"', "token-file"),
         ('serve = "0.0.0.0:8080"', "expected --token-file"),
@@ -376,12 +377,10 @@ def test_configuration_that_could_not_start_is_refused(
         ('json = true\nevents = "-"', "--json and --events"),
     ],
 )
-def test_configuration_that_run_would_refuse_is_refused(
-    config, capsys, text, said_of_it
-):
+def test_configuration_that_run_would_refuse_is_refused(config, capsys, text, message):
     config.write_text(text)
     assert main(["install-service", "--config", str(config)]) == 2
-    assert said_of_it in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -397,15 +396,15 @@ def test_what_only_the_service_will_find_is_no_reason_to_refuse(config, text):
     assert main(["install-service", "--config", str(config)]) == 0
 
 
-def test_what_the_service_cannot_read_is_told(config, tmp_path, capsys):
+def test_what_the_service_cannot_read_is_reported(config, tmp_path, capsys):
     model = tmp_path / "token"
     model.write_text("a token that is long enough")
     config.write_text(f'serve = 8080\ntoken-file = "{model}"')
     model.chmod(0o600)
     assert main(["install-service", "--config", str(config)]) == 0
-    said = capsys.readouterr().err
+    err = capsys.readouterr().err
     for path in (config, model):  # tests' files lie in /tmp
-        assert f"note: {path}: the service has a /tmp of its own" in said
+        assert f"note: {path}: the service has a /tmp of its own" in err
     assert main(["install-service", "--config", str(config), "--user"]) == 0
     assert "note" not in capsys.readouterr().err
 
@@ -420,26 +419,26 @@ def test_what_the_service_cannot_read_is_told(config, tmp_path, capsys):
 )
 def test_tmp_and_homes_are_out_of_a_services_sight(account, hidden):
     names = ("/etc/x", "/tmp/a", "/home/ann/b", "/root/c", "/run/user/1/d")
-    found = hindrances([Path(one) for one in names], account=account)
+    found = unreadable_paths([Path(one) for one in names], account=account)
     assert [one.split(":")[0] for one in found] == hidden
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [("", True), ('faces = "haar"', False), ("detector-model", False)],
 )
-def test_detector_that_the_service_will_not_find_is_told(
-    config, tmp_path, capsys, monkeypatch, text, told
+def test_detector_that_the_service_will_not_find_is_reported(
+    config, tmp_path, capsys, monkeypatch, text, reported
 ):
     fetched = tmp_path / "yunet.onnx"
-    monkeypatch.setattr(config_check, "fetched_model", lambda: fetched)
-    monkeypatch.setattr(config_check, "open_detector", lambda *a, **k: None)
+    monkeypatch.setattr(service_config, "fetched_model", lambda: fetched)
+    monkeypatch.setattr(service_config, "open_detector", lambda *a, **k: None)
     if text == "detector-model":
         text = f'detector-model = "{fetched}"'
     config.write_text(text)
     assert main(["install-service", "--config", str(config)]) == 0
-    said = capsys.readouterr().err
-    assert (f"note: {fetched}: the service looks for YuNet" in said) == told
+    err = capsys.readouterr().err
+    assert (f"note: {fetched}: the service looks for YuNet" in err) == reported
 
 
 def test_links_into_a_closed_folder_are_followed(tmp_path):
@@ -447,8 +446,8 @@ def test_links_into_a_closed_folder_are_followed(tmp_path):
     link.symlink_to("/root/.pyenv/bin/python")
     assert lies_in(link, [Path("/root")])
     assert not lies_in(Path("/etc/python"), [Path("/root")])
-    (said,) = hindrances([link.with_name("a") / ".." / "python"], account="root")
-    assert "a link to /root/.pyenv/bin/python" in said
+    (note,) = unreadable_paths([link.with_name("a") / ".." / "python"], account="root")
+    assert "a link to /root/.pyenv/bin/python" in note
 
 
 @pytest.mark.parametrize("home", ["/home/ann", "/root", "/run/user/1000"])
