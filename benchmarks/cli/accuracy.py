@@ -15,7 +15,7 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.gate import check_gate, with_gate
 from benchmarks.accuracy.measure import load_images
 from benchmarks.accuracy.table import accuracy_table, time_line
-from benchmarks.cli.arguments import add_models, command, points
+from benchmarks.cli.parser import add_models, command, points
 from benchmarks.common.documents import (
     Document,
     check_writable,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.arguments import command
+from benchmarks.cli.parser import command
 from benchmarks.common.documents import (
     check_writable,
     read_document,

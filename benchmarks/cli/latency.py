@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.arguments import (
+from benchmarks.cli.parser import (
     add_models,
     backends,
     command,

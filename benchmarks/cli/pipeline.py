@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.arguments import command
+from benchmarks.cli.parser import command
 from benchmarks.common.documents import (
     check_writable,
     describe,

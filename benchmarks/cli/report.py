@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import measure as accuracy
-from benchmarks.cli.arguments import command
+from benchmarks.cli.parser import command
 from benchmarks.common.documents import check_writable, read_document, say_written
 from benchmarks.latency import measure as latency
 from benchmarks.report.accuracy_page import render_accuracy

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from benchmarks.cli.arguments import add_models, command, thread_counts
+from benchmarks.cli.parser import add_models, command, thread_counts
 from benchmarks.common.documents import check_writable, say_written, write_json
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
