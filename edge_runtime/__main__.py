@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from edge_runtime import __version__
-from edge_runtime.errors import exit_code_of
 from edge_runtime.systemd.journal import set_up_logging
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.signals import exit_now
 
 # Each command with the function that adds it: importing all of them would be most of

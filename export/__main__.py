@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.errors import GateError, OutputError, exit_code_of
+from edge_runtime.errors import GateError, OutputError
 from edge_runtime.model_file.signature import sign, signature_path
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes, write_text
 from train.networks.backend import start_keras
 

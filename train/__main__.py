@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import (
-    INTERRUPTED_EXIT_CODE,
-    DatasetError,
-    RunError,
-    exit_code_of,
-)
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE, DatasetError, RunError
+from edge_runtime.utils.argparser import exit_code_of
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.networks.backend import start_keras

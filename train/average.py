@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import FerEdgeError, OutputError, RunError, exit_code_of
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.errors import FerEdgeError, OutputError, RunError
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import replacing, write_text
 from train.data import dataset
 from train.networks.backend import start_keras

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import ModelError, OutputError, RunError, exit_code_of
+from edge_runtime.errors import ModelError, OutputError, RunError
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes
 from train.run.folder import RunFolder, find_run
 

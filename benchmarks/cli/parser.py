@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import exit_code_of
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 DESCRIPTION = "Measures model files the way a device runs them."

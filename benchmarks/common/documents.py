@@ -19,8 +19,8 @@ from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, OutputError
 from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
 from edge_runtime.hardware.memory import read_memory
+from edge_runtime.inference.backends import installed_version
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.versions import installed_version
 
 Document = dict[str, Any]
 

@@ -57,7 +57,7 @@ def _measured_with(model: Path, backend: str) -> dict[str, Any]:
     import cv2
 
     from edge_runtime.hardware.cpu import read_cpu
-    from edge_runtime.utils.versions import installed_version
+    from edge_runtime.inference.backends import installed_version
 
     try:
         sha256 = hashlib.sha256(model.read_bytes()).hexdigest()

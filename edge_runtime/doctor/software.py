@@ -15,10 +15,9 @@ import numpy as np
 
 from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS
+from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS, installed_version
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.invocation import invocation
-from edge_runtime.utils.versions import installed_version
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0

@@ -303,10 +303,15 @@ def _version(name: str) -> str:
     version = getattr(module, "__version__", None)
     if version is not None:
         return str(version)
+    return installed_version(name) or "unknown"
+
+
+def installed_version(distribution: str) -> str | None:
+    """Returns the version of an installed distribution; None where it is missing."""
     # Imported only if needed: it takes a tenth of the time to an image's first label.
     import importlib.metadata
 
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+        return importlib.metadata.version(distribution)
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # ValueError: ""
+        return None

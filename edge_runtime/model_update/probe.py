@@ -24,9 +24,10 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from edge_runtime.errors import FerEdgeError, ModelError, exit_code_of
+from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.container import ModelFile, put_together, take_apart
+from edge_runtime.utils.argparser import exit_code_of
 
 TIMEOUT_S = 60.0
 WARM_UP, REPEATS = 3, 30

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
 import math
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edge_runtime.errors import FerEdgeError
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -141,3 +144,37 @@ def number(text: str, low: float, high: float) -> float:
             f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
         )
     return value
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code, reporting expected errors in one line.
+
+    A ``FerEdgeError`` becomes one line on stderr and its own exit code; Ctrl-C
+    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk is one line,
+    too. Anything else is a bug and keeps its traceback.
+    """
+    try:
+        return command()
+    except FerEdgeError as error:
+        logging.getLogger(__name__).debug("details", exc_info=True)
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_stdout()
+        where = error.filename or "stdout or a temporary file"
+        print(f"error: {where} cannot be written: {error.strerror}", file=sys.stderr)
+        return FerEdgeError.exit_code
+
+
+def _drop_stdout() -> None:
+    """Points stdout nowhere: Python flushes it at exit and would raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,8 +22,9 @@ from benchmarks.common.documents import (
     read_document,
     write_json,
 )
-from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
+from edge_runtime.errors import FerEdgeError, MissingDependencyError
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.utils.argparser import exit_code_of
 from edge_runtime.utils.files import write_text
 from tests.arm64.cache import ROOT, UnavailableError
 from tests.arm64.counting import build_plugin, conditions, count_instructions

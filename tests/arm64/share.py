@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.documents import Document, check_writable, now, write_json
-from edge_runtime.errors import FerEdgeError, MissingDependencyError, exit_code_of
+from edge_runtime.errors import FerEdgeError, MissingDependencyError
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.utils.argparser import exit_code_of
 from tests.arm64.cache import UnavailableError
 from tests.arm64.cores import CORES
 from tests.arm64.counting import build_plugin, conditions

@@ -28,9 +28,8 @@ from benchmarks.common.documents import (
     say_written,
     write_json,
 )
-from edge_runtime.errors import exit_code_of
 from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from train.networks.backend import start_keras
 from train.options.config import ARCHITECTURE_NAMES, Precision
 

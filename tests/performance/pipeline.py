@@ -41,12 +41,12 @@ from benchmarks.pipeline.requirements import SCHEMA, requirement_cells
 from edge_runtime import Classifier
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import fetched_model, open_detector
-from edge_runtime.errors import GateError, MeasurementError, SourceError, exit_code_of
+from edge_runtime.errors import GateError, MeasurementError, SourceError
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.preprocessing import Image
 from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from tests.performance.boxes import (
     DelayedDetector,
     agreement,

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime import Classifier
-from edge_runtime.errors import exit_code_of
 from edge_runtime.preprocessing import square_crop
+from edge_runtime.utils.argparser import exit_code_of
 
 
 def main() -> int:
