@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge_runtime.outputs import records
+from edge_runtime.outputs import documents
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.outputs.base import RecordLimits, Sink
 from edge_runtime.outputs.work_queue import QueueCapacity, QueuedSink, WorkQueue
@@ -89,16 +89,16 @@ class _Opening:
     def open_lines(self) -> None:
         args = self._args
         if args.json:
-            frames = self._queue("json", partial(records.write_frame, Stdout()))
-            self.sinks.append(QueuedSink(frames, lambda result: result))
+            frames = self._queue("json", partial(documents.write_frame, Stdout()))
+            self.sinks.append(QueuedSink(frames))
         if args.events:
             writer = Stdout() if args.events == "-" else self._event_file()
-            events = self._queue("events", partial(records.write_events, writer))
-            select = records.select_events(live=self._source.live)
+            events = self._queue("events", partial(documents.write_events, writer))
+            select = documents.select_events(live=self._source.live)
             self.sinks.append(QueuedSink(events, select))
         if args.csv:
             rows = self._queue("csv", self._row_writer())
-            self.sinks.append(QueuedSink(rows, records.select_faces))
+            self.sinks.append(QueuedSink(rows, documents.select_faces))
 
     def open_pictures(self) -> None:
         args = self._args
@@ -137,13 +137,13 @@ class _Opening:
         self.sinks.append(sink)
 
     def _event_file(self) -> AppendedFile:
-        return self._appended(Path(self._args.events), start=records.EVENT_START)
+        return self._appended(Path(self._args.events), start=documents.EVENT_START)
 
     def _row_writer(self) -> Callable[[FrameResult], None]:
         labels = tuple(self._status.snapshot()["model"]["labels"])
-        header = records.csv_header(labels)
+        header = documents.csv_header(labels)
         file = self._appended(self._args.csv, start=header, header=header)
-        return partial(records.write_rows, file, labels)
+        return partial(documents.write_rows, file, labels)
 
     def _appended(self, path: Path, *, start: str, header: str = "") -> AppendedFile:
         live, replace = self._source.live, self._args.force

@@ -1,14 +1,27 @@
-"""Frames, faces and events as JSON documents, the same for every output."""
+"""Frames, faces and events as JSON documents, faces as rows of CSV."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from edge_runtime.outputs.append_file import LineWriter
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 
 FRAME_SCHEMA = "fer-edge/frame/3"
 EVENT_SCHEMA = "fer-edge/event/1"
+EVENT_START = f'{{"schema": "{EVENT_SCHEMA}"'  # of each line of an event file
+
+CSV_COLUMNS = (
+    *("frame", "time_s", "source", "track", "x", "y", "width", "height", "score"),
+    *("label", "confidence", "decision", "decision_confidence", "age_ms"),
+    "classified_s",
+)
+
+TimedEvents = tuple[FrameResult, str | None]  # with the time of day in UTC
 
 
 def frame_document(result: FrameResult) -> dict[str, Any]:
@@ -91,3 +104,74 @@ def _probabilities(probabilities: dict[str, float]) -> dict[str, float]:
 def rounded(value: float | None, digits: int) -> float | None:
     """Returns a value rounded to so many decimal places; None for None."""
     return None if value is None else round(value, digits)
+
+
+def write_frame(out: LineWriter, result: FrameResult) -> None:
+    """Writes a frame's JSON document (``--json``)."""
+    out.write(json.dumps(frame_document(result)))
+
+
+def select_events(*, live: bool) -> Callable[[FrameResult], TimedEvents | None]:
+    """Returns a function that selects frames with events and notes their time of day.
+
+    Args:
+        live: Whether the source is live; events of a file have no time of day.
+    """
+
+    def select(result: FrameResult) -> TimedEvents | None:
+        return (result, utc_now() if live else None) if result.events else None
+
+    return select
+
+
+def write_events(out: LineWriter, timed: TimedEvents) -> None:
+    """Writes the JSON documents of a frame's events, all at once (``--events``)."""
+    result, utc = timed
+    documents = [event_document(event, result.name, utc=utc) for event in result.events]
+    out.write("\n".join(json.dumps(document) for document in documents))
+
+
+def select_faces(result: FrameResult) -> FrameResult | None:
+    """Returns the result if there is a face in it, else None."""
+    return result if result.faces else None
+
+
+def write_rows(out: LineWriter, labels: Iterable[str], result: FrameResult) -> None:
+    """Writes the CSV rows of a frame's faces, all at once (``--csv``).
+
+    Args:
+        out: The file.
+        labels: The model's, one column each.
+        result: With at least one face.
+    """
+    out.write("\n".join(csv_row(result, face, labels) for face in result.faces))
+
+
+def csv_header(labels: Iterable[str]) -> str:
+    """Returns the first line of a file: the columns, then one for each label."""
+    return _csv_line([*CSV_COLUMNS, *labels])
+
+
+def csv_row(result: FrameResult, face: FaceResult, labels: Iterable[str]) -> str:
+    """Returns one face as a line; a field without a value is empty."""
+    decision = face.decision
+    probabilities = [face.probabilities.get(label) for label in labels]
+    return _csv_line(
+        [
+            *(result.index, round(result.timestamp_s, 4), result.name),
+            *(face.track_id, *face.box_xywh, round(face.score, 4)),
+            *(face.label, round(face.confidence, 6)),
+            *(decision and decision.label, decision and round(decision.confidence, 6)),
+            rounded(result.age_ms, 3),
+            rounded(face.classified_s, 4),
+            *(rounded(p, 6) for p in probabilities),
+        ]
+    )
+
+
+def _csv_line(fields: Iterable[object]) -> str:
+    import csv  # few runs need it, and each import delays the first label
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(fields)
+    return text.getvalue()

@@ -253,19 +253,22 @@ class QueuedSink(Generic[Item]):
     """A ``Sink`` that puts an item about each frame into a queue."""
 
     def __init__(
-        self, queue: WorkQueue[Item], select: Callable[[FrameResult], Item | None]
+        self,
+        queue: WorkQueue[Item],
+        select: Callable[[FrameResult], Item | None] | None = None,
     ) -> None:
         """Takes the queue and what makes its items.
 
         Args:
             queue: In front of the file or stream.
-            select: Returns the item for a frame; None for no item.
+            select: Returns the item for a frame; None for no item. Without it the
+                items are the results.
         """
         self._queue, self._select = queue, select
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
         """Puts the item of one frame into the queue; returns True."""
-        item = self._select(result)
+        item: Any = self._select(result) if self._select else result
         if item is not None:
             self._queue.put(item, event=bool(result.events))
         return True

@@ -31,13 +31,13 @@ from edge_runtime.cli.open_outputs import open_sinks
 from edge_runtime.cli.run_options import add_output_options
 from edge_runtime.detection.base import Face
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs import event_document, frame_document, records, video
+from edge_runtime.outputs import documents, event_document, frame_document, video
 from edge_runtime.outputs.append_file import AppendedFile
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.outputs.blur import CELLS, RecentBoxes, blur
+from edge_runtime.outputs.documents import EVENT_START
 from edge_runtime.outputs.mqtt_topics import parse_broker
 from edge_runtime.outputs.record import FrameArchive, Recorder
-from edge_runtime.outputs.records import EVENT_START
 from edge_runtime.outputs.rendering import FrameRenderer, RenderedFrame
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue, pauses_s
 from edge_runtime.pipeline.pipeline import Pipeline
@@ -523,7 +523,7 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     caplog.clear()
     queue = WorkQueue(
         "--csv",
-        lambda one: records.write_rows(full_device(), LABELS, one),
+        lambda one: documents.write_rows(full_device(), LABELS, one),
         capacity=QueueCapacity(frames=4),
         lossless=False,
     )
