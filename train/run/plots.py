@@ -136,13 +136,17 @@ def plot_confusion_matrices(
     for axes, title, matrix in zip(all_axes, titles, matrices.values(), strict=False):
         draw_confusion_matrix(axes, matrix, labels)
         accuracy = np.trace(matrix) / max(1, matrix.sum())
-        axes.set_title(f"{title}\naccuracy {accuracy:.2%}", parse_math=False)
+        axes.set_title(
+            f"{title}\naccuracy {accuracy:.2%}; cells in percent of the row",
+            parse_math=False,
+            fontsize="medium",
+        )
     for axes, title, matrix in zip(
         all_axes[len(all_axes) - len(others) :], titles[1:], others, strict=True
     ):
         draw_confusion_matrix(axes, matrix, labels, reference=first)
         axes.set_title(
-            f"{title} - {titles[0]}\npoints of the row; orange less, purple more often",
+            f"{title} - {titles[0]}\nin points; orange: less often, purple: more often",
             parse_math=False,
             fontsize="medium",
         )
