@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 
 from edge_runtime import Classifier
-from edge_runtime.sources import read_picture
+from edge_runtime.sources import read_image
 
 photos, path = Path(sys.argv[1]), Path(sys.argv[2])
 images = keras.utils.image_dataset_from_directory(photos, image_size=(64, 64), seed=0)
@@ -38,5 +38,5 @@ subprocess.run([str(part) for part in command], check=True)
 
 classifier = Classifier.load(path.with_suffix(".int8.tflite"))
 example = next(photos.glob("*/*"))
-prediction = classifier.predict(read_picture(example))
+prediction = classifier.predict(read_image(example))
 print(f"{example}: {prediction.label} ({prediction.confidence:.0%})")

@@ -26,7 +26,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
-from edge_runtime.sources.base import Waiting, wait_on
+from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             open_run_source(
                 args,
                 colour=classifier.spec.colour == "rgb",
-                waiting=partial(_keep_waiting, notifier, stop),
+                keep_waiting=partial(_keep_waiting, notifier, stop),
             )
         )
         status = Status(source=source, classifier=classifier, detector=detector.name)
@@ -89,14 +89,17 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def open_run_source(
-    args: argparse.Namespace, *, colour: bool = False, waiting: Waiting = wait_on
+    args: argparse.Namespace,
+    *,
+    colour: bool = False,
+    keep_waiting: KeepWaiting = wait_forever,
 ) -> Iterator[Source]:
     """Yields the open source that the flags choose.
 
     Args:
         args: With the flags of ``add_source_options``.
         colour: Whether the model needs colour.
-        waiting: Called while a live source gives no frame; see ``Waiting``.
+        keep_waiting: Called while a live source delivers no frame.
 
     Raises:
         SourceError: It does not exist, or nothing can be read from it.
@@ -111,7 +114,7 @@ def open_run_source(
         reopen_limit=args.reopen_limit,
     )
     with open_source(
-        args.source, every=args.every, settings=settings, waiting=waiting
+        args.source, every=args.every, settings=settings, keep_waiting=keep_waiting
     ) as source:
         yield source
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources import PICTURE_SUFFIXES, Source
+from edge_runtime.sources import IMAGE_SUFFIXES, Source
 from edge_runtime.utils.files import replacing
 from edge_runtime.utils.stderr import suppress_stderr
 
@@ -46,7 +46,7 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
         OutputError: An unknown file type, an existing file without ``force``, or the
             source itself.
     """
-    known = VIDEO_CODECS.keys() | PICTURE_SUFFIXES
+    known = VIDEO_CODECS.keys() | IMAGE_SUFFIXES
     if path.suffix.lower() not in known:
         raise OutputError(
             f"expected an --output ending in {', '.join(VIDEO_CODECS)}, .png or .jpg,"

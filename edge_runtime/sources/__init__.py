@@ -10,20 +10,20 @@ from edge_runtime.sources.base import (
 )
 from edge_runtime.sources.factory import open_source
 from edge_runtime.sources.images import (
-    PICTURE_SUFFIXES,
-    PictureSource,
-    read_picture,
+    IMAGE_SUFFIXES,
+    ImageSource,
+    read_image,
 )
 
 __all__ = [
     "FALLBACK_FPS",
-    "PICTURE_SUFFIXES",
+    "IMAGE_SUFFIXES",
     "CameraSettings",
     "Frame",
+    "ImageSource",
     "Kind",
-    "PictureSource",
     "Source",
     "open_source",
-    "read_picture",
+    "read_image",
     "usable",
 ]

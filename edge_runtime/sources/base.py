@@ -1,4 +1,4 @@
-"""What a source gives: frames, one at a time, each of them a usable picture."""
+"""The interface of sources: frames, one at a time, each of them a valid image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FALLBACK_FPS = 25.0
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
-        index: Its number in the source, from 0; frames left out are counted.
-        timestamp_s: Seconds since the first frame; 0 for pictures.
-        name: File name, or the camera's name.
-        captured_s: ``time.monotonic()`` when a live source gave it; 0 for files.
+        index: Its number in the source, from 0; dropped frames are counted.
+        timestamp_s: Seconds since the first frame; 0 for image files.
+        name: Name of the file or camera.
+        captured_s: ``time.monotonic()`` when a live source delivered it; 0 for files.
     """
 
     image: Image
@@ -38,14 +38,14 @@ class Source(Protocol):
     """An open source: iterate over it once, then close it.
 
     Attributes:
-        name: What the user called it, without a password.
+        name: As the user wrote it, without a password.
         kind: ``"camera"`` (streams and stdin too), ``"video"`` or ``"pictures"``.
-        fps: Frames it yields per second of real time; 25 where it does not say.
-        frame_count: Frames it will yield, as far as it knows; None for a camera.
-        live: Frames come whether or not anyone takes them: the newest is yielded.
-        skipped: Pictures and frames that could not be read so far.
-        dropped: Frames passed over so far because a newer one was there.
-        reopened: How often it was opened again after a freeze or a loss.
+        fps: Frames per second that it yields; 25 if unknown.
+        frame_count: Frames that it will yield, if known; None for a camera.
+        live: Frames arrive at their own rate: only the newest is yielded.
+        skipped: Frames so far that could not be read.
+        dropped: Frames so far that were dropped for a newer one.
+        reopened: How often it was reopened after a freeze or a loss.
     """
 
     name: str
@@ -59,53 +59,53 @@ class Source(Protocol):
 
     @property
     def skipped(self) -> int:
-        """Pictures that could not be read."""
+        """Frames that could not be read."""
 
     @property
     def dropped(self) -> int:
-        """Frames passed over for a newer one."""
+        """Frames dropped for a newer one."""
 
     @property
     def reopened(self) -> int:
-        """How often it came back."""
+        """How often it was reopened."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields its frames, each usable; raises SourceError when it breaks."""
+        """Yields its frames; raises ``SourceError`` if it fails for good."""
 
     def close(self) -> None:
-        """Gives the device or file back."""
+        """Closes the device or file."""
 
 
 class EndOfSource(Exception):  # noqa: N818  (an end is no error)
-    """What a reader raises when there is nothing more to come."""
+    """Raised by a reader that has no more frames."""
 
 
 class Reader(Protocol):
-    """An open camera or stream, before anybody watches over it.
+    """An open camera or stream, without supervision.
 
     Attributes:
-        fps: Pictures per second, as far as it knows.
+        fps: Frames per second, if known, else 25.
     """
 
     fps: float
 
     def read(self) -> Any:
-        """Waits for the next picture and returns it; None for a missed one.
+        """Waits for the next image and returns it; None for a missed one.
 
         Raises:
-            SourceError: It is lost; opening it again may help.
-            EndOfSource: There is nothing more to come.
+            SourceError: It is lost; reopening it may help.
+            EndOfSource: There are no more frames.
         """
 
     def close(self) -> None:
-        """Gives the device back."""
+        """Closes the device."""
 
 
 def usable(image: Any) -> Image | None:
-    """Returns what a library gave as a frame if it is an image, else None.
+    """Returns a library's result if it is a valid image, else None.
 
     Args:
-        image: Anything; an image is uint8 (H, W), (H, W, 1) or (H, W, 3), not empty.
+        image: Of any type; valid are uint8 (H, W), (H, W, 1) and (H, W, 3), not empty.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         return None
@@ -119,27 +119,27 @@ PixelFormat = Literal["auto", "mjpg", "yuyv", "grey", "bgr"]
 
 PIXEL_FORMATS: tuple[PixelFormat, ...] = get_args(PixelFormat)
 
-# Called a few times a second while no frame comes, with whether that is hopeless (see
-# ``LiveSource.stuck``); returns whether to go on waiting.
-Waiting = Callable[[bool], bool]
+# Called a few times a second while there is no frame, with ``LiveSource.stuck``;
+# returns whether to go on waiting.
+KeepWaiting = Callable[[bool], bool]
 
 
-def wait_on(stuck: bool) -> bool:
-    """Goes on waiting for a frame as long as it takes."""
+def wait_forever(stuck: bool) -> bool:
+    """Returns True: goes on waiting for a frame."""
     return True
 
 
 class CameraSettings(NamedTuple):
-    """What is asked of a live source.
+    """Settings of a camera or stream.
 
     Attributes:
         size_wh: Width and height in pixels; None for the camera's own.
-        fps: Pictures per second; None for the camera's own.
+        fps: Frames per second; None for the camera's own.
         pixel_format: ``"mjpg"`` or ``"yuyv"`` of a USB camera, ``"grey"`` or ``"bgr"``
             of picamera2, ``"auto"`` for the camera's own.
         colour: Whether ``"auto"`` is ``"bgr"`` for picamera2, else ``"grey"``.
-        stall_s: Without a new picture for so long it is opened again.
-        frozen_s: With the same picture for so long it is opened again; 0 for never.
+        stall_s: Seconds without a frame after which it is reopened.
+        frozen_s: Seconds with the same image after which it is reopened; 0 for never.
         reopen_limit: Failures within ten minutes after which it is given up; 0 for
             never.
     """

@@ -1,4 +1,4 @@
-"""The time by which a source lives: the real one, or one that only counts."""
+"""The clock of a source: real time, or virtual time that passes only in ``sleep``."""
 
 from __future__ import annotations
 
@@ -12,55 +12,54 @@ class Clock(Protocol):
     """Time for one pass through a source.
 
     Attributes:
-        going: Whether to go on; once False it stays so.
-        deadline_s: When a call into the device must have returned; infinity while
-            there is none.
+        deadline_s: When a call into the device must have returned; infinity if there
+            is no such call.
     """
 
     deadline_s: float
 
     @property
-    def going(self) -> bool:
-        """Whether to go on."""
+    def running(self) -> bool:
+        """Whether the source is to go on; False is final."""
 
     def now(self) -> float:
         """Returns the time in seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Lets time pass; returns early when it is over."""
+        """Waits; returns early if the clock is stopped."""
 
 
 class RealClock:
-    """Time as it passes, until somebody stops it."""
+    """Real time, until ``stop`` is called."""
 
     def __init__(self) -> None:
         """Starts."""
         self.deadline_s = math.inf
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     @property
-    def going(self) -> bool:
-        """Whether nobody has stopped it."""
-        return not self._over.is_set()
+    def running(self) -> bool:
+        """Whether ``stop`` was not called."""
+        return not self._stopped.is_set()
 
     def now(self) -> float:
         """Returns ``time.monotonic()``."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Waits, or returns at once when it is stopped."""
+        """Waits; returns early if the clock is stopped."""
         if seconds > 0:
-            self._over.wait(min(seconds, threading.TIMEOUT_MAX))
+            self._stopped.wait(min(seconds, threading.TIMEOUT_MAX))
 
     def stop(self) -> None:
-        """Ends every sleep, from any thread."""
-        self._over.set()
+        """Ends every ``sleep``, from any thread."""
+        self._stopped.set()
 
 
 class VirtualClock:
-    """Time that passes only while somebody sleeps: every run is the same."""
+    """Time that passes only in ``sleep``, at once: every run is the same."""
 
-    going = True
+    running = True
 
     def __init__(self) -> None:
         """Starts at 0."""
@@ -72,5 +71,5 @@ class VirtualClock:
         return self._now_s
 
     def sleep(self, seconds: float) -> None:
-        """Lets so much time pass, at once."""
+        """Advances the time."""
         self._now_s += max(0.0, seconds)

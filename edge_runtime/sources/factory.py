@@ -1,6 +1,6 @@
-"""What ``--source`` may be: each kind of text, and what opens it.
+"""Opens the source given with ``--source``.
 
-What opens one is imported when it is wanted: a picture's label waits for each import.
+Each kind of source is imported only when it is opened: imports delay the first label.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import CameraSettings, Source, Waiting, wait_on
+from edge_runtime.sources.base import CameraSettings, KeepWaiting, Source, wait_forever
 from edge_runtime.sources.images import (
-    PICTURE_SUFFIXES,
-    PictureSource,
-    pictures_in,
-    pictures_like,
+    IMAGE_SUFFIXES,
+    ImageSource,
+    images_in,
+    images_matching,
 )
 
 if TYPE_CHECKING:
     from edge_runtime.sources.supervisor import OpenReader
 
 _EXPECTED = (
-    "expected a camera number, picamera2, a video, a picture, a folder of pictures,"
+    "expected a camera number, picamera2, a video, an image, a folder of images,"
     " an rtsp:// or http:// address, - or fake:scene"
 )
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
@@ -40,46 +40,53 @@ def open_source(
     *,
     every: int = 1,
     settings: CameraSettings = _NO_SETTINGS,
-    waiting: Waiting = wait_on,
+    keep_waiting: KeepWaiting = wait_forever,
 ) -> Iterator[Source]:
-    """Yields an open source that has proved to deliver, and closes it afterwards.
+    """Yields an open source that delivers frames, and closes it afterwards.
 
     Args:
         text: A camera number (``"0"``), a device (``"/dev/video0"``), ``"picamera2"``,
-            a video file, a picture, a folder or a pattern whose pictures are read in
+            a video file, an image file, a folder or a pattern whose images are read in
             the order of their names, an ``rtsp://`` or ``http://`` address, ``"-"`` for
-            JPEG pictures on stdin, or ``"fake:..."`` (see ``fake_script``).
-        every: Take each n-th frame only.
+            JPEG images on stdin, or ``"fake:..."`` (see ``sources.fake.script``).
+        every: Yield every n-th frame only.
         settings: Of a camera or stream.
-        waiting: Called while a live source gives no frame; see ``Waiting``.
+        keep_waiting: Called while a live source delivers no frame; see ``KeepWaiting``.
 
     Raises:
         SourceError: There is no such thing, or nothing can be read from it.
     """
-    source = _open(text, every, settings, waiting)
+    source = _open(text, every, settings, keep_waiting)
     try:
         yield source
     finally:
         source.close()
 
 
-def _open(text: str, every: int, settings: CameraSettings, waiting: Waiting) -> Source:
+def _open(
+    text: str, every: int, settings: CameraSettings, keep_waiting: KeepWaiting
+) -> Source:
     if text.startswith("fake:"):
-        return _open_fake(text, every, settings, waiting)
+        return _open_fake(text, every, settings, keep_waiting)
     if text == "-":
-        return _open_stdin(every, settings, waiting)
-    opener = _live(text, settings)
-    if opener is not None:
+        return _open_stdin(every, settings, keep_waiting)
+    open_reader = _camera_opener(text, settings)
+    if open_reader is not None:
         from edge_runtime.sources.live import LiveSource
 
-        name = shown(text)
-        return LiveSource(opener, name, settings=settings, every=every, waiting=waiting)
+        return LiveSource(
+            open_reader,
+            display_name(text),
+            settings=settings,
+            every=every,
+            keep_waiting=keep_waiting,
+        )
     return _open_files(text, every)
 
 
-def _live(text: str, settings: CameraSettings) -> OpenReader | None:
-    """Returns what opens a camera or stream; None where the text names neither."""
-    # Not everything under /dev is a camera: clips often lie in /dev/shm.
+def _camera_opener(text: str, settings: CameraSettings) -> OpenReader | None:
+    """Returns a function that opens a camera or stream; None for another source."""
+    # Not everything under /dev is a camera: videos may be in /dev/shm.
     if text.isdecimal() or text.startswith("/dev/video"):
         from edge_runtime.sources.opencv import open_camera
 
@@ -95,8 +102,8 @@ def _live(text: str, settings: CameraSettings) -> OpenReader | None:
     return None
 
 
-def shown(text: str) -> str:
-    """Returns what to call a source: itself, an address without its secrets."""
+def display_name(text: str) -> str:
+    """Returns the name of a source for messages: an address without its password."""
     if "://" not in text:
         return text
     from edge_runtime.sources.opencv import without_secrets
@@ -105,28 +112,36 @@ def shown(text: str) -> str:
 
 
 def _open_fake(
-    text: str, every: int, settings: CameraSettings, waiting: Waiting
+    text: str, every: int, settings: CameraSettings, keep_waiting: KeepWaiting
 ) -> Source:
     from edge_runtime.sources.fake.camera import FakeCamera
     from edge_runtime.sources.fake.script import parse_config
     from edge_runtime.sources.live import LiveSource
-    from edge_runtime.sources.stepped import SequentialSource
+    from edge_runtime.sources.sequential import SequentialSource
 
     config = parse_config(text, settings)
-    opener, name = FakeCamera(config).open, text.partition("?")[0]
+    open_reader, name = FakeCamera(config).open, text.partition("?")[0]
     if config.virtual:
-        return SequentialSource(opener, name, settings=settings, every=every)
-    return LiveSource(opener, name, settings=settings, every=every, waiting=waiting)
+        return SequentialSource(open_reader, name, settings=settings, every=every)
+    return LiveSource(
+        open_reader,
+        name,
+        settings=settings,
+        every=every,
+        keep_waiting=keep_waiting,
+    )
 
 
-def _open_stdin(every: int, settings: CameraSettings, waiting: Waiting) -> Source:
+def _open_stdin(
+    every: int, settings: CameraSettings, keep_waiting: KeepWaiting
+) -> Source:
     from edge_runtime.sources.live import LiveSource
+    from edge_runtime.sources.sequential import SequentialSource
     from edge_runtime.sources.stdin import PacedReader, PipeReader, is_file
-    from edge_runtime.sources.stepped import SequentialSource
 
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
-            "expected JPEG pictures on stdin, got a terminal: pipe them in, as with"
+            "expected JPEG images on stdin, got a terminal: pipe them in, as with"
             "  rpicam-vid -t 0 --codec mjpeg -o - | edge-runtime run --source -"
         )
     reader = PipeReader(sys.stdin.fileno(), settings.fps)
@@ -134,40 +149,43 @@ def _open_stdin(every: int, settings: CameraSettings, waiting: Waiting) -> Sourc
         return SequentialSource(
             lambda clock: PacedReader(reader, clock), "-", every=every
         )
-    # A pipe cannot be opened again: a slow sender is waited for. Another thread would
-    # read the second half of a picture whose first half this one has.
-    patient = settings._replace(stall_s=math.inf, frozen_s=0.0)
+    # A pipe cannot be reopened: no timeouts. A second thread would read the rest of an
+    # image that the first one has begun.
     return LiveSource(
-        lambda clock: reader, "-", settings=patient, every=every, waiting=waiting
+        lambda clock: reader,
+        "-",
+        settings=settings._replace(stall_s=math.inf, frozen_s=0.0),
+        every=every,
+        keep_waiting=keep_waiting,
     )
 
 
 def _open_files(text: str, every: int) -> Source:
-    path = _existing(text)
+    path = _find(text)
     if path is None:
-        return PictureSource(pictures_like(text), text, every)
+        return ImageSource(images_matching(text), text, every)
     if not os.access(path, os.R_OK):
         raise SourceError(f"cannot read {text!r}: {os.strerror(errno.EACCES)}")
     if path.is_dir():
-        return PictureSource(pictures_in(path), text, every)
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return PictureSource([path], text, every)
-    from edge_runtime.sources.video import CaptureSource, open_video
+        return ImageSource(images_in(path), text, every)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSource([path], text, every)
+    from edge_runtime.sources.video import VideoSource, open_video
 
-    return CaptureSource(open_video(path), text, every)
+    return VideoSource(open_video(path), text, every)
 
 
-def _existing(text: str) -> Path | None:
-    """Returns the path of what is there; None for a pattern."""
+def _find(text: str) -> Path | None:
+    """Returns the path of a file or folder that exists; None for a pattern."""
     if "://" in text:
         raise SourceError(
-            f"{_EXPECTED}, got the address {shown(text)!r}: record it to a file"
+            f"{_EXPECTED}, got the address {display_name(text)!r}: record it to a file"
         )
     try:
         if text and Path(text).exists():
             return Path(text)
     except OSError:  # such as a name that is too long
         pass
-    if any(one in text for one in "*?["):
+    if any(char in text for char in "*?["):
         return None
     raise SourceError(f"{_EXPECTED}, got {text!r}, which does not exist")

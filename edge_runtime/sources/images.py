@@ -1,4 +1,4 @@
-"""Picture files: one, a folder of them, or those that a pattern names."""
+"""Image files: one, a folder of them, or those that match a pattern."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
 
-class PictureSource:
-    """Picture files, decoded one at a time; unreadable ones are skipped and counted."""
+class ImageSource:
+    """Image files, decoded one at a time; unreadable ones are skipped and counted."""
 
     kind: Kind = "pictures"
     live = False
 
     def __init__(self, paths: Sequence[Path], name: str, every: int = 1) -> None:
-        """Takes at least one path; with one alone, an unreadable file is an error."""
+        """Takes at least one path; if all are unreadable, iterating raises an error."""
         self.name, self.fps = name, FALLBACK_FPS
         self.skipped = self.dropped = self.reopened = 0
         self._paths = list(enumerate(paths))[::every]
         self.frame_count: int | None = len(self._paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the pictures that can be decoded."""
+        """Yields the images that can be decoded."""
         for index, path in self._paths:
-            image = read_picture(path)
+            image = read_image(path)
             if image is not None:
                 yield Frame(image, index, 0.0, path.name)
                 continue
@@ -46,7 +46,7 @@ class PictureSource:
                 logger.warning("%s cannot be decoded: skipped", path)
         if self.skipped == len(self._paths):
             raise SourceError(
-                f"expected a picture that can be decoded, got {self.name!r}:"
+                f"expected an image that can be decoded, got {self.name!r}:"
                 " open it in a viewer, or save it again as PNG or JPEG"
             )
 
@@ -54,8 +54,8 @@ class PictureSource:
         """Does nothing: no file stays open."""
 
 
-def read_picture(path: Path) -> Image | None:
-    """Returns a picture as uint8 (H, W, 3) BGR, turned upright; None if unreadable."""
+def read_image(path: Path) -> Image | None:
+    """Returns an image as uint8 (H, W, 3) BGR, rotated upright; None if unreadable."""
     try:
         with suppress_stderr():
             data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
@@ -65,48 +65,48 @@ def read_picture(path: Path) -> Image | None:
     return usable(image)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Returns a folder's pictures in the order of their names; not those below.
+def images_in(folder: Path) -> list[Path]:
+    """Returns the images in a folder, without subfolders, sorted by name.
 
     Raises:
-        SourceError: It cannot be read, or has none.
+        SourceError: It cannot be read, or has no image.
     """
     try:
-        paths = _pictures(folder.iterdir())
+        paths = _images(folder.iterdir())
     except OSError as error:
         raise SourceError(f"cannot read {str(folder)!r}: {error.strerror}") from error
     if not paths:
         raise SourceError(
-            f"expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in"
+            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in"
             f" {str(folder)!r}, got none: subfolders are not searched"
         )
     return paths
 
 
-def pictures_like(pattern: str) -> list[Path]:
-    """Returns the pictures that a pattern such as ``shots/**/*.png`` names, sorted.
+def images_matching(pattern: str) -> list[Path]:
+    """Returns the images that match a pattern such as ``shots/**/*.png``, sorted.
 
     Raises:
-        SourceError: It names none.
+        SourceError: No image matches.
     """
-    whole = Path(pattern)
-    below = whole.relative_to(whole.anchor)
+    path = Path(pattern)
+    relative = path.relative_to(path.anchor)
     try:
-        paths = _pictures(Path(whole.anchor or ".").glob(str(below)))
+        paths = _images(Path(path.anchor or ".").glob(str(relative)))
     except (OSError, ValueError):
         paths = []
     if not paths:
         raise SourceError(
-            f"expected pictures that match {pattern!r}, got none: put the pattern in"
+            f"expected images that match {pattern!r}, got none: put the pattern in"
             " quotes, as in  --source 'shots/*.jpg'"
         )
     return paths
 
 
-def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if _is_picture(path))
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if _is_image(path))
 
 
-def _is_picture(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # "._face.jpg" of a Mac is no picture
-    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden and path.is_file()
+def _is_image(path: Path) -> bool:
+    hidden = path.name.startswith(".")  # "._face.jpg" of macOS is no image
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()

@@ -1,4 +1,4 @@
-"""Live sources: a thread takes every picture, the loop gets the newest one."""
+"""Live sources: a thread reads every frame, the loop gets the newest one."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from functools import partial
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.base import CameraSettings, Frame, Waiting, wait_on
+from edge_runtime.sources.base import (
+    CameraSettings,
+    Frame,
+    KeepWaiting,
+    wait_forever,
+)
 from edge_runtime.sources.clock import RealClock
-from edge_runtime.sources.supervisor import OPEN_S, OpenReader, Supervised
+from edge_runtime.sources.supervisor import (
+    OPEN_TIMEOUT_S,
+    OpenReader,
+    SupervisedSource,
+)
 from edge_runtime.utils.workers import WorkerPool
 
-# Without a frame for so long, while a thread that was left behind is still in a call.
-STUCK_S = 60.0
-
-_SLICE_S = 0.2
-
-_CLOSE_S = 0.3  # all that ends has a second together
+STUCK_S = 60.0  # without a frame, while a call hangs in the device
+_POLL_S = 0.2
+_CLOSE_S = 0.3  # of the second in which a whole run ends
 
 
-class LiveSource(Supervised):
-    """A camera or stream: the newest frame is yielded, those before it are dropped.
+class LiveSource(SupervisedSource):
+    """A camera or stream: yields the newest frame and drops those before it.
 
     A thread reads the device, so that frames never queue up in a driver. A call that
-    hangs in the device cannot be ended from outside: its thread is left behind (a
-    daemon, which gives the device back when the call returns and does not keep the
-    process alive) and another one opens the device again; the one left behind is used
-    again once its call has returned. A device that only one may open stays lost until
-    then, or until the process ends: see ``stuck``.
+    hangs in the device cannot be ended from outside: its thread is abandoned, and
+    another one opens the device again. An abandoned thread is a daemon: it does not
+    keep the process alive; once its call returns, it closes the device and is used
+    again. A device that only one thread may open stays lost until then: see ``stuck``.
     """
 
     live = True
@@ -44,123 +49,122 @@ class LiveSource(Supervised):
         *,
         settings: CameraSettings | None = None,
         every: int = 1,
-        waiting: Waiting = wait_on,
+        keep_waiting: KeepWaiting = wait_forever,
     ) -> None:
-        """Opens it and waits for the first frame.
+        """Opens the device and waits for the first frame.
 
         Args:
             open_reader: Opens the device; called again after each loss.
-            name: What messages and frames call it; without a password.
-            settings: How long faults are borne.
-            every: Take each n-th frame only.
-            waiting: Called while no frame comes, with ``stuck``; False ends the
+            name: For messages and frames; without a password.
+            settings: Timeouts.
+            every: Yield every n-th frame only.
+            keep_waiting: Called with ``stuck`` while there is no frame; False ends the
                 iteration.
 
         Raises:
-            SourceError: It cannot be opened, or gives no frame.
+            SourceError: It cannot be opened, or delivers no frame.
         """
         super().__init__(open_reader, name, settings=settings, every=every)
-        self._waiting = waiting
-        self._newest = LatestFrame()
-        self._count, self._first_s = 0, 0.0
-        self._crew = WorkerPool(f"grab {name}")
-        self._left: list[threading.Event] = []  # unset: behind, in a call that hangs
-        self._start(after_s=0.0)
+        self._keep_waiting = keep_waiting
+        self._latest = LatestFrame()
+        self._count, self._start_s = 0, 0.0
+        self._workers = WorkerPool(f"grab {name}")
+        self._abandoned: list[threading.Event] = []  # set when their call returns
+        self._start(pause_s=0.0)
         try:
-            self._await_first(max(OPEN_S, (settings or CameraSettings()).stall_s))
+            timeout_s = (settings or CameraSettings()).stall_s
+            self._await_first(max(OPEN_TIMEOUT_S, timeout_s))
         except BaseException:
             self.close()
             raise
 
     @property
     def dropped(self) -> int:
-        """Frames passed over because a newer one was there."""
-        return self._newest.dropped
+        """Frames that were dropped for a newer one."""
+        return self._latest.dropped
 
     @property
     def stuck(self) -> bool:
-        """Whether a call hangs in the device and no frame came for ``STUCK_S``.
+        """Whether a call hangs in the device and there was no frame for ``STUCK_S``.
 
-        Nothing in this process can help then but that the call returns.
+        Only the return of that call, or a new process, can help then.
         """
-        self._left = [one for one in self._left if not one.is_set()]
-        without_s = time.monotonic() - self._newest.put_at_s
-        return bool(self._left) and without_s > STUCK_S
+        self._abandoned = [done for done in self._abandoned if not done.is_set()]
+        without_s = time.monotonic() - self._latest.put_at_s
+        return bool(self._abandoned) and without_s > STUCK_S
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the newest frame each time; raises SourceError when it is given up."""
+        """Yields the newest frame each time; raises ``SourceError`` if it gives up."""
         while True:
-            frame = self._newest.take(_SLICE_S)
+            frame = self._latest.get(_POLL_S)
             if frame is not None:
                 yield frame
-            elif self._newest.finished or not self._waiting(self.stuck):
+            elif self._latest.finished or not self._keep_waiting(self.stuck):
                 return
             else:
-                self._leave_a_hanging_call()
+                self._abandon_hanging_call()
 
     def close(self) -> None:
-        """Gives the device back, or leaves a thread that hangs in it behind."""
+        """Closes the device, or abandons a thread that hangs in it."""
         self._clock.stop()
-        self._crew.shutdown()
-        self._grabbed.wait(_CLOSE_S)
+        self._workers.shutdown()
+        self._done.wait(_CLOSE_S)
 
-    def _start(self, after_s: float) -> None:
+    def _start(self, pause_s: float) -> None:
         self._clock = RealClock()
-        self._grabbed = self._crew.call(partial(self._grab, self._clock, after_s))
+        self._done = self._workers.call(partial(self._grab, self._clock, pause_s))
 
-    def _await_first(self, limit_s: float) -> None:
-        until = time.monotonic() + limit_s
-        while not self._newest.wait(_SLICE_S):
-            if not self._waiting(False):
+    def _await_first(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not self._latest.wait(_POLL_S):
+            if not self._keep_waiting(False):
                 return
-            if time.monotonic() > until:
+            if time.monotonic() > deadline_s:
                 raise SourceError(
-                    f"expected a picture from {self.name!r}, got none within"
-                    f" {limit_s:.0f} s: check that the camera or stream runs"
+                    f"expected a frame from {self.name!r}, got none within"
+                    f" {timeout_s:.0f} s: check that the camera or stream runs"
                 )
 
-    def _leave_a_hanging_call(self) -> None:
-        now = self._clock.now()
-        if now <= self._clock.deadline_s:
+    def _abandon_hanging_call(self) -> None:
+        now_s = self._clock.now()
+        if now_s <= self._clock.deadline_s:
             return
         self._clock.stop()
-        self._left.append(self._grabbed)
-        stall_s = now - self._newest.put_at_s
-        self._start(
-            self._supervisor.recovery.lost(f"no picture for {stall_s:.1f} s", now)
-        )
+        self._abandoned.append(self._done)
+        reason = f"no frame for {now_s - self._latest.put_at_s:.1f} s"
+        self._start(self._supervisor.recovery.lost(reason, now_s))
 
-    def _grab(self, clock: RealClock, after_s: float) -> None:
-        """Hands frames on until the source or the clock ends (in a thread)."""
+    def _grab(self, clock: RealClock, pause_s: float) -> None:
+        """Runs in a thread: reads frames until the source ends or the clock stops."""
         failure: Exception | None = None
-        clock.sleep(after_s)
+        clock.sleep(pause_s)
         try:
-            with closing(self._supervisor.pictures(clock)) as pictures:
-                for image, at_s in pictures:
-                    if not clock.going:
+            with closing(self._supervisor.images(clock)) as images:
+                for image, at_s in images:
+                    if not clock.running:
                         return
-                    self._hand_on(image, at_s)
-        except Exception as error:  # whatever it is, the loop must hear of it
+                    self._put(image, at_s)
+        except Exception as error:  # of any kind: it is raised in the loop
             failure = error
-        if clock.going:
-            self._newest.finish(failure)
+        if clock.running:
+            self._latest.finish(failure)
 
-    def _hand_on(self, image: Image, at_s: float) -> None:
+    def _put(self, image: Image, at_s: float) -> None:
         if self._count == 0:
-            self._first_s = at_s
+            self._start_s = at_s
         index, self._count = self._count, self._count + 1
         if index % self._every == 0:
-            since_s = at_s - self._first_s
-            self._newest.put(Frame(image, index, since_s, self.name, at_s))
+            time_s = at_s - self._start_s
+            self._latest.put(Frame(image, index, time_s, self.name, at_s))
 
 
 class LatestFrame:
-    """Holds one frame at most.
+    """A queue that holds only the newest frame.
 
     Attributes:
-        dropped: Frames that were replaced before anybody took them.
-        put_at_s: ``time.monotonic()`` of the last one, or of the making.
-        finished: No more will come, and the last one was taken.
+        dropped: Frames that were replaced before ``get`` returned them.
+        put_at_s: ``time.monotonic()`` of the last ``put``, or of the construction.
+        finished: There are no more frames, and ``get`` has returned the last one.
     """
 
     def __init__(self) -> None:
@@ -170,11 +174,11 @@ class LatestFrame:
         self.finished = False
         self._frame: Frame | None = None
         self._failure: Exception | None = None
-        self._over = False
+        self._ended = False
         self._changed = threading.Condition()
 
     def put(self, frame: Frame) -> None:
-        """Replaces what is there."""
+        """Replaces the frame."""
         with self._changed:
             self.dropped += self._frame is not None
             self._frame = frame
@@ -182,16 +186,16 @@ class LatestFrame:
             self._changed.notify_all()
 
     def finish(self, failure: Exception | None) -> None:
-        """Says that no more will come, and why if that is a fault."""
+        """Notes the end of the source, and the error that caused it."""
         with self._changed:
-            self._failure, self._over = failure, True
+            self._failure, self._ended = failure, True
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
         """Returns whether there is a frame, or an end, within a time.
 
         Raises:
-            Exception: What ``finish`` was given, when nothing ever came before it.
+            Exception: The error given to ``finish``, if there was no frame.
         """
         with self._changed:
             self._changed.wait_for(self._ready, timeout_s)
@@ -199,20 +203,20 @@ class LatestFrame:
                 raise self._failure
             return self._ready()
 
-    def take(self, timeout_s: float) -> Frame | None:
-        """Returns the newest frame; None where none came in time, or none will.
+    def get(self, timeout_s: float) -> Frame | None:
+        """Removes and returns the newest frame; None if there is none in time.
 
         Raises:
-            Exception: What ``finish`` was given, after the last frame.
+            Exception: The error given to ``finish``, after the last frame.
         """
         with self._changed:
             self._changed.wait_for(self._ready, timeout_s)
             frame, self._frame = self._frame, None
-            if frame is None and self._over:
+            if frame is None and self._ended:
                 self.finished = True
                 if self._failure is not None:
                     raise self._failure
             return frame
 
     def _ready(self) -> bool:
-        return self._frame is not None or self._over
+        return self._frame is not None or self._ended

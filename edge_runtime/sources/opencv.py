@@ -1,4 +1,4 @@
-"""USB and other cameras that the Linux kernel knows (V4L2), through OpenCV."""
+"""Cameras (V4L2 on Linux) and network streams, through OpenCV."""
 
 from __future__ import annotations
 
@@ -19,37 +19,56 @@ from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings
 
 logger = logging.getLogger(__name__)
 
+OPEN_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 2.0
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
+_AV_LOG_QUIET = "-8"
+_CV_LOG_SILENT = 0
 
-class CameraReader:
-    """An open camera in OpenCV's ``VideoCapture``."""
 
-    def __init__(self, capture: cv2.VideoCapture) -> None:
-        """Takes an open capture."""
+class CaptureReader:
+    """An open camera or stream in OpenCV's ``VideoCapture``."""
+
+    def __init__(self, capture: cv2.VideoCapture, *, stream: bool = False) -> None:
+        """Takes an open capture.
+
+        Args:
+            capture: The capture.
+            stream: Whether a frame that is missed means the end of the stream.
+        """
         self.fps = fps_of(capture)
-        self._capture = capture
+        self._capture, self._stream = capture, stream
 
     def read(self) -> Any:
-        """Returns the next picture; None for one that was missed or is damaged."""
+        """Returns the next image; None for one that was missed or is damaged.
+
+        Raises:
+            SourceError: The stream ended, or delivered nothing in time.
+        """
         try:
-            return self._capture.read()[1]
+            received, image = self._capture.read()
         except cv2.error as error:
             logger.debug("%s", error)
             return None
+        if self._stream and not received:
+            raise SourceError("the stream ended")
+        return image
 
     def close(self) -> None:
-        """Gives the device back."""
+        """Closes the device or connection."""
         self._capture.release()
 
 
-def open_camera(text: str, settings: CameraSettings) -> CameraReader:
+def open_camera(text: str, settings: CameraSettings) -> CaptureReader:
     """Returns an open camera.
 
     Args:
         text: Its number, or its path such as ``/dev/video0``.
-        settings: Size, rate and pixel format; what it cannot do, it does not.
+        settings: Size, rate and pixel format; the camera may ignore them.
 
     Raises:
-        SourceError: There is none, it may not be used, or gives no pictures.
+        SourceError: There is none, access is denied, or it delivers no frames.
     """
     device = f"/dev/video{int(text)}" if text.isdecimal() else text
     if settings.pixel_format in ("grey", "bgr"):
@@ -59,37 +78,41 @@ def open_camera(text: str, settings: CameraSettings) -> CameraReader:
         )
     on_linux = sys.platform == "linux"
     if on_linux:
-        # OpenCV would try every driver first; the kernel already knows.
+        # Without OpenCV, which would try every driver first.
         _check_device(Path(device))
     quiet_opencv()
-    # A read returns at least so often; 10 s, OpenCV's own, would outlast --stall-after.
+    # Timeout of a read in seconds; OpenCV's own, 10 s, is longer than --stall-after.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
-    wanted = int(text) if text.isdecimal() else text
-    capture = cv2.VideoCapture(wanted, cv2.CAP_V4L2 if on_linux else cv2.CAP_ANY)
+    camera = int(text) if text.isdecimal() else text
+    capture = cv2.VideoCapture(camera, cv2.CAP_V4L2 if on_linux else cv2.CAP_ANY)
     if not capture.isOpened():
         raise SourceError(
-            f"expected a camera at {device}, got a device that gives no pictures:"
+            f"expected a camera at {device}, got a device that delivers no frames:"
             " check that no other program uses it, try another --source number, or"
             " --source picamera2 for a camera on a Raspberry Pi's ribbon cable"
         )
-    _set(capture, settings, device)
-    return CameraReader(capture)
+    _configure(capture, settings, device)
+    return CaptureReader(capture)
 
 
-def _set(capture: cv2.VideoCapture, settings: CameraSettings, device: str) -> None:
-    # The format first: sizes and rates depend on it.
+def _configure(
+    capture: cv2.VideoCapture, settings: CameraSettings, device: str
+) -> None:
+    # The format first: the possible sizes and rates depend on it.
     if settings.pixel_format != "auto":
         code = cv2.VideoWriter.fourcc(*settings.pixel_format.upper())
         capture.set(cv2.CAP_PROP_FOURCC, code)
     if settings.size_wh:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.size_wh[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.size_wh[1])
-        got = tuple(
-            int(capture.get(one))
-            for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        size_wh = (
+            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
-        if got != settings.size_wh:
-            logger.warning("%s: asked for %s, gives %s", device, settings.size_wh, got)
+        if size_wh != settings.size_wh:
+            logger.warning(
+                "%s: asked for %s, gives %s", device, settings.size_wh, size_wh
+            )
     if settings.fps:
         capture.set(cv2.CAP_PROP_FPS, settings.fps)
 
@@ -99,7 +122,7 @@ def _check_device(device: Path) -> None:
         present = sorted(str(path) for path in Path("/dev").glob("video[0-9]*"))
         raise SourceError(
             f"expected a camera at {device}, got no such device (present:"
-            f" {', '.join(present) or 'none'}): plug it in, name a video or picture,"
+            f" {', '.join(present) or 'none'}): plug it in, name a video or image,"
             " or try  --source fake:scene"
         )
     if not os.access(device, os.R_OK | os.W_OK):
@@ -109,51 +132,12 @@ def _check_device(device: Path) -> None:
         )
 
 
-SCHEMES = ("rtsp", "rtsps", "http", "https")
-
-OPEN_TIMEOUT_S = 5.0
-
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
-_PROBE_S = 2.0
-
-_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
-
-
-class StreamReader:
-    """An open network stream."""
-
-    def __init__(self, capture: cv2.VideoCapture) -> None:
-        """Takes an open capture."""
-        self.fps = fps_of(capture)
-        self._capture = capture
-
-    def read(self) -> Any:
-        """Returns the next picture.
-
-        Raises:
-            SourceError: The stream ended, or nothing came in time.
-        """
-        try:
-            there, image = self._capture.read()
-        except cv2.error as error:
-            logger.debug("%s", error)
-            return None
-        if not there:
-            raise SourceError("the stream broke off")
-        return image
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._capture.release()
-
-
 def without_secrets(url: str) -> str:
-    """Returns an address fit for logs: ``rtsp://host:554/...``.
+    """Returns an address for logs, without passwords: ``rtsp://host:554/...``.
 
-    Cameras take passwords before the host, in the query and in the path: nothing but
-    scheme, host and port is told. Where a password may stand in the host's place (it
-    has a ``/`` in it), the host is left out, too.
+    Cameras take passwords before the host, in the query and in the path: only scheme,
+    host and port are kept. If a password may be in the place of the host (it contains a
+    ``/``), the host is left out, too.
     """
     scheme, _, rest = url.partition("://")
     authority, *after = re.split(r"[/?#]", rest, maxsplit=1)
@@ -164,39 +148,43 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{host}" + ("/..." if tail else "")
 
 
-def open_stream(url: str, settings: CameraSettings) -> StreamReader:
-    """Returns an open stream; RTSP comes over TCP.
+def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
+    """Returns an open stream; RTSP uses TCP.
 
     Args:
-        url: ``rtsp://``, ``rtsps://``, ``http://`` or ``https://``; may hold a user and
-            password.
+        url: ``rtsp://``, ``rtsps://``, ``http://`` or ``https://``, perhaps with user
+            and password.
         settings: ``stall_s`` limits each read; size and rate are the sender's.
 
     Raises:
-        SourceError: Nothing answers there within 5 s, or what answers is no stream.
+        SourceError: There is no answer within 5 s, or it is not a stream.
     """
     quiet_opencv()
-    # Over UDP, a lost packet smears the picture until the next key frame.
+    # With UDP, a lost packet damages all images until the next key frame.
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
         int(1000 * OPEN_TIMEOUT_S),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        # Sooner than the watch over all sources, which would leave a thread behind.
+        # Before the supervisor's timeout, which would abandon a thread.
         int(800 * settings.stall_s),
     ]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if capture.isOpened():
-        return StreamReader(capture)
-    raise SourceError(f"expected a stream at {without_secrets(url)}, got {_why(url)}")
+        return CaptureReader(capture, stream=True)
+    raise SourceError(
+        f"expected a stream at {without_secrets(url)}, got {_diagnose(url)}"
+    )
 
 
-def _why(url: str) -> str:
-    """Returns what is wrong with an address that does not open, and what to do."""
+def _diagnose(url: str) -> str:
+    """Returns why an address does not open, and what to do."""
     parts = urlsplit(url)
     try:
         port = parts.port or _PORTS[parts.scheme]
-        socket.create_connection((parts.hostname or "", port), _PROBE_S).close()
+        socket.create_connection(
+            (parts.hostname or "", port), _CONNECT_TIMEOUT_S
+        ).close()
     except ValueError:
         return (
             "a port that is no number: write  rtsp://host:554/path  and in a password"
@@ -213,24 +201,19 @@ def _why(url: str) -> str:
     )
 
 
-_AV_LOG_QUIET = "-8"
-
-_CV_LOG_SILENT = 0
-
-
 def fps_of(capture: cv2.VideoCapture) -> float:
-    """Returns a capture's frames per second; 25 where it says nothing sensible."""
+    """Returns a capture's frames per second; 25 if its own value is implausible."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else FALLBACK_FPS
 
 
 def quiet_opencv() -> None:
-    """Stops OpenCV and FFmpeg from writing to stderr, for the life of the process.
+    """Stops OpenCV and FFmpeg from writing to stderr, until the process ends.
 
-    A camera that is gone would make them write at each attempt to open it; what went
-    wrong is said once, by us. Set FER_EDGE_VERBOSE=1 to see everything.
+    They would write at each attempt to open a lost camera, which is logged once here.
+    Set FER_EDGE_VERBOSE=1 to see everything.
     """
     if not os.environ.get("FER_EDGE_VERBOSE"):
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
-        # OpenCV 4.11, the last for NumPy 1, has it in another place.
+        # OpenCV 4.11, the last one for NumPy 1, has it elsewhere.
         getattr(cv2.utils, "logging", cv2).setLogLevel(_CV_LOG_SILENT)

@@ -1,4 +1,4 @@
-"""A Raspberry Pi's own camera (ribbon cable), through picamera2."""
+"""The camera on a Raspberry Pi's ribbon cable, through picamera2."""
 
 from __future__ import annotations
 
@@ -17,70 +17,69 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SIZE_WH = (640, 480)
 DEFAULT_FPS = 30.0
-FIRST_S = 10.0  # until the first picture; sooner than the watch over all sources
+FIRST_TIMEOUT_S = 10.0  # of the first frame; before the supervisor's
 _BUFFERS = 4
 
 
 class PiCameraReader:
-    """An open camera: grey pictures straight from its brightness plane, or colour."""
+    """An open camera: grey frames from the luma plane, or colour frames."""
 
     def __init__(self, camera: Any, settings: CameraSettings) -> None:
-        """Sets a ``Picamera2`` up and starts it."""
+        """Configures and starts a ``Picamera2``."""
         self.fps = settings.fps or DEFAULT_FPS
         self._camera = camera
-        # Sooner than the watch over all sources, which would leave a thread behind
-        # that holds the camera: it can be opened once only.
+        # Before the supervisor's timeout: that would abandon a thread which holds the
+        # camera, and it can be opened only once.
         self._stall_s = 0.8 * settings.stall_s
-        self._wait_s = max(FIRST_S, self._stall_s)
-        wanted = settings.size_wh or DEFAULT_SIZE_WH
+        self._wait_s = max(FIRST_TIMEOUT_S, self._stall_s)
+        size_wh = settings.size_wh or DEFAULT_SIZE_WH
         # picamera2 names formats after the order in a register: RGB888 is BGR in
-        # memory. YUV420 begins with the brightness of each pixel, row by row.
-        name = "RGB888" if _colour(settings) else "YUV420"
+        # memory. YUV420 begins with the luma of each pixel, row by row.
+        pixel_format = "RGB888" if _colour(settings) else "YUV420"
         camera.configure(
             camera.create_video_configuration(
-                main={"format": name, "size": wanted},
+                main={"format": pixel_format, "size": size_wh},
                 controls={"FrameRate": self.fps},
                 buffer_count=_BUFFERS,
             )
         )
         self._size_wh = tuple(camera.camera_configuration()["main"]["size"])
-        if self._size_wh != wanted:
-            logger.warning("picamera2: asked for %s, gives %s", wanted, self._size_wh)
+        if self._size_wh != size_wh:
+            logger.warning("picamera2: asked for %s, gives %s", size_wh, self._size_wh)
         camera.start()
 
     def read(self) -> Image:
-        """Returns the next picture: uint8 (H, W) grey, or (H, W, 3) BGR.
+        """Returns the next frame: uint8 (H, W) grey, or (H, W, 3) BGR.
 
         Raises:
-            SourceError: The camera gives an error, or no picture in time.
+            SourceError: The camera reports an error, or delivers no frame in time.
         """
         try:
             buffer = self._capture()
         except RuntimeError as error:
             raise SourceError(f"the camera stopped: {error}") from error
         width, height = self._size_wh
-        # Rows are as long as the camera's stride, and after the brightness comes the
-        # colour.
+        # Rows are padded to the camera's stride, and chroma follows luma.
         return np.ascontiguousarray(buffer[:height, :width])
 
     def close(self) -> None:
-        """Gives the camera back.
+        """Closes the camera.
 
-        Not by ``stop``, which would wait in line behind a capture that never ends;
-        ``close`` ends picamera2's thread first and then stops.
+        Not with ``stop``, which would queue behind a capture that never ends; ``close``
+        ends picamera2's thread first and then stops.
         """
-        # Since 0.3.19: what still waits for a picture is told that none will come.
-        getattr(self._camera, "cancel_all_and_flush", _nothing)()
+        if hasattr(self._camera, "cancel_all_and_flush"):  # since 0.3.19
+            self._camera.cancel_all_and_flush()  # ends captures that are waiting
         self._camera.close()
 
     def _capture(self) -> Any:
         # Not wait(job, timeout=...), which older versions do not have.
-        there = threading.Event()
+        done = threading.Event()
         job = self._camera.capture_array(
-            "main", wait=False, signal_function=lambda _: there.set()
+            "main", wait=False, signal_function=lambda _: done.set()
         )
-        if not there.wait(self._wait_s):
-            raise SourceError(f"no picture for {self._wait_s:.1f} s")
+        if not done.wait(self._wait_s):
+            raise SourceError(f"no frame for {self._wait_s:.1f} s")
         self._wait_s = self._stall_s
         return self._camera.wait(job)
 
@@ -94,8 +93,8 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
             each read.
 
     Raises:
-        MissingDependencyError: picamera2 is not there.
-        SourceError: There is no such camera, or it cannot be set so.
+        MissingDependencyError: picamera2 is not installed.
+        SourceError: There is no such camera, or it refuses the settings.
     """
     number = text.partition(":")[2] or "0"
     if not number.isdecimal() or settings.pixel_format in ("mjpg", "yuyv"):
@@ -108,8 +107,8 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
         from picamera2 import Picamera2
     except ImportError as error:
         raise MissingDependencyError(
-            "picamera2 is not there: run  sudo apt install python3-picamera2  and make"
-            " the environment of the system's Python, as in"
+            "picamera2 is not installed: run  sudo apt install python3-picamera2  and"
+            " make the environment of the system's Python, as in"
             "  python3 -m venv --system-site-packages .venv"
         ) from error
     try:
@@ -117,7 +116,7 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
         try:
             return PiCameraReader(camera, settings)
         except BaseException:
-            camera.close()  # or nobody could open it again
+            camera.close()  # else it could not be opened again
             raise
     except (RuntimeError, IndexError) as error:
         raise SourceError(
@@ -130,7 +129,3 @@ def _colour(settings: CameraSettings) -> bool:
     if settings.pixel_format == "auto":
         return settings.colour
     return settings.pixel_format == "bgr"
-
-
-def _nothing() -> None:
-    pass

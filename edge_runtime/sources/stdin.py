@@ -1,4 +1,4 @@
-"""Pictures from standard input: MJPEG, or JPEG files one after the other."""
+"""Frames from standard input: MJPEG, or JPEG files one after the other."""
 
 from __future__ import annotations
 
@@ -19,25 +19,31 @@ from edge_runtime.sources.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_PIECE_BYTES = 64 * 1024
+MAX_IMAGE_BYTES = 16 * 2**20
+_CHUNK_BYTES = 64 * 1024
+_MAX_OTHER_BYTES = 32 * 2**20
 
-_MOST_WITHOUT_PICTURE = 32 * 2**20
+# JPEG markers (ITU-T T.81, table B.1).
+_START = b"\xff\xd8\xff"
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 _HINT = (
-    "expected JPEG pictures on stdin, got {got}: send them as with"
+    "expected JPEG images on stdin, got {got}: send them as with"
     "  ffmpeg -i IN -f mjpeg - | edge-runtime run --source -"
 )
 
 
 class PipeReader:
-    """JPEG pictures from a file descriptor, decoded one at a time."""
+    """JPEG images from a file descriptor, decoded one at a time."""
 
     def __init__(self, descriptor: int, fps: float | None = None) -> None:
         """Takes an open descriptor, which stays open.
 
         Args:
             descriptor: Of a pipe or file.
-            fps: What the sender is known to send per second.
+            fps: Frames per second that the sender sends, if known.
         """
         self.fps = fps or FALLBACK_FPS
         self._descriptor = descriptor
@@ -47,14 +53,14 @@ class PipeReader:
         self._first = b""
 
     def read(self) -> Any:
-        """Returns the next picture, uint8 (H, W, 3) BGR; None for a damaged one.
+        """Returns the next image, uint8 (H, W, 3) BGR; None for a damaged one.
 
         Raises:
             EndOfSource: The sender has closed the pipe.
-            SourceError: What comes is not JPEG.
+            SourceError: The data is not JPEG.
         """
         while not self._ready:
-            self._take_in()
+            self._receive()
         data = np.frombuffer(self._ready.popleft(), np.uint8)
         try:
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -65,26 +71,26 @@ class PipeReader:
         return image
 
     def close(self) -> None:
-        """Does nothing: stdin is not ours to close."""
+        """Does nothing: stdin stays open."""
 
-    def _take_in(self) -> None:
-        # Not sys.stdin: a thread that waits in its lock would block Python's exit.
+    def _receive(self) -> None:
+        # Not sys.stdin: a thread that waits for its lock would block Python's exit.
         try:
-            piece = os.read(self._descriptor, _PIECE_BYTES)
+            chunk = os.read(self._descriptor, _CHUNK_BYTES)
         except OSError as error:
             raise SourceError(_HINT.format(got=error.strerror)) from error
-        if not piece and not self._decoded:
-            raise SourceError(_HINT.format(got=self._what_came()))
-        if not piece:
+        if not chunk and not self._decoded:
+            raise SourceError(_HINT.format(got=self._describe_data()))
+        if not chunk:
             raise EndOfSource
-        self._first = (self._first + piece)[:4]
-        self._bytes += len(piece)
-        self._ready.extend(self._splitter.feed(piece))
-        if not self._decoded and self._splitter.passed_over > _MOST_WITHOUT_PICTURE:
+        self._first = (self._first + chunk)[:4]
+        self._bytes += len(chunk)
+        self._ready.extend(self._splitter.feed(chunk))
+        if not self._decoded and self._splitter.ignored_bytes > _MAX_OTHER_BYTES:
             raise SourceError(_HINT.format(got="32 MB of something else"))
 
-    def _what_came(self) -> str:
-        """Returns what was there instead of a picture, until the end."""
+    def _describe_data(self) -> str:
+        """Returns what was received instead of an image."""
         if not self._bytes:
             return "nothing"
         if self._splitter.inside or self._first.startswith(b"\xff\xd8"):
@@ -94,7 +100,7 @@ class PipeReader:
 
 
 class PacedReader:
-    """A reader whose pictures come at its rate, by the clock it is given."""
+    """A reader that delivers frames at their rate, by a clock."""
 
     def __init__(self, reader: PipeReader, clock: Clock) -> None:
         """Takes an open reader."""
@@ -102,7 +108,7 @@ class PacedReader:
         self._reader, self._clock = reader, clock
 
     def read(self) -> Any:
-        """Lets one picture's time pass and returns the next."""
+        """Waits for the time of one frame and returns the next."""
         self._clock.sleep(1 / self.fps)
         return self._reader.read()
 
@@ -112,55 +118,44 @@ class PacedReader:
 
 
 def is_file(descriptor: int) -> bool:
-    """Returns whether a descriptor is a file on a disk, which waits to be read."""
+    """Returns whether a descriptor is a file on a disk, not a pipe."""
     try:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError as error:
         raise SourceError(_HINT.format(got="a closed one")) from error
 
 
-MOST_PICTURE_BYTES = 16 * 2**20
-
-_START = b"\xff\xd8\xff"
-
-_START_OF_SCAN, _END = 0xDA, 0xD9
-
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
-
 class JpegSplitter:
-    """Cuts a stream of bytes into JPEG files; what lies between them is passed over.
+    """Splits a stream of bytes into JPEG files and ignores bytes between them.
 
-    It holds ``MOST_PICTURE_BYTES`` and one piece at most.
+    It holds at most ``MAX_IMAGE_BYTES`` and one chunk.
 
     Attributes:
-        passed_over: Bytes that belonged to no picture.
+        ignored_bytes: Bytes that belonged to no image.
     """
 
     def __init__(self) -> None:
         """Starts empty."""
-        self.passed_over = 0
+        self.ignored_bytes = 0
         self._buffer = bytearray()
-        self._at = 0  # parsed so far, from the picture's start
+        self._at = 0  # parsed so far, from the start of the image
         self._in_scan = False
 
     @property
     def inside(self) -> bool:
-        """Whether a picture has begun that is not complete."""
+        """Whether an image has begun and is not complete."""
         return self._at > 0
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Takes the next bytes and yields each picture that is complete with them."""
-        self._buffer += piece
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Adds the next bytes and yields each image that they complete."""
+        self._buffer += chunk
         while self._find_start():
             end = self._find_end()
             if end > 0:
                 yield bytes(self._buffer[:end])
                 self._restart(end)
-            elif end < 0 or len(self._buffer) > MOST_PICTURE_BYTES:
-                self.passed_over += len(_START)
+            elif end < 0 or len(self._buffer) > MAX_IMAGE_BYTES:
+                self.ignored_bytes += len(_START)
                 self._restart(len(_START))
             else:
                 return
@@ -170,48 +165,48 @@ class JpegSplitter:
         self._at, self._in_scan = 0, False
 
     def _find_start(self) -> bool:
-        """Returns whether the buffer begins with a picture, after cutting it so."""
+        """Drops bytes before an image; returns whether there is one."""
         if self._at:
             return True
         start = self._buffer.find(_START)
-        rest = len(self._buffer) - (len(_START) - 1)  # may be the start of a start
-        cut = start if start >= 0 else max(0, rest)
-        del self._buffer[:cut]
-        self.passed_over += cut
+        # The last bytes may be the beginning of a start marker.
+        other = start if start >= 0 else max(0, len(self._buffer) - len(_START) + 1)
+        del self._buffer[:other]
+        self.ignored_bytes += other
         self._at = 2 if start >= 0 else 0
         return start >= 0
 
     def _find_end(self) -> int:
-        """Returns the picture's length; 0 while it is not all there, -1 if broken."""
+        """Returns the length of the image; 0 while it is incomplete, -1 if broken."""
         while True:
             if self._in_scan:
-                found = _MARKER_IN_SCAN.search(self._buffer, self._at)
-                if found is None:
+                marker = _MARKER_IN_SCAN.search(self._buffer, self._at)
+                if marker is None:
                     self._at = max(self._at, len(self._buffer) - 1)
                     return 0
-                self._at, self._in_scan = found.start(), False
+                self._at, self._in_scan = marker.start(), False
             if len(self._buffer) < self._at + 4 and not self._ends_here():
                 return 0
             if self._buffer[self._at] != 0xFF:
                 return -1
-            marker = self._buffer[self._at + 1]
-            if marker == _END:
+            code = self._buffer[self._at + 1]
+            if code == _END:
                 return self._at + 2
-            if not self._pass_segment(marker):
+            if not self._skip_segment(code):
                 return -1
 
     def _ends_here(self) -> bool:
         return self._buffer[self._at : self._at + 2] == bytes((0xFF, _END))
 
-    def _pass_segment(self, marker: int) -> bool:
-        """Moves behind one segment; returns whether it can be one."""
-        if marker == 0xFF:  # fill byte
+    def _skip_segment(self, code: int) -> bool:
+        """Moves behind one segment; returns whether it is valid."""
+        if code == 0xFF:  # fill byte
             self._at += 1
             return True
-        if marker in _STANDALONE:
+        if code in _STANDALONE:
             self._at += 2
-            return marker != 0xD8  # another start: this picture was cut off
+            return code != 0xD8  # another start: this image was cut off
         length = int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
         self._at += 2 + length
-        self._in_scan = marker == _START_OF_SCAN
+        self._in_scan = code == _START_OF_SCAN
         return length >= 2

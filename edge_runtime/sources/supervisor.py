@@ -1,4 +1,4 @@
-"""Pictures from a camera that may freeze, vanish and come back."""
+"""Reads a camera and reopens it after a freeze or a loss."""
 
 from __future__ import annotations
 
@@ -20,19 +20,99 @@ from edge_runtime.sources.base import (
 from edge_runtime.sources.clock import Clock
 from edge_runtime.sources.freeze_detection import FreezeDetector
 
+logger = logging.getLogger(__name__)
+
 OpenReader = Callable[[Clock], Reader]
 
-# A camera may miss a frame (a loose cable, a mode change) and come back.
-MOST_MISSED_FRAMES = 30
+OPEN_TIMEOUT_S = 15.0  # to the first frame: a stream may wait for a key frame
+MAX_MISSED_FRAMES = 30  # in a row (a loose cable, a mode change)
+_MISSED_PAUSE_S = 0.01
 
-_MISS_PAUSE_S = 0.01
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.25, 2.0  # before reopening; doubled after each failure
+STEADY_S = 10.0  # after so long without a loss the pause is short again
+WINDOW_S = 600.0  # in which ``reopen_limit`` counts failures
 
-# Opening, and the first picture: a stream may have to wait for a key frame.
-OPEN_S = 15.0
+
+class Supervisor:
+    """Opens a camera, reads it, and reopens it when it is lost or frozen.
+
+    Attributes:
+        name: For messages.
+        recovery: Counts the losses.
+        fps: Frames per second, as the camera says; 25 before it is open.
+        skipped: Frames that were missed or invalid, each followed by a good one.
+    """
+
+    def __init__(
+        self, open_reader: OpenReader, name: str, settings: CameraSettings
+    ) -> None:
+        """Opens nothing yet."""
+        self.name, self.fps, self.skipped = name, FALLBACK_FPS, 0
+        self.recovery = Recovery(name, settings.reopen_limit)
+        self._open_reader, self._settings = open_reader, settings
+        self._freeze_detector = FreezeDetector(name, settings.frozen_s)
+
+    def images(self, clock: Clock) -> Generator[tuple[Image, float], None, None]:
+        """Yields images, each with its time of arrival, until the clock is stopped.
+
+        Args:
+            clock: For waiting. Its deadline is set during each call into the device,
+                which may hang.
+
+        Raises:
+            SourceError: It cannot be opened at first, or was lost too often.
+        """
+        while clock.running:
+            try:
+                yield from self._until_lost(clock)
+            except EndOfSource:
+                return
+            except SourceError as error:
+                clock.deadline_s = math.inf
+                if not clock.running:
+                    return
+                if not self.recovery.ever_delivered:
+                    raise
+                clock.sleep(self.recovery.lost(str(error), clock.now()))
+
+    def _until_lost(self, clock: Clock) -> Iterator[tuple[Image, float]]:
+        clock.deadline_s = clock.now() + OPEN_TIMEOUT_S
+        reader = self._open_reader(clock)
+        try:
+            self.fps = reader.fps
+            self._freeze_detector.start(clock.now())
+            for image in self._valid_images(reader, clock):
+                now_s = clock.now()
+                self.recovery.delivered(now_s)
+                yield image, now_s
+                self._freeze_detector.check(image, now_s)
+        finally:
+            clock.deadline_s = clock.now() + OPEN_TIMEOUT_S  # closing may hang, too
+            reader.close()
+            clock.deadline_s = math.inf
+
+    def _valid_images(self, reader: Reader, clock: Clock) -> Iterator[Image]:
+        stall_s = self._settings.stall_s
+        missed, deadline_s = 0, clock.now() + max(OPEN_TIMEOUT_S, stall_s)
+        while True:
+            clock.deadline_s = deadline_s
+            image = usable(reader.read())
+            clock.deadline_s = math.inf
+            if not clock.running:
+                return
+            if image is not None:
+                self.skipped += missed
+                yield image
+                missed, deadline_s = 0, clock.now() + stall_s
+                continue
+            missed += 1
+            if missed >= MAX_MISSED_FRAMES or clock.now() >= deadline_s:
+                raise SourceError("no valid frame: is its cable loose?")
+            clock.sleep(_MISSED_PAUSE_S)
 
 
-class Supervised:
-    """What a supervised camera is and tells; frames are the business of each kind."""
+class SupervisedSource:
+    """Base of sources with a ``Supervisor``; subclasses yield the frames."""
 
     kind: Kind = "camera"
 
@@ -50,168 +130,81 @@ class Supervised:
 
     @property
     def fps(self) -> float:
-        """Frames taken per second of its time, as far as the camera says."""
+        """Frames per second that it yields, as far as the camera says."""
         return self._supervisor.fps / self._every
 
     @property
     def skipped(self) -> int:
-        """Pictures that were missed or not usable."""
+        """Frames that were missed or invalid."""
         return self._supervisor.skipped
 
     @property
     def reopened(self) -> int:
-        """How often it came back after a freeze or a loss."""
+        """How often it was back after a freeze or a loss."""
         return self._supervisor.recovery.reopened
 
 
-class Supervisor:
-    """Opens a camera, reads it, and opens it again whenever it is lost or frozen.
+class Recovery:
+    """Counts losses: the pauses grow, and after too many it gives up (circuit breaker).
+
+    However often it tries, it logs two things only: that the camera is lost, and that
+    it is back.
 
     Attributes:
-        name: What messages call it.
-        recovery: Counts the losses.
-        fps: Pictures per second, as the camera says; 25 before it is open.
-        skipped: Pictures that were missed or not usable, each followed by a good one.
-    """
-
-    def __init__(
-        self, open_reader: OpenReader, name: str, settings: CameraSettings
-    ) -> None:
-        """Takes what opens the camera; opens nothing yet."""
-        self.name, self.fps, self.skipped = name, FALLBACK_FPS, 0
-        self.recovery = Recovery(name, settings.reopen_limit)
-        self._open_reader, self._settings = open_reader, settings
-        self._watch = FreezeDetector(name, settings.frozen_s)
-
-    def pictures(self, clock: Clock) -> Generator[tuple[Image, float], None, None]:
-        """Yields pictures, each with the time at which it came, until the clock ends.
-
-        Args:
-            clock: Time by which it waits; its deadline is set around each call into
-                the device, which may hang.
-
-        Raises:
-            SourceError: It cannot be opened in the first place, or was lost too often.
-        """
-        while clock.going:
-            try:
-                yield from self._until_lost(clock)
-            except EndOfSource:
-                return
-            except SourceError as error:
-                clock.deadline_s = math.inf
-                if not clock.going:
-                    return
-                if not self.recovery.proved:
-                    raise
-                clock.sleep(self.recovery.lost(str(error), clock.now()))
-
-    def _until_lost(self, clock: Clock) -> Iterator[tuple[Image, float]]:
-        clock.deadline_s = clock.now() + OPEN_S
-        reader = self._open_reader(clock)
-        try:
-            self.fps = reader.fps
-            self._watch.start(clock.now())
-            for image in self._usable_pictures(reader, clock):
-                now = clock.now()
-                self.recovery.delivered(now)
-                yield image, now
-                self._watch.look(image, now)
-        finally:
-            clock.deadline_s = clock.now() + OPEN_S  # closing may hang, too
-            reader.close()
-            clock.deadline_s = math.inf
-
-    def _usable_pictures(self, reader: Reader, clock: Clock) -> Iterator[Image]:
-        missed, until_s = 0, clock.now() + max(OPEN_S, self._settings.stall_s)
-        while True:
-            clock.deadline_s = until_s
-            image = usable(reader.read())
-            clock.deadline_s = math.inf
-            if not clock.going:
-                return
-            if image is not None:
-                self.skipped += missed
-                yield image
-                missed, until_s = 0, clock.now() + self._settings.stall_s
-                continue
-            missed += 1
-            if missed >= MOST_MISSED_FRAMES or clock.now() >= until_s:
-                raise SourceError("gives no usable picture: is its cable loose?")
-            clock.sleep(_MISS_PAUSE_S)
-
-
-logger = logging.getLogger(__name__)
-
-FIRST_WAIT_S = 0.25
-
-MOST_WAIT_S = 2.0
-
-# Delivering for so long, a camera counts as well again.
-STEADY_S = 10.0
-
-WINDOW_S = 600.0
-
-
-class Recovery:
-    """Counts losses: waits longer after each, gives up after too many (a breaker).
-
-    It says two things only, however often it tries: that the camera is lost, and that
-    it is back.
+        reopened: How often the camera was back.
     """
 
     def __init__(self, name: str, limit: int) -> None:
-        """Takes the camera's name, for the log, and the limit; 0 for none.
+        """Starts without a loss.
 
         Args:
-            name: What the log calls it.
-            limit: Failures within ``WINDOW_S`` after which it is given up.
+            name: Of the camera, for messages.
+            limit: Failures within ``WINDOW_S`` after which it gives up; 0 for never.
         """
         self._name, self._limit = name, limit
         self._failures: deque[float] = deque(maxlen=max(1, limit))
         self._tries = 0
-        self._lost_at: float | None = None
-        self._back_at: float | None = None
+        self._lost_at_s: float | None = None
+        self._back_at_s: float | None = None
         self.reopened = 0
 
     @property
-    def proved(self) -> bool:
-        """Whether it has ever delivered."""
-        return self._back_at is not None
+    def ever_delivered(self) -> bool:
+        """Whether the camera has delivered a frame."""
+        return self._back_at_s is not None
 
     def delivered(self, now_s: float) -> None:
-        """Notes a picture."""
-        if self._back_at is None:
-            self._back_at = now_s
-        if self._lost_at is None:
+        """Notes a frame."""
+        if self._back_at_s is None:
+            self._back_at_s = now_s
+        if self._lost_at_s is None:
             return
-        logger.warning(
-            "%s: pictures again after %.1f s", self._name, now_s - self._lost_at
-        )
-        self._back_at, self._lost_at = now_s, None
+        lost_for_s = now_s - self._lost_at_s
+        logger.warning("%s: frames again after %.1f s", self._name, lost_for_s)
+        self._back_at_s, self._lost_at_s = now_s, None
         self.reopened += 1
 
     def lost(self, reason: str, now_s: float) -> float:
-        """Notes a loss or a failed opening and returns how many seconds to wait.
+        """Notes a loss or a failed opening; returns how many seconds to wait.
 
         Raises:
             SourceError: There were too many.
         """
-        if self._lost_at is None:
+        if self._lost_at_s is None:
             logger.warning("%s: %s: opening it again", self._name, reason)
-            self._lost_at = now_s
-            if self._back_at is not None and now_s - self._back_at >= STEADY_S:
+            self._lost_at_s = now_s
+            if self._back_at_s is not None and now_s - self._back_at_s >= STEADY_S:
                 self._tries = 0
         else:
             logger.debug("%s: %s", self._name, reason)
         self._failures.append(now_s)
         self._check_limit(reason, now_s)
         self._tries += 1
-        return min(MOST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._tries - 1, 10))
+        return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._tries - 1, 10))
 
     def _check_limit(self, reason: str, now_s: float) -> None:
-        full = self._limit > 0 and len(self._failures) == self._limit
-        if full and now_s - self._failures[0] <= WINDOW_S:
+        at_limit = self._limit > 0 and len(self._failures) == self._limit
+        if at_limit and now_s - self._failures[0] <= WINDOW_S:
             raise SourceError(
                 f"{self._name!r} was lost {self._limit} times within"
                 f" {now_s - self._failures[0]:.0f} s, at last: {reason}: check its"

@@ -1,4 +1,4 @@
-"""Video files: every frame, in order, as fast as it is taken."""
+"""Video files: every frame, in order, without waiting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_runtime.utils.stderr import suppress_stderr
 logger = logging.getLogger(__name__)
 
 
-class CaptureSource:
+class VideoSource:
     """A video file in OpenCV's ``VideoCapture``."""
 
     kind: Kind = "video"
@@ -28,7 +28,7 @@ class CaptureSource:
         """Takes an open capture and reads its first frame.
 
         Raises:
-            SourceError: It opens, but gives no frame.
+            SourceError: It has no frame.
         """
         self.name, self.skipped, self.dropped, self.reopened = name, 0, 0, 0
         self._capture, self._every = capture, every
@@ -46,17 +46,17 @@ class CaptureSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields its frames until it ends."""
-        index, image, label = 0, self._first, Path(self.name).name
+        index, image, file_name = 0, self._first, Path(self.name).name
         self._first = None
         while image is not None:
-            yield Frame(image, index, index / self._native_fps, label)
+            yield Frame(image, index, index / self._native_fps, file_name)
             index += self._every
             # grab() without retrieve() saves the conversion to BGR.
-            there = all(self._capture.grab() for _ in range(self._every - 1))
-            image = self._read() if there else None
+            skipped = all(self._capture.grab() for _ in range(self._every - 1))
+            image = self._read() if skipped else None
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
         self._capture.release()
 
     def _read(self) -> Image | None:
@@ -76,11 +76,11 @@ def open_video(path: Path) -> cv2.VideoCapture:
     with suppress_stderr():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
-            # Boards' own OpenCV builds may have GStreamer and no FFmpeg.
+            # An OpenCV built for a board may have GStreamer and no FFmpeg.
             capture = cv2.VideoCapture(str(path))
     if capture.isOpened():
         return capture
     raise SourceError(
-        f"expected a video, a picture or a folder of pictures, got {str(path)!r},"
+        f"expected a video, an image or a folder of images, got {str(path)!r},"
         " which OpenCV cannot read: convert it, as with  ffmpeg -i IN out.mp4"
     )

@@ -89,7 +89,7 @@ def kill_and_revive(
         lines = run.said.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["WARNING:", "WARNING:"], lines
     assert "opening it again" in lines[0]
-    assert "pictures again after" in lines[1]
+    assert "frames again after" in lines[1]
 
 
 def test_mjpeg_stream_that_is_killed_and_revived_goes_on(

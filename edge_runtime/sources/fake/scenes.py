@@ -25,7 +25,7 @@ from edge_runtime.sources.fake.face import (
     sample_identity,
 )
 from edge_runtime.sources.fake.face_painter import FaceSprite, draw_sprite
-from edge_runtime.sources.images import PICTURE_SUFFIXES, read_picture
+from edge_runtime.sources.images import IMAGE_SUFFIXES, read_image
 from edge_runtime.sources.video import open_video
 
 _NOISE_LEVELS = 5
@@ -158,9 +158,9 @@ def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) ->
             "fake camera: expected scene, a video or an image,"
             f" got {path!r}, which is no file"
         )
-    if file.suffix.lower() not in PICTURE_SUFFIXES:
+    if file.suffix.lower() not in IMAGE_SUFFIXES:
         return VideoScene(file, size_wh)
-    image = read_picture(file)
+    image = read_image(file)
     if image is None:
         raise SourceError(f"fake camera: {path!r} cannot be decoded: try another file")
     return StillScene(_resize(image, size_wh), seed)

@@ -127,7 +127,7 @@ def test_picture_that_cannot_be_read_is_an_error_and_no_next_step(
     assert run(tiny_model_path, bad) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("error: expected a picture")
+    assert err.startswith("error: expected an image")
     assert err.count("\n") == 1
 
 

@@ -33,7 +33,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.preprocessing import Image, to_model_input
 from edge_runtime.results import FrameResult
-from edge_runtime.sources import Frame, PictureSource
+from edge_runtime.sources import Frame, ImageSource
 
 
 class Brightness:
@@ -171,8 +171,8 @@ def test_summary_of_nothing_is_a_table() -> None:
     assert summary_table(new_status(), 0.0).startswith("frames")
 
 
-def pictures(count: int) -> PictureSource:
-    return PictureSource([Path("a.png")] * count, "folder")
+def pictures(count: int) -> ImageSource:
+    return ImageSource([Path("a.png")] * count, "folder")
 
 
 def images(*shapes: tuple[int, int]) -> Sequence[npt.NDArray[Any]]:

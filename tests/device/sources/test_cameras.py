@@ -18,8 +18,8 @@ from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, SourceError
 from edge_runtime.sources import CameraSettings, open_source
 from edge_runtime.sources.live import LiveSource
-from edge_runtime.sources.opencv import CameraReader, _set, open_camera
-from edge_runtime.sources.supervisor import MOST_MISSED_FRAMES
+from edge_runtime.sources.opencv import CaptureReader, _configure, open_camera
+from edge_runtime.sources.supervisor import MAX_MISSED_FRAMES
 
 GOOD = np.zeros((4, 6, 3), np.uint8)
 
@@ -50,9 +50,9 @@ def test_camera_that_misses_frames_goes_on_and_is_given_up_when_it_stays_away() 
     capture = Capture(GOOD, None, empty, GOOD.astype(np.float32), other_shape)
     openings = []
 
-    def opened(_: object) -> CameraReader:
+    def opened(_: object) -> CaptureReader:
         openings.append(capture)
-        return CameraReader(capture)  # type: ignore[arg-type]
+        return CaptureReader(capture)  # type: ignore[arg-type]
 
     source = LiveSource(opened, "0", settings=CameraSettings(reopen_limit=2))
     with pytest.raises(SourceError, match=r"lost 2 times.*--reopen-limit"):
@@ -63,16 +63,16 @@ def test_camera_that_misses_frames_goes_on_and_is_given_up_when_it_stays_away() 
 
 
 def test_camera_without_a_frame_is_released_and_an_error() -> None:
-    capture = Capture(*[None] * MOST_MISSED_FRAMES)
-    with pytest.raises(SourceError, match="no usable picture"):
-        LiveSource(lambda _: CameraReader(capture), "0")  # type: ignore[arg-type]
+    capture = Capture(*[None] * MAX_MISSED_FRAMES)
+    with pytest.raises(SourceError, match="no valid frame"):
+        LiveSource(lambda _: CaptureReader(capture), "0")  # type: ignore[arg-type]
     assert capture.released == 1
 
 
 def test_pixel_format_is_set_before_size_and_rate() -> None:
     capture = Capture()
     settings = CameraSettings(size_wh=(640, 480), fps=15, pixel_format="mjpg")
-    _set(capture, settings, "/dev/video0")  # type: ignore[arg-type]
+    _configure(capture, settings, "/dev/video0")  # type: ignore[arg-type]
     assert capture.wanted == [
         (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
         (cv2.CAP_PROP_FRAME_WIDTH, 640),
@@ -83,7 +83,7 @@ def test_pixel_format_is_set_before_size_and_rate() -> None:
 
 def test_size_that_the_camera_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
     settings = CameraSettings(size_wh=(640, 480))
-    _set(Capture(), settings, "/dev/video0")  # type: ignore[arg-type]
+    _configure(Capture(), settings, "/dev/video0")  # type: ignore[arg-type]
     assert "asked for (640, 480), gives (0, 0)" in caplog.text
 
 
@@ -201,7 +201,7 @@ def test_pi_camera_that_stalls_is_closed_and_opened_again(
             pass
         assert (source.reopened, pi_camera.opened) == (1, 2)
         assert isinstance(source, LiveSource)
-        assert not source._left
+        assert not source._abandoned
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["grey model", "colour model"])

@@ -18,14 +18,18 @@ import pytest
 
 from edge_runtime.cli.run import _keep_waiting
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, Frame, live
-from edge_runtime.sources import freeze_detection as watch
-from edge_runtime.sources import supervisor as recovery
+from edge_runtime.sources import (
+    CameraSettings,
+    Frame,
+    freeze_detection,
+    live,
+    supervisor,
+)
 from edge_runtime.sources.base import EndOfSource
 from edge_runtime.sources.clock import Clock, VirtualClock
 from edge_runtime.sources.freeze_detection import FreezeDetector
 from edge_runtime.sources.live import LiveSource
-from edge_runtime.sources.supervisor import MOST_WAIT_S, STEADY_S, Recovery
+from edge_runtime.sources.supervisor import MAX_PAUSE_S, STEADY_S, Recovery
 from edge_runtime.systemd.notify import Notifier
 from edge_runtime.utils.signals import StopRequest
 
@@ -180,7 +184,7 @@ def test_read_that_hangs_is_left_behind_and_the_camera_opened_again() -> None:
 def test_thread_is_used_again_once_its_call_has_returned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recovery, "MOST_WAIT_S", 0.05)
+    monkeypatch.setattr(supervisor, "MAX_PAUSE_S", 0.05)
     cameras: list[Camera] = []
     threads = set()
 
@@ -232,8 +236,10 @@ def test_watchdog_hears_nothing_while_a_call_that_hangs_keeps_the_camera(
         told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
         notifier, stop = Notifier(told), StopRequest()
         settings = CameraSettings(stall_s=0.3, reopen_limit=0)
-        waiting = partial(_keep_waiting, notifier, stop)
-        source = LiveSource(open_camera, "cam", settings=settings, waiting=waiting)
+        keep_waiting = partial(_keep_waiting, notifier, stop)
+        source = LiveSource(
+            open_camera, "cam", settings=settings, keep_waiting=keep_waiting
+        )
         frames: list[Frame] = []
         loop = threading.Thread(target=lambda: frames.extend(source))
         loop.start()
@@ -252,7 +258,7 @@ def test_watchdog_hears_nothing_while_a_call_that_hangs_keeps_the_camera(
             time.sleep(0.01)
         assert len(frames) >= before + 3
         stop.signal = 15
-        source._newest.finish(None)
+        source._latest.finish(None)
         loop.join(5)
         source.close()
         notifier.close()
@@ -286,7 +292,7 @@ def test_who_waits_for_a_camera_is_asked_whether_to_go_on() -> None:
         asked.append(time.monotonic())
         return len(asked) < 3
 
-    source = LiveSource(lambda _: Camera(give), "cam", waiting=go_on)
+    source = LiveSource(lambda _: Camera(give), "cam", keep_waiting=go_on)
     assert len(list(source)) == 1
     source.close()
     assert np.diff(asked).max() < 0.8
@@ -315,11 +321,11 @@ def test_camera_that_vanishes_is_told_once_and_comes_back(
             last = frame
     source.close()
     assert last.captured_s > gone_until
-    assert last.captured_s - gone_until < MOST_WAIT_S + 1
+    assert last.captured_s - gone_until < MAX_PAUSE_S + 1
     assert source.reopened == 1
     lost, back = caplog.messages
     assert lost == "cam: unplugged: opening it again"
-    assert back.startswith("cam: pictures again after")
+    assert back.startswith("cam: frames again after")
 
 
 def test_absent_camera_is_an_error_at_once() -> None:
@@ -333,23 +339,25 @@ def test_absent_camera_is_an_error_at_once() -> None:
 # --- which pictures are frozen -----------------------------------------------------
 
 
-def look(watcher: FreezeDetector, images: list[np.ndarray], *, fps: float = 10) -> int:
+def check(
+    detector: FreezeDetector, images: list[np.ndarray], *, fps: float = 10
+) -> int:
     """Returns how many were looked at before one was called frozen."""
     for number, image in enumerate(images):
         try:
-            watcher.look(image, number / fps)
+            detector.check(image, number / fps)
         except SourceError:
             return number
     return len(images)
 
 
 def test_same_picture_for_some_time_is_frozen() -> None:
-    assert look(FreezeDetector("cam", 2.0), [picture(1)] * 50) == 20
+    assert check(FreezeDetector("cam", 2.0), [picture(1)] * 50) == 20
 
 
 def test_buffers_given_in_turn_are_frozen() -> None:
     turns = [picture(number % 4) for number in range(50)]
-    assert look(FreezeDetector("cam", 2.0), turns, fps=8) == 3 + 2 * 8
+    assert check(FreezeDetector("cam", 2.0), turns, fps=8) == 3 + 2 * 8
 
 
 @pytest.mark.parametrize("buffers", [1, 8])
@@ -357,9 +365,9 @@ def test_fast_cameras_pictures_are_looked_at_now_and_then(
     buffers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = Mock(wraps=zlib.crc32)
-    monkeypatch.setattr(watch, "zlib", Mock(crc32=digests))
+    monkeypatch.setattr(freeze_detection, "zlib", Mock(crc32=digests))
     pictures = [picture(number) for number in range(buffers)]
-    frozen_at = look(FreezeDetector("cam", 2.0), pictures * 5000, fps=1000)
+    frozen_at = check(FreezeDetector("cam", 2.0), pictures * 5000, fps=1000)
     assert 2000 <= frozen_at <= 2500
     assert digests.call_count <= 1 + frozen_at / 20
 
@@ -368,27 +376,27 @@ def test_pictures_with_noise_alone_are_not_frozen() -> None:
     rng = np.random.default_rng(1)
     wall = np.full((48, 64, 3), 120, np.uint8)
     noisy = [wall + rng.integers(0, 2, wall.shape, np.uint8) for _ in range(100)]
-    assert look(FreezeDetector("cam", 2.0), noisy) == 100
+    assert check(FreezeDetector("cam", 2.0), noisy) == 100
 
 
 def test_frozen_after_0_never_calls_it_frozen() -> None:
-    assert look(FreezeDetector("cam", 0.0), [picture(1)] * 500) == 500
+    assert check(FreezeDetector("cam", 0.0), [picture(1)] * 500) == 500
 
 
 def test_still_stream_is_opened_again_less_and_less_often() -> None:
-    watcher, counts = FreezeDetector("cam", 2.0), []
+    detector, counts = FreezeDetector("cam", 2.0), []
     for _ in range(3):
-        watcher.start(0.0)
-        counts.append(look(watcher, [picture(1)] * 200))
+        detector.start(0.0)
+        counts.append(check(detector, [picture(1)] * 200))
     assert counts == [20, 40, 80]
 
 
 def test_black_pictures_are_reported_once_and_never_called_frozen(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    watcher = FreezeDetector("cam", 2.0)
+    detector = FreezeDetector("cam", 2.0)
     black = np.zeros((48, 64, 3), np.uint8)
-    assert look(watcher, [picture(1)] + [black] * 500 + [picture(2)]) == 502
+    assert check(detector, [picture(1)] + [black] * 500 + [picture(2)]) == 502
     assert len(caplog.messages) == 2
     assert "black" in caplog.messages[0]
     assert "again" in caplog.messages[1]
@@ -401,9 +409,9 @@ def test_waits_grow_to_a_limit_and_begin_anew_after_steady_pictures() -> None:
     recovery = Recovery("cam", 0)
     recovery.delivered(0.0)
     waits = [recovery.lost("gone", 1.0 + number) for number in range(6)]
-    assert waits == [0.25, 0.5, 1.0, 2.0, MOST_WAIT_S, MOST_WAIT_S]
+    assert waits == [0.25, 0.5, 1.0, 2.0, MAX_PAUSE_S, MAX_PAUSE_S]
     recovery.delivered(10.0)
-    assert recovery.lost("gone", 11.0) == MOST_WAIT_S  # back for a second only
+    assert recovery.lost("gone", 11.0) == MAX_PAUSE_S  # back for a second only
     recovery.delivered(20.0)
     assert recovery.lost("gone", 20.0 + STEADY_S) == 0.25
     assert recovery.reopened == 2

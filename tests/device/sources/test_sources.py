@@ -18,7 +18,7 @@ from edge_runtime.cli.run import open_run_source
 from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source, usable
-from edge_runtime.sources.factory import shown
+from edge_runtime.sources.factory import display_name
 from edge_runtime.sources.opencv import quiet_opencv
 
 
@@ -180,7 +180,7 @@ def test_opencv_is_silenced_whichever_version_it_is(
     ],
 )
 def test_name_of_a_source_has_no_secret(address: str, told: str) -> None:
-    assert shown(address) == told
+    assert display_name(address) == told
 
 
 @pytest.mark.parametrize(

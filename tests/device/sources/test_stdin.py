@@ -15,12 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, open_source
-from edge_runtime.sources import stdin as pipe
+from edge_runtime.sources import CameraSettings, open_source, stdin
 from edge_runtime.sources.base import EndOfSource
 from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.stdin import (
-    MOST_PICTURE_BYTES,
+    MAX_IMAGE_BYTES,
     JpegSplitter,
     PipeReader,
     is_file,
@@ -75,9 +74,9 @@ def test_endless_picture_does_not_fill_the_memory() -> None:
     splitter = JpegSplitter()
     head = PICTURES[0][: PICTURES[0].index(b"\xff\xda") + 14]
     list(splitter.feed(head))
-    for _ in range(2 * MOST_PICTURE_BYTES // 2**20):
+    for _ in range(2 * MAX_IMAGE_BYTES // 2**20):
         assert not list(splitter.feed(b"\x55" * 2**20))
-    assert len(splitter._buffer) <= MOST_PICTURE_BYTES + 2**20
+    assert len(splitter._buffer) <= MAX_IMAGE_BYTES + 2**20
     assert list(splitter.feed(PICTURES[1])) == [PICTURES[1]]
 
 
@@ -106,7 +105,7 @@ def test_pipe_gives_its_pictures_then_ends() -> None:
 def test_pipe_without_a_picture_is_an_error_with_a_remedy(
     sent: bytes, got: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipe, "_PIECE_BYTES", 3)  # as a slow sender's
+    monkeypatch.setattr(stdin, "_CHUNK_BYTES", 3)  # as a slow sender's
     reading, writing = os.pipe()
     os.write(writing, sent)
     os.close(writing)
@@ -144,8 +143,8 @@ def test_slow_sender_loses_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
     sender = threading.Thread(target=send)
     sender.start()
-    with os.fdopen(reading) as stdin:
-        monkeypatch.setattr("sys.stdin", stdin)
+    with os.fdopen(reading) as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
         impatient = CameraSettings(stall_s=0.2, frozen_s=0.2)
         with open_source("-", settings=impatient) as source:
             frames = list(source)

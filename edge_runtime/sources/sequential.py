@@ -1,0 +1,62 @@
+"""A camera without a thread: every frame, in order, on virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edge_runtime.errors import SourceError
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.base import CameraSettings, Frame
+from edge_runtime.sources.clock import VirtualClock
+from edge_runtime.sources.supervisor import OpenReader, SupervisedSource
+
+
+class SequentialSource(SupervisedSource):
+    """A camera on virtual time, supervised as a live one; every run is the same."""
+
+    live = False
+    dropped = 0
+
+    def __init__(
+        self,
+        open_reader: OpenReader,
+        name: str,
+        *,
+        settings: CameraSettings | None = None,
+        every: int = 1,
+        frame_count: int | None = None,
+    ) -> None:
+        """Opens the camera and reads its first frame.
+
+        Args:
+            open_reader: Opens the camera; called again after each loss.
+            name: For messages and frames.
+            settings: Timeouts, in virtual time.
+            every: Yield every n-th frame only.
+            frame_count: Frames that it will yield, if known.
+
+        Raises:
+            SourceError: It cannot be opened, or delivers no frame.
+        """
+        super().__init__(open_reader, name, settings=settings, every=every)
+        self.frame_count = frame_count
+        self._images = self._supervisor.images(VirtualClock())
+        first = next(self._images, None)
+        if first is None:
+            raise SourceError(f"expected frames from {name!r}, got none")
+        self._first: tuple[Image, float] = first
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields all of its frames."""
+        start_s = self._first[1]
+        for index, (image, at_s) in enumerate(self._all()):
+            if index % self._every == 0:
+                yield Frame(image, index, round(at_s - start_s, 6), self.name)
+
+    def close(self) -> None:
+        """Closes the camera."""
+        self._images.close()
+
+    def _all(self) -> Iterator[tuple[Image, float]]:
+        yield self._first
+        yield from self._images
