@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.hardware.cpu import read_frequency
-from edge_runtime.hardware.kernel_files import read_text
+from edge_runtime.hardware.board import read_frequency, read_text
 from edge_runtime.hardware.sensors import (
     SINCE_BOOT_SHIFT,
     highest_temperature_c,

@@ -17,8 +17,13 @@ from typing import Any
 
 from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, OutputError
-from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
-from edge_runtime.hardware.memory import read_memory
+from edge_runtime.hardware.board import (
+    board_name,
+    os_name,
+    read_cpu,
+    read_frequency,
+    total_memory_mb,
+)
 from edge_runtime.inference.backends import installed_version
 from edge_runtime.utils.files import write_text
 
@@ -109,7 +114,7 @@ def machine_card(root: Path = Path("/")) -> Document:
         and versions of the wheels that can change a figure; empty or None where
         unknown.
     """
-    cpu, frequency, memory = read_cpu(root), read_frequency(root), read_memory(root)
+    cpu, frequency = read_cpu(root), read_frequency(root)
     return {
         "model": board_name(root),
         "cpu": cpu.name,
@@ -119,7 +124,7 @@ def machine_card(root: Path = Path("/")) -> Document:
         "governor": frequency.governor,
         "frequency_mhz": frequency.now_mhz,
         "max_frequency_mhz": frequency.max_mhz,
-        "memory_mb": memory.total // 2**20 if memory else None,
+        "memory_mb": total_memory_mb(root),
         "os": os_name(root),
         "python": platform.python_version(),
         "load_average": load_average(),

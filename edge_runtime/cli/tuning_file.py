@@ -56,7 +56,7 @@ def _measured_with(model: Path, backend: str) -> dict[str, Any]:
     # Here, not at the top: a run without a tuning file need not wait for them.
     import cv2
 
-    from edge_runtime.hardware.cpu import read_cpu
+    from edge_runtime.hardware.board import read_cpu
     from edge_runtime.inference.backends import installed_version
 
     try:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.hardware.cpu import board_name, os_name, read_cpu, read_frequency
+from edge_runtime.hardware.board import board_name, os_name, read_cpu, read_frequency
 
 # Instructions that decide how fast int8 is, the best first.
 _INT8_FEATURES = {

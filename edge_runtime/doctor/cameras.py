@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.hardware.kernel_files import read_text
+from edge_runtime.hardware.board import read_text
 
 FRAME_TIMEOUT_S = 15.0
 # Nodes of a board's own codecs and image processors (names in the kernel's drivers).

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_runtime.hardware.kernel_files import ROOT, read_fields, read_int, read_text
+from edge_runtime.hardware.board import ROOT, read_fields, read_int, read_text
 
 
 class Memory(NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.hardware.kernel_files import ROOT, read_int, read_text
+from edge_runtime.hardware.board import ROOT, read_int, read_text
 from edge_runtime.hardware.memory import resident_mb
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled

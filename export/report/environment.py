@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from edge_runtime.hardware.cpu import read_cpu
+from edge_runtime.hardware.board import read_cpu
 from export.trained_model import TrainedModel
 
 LIBRARIES = ("ai-edge-litert", "onnxruntime", "numpy")

@@ -1,4 +1,4 @@
-"""The processor, its frequency, and the board and system around it."""
+"""What the kernel says about the board: its files, processor, frequency and system."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_runtime.hardware.kernel_files import ROOT, read_fields, read_int, read_text
-
+ROOT = Path("/")
 # /proc/cpuinfo on Arm gives numbers; these are Arm Ltd's (implementer 0x41).
 ARM_PARTS = {
     "0xc07": "Cortex-A7",
@@ -53,6 +52,32 @@ class Frequency(NamedTuple):
     now_mhz: int | None
     allowed_mhz: int | None
     max_mhz: int | None
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a small file; empty where it cannot be read."""
+    try:
+        # The device tree ends its strings with a zero byte.
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def read_int(path: Path) -> int | None:
+    """Returns the whole number in a file; None where there is none."""
+    try:
+        return int(read_text(path))
+    except ValueError:
+        return None
+
+
+def read_fields(path: Path, separator: str) -> dict[str, str]:
+    """Returns the first value of each key in a file of ``key: value`` lines."""
+    fields: dict[str, str] = {}
+    for line in read_text(path).splitlines():
+        key, _, value = line.partition(separator)
+        fields.setdefault(key.strip(), value.strip())
+    return fields
 
 
 def read_cpu(root: Path = ROOT) -> Cpu:
@@ -114,3 +139,9 @@ def os_name(root: Path = ROOT) -> str:
     """Returns the name of the operating system and its version."""
     fields = read_fields(root / "etc/os-release", "=")
     return fields.get("PRETTY_NAME", "").strip("\"'") or platform.system()
+
+
+def total_memory_mb(root: Path = ROOT) -> int | None:
+    """Returns the memory of the board in MiB; None where the kernel does not say."""
+    words = read_fields(root / "proc/meminfo", ":").get("MemTotal", "").split()
+    return int(words[0]) // 1024 if words and words[0].isdecimal() else None
