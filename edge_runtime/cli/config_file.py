@@ -1,8 +1,7 @@
-"""A TOML file with the names of the flags: what a service is started with.
+"""Configuration files: TOML whose keys are the names of the flags.
 
-``threads = 2`` stands for ``--threads 2``. Tables may group the keys as one likes:
-their names mean nothing. A value passes through the same checks as on the command line,
-and the command line counts more.
+``threads = 2`` means ``--threads 2``. Tables may group the keys; their names are
+ignored. Values are checked as on the command line; typed flags take precedence.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 from edge_runtime.errors import ConfigError
 from edge_runtime.utils.argparser import nearest
 
-LARGEST_CONFIG_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 20
 MEASURED_WITH = "measured-with"  # a table of tuning files that holds no flags
 _NOT_IN_A_FILE = frozenset({"help", "config", "print-config"})
 
@@ -31,8 +30,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_CONFIG_BYTES + 1)
-        if len(data) > LARGEST_CONFIG_BYTES:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: expected at most 1 MiB of configuration")
         return tomllib.loads(data.decode())
     except OSError as error:
@@ -105,7 +104,7 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
 
 
 def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
-    """Returns the effective configuration as such a file; unset keys are comments.
+    """Returns the effective configuration as TOML; unset keys are comments.
 
     Args:
         parser: Of the command, with a file's values applied.
@@ -113,7 +112,7 @@ def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> s
     """
     lines = ["# python -m edge_runtime run --config FILE"]
     values, texts = parser.parse_args(arguments), _as_typed(parser, arguments)
-    for group in parser._action_groups:  # argparse has no public way to ask
+    for group in parser._action_groups:  # argparse has no public interface for it
         rows = [
             _row(action, getattr(values, action.dest), getattr(texts, action.dest))
             for action in group._group_actions
@@ -127,20 +126,20 @@ def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> s
 def _as_typed(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
 ) -> argparse.Namespace:
-    """Returns the arguments as text, before their types made objects of them."""
-    before = [(one, one.type, one.choices) for one in parser._actions]
+    """Returns the arguments as text, before their types convert them."""
+    saved = [(action, action.type, action.choices) for action in parser._actions]
     try:
-        for action, _, _ in before:
+        for action, _, _ in saved:
             action.type = action.choices = None
         return parser.parse_args(arguments)
     finally:
-        for action, kind, choices in before:
+        for action, kind, choices in saved:
             action.type, action.choices = kind, choices
 
 
 def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    found = {_key(action): action for action in parser._actions}
-    return {key: found[key] for key in found if key not in _NOT_IN_A_FILE}
+    actions = {_key(action): action for action in parser._actions}
+    return {key: actions[key] for key in actions if key not in _NOT_IN_A_FILE}
 
 
 def _key(action: argparse.Action) -> str:
@@ -150,10 +149,10 @@ def _key(action: argparse.Action) -> str:
 
 
 def _converted(action: argparse.Action, value: Any) -> Any:
-    """Returns a TOML value as a default of the flag: checked, text left as it is.
+    """Returns a TOML value as a default of the flag: checked, text unconverted.
 
     Raises:
-        ValueError: It is of a wrong type, or not what the flag takes.
+        ValueError: It has a wrong type, or the flag does not accept it.
     """
     if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
@@ -161,40 +160,40 @@ def _converted(action: argparse.Action, value: Any) -> Any:
         return value
     if isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+"):
         values = value if isinstance(value, list) else [value]
-        return [_one(action, item) for item in values]
-    if isinstance(value, list) and "," in str(action.metavar):  # one that takes A,B,C
+        return [_converted_value(action, item) for item in values]
+    if isinstance(value, list) and "," in str(action.metavar):  # such as A,B,C
         value = _joined(value)
-    return _one(action, value)
+    return _converted_value(action, value)
 
 
 def _joined(values: list[Any]) -> str:
-    """Returns a list as the text of a flag that takes ``A,B,C``."""
+    """Returns a list as the text of a flag such as ``--labels A,B,C``."""
     if not values:
         raise ValueError("expected at least one, got an empty list")
-    if not all(isinstance(one, str) and "," not in one for one in values):
+    if not all(isinstance(item, str) and "," not in item for item in values):
         raise ValueError(f"expected a list of text without commas, got {values!r}")
     return ",".join(values)
 
 
-def _one(action: argparse.Action, value: Any) -> Any:
+def _converted_value(action: argparse.Action, value: Any) -> Any:
     if isinstance(value, list):
         raise ValueError(f"expected one value, got {value!r}")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number, got {_shown(value)}")
-    made = action.type(str(value)) if callable(action.type) else str(value)
-    numeric = isinstance(made, int | float)
+    converted = action.type(str(value)) if callable(action.type) else str(value)
+    numeric = isinstance(converted, int | float)
     if numeric and isinstance(value, str):
         raise ValueError(f"expected a number without quotes, got {value!r}")
-    # "source = 0" is a camera; a path or a free text is never a number.
+    # "source = 0" is a camera; a path or free text is never a number.
     if not numeric and isinstance(value, float):
         raise ValueError(f"expected text in quotes, got {value!r}")
-    if isinstance(made, Path) and isinstance(value, int):
+    if isinstance(converted, Path) and isinstance(value, int):
         raise ValueError(f"expected a path in quotes, got {value!r}")
-    if action.choices is not None and made not in action.choices:
+    if action.choices is not None and converted not in action.choices:
         known = ", ".join(map(str, action.choices))
         raise ValueError(f"expected one of {known}, got {value!r}")
-    # argparse makes of a text what it makes of one on the command line.
-    return made if numeric else str(value)
+    # argparse converts a default that is text as it does typed text.
+    return converted if numeric else str(value)
 
 
 def _shown(value: Any) -> str:
@@ -206,11 +205,11 @@ def _shown(value: Any) -> str:
 
 
 def _row(action: argparse.Action, value: Any, text: Any) -> str:
-    """Returns a flag's line: numbers as they are, all else as it would be typed."""
+    """Returns the line of a flag: numbers as they are, all else as typed."""
     shown = value if isinstance(value, int | float) else text
     if shown is None or shown == []:
-        what = " ".join((action.help or "").split()).replace("%%", "%")
-        return f"# {_key(action)} =  # {what}"
+        text = " ".join((action.help or "").split()).replace("%%", "%")
+        return f"# {_key(action)} =  # {text}"
     return f"{_key(action)} = {_toml(shown)}"
 
 
@@ -220,6 +219,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    # JSON's text is TOML's, but for the one control character that JSON leaves.
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    # JSON strings are TOML strings, except for one control character.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -24,19 +24,18 @@ examples:
   python -m edge_runtime fetch-detector --output yunet.onnx     for another board
   python -m edge_runtime fetch-detector --url https://example.org/yunet.onnx --force
 """
-LARGEST_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 TIMEOUT_S = 30.0
 
 
 def add_fetch_detector(commands: Any) -> None:
     """Adds ``fetch-detector`` to the commands."""
-    text = "download the YuNet face detector, faster and better than Haar"
+    text = "download the YuNet face detector: faster and better than Haar"
     parser = commands.add_parser(
         "fetch-detector",
         help=text,
-        description="Downloads OpenCV Zoo's YuNet (MIT licence, 230 kB) and keeps it"
-        " only if it is\nthe very file this version knows (sha256). Then run finds it"
-        " by itself.",
+        description="Downloads OpenCV Zoo's YuNet (MIT licence, 230 kB) and verifies"
+        " its sha256.\nThen run finds it by itself.",
         epilog=EXAMPLES,
     )
     parser.set_defaults(call=_run)
@@ -44,7 +43,7 @@ def add_fetch_detector(commands: Any) -> None:
     add(
         "--url",
         default=YUNET_URL,
-        help="another place that has the same file (default: OpenCV Zoo's)",
+        help="another address of the same file (default: OpenCV Zoo's)",
     )
     add(
         "--output",
@@ -60,17 +59,17 @@ def _run(args: argparse.Namespace) -> int:
     path = args.output or data_folder() / YUNET_FILE
     fetch(args.url, path, sha256=YUNET_SHA256, force=args.force)
     print(f"{path}: as OpenCV Zoo publishes it (sha256 {YUNET_SHA256[:12]}...)")
-    given = f" --detector-model {path}" if args.output else ""
-    print(f"next:  {invocation()} run{given} --source 0")
+    flag = f" --detector-model {path}" if args.output else ""
+    print(f"\nnext:\n  {invocation()} run{flag} --source 0")
     return 0
 
 
 def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
-    """Downloads a file and keeps it if its content is the known one.
+    """Downloads a file and writes it if its sha256 is the expected one.
 
     Args:
         url: ``http://`` or ``https://``.
-        path: Where it goes, complete or not at all.
+        path: Where it is written, completely or not at all.
         sha256: Of its content, hexadecimal.
         force: Replace an existing file.
 
@@ -81,10 +80,10 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
     if path.exists() and not force:
         raise OutputError(f"{str(path)!r} exists: give --force to replace it")
     content = _download(url, path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise SourceError(
-            f"expected a file with sha256 {sha256} at {url}, got {found}"
+            f"expected a file with sha256 {sha256} at {url}, got {digest}"
             f" ({len(content)} bytes): nothing was written; find the file elsewhere"
             " and give  --url"
         )
@@ -92,19 +91,19 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
 
 
 def _download(url: str, path: Path) -> bytes:
-    """Returns what is at an address, at most ``LARGEST_BYTES`` and a byte.
+    """Returns the content at an address, at most ``MAX_BYTES`` and one byte.
 
     Args:
         url: The address.
-        path: Where it is to go, for the message.
+        path: Where it will be written, for the message.
     """
-    import urllib.request  # slow to import, and needed here alone
+    import urllib.request  # here: slow to import
 
     if not url.startswith(("https://", "http://")):
         raise SourceError(f"expected a --url with https:// or http://, got {url!r}")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
-            content: bytes = answer.read(LARGEST_BYTES + 1)
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+            content: bytes = response.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
         raise SourceError(
             f"cannot download {url}: {error}; download {YUNET_FILE} elsewhere and copy"

@@ -1,4 +1,4 @@
-"""``python -m edge_runtime keygen``: a pair of keys to sign model files with."""
+"""``python -m edge_runtime keygen``: creates keys to sign model files with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ examples:
 
 def add_keygen(commands: Any) -> None:
     """Adds ``keygen`` to the commands."""
-    text = "a pair of keys to sign model files with"
+    text = "create a pair of keys to sign model files with"
     parser = commands.add_parser(
         "keygen",
         help=text,
@@ -39,11 +39,11 @@ def add_keygen(commands: Any) -> None:
 
 
 def keygen(args: argparse.Namespace) -> int:
-    """Writes a private key for its owner alone, and the public key beside it."""
+    """Writes a private key, for its owner alone, and the public key beside it."""
     public: Path = args.private.with_suffix(".pub.pem")
-    taken = [str(path) for path in (args.private, public) if path.exists()]
-    if taken:
-        raise OutputError(f"{', '.join(taken)} exists: keys are never replaced")
+    existing = [str(path) for path in (args.private, public) if path.exists()]
+    if existing:
+        raise OutputError(f"{', '.join(existing)} exists: keys are never replaced")
     private_pem, public_pem = new_key_pair()
     _write_new(args.private, private_pem, mode=0o600)
     _write_new(public, public_pem, mode=0o644)
@@ -55,7 +55,7 @@ def keygen(args: argparse.Namespace) -> int:
 
 
 def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    """Writes a file that must not exist, never readable by others in between."""
+    """Writes a file that must not exist yet; other users can at no time read it."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""Opens what the flags ask for, and closes all of it within a bounded time."""
+"""Opens the outputs that the flags name; closes all of them in bounded time."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def open_sinks(
     status: Status,
     stop: StopRequest | None = None,
 ) -> Iterator[list[Sink]]:
-    """Yields the outputs the flags ask for; at the end all is written or given up.
+    """Yields the outputs that the flags name, and closes them.
 
     Args:
-        args: With the flags of ``add_output_arguments``, checked.
-        source: Gives the frame rate, and whether its frames wait for outputs.
-        status: Learns what each output wrote and dropped.
-        stop: After its signal a file's frames are waited for as little as a camera's.
+        args: With the flags of ``add_output_options``, checked.
+        source: Its frame rate counts, and whether its frames wait for outputs.
+        status: Gets what each output wrote and dropped.
+        stop: After a signal, closing waits for a file's frames no longer than for a
+            camera's.
 
     Raises:
         OutputError: One cannot be opened; or, of a file's frames, written.
@@ -52,7 +53,7 @@ def open_sinks(
     """
     with ExitStack() as stack:
         opening = _Opening(args, source, status, stop or StopRequest(), stack)
-        status.include("outputs", opening.counts)  # before the page is asked for it
+        status.include("outputs", opening.counts)  # before the page serves it
         opening.open_lines()
         opening.open_pictures()
         opening.open_mqtt()
@@ -78,7 +79,7 @@ class _Opening:
         self.sinks: list[Sink] = []
 
     def counts(self) -> dict[str, Any]:
-        # A copy: the page may ask while outputs are still being opened.
+        # A copy: the page may call while outputs are still being opened.
         return {name: read() for name, read in list(self._counts.items())}
 
     def stop(self) -> None:
@@ -104,7 +105,7 @@ class _Opening:
         args = self._args
         if not (args.output or args.display or args.record or args.serve):
             return
-        # Only where it is wanted, here and below: imports delay the first label.
+        # Here and below: other runs need not wait for these imports.
         from edge_runtime.outputs.rendering import FrameFanout, FrameRenderer
 
         sequence = self._source.kind != "pictures"
@@ -198,8 +199,7 @@ class _Opening:
             blurred=args.privacy == "blur",
             recording=args.record is not None,
         )
-        opened = open_page(options, renderer, self._status)
-        page = self._stack.enter_context(opened)
+        page = self._stack.enter_context(open_page(options, renderer, self._status))
         self._counts["page"] = page.counts
         self.sinks.append(page.state)
         return page.stream.write

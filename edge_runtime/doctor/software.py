@@ -141,7 +141,7 @@ def _model_for(library: str, model: Path | None) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Trial:
+class LibraryTrial:
     """What a library did in a process of its own.
 
     Attributes:
@@ -162,7 +162,7 @@ def try_library(
     *,
     python: str | None = None,
     timeout_s: float = TIMEOUT_S,
-) -> Trial:
+) -> LibraryTrial:
     """Returns how an inference library works in a process of its own.
 
     Args:
@@ -183,15 +183,15 @@ def try_library(
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired:
-        return Trial(f"no answer within {timeout_s:g} s", crashed=True)
+        return LibraryTrial(f"no answer within {timeout_s:g} s", crashed=True)
     code = completed.returncode
     if code < 0:
-        return Trial(_signal_name(-code), crashed=True)
+        return LibraryTrial(_signal_name(-code), crashed=True)
     lines = (completed.stderr if code else completed.stdout).strip().splitlines()
     last = lines[-1] if lines else "no output"
     if code:
-        return Trial(last.rpartition("Error: ")[2])
-    return Trial(first_label_s=json.loads(last))
+        return LibraryTrial(last.rpartition("Error: ")[2])
+    return LibraryTrial(first_label_s=json.loads(last))
 
 
 def _signal_name(number: int) -> str:
@@ -202,7 +202,7 @@ def _signal_name(number: int) -> str:
     return f"{name}, an illegal instruction" if name == "SIGILL" else name
 
 
-def _library(name: str, trial: Trial) -> Finding:
+def _library(name: str, trial: LibraryTrial) -> Finding:
     version = installed_version(name) or "?"
     if not trial.error:
         result = "loads" if trial.first_label_s is None else "answers"
@@ -223,7 +223,7 @@ def _library(name: str, trial: Trial) -> Finding:
     )
 
 
-def _first_label(model: Path, trials: dict[str, Trial]) -> Finding:
+def _first_label(model: Path, trials: dict[str, LibraryTrial]) -> Finding:
     """Returns the time from the start of a process to its first label, the fastest."""
     times_s = {
         name: trial.first_label_s

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.inference.quantization import Quantization, dequantize, quantize
 from edge_runtime.model_file.container import ModelFile
-from edge_runtime.utils.argparser import MOST_THREADS
+from edge_runtime.utils.argparser import MAX_THREADS
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from edge_runtime.utils.stderr import suppress_stderr
 
@@ -275,10 +275,10 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
     Raises:
         MissingDependencyError: No library for this kind of file is installed.
         ModelError: The library does not run this kind of file, or cannot load it.
-        ValueError: ``threads`` is not 1 to ``MOST_THREADS``.
+        ValueError: ``threads`` is not 1 to ``MAX_THREADS``.
     """
-    if not 1 <= threads <= MOST_THREADS:
-        raise ValueError(f"expected 1 to {MOST_THREADS} threads, got {threads}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"expected 1 to {MAX_THREADS} threads, got {threads}")
     possible = BACKENDS_BY_KIND[file.kind]
     if name != "auto" and name not in possible:
         raise ModelError(

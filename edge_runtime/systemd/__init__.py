@@ -1,1 +1,1 @@
-"""What keeps a run alive for months: systemd, its unit, the log, the flags for them."""
+"""All that knows systemd: the unit, messages to it, the journal."""

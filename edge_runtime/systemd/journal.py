@@ -1,4 +1,4 @@
-"""The log of a run that lasts for months: levels for systemd, and no floods."""
+"""Logging for a service: systemd's levels, and a limit on repeated messages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 
 WINDOW_S = 60.0
-# Of one kind of message, whatever it names, in one window.
-MOST_OF_A_KIND = 10
-_MOST_KINDS = 256
-# What journald takes for a level, at the beginning of a line (man sd-daemon).
+MAX_PER_WINDOW = 10  # of one format string, whatever its values
+_MAX_KINDS = 256
+# Prefixes by which journald knows the level of a line (man sd-daemon).
 _PRIORITIES = {
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -23,87 +22,87 @@ _PRIORITIES = {
 
 
 class RateLimit(logging.Filter):
-    """Lets the same message through once a minute, then says how often it came.
+    """Passes the same message once in a minute, and reports how many were dropped.
 
-    Ten messages of one kind (the same text with other values) pass in a minute. The
-    first that passes afterwards ends with the number of those that did not.
+    Ten messages of one kind (the same format string with other values) pass in a
+    minute. The first one after that minute ends with the number of dropped ones.
     """
 
     def __init__(
         self,
         *,
         window_s: float = WINDOW_S,
-        most: int = MOST_OF_A_KIND,
+        limit: int = MAX_PER_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts with an empty window.
 
         Args:
             window_s: Length of a window in seconds.
-            most: Messages of one kind in a window.
+            limit: Messages of one kind in a window.
             clock: Seconds that never go back.
         """
         super().__init__()
-        self._window_s, self._most, self._clock = window_s, most, clock
+        self._window_s, self._limit, self._clock = window_s, limit, clock
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Returns whether a record is to be written; may add a count to it."""
-        with self._lock:  # the camera's thread logs, too
+        """Returns whether to write a record; may add a count to it."""
+        with self._lock:  # other threads log, too
             return self._passes(record)
 
     def _passes(self, record: logging.LogRecord) -> bool:
         key = (record.name, record.levelno, str(record.msg))
         text, now = record.getMessage(), self._clock()
         kind = self._kinds.pop(key, None) or _Kind(now)
-        self._kinds[key] = kind  # at the end: the oldest is the first to be forgotten
-        if len(self._kinds) > _MOST_KINDS:
+        self._kinds[key] = kind  # moved to the end: the oldest is removed first
+        if len(self._kinds) > _MAX_KINDS:
             del self._kinds[next(iter(self._kinds))]
         if now - kind.since >= self._window_s:
-            held, self._kinds[key] = kind.held, _Kind(now, {text})
-            if held:
-                record.msg, record.args = f"{text} ({held} more like it before)", ()
+            dropped, self._kinds[key] = kind.dropped, _Kind(now, {text})
+            if dropped:
+                record.msg, record.args = f"{text} ({dropped} more like it before)", ()
             return True
-        if text in kind.said or len(kind.said) >= self._most:
-            kind.held += 1
+        if text in kind.texts or len(kind.texts) >= self._limit:
+            kind.dropped += 1
             return False
-        kind.said.add(text)
+        kind.texts.add(text)
         return True
 
 
 class _Kind:
-    """What was said of one kind since the window began."""
+    """The messages of one kind since its window began."""
 
-    def __init__(self, since: float, said: set[str] | None = None) -> None:
-        self.since, self.said, self.held = since, said or set(), 0
+    def __init__(self, since: float, texts: set[str] | None = None) -> None:
+        self.since, self.texts, self.dropped = since, texts or set(), 0
 
 
 class JournalFormatter(logging.Formatter):
-    """Puts the level where journald reads it; every line of a traceback has it."""
+    """Prefixes each line, also of a traceback, with its level for journald."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns a record as lines with a priority."""
+        """Returns a record as lines with their priority."""
         priority = _PRIORITIES.get(record.levelno, "<6>")
         lines = super().format(record).splitlines()
         return "\n".join(f"{priority}{line}" for line in lines)
 
 
 def _is_journal(stream: str) -> bool:
-    """Returns whether stderr is what ``JOURNAL_STREAM`` names: device:inode.
+    """Returns whether stderr is what ``JOURNAL_STREAM`` names (device:inode).
 
-    That variable alone, and INVOCATION_ID, is inherited by every shell of a desktop;
-    see man systemd.exec.
+    That the variable is set proves nothing: every shell of a desktop inherits it
+    (man systemd.exec).
     """
     try:
-        found = os.fstat(2)
+        stderr = os.fstat(2)
     except OSError:  # closed
         return False
-    return stream == f"{found.st_dev}:{found.st_ino}"
+    return stream == f"{stderr.st_dev}:{stderr.st_ino}"
 
 
 def set_up_logging(environment: Mapping[str, str] = os.environ) -> None:
-    """Sends the log to stderr: warnings in a terminal, information too in a service.
+    """Sends the log to stderr: warnings in a terminal, and information in a service.
 
     Args:
         environment: systemd sets ``JOURNAL_STREAM`` where it connects the journal.

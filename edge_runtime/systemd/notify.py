@@ -1,14 +1,14 @@
-"""What systemd is told: ready, still alive, stopping (``sd_notify``, no library).
+"""Messages to systemd: ready, alive, stopping (``sd_notify`` without a library).
 
 The protocol is one datagram per message to the socket named in ``NOTIFY_SOCKET``; see
 ``man sd_notify`` and ``man sd_watchdog_enabled``. Without that variable nothing is
 sent, so the same loop runs in a terminal.
 
-The watchdog hears of **progress**, never of time alone. A frame that was answered is
-progress. So is each attempt to open a lost camera again: a camera that is unplugged is
-no reason to kill a process that is doing all it can. A loop that hangs, in a library or
-in a lock, makes neither, and is restarted. So is one whose camera is held by a
-call that hangs in the driver (``LiveSource.stuck``): no attempt of its own can succeed.
+The watchdog gets a message for **progress**, never for time alone. Each frame that was
+processed is progress. So is each attempt to reopen a lost camera: an unplugged camera
+is no reason to restart the process. A loop that hangs, in a library or in a lock, makes
+no progress and is restarted; so is one whose camera is held by a call that hangs in the
+driver (``LiveSource.stuck``), since reopening cannot succeed.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# systemd advises half; a beat is sent with the frame after this part of the time.
+# Of the watchdog's time; systemd advises at most half.
 BEAT_FRACTION = 0.25
 STATUS_EVERY_S = 10.0
 
 
 class Notifier:
-    """Tells systemd how a run is doing; safe to call from several threads.
+    """Reports a run to systemd; safe in any thread.
 
     Attributes:
-        interval_s: Least time between two beats; None where no watchdog was asked for.
+        interval_s: Least time between two beats; None without a watchdog.
 
     Examples:
         >>> notifier = Notifier()      # reads NOTIFY_SOCKET and WATCHDOG_USEC
@@ -50,9 +50,9 @@ class Notifier:
         """Opens the socket, where there is one.
 
         Args:
-            environment: Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and
-                ``WATCHDOG_PID`` are.
-            clock: Seconds that never go back, whatever happens to the time of day.
+            environment: Has ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and
+                ``WATCHDOG_PID``.
+            clock: Monotonic seconds.
         """
         self.interval_s = _interval(environment)
         self._clock = clock
@@ -64,18 +64,18 @@ class Notifier:
         self._status_s = -float("inf")
 
     def ready(self) -> None:
-        """Says once that the service has started."""
+        """Reports once that the service has started."""
         if not self._ready:
             self._ready = True
             self._send("READY=1")
 
     def beat(self) -> None:
-        """Says that the work goes on: after each frame. The first one means ready."""
+        """Reports progress, after each frame; the first call reports ready."""
         self.ready()
         self.still_trying()
 
     def still_trying(self) -> None:
-        """Says that an attempt was made to get a lost camera back."""
+        """Reports an attempt to reopen a lost camera."""
         if self.interval_s is None:
             return
         now = self._clock()
@@ -84,10 +84,10 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Sets the line that ``systemctl status`` shows; often is cheap.
+        """Sets the line that ``systemctl status`` shows; may be called often.
 
         Args:
-            text: One line; sent when it changed, at most every ten seconds.
+            text: One line; sent if it has changed, at most every ten seconds.
         """
         now = self._clock()
         if text != self._status and now - self._status_s >= STATUS_EVERY_S:
@@ -95,11 +95,11 @@ class Notifier:
             self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
-        """Says that the run is ending on its own accord."""
+        """Reports that the run is ending."""
         self._send("STOPPING=1")
 
     def close(self) -> None:
-        """Closes the socket; whatever is said afterwards goes nowhere."""
+        """Closes the socket; later messages are dropped."""
         if self._socket:
             self._socket.close()
             self._socket = None
@@ -113,13 +113,13 @@ class Notifier:
         try:
             self._socket.sendto(message.encode(), address)
         except OSError as error:  # nobody listens, or its queue is full
-            logger.debug("systemd was not told %s: %s", message, error)
+            logger.debug("cannot send %s to systemd: %s", message, error)
 
 
 def _open(address: str) -> socket.socket | None:
     if not address.startswith(("/", "@")):
         return None
-    import socket  # only a service has use for it: 5 ms
+    import socket  # here: 5 ms that only a service needs
 
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     opened.setblocking(False)  # a frame never waits for systemd
@@ -127,7 +127,7 @@ def _open(address: str) -> socket.socket | None:
 
 
 def _interval(environment: Mapping[str, str]) -> float | None:
-    """Returns the least seconds between beats, None where no watchdog waits for us."""
+    """Returns the least seconds between beats; None without a watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     if not (ours and microseconds.isdecimal() and int(microseconds) > 0):

@@ -7,8 +7,8 @@ network, write below its own state folder. Left out on purpose:
 - ``PrivateDevices``, ``PrivateUsers``: they take the cameras and the group away.
 - ``PrivateNetwork``: streams, MQTT and the page need the network.
 
-``OOMPolicy=continue``: a new model is tried in a process of its own, which goes first
-where memory ends; that is no reason to stop the service.
+``OOMPolicy=continue``: a new model is tried in a process of its own, which the kernel
+kills first where memory is short; that is no reason to stop the service.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ NAME = "fer-edge"
 WATCHDOG_S = 60
 START_TIMEOUT_S = 180
 MEMORY_MAX_MIB = 400
-# systemd does not give up: a camera may be plugged in tomorrow. It does not hurry
-# either; five starts in a minute can only come from a hand at systemctl.
+# systemd never gives up: a camera may be plugged in tomorrow. With this pause, five
+# starts in a minute can only be typed.
 RESTART_S = 15
 START_LIMIT = (60, 5)
-# What ``ProtectHome`` closes, for root too.
+# Closed by ``ProtectHome``, for root too.
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What goes into a unit.
+    """The settings of a unit.
 
     Attributes:
         python: The interpreter of the installation, absolute.
         config: The configuration file, absolute.
         name: Of the unit and of its folder below ``/var/lib``.
-        account: A user that exists; None lets systemd make one up (``DynamicUser``).
-        memory_max_mib: More than this and the kernel ends it; systemd starts it again.
-        watchdog_s: Seconds without a frame or an attempt after which it is started
-            again.
+        account: An existing user; None lets systemd create one (``DynamicUser``).
+        memory_max_mib: Beyond it the kernel ends the service; systemd restarts it.
+        watchdog_s: Seconds without a frame or an attempt to reopen the camera after
+            which it is restarted.
         reads: Files and folders that it reads, absolute.
         writable: Folders outside its own that it writes to, absolute.
     """
@@ -60,13 +60,13 @@ def system_unit(unit: Unit) -> str:
     """Returns a unit for ``/etc/systemd/system``."""
     account = f"User={unit.account}" if unit.account else "DynamicUser=yes"
     paths = (unit.python, unit.config, *unit.reads, *unit.writable)
-    below_home = any(lies_in(one, HOMES) for one in paths)
+    below_home = any(lies_in(path, HOMES) for path in paths)
     return (
         _head(unit)
         + _service(unit)
         + f"""\
 {_state(unit)}
-# Who it is
+# Account
 {account}
 SupplementaryGroups=video
 NoNewPrivileges=yes
@@ -74,7 +74,7 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 UMask=0077
 
-# What it sees
+# File system
 ProtectSystem=strict
 {_writable(unit)}ProtectHome={"read-only" if below_home else "yes"}
 PrivateTmp=yes
@@ -87,7 +87,7 @@ ProtectClock=yes
 ProtectHostname=yes
 RemoveIPC=yes
 
-# Cameras, their links and memory, and the firmware's word on power and heat
+# Devices: cameras, their memory, and the firmware for power and heat
 DevicePolicy=closed
 DeviceAllow=char-video4linux rw
 DeviceAllow=char-media rw
@@ -95,7 +95,7 @@ DeviceAllow=char-dma_heap rw
 DeviceAllow=/dev/vcio rw
 DeviceAllow=/dev/vchiq rw
 
-# What it may ask of the kernel
+# Kernel interfaces
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -113,16 +113,16 @@ WantedBy=multi-user.target
 
 
 def lies_in(path: Path, folders: Sequence[Path]) -> bool:
-    """Returns whether a path, or what it is a link to, lies in one of some folders."""
+    """Returns whether a path, or the target of a link, is in one of the folders."""
     return any(
-        one.is_relative_to(folder)
-        for one in (path, path.resolve())
+        candidate.is_relative_to(folder)
+        for candidate in (path, path.resolve())
         for folder in folders
     )
 
 
 def user_unit(unit: Unit) -> str:
-    """Returns a unit for ``~/.config/systemd/user``: no root, fewer walls.
+    """Returns a unit for ``~/.config/systemd/user``: no root, less protection.
 
     A user's systemd cannot take devices or folders away without user namespaces, so
     most of the hardening is the account's own.
@@ -160,8 +160,8 @@ StartLimitBurst={starts}
 
 def _service(unit: Unit) -> str:
     command = " ".join(
-        _quoted(one)
-        for one in (
+        _quoted(word)
+        for word in (
             str(unit.python),
             *("-m", "edge_runtime", "run", "--config", str(unit.config)),
         )
@@ -181,7 +181,7 @@ TimeoutStopSec=10
 
 
 def _state(unit: Unit) -> str:
-    # Answers and events on stdout would fill the journal and wear the card.
+    # Results and events on stdout would fill the journal and wear out the card.
     return f"""\
 StandardOutput=null
 StateDirectory={unit.name} {unit.name}/models
@@ -193,19 +193,19 @@ TasksMax=64
 
 
 def _writable(unit: Unit) -> str:
-    # "-": a disk that is not plugged in must not keep the service from starting.
+    # "-": a missing disk must not prevent the service from starting.
     return "".join(
-        f"ReadWritePaths={_quoted(f'-{one}', variables=False)}\n"
-        for one in unit.writable
+        f"ReadWritePaths={_quoted(f'-{path}', variables=False)}\n"
+        for path in unit.writable
     )
 
 
 def _quoted(word: str, *, variables: bool = True) -> str:
     """Returns a word for a command line of systemd (man systemd.service, QUOTING)."""
-    # Each of these means something there: %, $, quotes and backslashes.
+    # Special characters there: %, $, quotes and backslashes.
     escaped = word.replace("\\", "\\\\").replace("%", "%%")
     if variables:  # in commands only
         escaped = escaped.replace("$", "$$")
-    if any(one in word for one in " \t\"'\\;"):
+    if any(character in word for character in " \t\"'\\;"):
         return '"' + escaped.replace('"', '\\"') + '"'
     return escaped

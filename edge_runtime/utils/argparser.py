@@ -1,4 +1,4 @@
-"""Command lines whose mistakes are told in one line, like all other errors."""
+"""Command lines that report a mistake in one line, as all other errors."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 
 
 class CommandLine(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that does not print the usage with each error.
+    """An ``ArgumentParser`` that does not print its usage with each error.
 
-    Flags are written in full, and the help keeps its examples' lines. Its commands'
-    parsers are of this kind, too.
+    Flags may not be abbreviated, and the help keeps the lines of its examples. The
+    parsers of its commands are of this class, too.
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Takes what ``ArgumentParser`` does, which makes the commands' so as well."""
+        """Takes the arguments of ``ArgumentParser``, as do the commands' parsers."""
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("allow_abbrev", False)
         super().__init__(**settings)
 
-    def parse_known_args(  # type: ignore[override]  # as all of them: no surplus
+    def parse_known_args(  # type: ignore[override]  # always returns []
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Returns the arguments and none that are left over.
+        """Returns the parsed arguments and an empty list.
 
-        Ends the program where there are any: here the command whose flags they are not
-        is still known. A mistyped flag is looked for first, else a required one would
-        only be called missing.
+        Ends the program where an argument is unknown: here its command is still known,
+        for the message. Mistyped flags are reported first, before required ones that
+        are missing.
         """
         words = list(sys.argv[1:] if args is None else args)
         self._check_words(words)
-        found, surplus = super().parse_known_args(words, namespace)
-        if surplus:
-            self.error(f"unknown {surplus[0]!r}")
-        return found, surplus
+        parsed, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self.error(f"unknown {unknown[0]!r}")
+        return parsed, []
 
     def _check_words(self, words: Sequence[str]) -> None:
-        flags = [flag for one in self._actions for flag in one.option_strings]
+        flags = [flag for action in self._actions for flag in action.option_strings]
         commands = [
             name
-            for one in self._actions
-            if isinstance(one, argparse._SubParsersAction)
-            for name in one.choices
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name in action.choices
         ]
         for word in words:
             if word == "--" or (commands and not word.startswith("-")):
@@ -59,7 +59,7 @@ class CommandLine(argparse.ArgumentParser):
                     if "run" in commands and Path(word).suffix in (".tflite", ".onnx"):
                         hint = f": did you mean run {word}?"
                     self.error(f"unknown {word!r}{hint}")
-                return  # what follows is the command's, or no flag
+                return  # the rest belongs to the command, or is no flag
             if word.startswith("--") and word.split("=")[0] not in flags:
                 self.error(f"unknown {word!r}{nearest(word, flags)}")
 
@@ -71,19 +71,19 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns ``": did you mean X?"`` for the known word most like one, or nothing.
+    """Returns ``": did you mean X?"`` with the most similar known word, or ``""``.
 
     Args:
-        word: As it was typed; what follows an ``=`` does not count.
-        known: What it may be.
+        word: As it was typed; what follows an ``=`` is ignored.
+        known: The words it may be.
     """
-    import difflib  # here: only where something is wrong
+    import difflib  # here: only after a mistake
 
-    near = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
-    return f": did you mean {near[0]}?" if near else ""
+    matches = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
+    return f": did you mean {matches[0]}?" if matches else ""
 
 
-MOST_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
+MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
 
 def positive(text: str) -> int:
@@ -93,7 +93,7 @@ def positive(text: str) -> int:
 
 def threads(text: str) -> int:
     """Returns a number of CPU threads, 1 to 256, for argparse."""
-    return whole_number(text, 1, MOST_THREADS)
+    return whole_number(text, 1, MAX_THREADS)
 
 
 def seed(text: str) -> int:
@@ -105,7 +105,7 @@ def path(text: str) -> Path:
     """Returns a path, for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: The text is empty, which ``Path`` takes for here.
+        argparse.ArgumentTypeError: The text is empty; ``Path`` would take the folder.
     """
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got ''")

@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Files that are written completely or not at all, and secrets read from files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from edge_runtime.errors import OutputError
 
 TEMPORARY = ".partly-written-"
 
-LEFT_S = 600.0  # a file that nobody has written to for so long was left
+LEFTOVER_AGE_S = 600.0  # a temporary file not written to for so long is abandoned
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path`` that takes its place when all went well.
+    """Yields a temporary path beside ``path``, and renames it to ``path`` at the end.
 
-    All suffixes are kept (libraries choose the format by them). On an error in the
-    body the temporary file is removed, an older file at ``path`` is untouched, and the
-    error goes on as it is.
+    The name keeps its suffixes, since libraries choose the format by them. On an error
+    in the body the temporary file is removed, an older file at ``path`` is untouched,
+    and the error propagates.
 
     Raises:
-        OutputError: The folder cannot be written, or ``path`` not be replaced.
+        OutputError: The folder cannot be written, or ``path`` cannot be replaced.
     """
-    _remove_older(path)
+    _remove_abandoned(path)
     temporary = _temporary_beside(path)
     try:
         yield temporary
@@ -41,27 +41,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes temporary files that a killed process left in a folder."""
-    for left in folder.glob(f"{TEMPORARY}*"):
-        left.unlink(missing_ok=True)
+    for path in folder.glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
 
 
-def _remove_older(path: Path) -> None:
-    """Removes what killed processes left of this file, but not what one writes now."""
-    import glob  # as below
+def _remove_abandoned(path: Path) -> None:
+    """Removes what killed processes left of this file; not what is being written."""
+    import glob  # here, as below
 
-    mine = f"{TEMPORARY}*-{glob.escape(path.name)}"
-    for left in path.parent.glob(mine):
+    pattern = f"{TEMPORARY}*-{glob.escape(path.name)}"
+    for leftover in path.parent.glob(pattern):
         with contextlib.suppress(OSError):
-            aged = time.time() - left.stat().st_mtime > LEFT_S
-            # No lock on it tells: HDF5 would not write to a file that has one.
-            number = left.name.removeprefix(TEMPORARY).partition("-")[0]
-            if aged and not (number.isdecimal() and _is_another_alive(int(number))):
-                left.unlink(missing_ok=True)
+            old = time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S
+            # By process number, not by a lock: HDF5 cannot write to a locked file.
+            number = leftover.name.removeprefix(TEMPORARY).partition("-")[0]
+            if old and not (number.isdecimal() and _is_other_process(int(number))):
+                leftover.unlink(missing_ok=True)
 
 
-def _is_another_alive(pid: int) -> bool:
-    """Returns whether there is such a process, and it is not this one."""
-    if pid == os.getpid():  # in a container the one before had the same number
+def _is_other_process(pid: int) -> bool:
+    """Returns whether another process than this one has this number."""
+    if pid == os.getpid():  # in a container, the previous process had it, too
         return False
     try:
         os.kill(pid, 0)
@@ -83,7 +83,7 @@ def _temporary_beside(path: Path) -> Path:
             dir=path.parent,
         )
         os.close(handle)
-        # mkstemp makes files for the owner alone; give what open() would have given.
+        # mkstemp creates files for the owner alone; set the mode that open() would.
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
@@ -110,31 +110,32 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise _cannot_write(path, error) from error
 
 
-LONGEST = 1024
+MAX_SECRET_LENGTH = 1024
 
 
-def read_secret(path: Path, flag: str, *, shortest: int = 1) -> str:
+def read_secret(path: Path, flag: str, *, min_length: int = 1) -> str:
     """Returns the first line of a file.
 
     Args:
         path: UTF-8 text.
-        flag: What asked for it, for messages.
-        shortest: Least number of characters.
+        flag: The flag that names the file, for messages.
+        min_length: Least number of characters.
 
     Raises:
-        OutputError: It cannot be read or is no such line; never with its content.
+        OutputError: It cannot be read, or the line is not such a text; the message
+            never contains it.
     """
     try:
         with path.open("rb") as file:
-            text = file.read(LONGEST + 2).decode()
+            text = file.read(MAX_SECRET_LENGTH + 2).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise OutputError(f"cannot read {flag} {str(path)!r}: {reason}") from None
     secret = (text.splitlines() or [""])[0].strip()
-    if not shortest <= len(secret) <= LONGEST or not secret.isprintable():
+    if not min_length <= len(secret) <= MAX_SECRET_LENGTH or not secret.isprintable():
         raise OutputError(
-            f"expected {shortest} to {LONGEST} characters on the first line of"
-            f" {flag} {str(path)!r}, got {len(secret)}: make one with  python -c"
+            f"expected {min_length} to {MAX_SECRET_LENGTH} characters on the first line"
+            f" of {flag} {str(path)!r}, got {len(secret)}: make one with  python -c"
             ' "import secrets; print(secrets.token_urlsafe(24))"'
         )
     return secret

@@ -1,4 +1,4 @@
-"""What to type to call this program again: for next steps and remedies."""
+"""The command that calls this program again, for next steps and remedies."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 
 @cache
 def invocation() -> str:
-    """Returns ``python -m edge_runtime``, or with the path of this Python.
+    """Returns ``python -m edge_runtime``, with the path of this Python where needed.
 
-    The path is needed where ``python`` is another one, as with a virtual environment
-    that is used without being activated; it begins here where it can.
+    The path is needed where ``python`` is another one, as in a virtual environment that
+    is not activated; below the current folder it is relative.
     """
-    here = Path(sys.executable)
+    python = Path(sys.executable)
     for folder in os.get_exec_path():
-        found = Path(folder, "python")
-        if os.access(found, os.X_OK):
-            if found.parent == here.parent:
+        first = Path(folder, "python")
+        if os.access(first, os.X_OK):
+            if first.parent == python.parent:
                 return "python -m edge_runtime"
             break
-    with contextlib.suppress(OSError, ValueError):  # no folder here, or elsewhere
-        here = here.relative_to(Path.cwd())
-    return f"{shlex.quote(str(here))} -m edge_runtime"
+    with contextlib.suppress(OSError, ValueError):  # no current folder, or elsewhere
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m edge_runtime"

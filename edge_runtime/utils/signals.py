@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, answered when the work in hand is complete, and the end."""
+"""Ctrl-C and SIGTERM, which end a run after the current frame, and a fast exit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ECHO_S = 0.5
 
 @dataclass
 class StopRequest:
-    """Whether a run was asked to end.
+    """The signal that ends a run.
 
     Attributes:
         signal: Number of the signal; None without one.
@@ -40,14 +40,14 @@ class StopRequest:
 
 @contextmanager
 def handle_signals() -> Iterator[StopRequest]:
-    """Yields what Ctrl-C and SIGTERM set, so that a run ends with its video complete.
+    """Yields what Ctrl-C and SIGTERM set, so that a run ends with its files complete.
 
-    A second Ctrl-C ends at once; not one within ``ECHO_S``: ``timeout -s INT`` signals
-    the process and then its group.
+    A second Ctrl-C ends at once, but not within ``ECHO_S`` of the first: ``timeout -s
+    INT`` signals the process and then its group.
     """
     stop = StopRequest()
 
-    def ask(number: int, _: FrameType | None) -> None:
+    def request_stop(number: int, _: FrameType | None) -> None:
         if stop.signal is None:
             stop.signal, stop.signal_s = number, time.monotonic()
         elif time.monotonic() - stop.signal_s > ECHO_S:
@@ -58,26 +58,26 @@ def handle_signals() -> Iterator[StopRequest]:
         yield stop  # only the main thread may set handlers
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {one: signal.getsignal(one) for one in numbers}
-    for one in numbers:
-        signal.signal(one, ask)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:
-        for one in numbers:
-            signal.signal(one, before[one])
+        for number in numbers:
+            signal.signal(number, before[number])
 
 
 def exit_now(code: int) -> NoReturn:
-    """Ends this process with an exit code, everything said.
+    """Ends this process with an exit code, its output written.
 
-    Python would take itself and its libraries apart before: that is most of the time
-    from SIGTERM to the end, and a thread left behind in a driver may crash it.
+    Python would first unload itself and its libraries: that is most of the time from
+    SIGTERM to the end, and a thread that hangs in a driver may crash it.
     """
     logging.shutdown()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # Python's own end says what is wrong with them
+    except (OSError, ValueError):  # Python's own exit reports what is wrong
         sys.exit(code)
     os._exit(code)

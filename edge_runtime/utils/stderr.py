@@ -1,4 +1,4 @@
-"""Silence for libraries that talk on stderr while they load."""
+"""Suppresses what libraries write to stderr while they load."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _saved = -1
 def suppress_stderr() -> Iterator[None]:
     """Drops what a C++ library writes to stderr as it loads (device lists, banners).
 
-    Python's own exceptions are not affected. Threads may overlap: the first in turns it
-    off and the last out turns it on again, or one would save the other's silence and
-    restore that for good. Set FER_EDGE_VERBOSE=1 to see everything.
+    Python's own exceptions are not affected. Threads may overlap: the first closes
+    stderr and the last one reopens it. Set FER_EDGE_VERBOSE=1 to see everything.
     """
     if os.environ.get("FER_EDGE_VERBOSE") or sys.stderr is None:
         yield

@@ -1,4 +1,4 @@
-"""Threads for calls that may hang: one whose call has returned makes the next."""
+"""Threads for calls that may hang."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _Work = tuple[Callable[[], None], threading.Event]
 
 
 class WorkerPool:
-    """Makes calls in threads; another thread is started only where none is idle.
+    """Makes calls in threads; it starts another thread only where none is idle.
 
-    A new one for each call would cost memory for ever: OpenCV keeps something of every
-    thread that used it and ended (opencv/opencv 19727; 864 bytes, as measured with
-    4.14). All are daemons: a call that hangs does not keep the process alive.
+    A new thread for each call would leak memory: OpenCV keeps something of every thread
+    that used it (opencv/opencv 19727; 864 bytes, as measured with 4.14). All are
+    daemons: a call that hangs does not keep the process alive.
     """
 
     def __init__(self, name: str) -> None:
         """Starts no thread yet.
 
         Args:
-            name: What its threads are called.
+            name: Of its threads.
         """
         self._name = name
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
 
     def call(self, function: Callable[[], None]) -> threading.Event:
-        """Has a thread call it at once; returns what is set when it has returned."""
+        """Calls it in a thread; returns an event that is set when the call returns."""
         returned = threading.Event()
         self._work.put((function, returned))
         if not self._idle.acquire(blocking=False):
@@ -48,4 +48,4 @@ class WorkerPool:
             finally:
                 returned.set()
             del work, function, returned  # an idle thread keeps nothing alive
-        self._work.put(None)  # for the next one
+        self._work.put(None)  # for the next thread

@@ -92,7 +92,7 @@ def read_token(address: Address, token_file: Path | None) -> str | None:
             cannot be read.
     """
     if token_file is not None:
-        return read_secret(token_file, "--token-file", shortest=MIN_TOKEN_LENGTH)
+        return read_secret(token_file, "--token-file", min_length=MIN_TOKEN_LENGTH)
     if address.local:
         return None
     raise OutputError(
