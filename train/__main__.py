@@ -1,4 +1,4 @@
-"""``python -m train``: learns a classifier from labelled images."""
+"""``python -m train``: trains a classifier on labelled images."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, DatasetError, RunError
 from edge_runtime.utils.argparser import exit_code_of
-from train.data import dataset
 from train.data.dataset import Dataset
 from train.networks.backend import start_keras
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
-from train.run.folder import RunFolder, check_free, find_run, make_run, model_path
+from train.run.folder import (
+    RunFolder,
+    create_run,
+    find_model,
+    find_run,
+    require_free_name,
+)
 
 if TYPE_CHECKING:
-    from train.fit import Outcome
+    from train.fit import FitResult
 
-# What a resumed run may be told anew: where the data is now, and nothing else.
+# All else is in the run's configuration.
 RESUME_FLAGS = {"data", "threads", "name", "resume", "force"}
 
 
@@ -33,24 +38,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(options: dict[str, Any]) -> int:
     if "resume" in options:
-        run, config, data = _continued(options)
+        run, config, data = _resume_run(options)
     else:
-        run, config, data = _new(options)
+        run, config, data = _start_run(options)
     print(data.summary(), flush=True)
     try:
         start_keras(options.get("threads"))
-        outcome = _fit(config, data, run, resume="resume" in options)
+        result = _fit(config, data, run, resume="resume" in options)
     finally:
         run.remove_if_empty()
-    _say_what_next(run, outcome)
-    return 0 if outcome.finished else INTERRUPTED_EXIT_CODE
+    _print_result(run, result)
+    return 0 if result.finished else INTERRUPTED_EXIT_CODE
 
 
-def config_of(options: dict[str, Any]) -> TrainConfig:
-    """Returns the recipe's configuration with the values that were given.
+def build_config(options: dict[str, Any]) -> TrainConfig:
+    """Returns the recipe's configuration with the values of the command line.
 
     Args:
-        options: The command line; what was not given is not in it.
+        options: The flags that were given.
     """
     recipe = RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -64,29 +69,29 @@ def config_of(options: dict[str, Any]) -> TrainConfig:
     return dataclasses.replace(recipe, **given)
 
 
-def _new(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
-    """Returns a new run's folder, configuration and images; errors leave no folder."""
-    config = config_of(options)
+def _start_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+    """Returns a new run's folder, configuration and images; no folder on an error."""
+    config = build_config(options)
     name = options.get("name")
-    check_free(name, force=options.get("force", False))
-    _check_sources(config)
-    data = _load(config)
+    require_free_name(name, force=options.get("force", False))
+    _require_inputs(config)
+    data = config.load_images()
     stem = f"{Path(config.data).resolve().stem}-{config.arch}"
-    return make_run(name, stem), config, data
+    return create_run(name, stem), config, data
 
 
-def _check_sources(config: TrainConfig) -> None:
-    """Says now what else is missing, not after the images were read."""
+def _require_inputs(config: TrainConfig) -> None:
+    """Raises RunError or DatasetError if a model or the votes are missing."""
     for source in (config.start_from, *config.teachers):
         if source:
-            model_path(source)
+            find_model(source)
     if config.soft_labels and not Path(config.soft_labels).is_file():
         raise DatasetError(
             f"expected a CSV of votes, got {config.soft_labels!r}: no such file"
         )
 
 
-def _continued(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+def _resume_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
     refused = set(options) - RESUME_FLAGS
     if refused:
         given = [
@@ -95,40 +100,30 @@ def _continued(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset
             if action.dest in refused
         ]
         raise RunError(
-            f"--resume continues a run as it was begun: leave out {', '.join(given)}"
+            "--resume continues a run with its own configuration: leave out"
+            f" {', '.join(given)}"
         )
     run = find_run(options["resume"] or options.get("name"))
     config = TrainConfig.from_dict(run.read_json(run.config)["config"])
     config = dataclasses.replace(config, data=options.get("data", config.data))
-    data = _load(config)
+    data = config.load_images()
     _check_same_data(run, data)
     return run, config, data
-
-
-def _load(config: TrainConfig) -> Dataset:
-    return dataset.load(
-        config.data,
-        size_px=config.size_px,
-        colour=config.colour,
-        validation_from=config.validation_from,
-        validation_frac=config.validation_frac,
-        seed=config.seed,
-    )
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> None:
     before = run.read_json(run.config).get("data_fingerprint")
     if before != data.fingerprint:
         raise RunError(
-            f"{run.path} was begun on other images than {data.name} holds now:"
+            f"{run.path} was trained on other images than those now in {data.name}:"
             " restore them, or start a new run"
         )
 
 
 def _fit(
     config: TrainConfig, data: Dataset, run: RunFolder, *, resume: bool
-) -> Outcome:
-    # Keras takes seconds to import, and the errors above need none of it.
+) -> FitResult:
+    # Importing Keras takes seconds; the errors above come before.
     from train import fit
     from train.run.results import backend_name
     from train.run.revision import git_revision
@@ -136,20 +131,20 @@ def _fit(
     record = {
         "config": config.to_dict(),
         "data_fingerprint": data.fingerprint,
-        "git_revision": git_revision(),  # of the code that is running, not of later
+        "git_revision": git_revision(),  # before training: the files may change
     }
     print(f"run {run.path}: {config.arch}, {config.epochs} epochs, {config.precision}")
     print(f"training on {', '.join(fit.devices())} ({backend_name()})")
     return fit.fit(config, data, run, record=record, resume=resume)
 
 
-def _say_what_next(run: RunFolder, outcome: Outcome) -> None:
-    progress = outcome.progress
+def _print_result(run: RunFolder, result: FitResult) -> None:
+    progress = result.progress
     if not progress.best_epoch:
         print("\ninterrupted in the first epoch: there is no model yet")
         return
-    if not outcome.finished:
-        print(f"\ninterrupted after {progress.epoch} epochs; the best is kept")
+    if not result.finished:
+        print(f"\ninterrupted after {progress.epoch} epochs; the best model is saved")
         print(f"continue:   python -m train --resume {run.path}")
     document = run.read_json(run.metrics)
     for split in ("validation", "test"):

@@ -1,10 +1,10 @@
-"""``python -m train.average``: one network whose weights are the mean of several runs'.
+"""``python -m train.average``: averages the weights of several runs.
 
-After Wortsman et al., "Model soups" (2022): runs of which one began with the other's
-weights lie in one valley, and the mean is at least as good as either, at no cost at run
+After Wortsman et al., "Model soups" (2022): where one run was initialised with the
+weights of another, the mean of both is at least as accurate and costs nothing at run
 time. ``--prior-shift`` subtracts a part of the logarithm of each class's frequency from
 its logit (Menon et al., "Long-tail learning via logit adjustment", 2021), folded into
-the last bias: rare classes are called more often.
+the last bias: rare classes are predicted more often.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,15 @@ import numpy.typing as npt
 from edge_runtime.errors import FerEdgeError, OutputError, RunError
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import replacing, write_text
-from train.data import dataset
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
-from train.run.folder import RunFolder, check_free, find_run, make_run, run_path
+from train.run.folder import (
+    RunFolder,
+    create_run,
+    find_run,
+    require_free_name,
+    run_path,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -44,20 +50,20 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     parser = CommandLine(
         prog="python -m train.average",
-        description="Makes one network of several runs by averaging their weights.",
+        description="Averages the weights of several runs into a new run.",
         epilog=EXAMPLES,
     )
     add = parser.add_argument
-    add("runs", nargs="+", metavar="RUN", help="of the same network and images")
-    add("--weights", nargs="+", type=float, metavar="X", help="one a run (equal)")
+    add("runs", nargs="+", metavar="RUN", help="runs of the same network and images")
+    add("--weights", nargs="+", type=float, metavar="X", help="one per run (equal)")
     add(
         "--prior-shift",
         type=float,
         default=0.0,
         metavar="X",
-        help="part of the log class frequency taken from the logits, 0..1 (0)",
+        help="part of the log class frequency subtracted from the logits, 0..1 (0)",
     )
-    add("--data", metavar="PATH", help="where the images are now")
+    add("--data", metavar="PATH", help="path of the images (default: the last run's)")
     add("--name", help="name of the new run folder (default: a new one)")
     add("--force", action="store_true", help="start over in an existing --name")
     return parser
@@ -71,33 +77,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _average(options: argparse.Namespace) -> int:
     runs = [find_run(name) for name in options.runs]
-    shares = normalised(options.weights or [1.0] * len(runs), len(runs))
+    shares = normalize_weights(options.weights or [1.0] * len(runs), len(runs))
     if not 0 <= options.prior_shift <= 1:
         raise FerEdgeError(f"expected 0..1, got --prior-shift {options.prior_shift}")
-    record = common_record(runs)
-    check_free(options.name, force=options.force)
+    record = require_same_kind(runs)
+    require_free_name(options.name, force=options.force)
     require_own_name(options.name, runs)
     require_history(runs[-1])
     config = TrainConfig.from_dict(record["config"])
-    data = dataset.load(
-        options.data or config.data,
-        size_px=config.size_px,
-        colour=config.colour,
-        validation_from=config.validation_from,
-        validation_frac=config.validation_frac,
-        seed=config.seed,
-    )
+    data = replace(config, data=options.data or config.data).load_images()
     if data.fingerprint != record["data_fingerprint"]:
-        raise RunError(f"{data.name} holds other images now than {runs[-1].path} had")
+        raise RunError(f"{runs[-1].path} was trained on other images than {data.name}")
     start_keras(None)
     from train.run import checkpoint
-    from train.run.results import record_calibration, write_results
+    from train.run.results import write_calibration_choice, write_results
     from train.run.revision import git_revision
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()
     record["averaged"] = {
-        "runs": [parent_record(run, s) for run, s in zip(runs, shares, strict=True)],
+        "runs": [describe_parent(run, s) for run, s in zip(runs, shares, strict=True)],
         "prior_shift": options.prior_shift,
         "history": runs[-1].name,
     }
@@ -105,13 +104,13 @@ def _average(options: argparse.Namespace) -> int:
     model = mean_model(runs, shares)
     counts = np.bincount(data.train.labels, minlength=len(data.labels))
     shift_prior(model, counts, options.prior_shift)
-    new = make_run(options.name, f"{runs[-1].name}-mean")
+    new = create_run(options.name, f"{runs[-1].name}-mean")
     new.clear()
     new.write_json(new.config, record)
     write_text(new.path / "architecture.json", model.to_json(indent=1))
     with replacing(new.model) as temporary:
         model.save(temporary)
-    record_calibration(new, data, config)
+    write_calibration_choice(new, data, config)
     new.write_history(last.history)
     write_results(config, data, new, last)
     figures = new.read_json(new.metrics)["validation"]
@@ -121,13 +120,13 @@ def _average(options: argparse.Namespace) -> int:
 
 
 def require_own_name(name: str | None, runs: Sequence[RunFolder]) -> None:
-    """Raises OutputError if the new run would replace one it is made of."""
+    """Raises OutputError if the new run would replace one of the averaged runs."""
     if name and run_path(name).resolve() in {run.path.resolve() for run in runs}:
-        raise OutputError(f"expected a --name of its own, got an averaged run: {name}")
+        raise OutputError(f"expected a new --name, got that of an averaged run: {name}")
 
 
-def parent_record(run: RunFolder, share: float) -> dict[str, Any]:
-    """Returns what the new run keeps of one it is made of, JSON-ready."""
+def describe_parent(run: RunFolder, share: float) -> dict[str, Any]:
+    """Returns the record of an averaged run, JSON-ready."""
     metrics = run.read_json(run.metrics)
     return {
         "run": run.name,
@@ -138,21 +137,21 @@ def parent_record(run: RunFolder, share: float) -> dict[str, Any]:
     }
 
 
-def normalised(weights: Sequence[float], count: int) -> list[float]:
+def normalize_weights(weights: Sequence[float], count: int) -> list[float]:
     """Returns shares that sum to 1.
 
     Raises:
-        FerEdgeError: Not one a run, or not all positive numbers.
+        FerEdgeError: Not one per run, or not all positive.
     """
     if len(weights) != count or not all(0 < w < float("inf") for w in weights):
         raise FerEdgeError(
-            f"expected {count} positive --weights, one a run, got {list(weights)}"
+            f"expected {count} positive --weights, one per run, got {list(weights)}"
         )
     return [weight / sum(weights) for weight in weights]
 
 
-def common_record(runs: Sequence[RunFolder]) -> dict[str, Any]:
-    """Returns the last run's ``config.json``.
+def require_same_kind(runs: Sequence[RunFolder]) -> dict[str, Any]:
+    """Returns the last run's ``config.json``, where all are of one kind.
 
     Raises:
         RunError: The runs are of different networks or images, or one has no model.
@@ -168,15 +167,15 @@ def common_record(runs: Sequence[RunFolder]) -> dict[str, Any]:
 
 
 def require_history(run: RunFolder) -> None:
-    """Raises RunError unless the run's checkpoint, with its history, is still there."""
+    """Raises RunError unless the run still has its checkpoint, with the history."""
     if not (run.checkpoint / "progress.json").is_file():
-        raise RunError(f"{run.path} has no checkpoint with its history any more")
+        raise RunError(f"{run.path} has no checkpoint: its history was deleted")
 
 
 def mean_model(runs: Sequence[RunFolder], shares: Sequence[float]) -> keras.Model:
     """Returns a network with the weighted mean of the runs' weights.
 
-    BatchNorm's statistics are averaged too: they are not measured anew.
+    BatchNorm's statistics are averaged too, not measured again.
     """
     import keras
 
@@ -186,8 +185,8 @@ def mean_model(runs: Sequence[RunFolder], shares: Sequence[float]) -> keras.Mode
     ]
     weights: list[Weights] = [model.get_weights() for model in models]
     mean = [
-        sum(share * one for share, one in zip(shares, same, strict=True))
-        for same in zip(*weights, strict=True)
+        sum(share * tensor for share, tensor in zip(shares, tensors, strict=True))
+        for tensors in zip(*weights, strict=True)
     ]
     models[-1].set_weights(mean)
     return models[-1]

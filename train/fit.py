@@ -1,4 +1,4 @@
-"""Trains a network and leaves a run folder."""
+"""Trains a network and writes its run folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from edge_runtime.preprocessing import CHANNELS
 from edge_runtime.utils.files import remove_leftovers, write_text
 from train.data.dataset import Dataset
 from train.distillation.distill import (
-    check_unseen,
-    keep_targets,
-    kept_targets,
-    trained_on,
-    training_targets,
+    compute_targets,
+    load_targets,
+    require_no_leak,
+    save_targets,
+    select_images,
 )
 from train.feed import TrainingFeed
 from train.networks.architectures import build_model
 from train.options.config import TrainConfig
 from train.run import checkpoint
 from train.run.checkpoint import Progress
-from train.run.epoch_end import EpochEnd
-from train.run.folder import RunFolder, labels_beside, model_path
+from train.run.epoch_callback import EpochCallback
+from train.run.folder import RunFolder, find_model, read_labels
 from train.run.results import (
     backend_name,
-    record_calibration,
+    write_calibration_choice,
     write_results,
 )
 
@@ -39,12 +39,12 @@ POLICIES = {
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a call of ``fit`` ended.
+class FitResult:
+    """Result of ``fit``.
 
     Attributes:
         progress: Epochs finished and the best of them.
-        finished: False where the run was interrupted.
+        finished: False if the run was interrupted.
     """
 
     progress: Progress
@@ -58,37 +58,36 @@ def fit(
     *,
     record: dict[str, Any],
     resume: bool = False,
-) -> Outcome:
-    """Trains, or continues, a run; every epoch leaves it complete and resumable.
+) -> FitResult:
+    """Trains a network and returns how far it came; each epoch can be resumed from.
+
+    Ctrl-C is not an error: the run folder then holds the best model so far and the
+    checkpoint to resume from.
 
     Args:
-        config: What to do.
-        data: The images; the same ones as before when the run is continued.
-        run: Where everything is written.
+        config: The configuration.
+        data: The images; the same as before when the run is resumed.
+        run: The folder that everything is written into.
         record: Contents of ``config.json``.
-        resume: Continue from the run's checkpoint; otherwise it starts over.
-
-    Returns:
-        How far it came. Ctrl-C is not an error: the run folder then holds the best
-        model so far and what is needed to continue.
+        resume: Start from the run's checkpoint, not from the beginning.
 
     Raises:
-        FerEdgeError: The loss is no longer finite, or nothing can be continued.
+        FerEdgeError: The loss is no longer finite, or there is no checkpoint.
     """
     keras.utils.set_random_seed(config.seed)
-    model, kept = _networks(config, data)
-    progress = _progress_of(run) if resume else Progress()
+    model, best_model = _build_models(config, data)
+    progress = _load_progress(run) if resume else Progress()
     if config.start_from and not progress.epoch:
-        copied = start_from(model, config.start_from, data)
-        print(f"begins with the weights of {config.start_from}: {copied} layers")
+        copied = copy_weights(model, config.start_from, data)
+        print(f"initial weights from {config.start_from}: {copied} layers")
     targets = (
-        kept_targets(config, data, run) if resume else training_targets(config, data)
+        load_targets(config, data, run) if resume else compute_targets(config, data)
     )
-    images, answers = trained_on(data, targets)
+    images, targets_used = select_images(data, targets)
     feed = TrainingFeed(
         images,
         config.batch_size,
-        targets=answers,
+        targets=targets_used,
         augmentation=config.augmentation,
         class_weights=config.class_weights,
         seed=config.seed,
@@ -101,87 +100,89 @@ def fit(
         checkpoint.restore(run.checkpoint, model, progress)
         checkpoint.publish_best(run.checkpoint, run.model, progress)
     else:
-        run.clear()  # of an earlier run: only now is it certain that this one can be
+        run.clear()  # only now, when nothing can be refused any more
         if config.has_soft_targets:
-            keep_targets(targets, data, run)
+            save_targets(targets, data, run)
     run.write_json(run.config, record)
-    write_text(run.path / "architecture.json", kept.to_json(indent=1))
-    record_calibration(run, data, config)
-    epochs = EpochEnd(config, data, run, progress=progress, kept=kept)
-    finished = _fit_interruptibly(model, feed, config, progress.epoch, epochs)
+    write_text(run.path / "architecture.json", best_model.to_json(indent=1))
+    write_calibration_choice(run, data, config)
+    epochs = EpochCallback(config, data, run, progress=progress, best_model=best_model)
+    finished = _run_epochs(model, feed, config, progress.epoch, epochs)
     if epochs.progress.best_epoch:
-        left_out = len(data.train) - len(images)
-        write_results(config, data, run, epochs.progress, left_out=left_out)
-    return Outcome(epochs.progress, finished)
+        dropped = len(data.train) - len(images)
+        write_results(config, data, run, epochs.progress, dropped=dropped)
+    return FitResult(epochs.progress, finished)
 
 
-def _networks(config: TrainConfig, data: Dataset) -> tuple[keras.Model, keras.Model]:
-    """Returns the network to train, and its float32 twin, which is kept."""
+def _build_models(
+    config: TrainConfig, data: Dataset
+) -> tuple[keras.Model, keras.Model]:
+    """Returns the network to train, and a float32 copy to validate and save."""
     shape: dict[str, int] = {
         "size_px": data.size_px,
         "channels": CHANNELS[data.colour],
         "classes": len(data.labels),
     }
-    kept = build_model(config.arch, **shape)
+    best_model = build_model(config.arch, **shape)
     keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])
     try:
-        return build_model(config.arch, **shape), kept
+        return build_model(config.arch, **shape), best_model
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
 
 
-def _progress_of(run: RunFolder) -> Progress:
+def _load_progress(run: RunFolder) -> Progress:
     progress = checkpoint.load_progress(run.checkpoint)
     if run.model.exists() and not progress.epoch:
         raise RunError(
-            f"{run.path} has a model, but no checkpoint any more to continue it from:"
-            f" begin a new run with its weights, --from {run.path}"
+            f"{run.path} has a model, but its checkpoint was deleted: start a new run"
+            f" with its weights, --from {run.path}"
         )
     return progress
 
 
-def start_from(model: keras.Model, source: str, data: Dataset) -> int:
-    """Copies the weights of every layer that has the same place and shapes.
+def copy_weights(model: keras.Model, source: str, data: Dataset) -> int:
+    """Copies weights into every layer of the same position and shapes.
 
     Args:
-        model: The network to begin with; its other layers keep their weights.
+        model: The network to change; its other layers keep their weights.
         source: A run's name or path, or a ``.keras`` file.
-        data: Our images and classes; the last layer is copied only from a run whose
-            classes are the same in the same order.
+        data: The images and classes; the last layer is copied only from a run with
+            the same classes in the same order.
 
     Returns:
         The number of layers copied.
 
     Raises:
-        FerEdgeError: Nothing there, no layer fits, or it was trained on images that
-            we evaluate on.
+        FerEdgeError: No such file, no layer fits, or it was trained on images that
+            are evaluation images here.
     """
-    path = model_path(source)
+    path = find_model(source)
     try:
-        given = keras.models.load_model(path, compile=False, safe_mode=True)
+        source_model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(f"cannot start from {path}: {error}") from error
-    check_unseen(path, data)
-    same_labels = labels_beside(path) == list(data.labels)
+    require_no_leak(path, data)
+    same_labels = read_labels(path) == list(data.labels)
     copied = 0
-    for ours, theirs in zip(model.layers, given.layers, strict=False):
-        shapes = [weight.shape for weight in ours.weights]
-        if ours is model.layers[-1] and not same_labels:
+    for layer, source_layer in zip(model.layers, source_model.layers, strict=False):
+        shapes = [weight.shape for weight in layer.weights]
+        if layer is model.layers[-1] and not same_labels:
             continue
-        if shapes and shapes == [weight.shape for weight in theirs.weights]:
-            ours.set_weights(theirs.get_weights())
+        if shapes and shapes == [weight.shape for weight in source_layer.weights]:
+            layer.set_weights(source_layer.get_weights())
             copied += 1
     if not copied:
         raise RunError(f"cannot start from {path}: no layer of {model.name} fits")
     return copied
 
 
-def _fit_interruptibly(
+def _run_epochs(
     model: keras.Model,
     feed: TrainingFeed,
     config: TrainConfig,
     first_epoch: int,
-    epochs: EpochEnd,
+    epochs: EpochCallback,
 ) -> bool:
     try:
         model.fit(
@@ -204,7 +205,7 @@ def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> N
     common: dict[str, Any] = {
         "weight_decay": config.weight_decay or None,
         "use_ema": config.ema_epochs > 0,
-        "ema_momentum": 1 - 1 / average_horizon(config, steps_per_epoch),
+        "ema_momentum": 1 - 1 / ema_horizon_steps(config, steps_per_epoch),
     }
     if config.optimizer == "adam":
         optimizer = keras.optimizers.Adam(config.learning_rate, **common)
@@ -217,15 +218,15 @@ def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> N
         optimizer,
         keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        # XLA's convolutions on a CPU are slower than oneDNN's, and know no bfloat16.
+        # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
         jit_compile="auto" if _on_accelerator() else False,
     )
 
 
-def average_horizon(config: TrainConfig, steps_per_epoch: int) -> float:
-    """Returns over how many steps the weights are averaged, 2 or more."""
-    # An average over much of a short run still holds the weights it began with, with
-    # which BatchNorm's statistics, those of the newest weights, do not go together.
+def ema_horizon_steps(config: TrainConfig, steps_per_epoch: int) -> float:
+    """Returns the number of steps over which the weights are averaged, at least 2."""
+    # In a short run a long average would still contain the initial weights, which do
+    # not fit BatchNorm's statistics: those are of the newest weights.
     epochs = min(config.ema_epochs, config.epochs / 15)
     return max(2.0, epochs * steps_per_epoch)
 
@@ -233,7 +234,7 @@ def average_horizon(config: TrainConfig, steps_per_epoch: int) -> float:
 def _schedule(
     config: TrainConfig, steps_per_epoch: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a linear warm-up and then a cosine to zero, over the whole run."""
+    """Returns a linear warm-up and then a cosine decay to zero, over the whole run."""
     total = config.epochs * steps_per_epoch
     warmup = min(round(config.warmup_epochs * steps_per_epoch), total // 3)
     return keras.optimizers.schedules.CosineDecay(

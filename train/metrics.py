@@ -1,4 +1,4 @@
-"""Figures for classifiers: confusion matrix, F1, intervals, calibration of confidence.
+"""Metrics of classifiers: confusion matrix, F1, intervals, calibration error.
 
 numpy only, so that training, export and the benchmarks on the board share them.
 """
@@ -35,18 +35,18 @@ def confusion_matrix(y_true: Labels, y_pred: Labels, classes: int) -> Labels:
 
 
 def accuracy(matrix: Labels) -> float:
-    """Returns the share of right answers in [0, 1] (NaN for an empty matrix)."""
+    """Returns the accuracy in [0, 1] (NaN for an empty matrix)."""
     total = matrix.sum()
     return float(np.trace(matrix) / total) if total else math.nan
 
 
 def recall_by_class(matrix: Labels) -> npt.NDArray[np.float64]:
-    """Returns right answers over true images per class; NaN where there are none."""
+    """Returns the recall of each class, float64 (classes,); NaN without images."""
     return _ratio(np.diag(matrix), matrix.sum(axis=1))
 
 
 def precision_by_class(matrix: Labels) -> npt.NDArray[np.float64]:
-    """Returns right answers over predictions per class; NaN where there are none."""
+    """Returns the precision of each class, float64 (classes,); NaN if not predicted."""
     return _ratio(np.diag(matrix), matrix.sum(axis=0))
 
 
@@ -83,7 +83,7 @@ def negative_log_likelihood(
     Args:
         logits: float (N, classes).
         y_true: int64 (N,) class indices.
-        temperature: Positive; above 1 makes answers less sure.
+        temperature: Positive; above 1 lowers the confidence.
     """
     scaled = logits.astype(np.float64) / temperature
     largest = scaled.max(axis=1)
@@ -94,12 +94,12 @@ def negative_log_likelihood(
 def fit_temperature(logits: Floats, y_true: Labels) -> float:
     """Returns the temperature in [0.05, 20] that makes the true classes most likely.
 
-    One parameter that leaves every answer as it is and makes its confidence honest:
-    Guo et al., "On calibration of modern neural networks" (2017). The likelihood is
-    convex in 1/T; golden section on log T finds the minimum to 0.1 %.
+    It changes confidences, never the predicted class: Guo et al., "On calibration of
+    modern neural networks" (2017). The likelihood is convex in 1/T; golden section
+    search on log T finds the minimum to 0.1 %.
 
     Args:
-        logits: float (N, classes), of images the network did not learn from.
+        logits: float (N, classes), of images that are not training images.
         y_true: int64 (N,) class indices.
     """
     low, high = math.log(0.05), math.log(20.0)
@@ -117,8 +117,8 @@ def expected_calibration_error(
 ) -> float:
     """Returns the mean gap between confidence and accuracy, in [0, 1].
 
-    15 bins of equal width over the confidence of the answer, weighted by their
-    counts (Guo et al., 2017).
+    15 bins of equal width over the confidence, weighted by their counts (Guo et al.,
+    2017).
 
     Args:
         logits: float (N, classes).

@@ -1,11 +1,11 @@
-"""``python -m train.release``: makes a finished run the released model.
+"""``python -m train.release``: releases the model of a finished run.
 
-train/released/                 what ``python -m export`` rebuilds the int8 file from
+train/released/                 input of ``python -m export``
     model.keras, metrics.json, history.csv, config.json,
     calibration.json, calibration_ranges.json
 edge_runtime/models/<name>.int8.tflite      the file in the wheel
 
-No image and no path is among them: where the run had paths, names stay.
+They contain no image and no path: paths are replaced by their last part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     parser = CommandLine(
         prog="python -m train.release",
-        description="Makes a finished and exported run the released model.",
+        description="Releases the model of a finished and exported run.",
         epilog=EXAMPLES,
     )
     add = parser.add_argument
@@ -61,10 +61,16 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--name",
         default=DEFAULT_NAME,
-        help=f"what the file is called ({DEFAULT_NAME}); any other name is released"
-        " beside it, in train/released/<name>/",
+        help=f"name of the release ({DEFAULT_NAME}); other names are beside it, in"
+        " train/released/<name>/",
     )
-    add("--root", type=Path, default=ROOT, metavar="DIR", help="checkout (this one)")
+    add(
+        "--root",
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help="checkout (this one)",
+    )
     add("--force", action="store_true", help="replace an earlier release")
     return parser
 
@@ -87,22 +93,22 @@ def _release(options: argparse.Namespace) -> int:
     contents[target] = model.read_bytes()
     _write(contents, force=options.force)
     print(f"released {run.path}: {folder}/ and {target}")
-    print(f"next:  python -m export {folder} --int8    makes the same file again")
+    print(f"next:  python -m export {folder} --int8    exports the same file again")
     return 0
 
 
 def released_folder(root: Path, name: str) -> Path:
-    """Returns where a release's run folder lies in a checkout."""
+    """Returns the run folder of a release in a checkout."""
     folder = root / "train" / "released"
     return folder if name == DEFAULT_NAME else folder / name
 
 
 def require_finished(run: RunFolder) -> None:
-    """Raises RunError unless a run has had all its epochs and was exported."""
+    """Raises RunError unless a run has all its epochs and was exported."""
     planned = run.read_json(run.config)["config"]["epochs"]
     if not run.metrics.exists() or run.read_json(run.metrics)["epochs"] < planned:
         raise RunError(
-            f"{run.path} has not had its {planned} epochs: finish it with"
+            f"{run.path} has fewer than its {planned} epochs: finish it with"
             f"  python -m train --resume {run.path}"
         )
     missing = [name for name in COPIED if not (run.path / name).is_file()]
@@ -114,7 +120,7 @@ def require_finished(run: RunFolder) -> None:
 
 
 def require_exported_from(run: RunFolder, file: ModelFile) -> None:
-    """Raises ModelError unless a file is the full int8 export of this very run."""
+    """Raises ModelError unless a file is the int8 export of this run."""
     spec = ModelSpec.from_document(file.document or {})
     ranges, metrics = run.read_json(run.ranges), run.read_json(run.metrics)
     if spec.format != "tflite-int8":
@@ -128,23 +134,23 @@ def require_exported_from(run: RunFolder, file: ModelFile) -> None:
     )
     if not (same_model and same_run and measured and spec.accuracy):
         raise ModelError(
-            f"{file.name} is not what {run.path} gives now, measured on its images:"
-            f" make it again with  python -m export {run.path} --int8 --force"
+            f"{file.name} is not the export of {run.path} as it is now, measured on its"
+            f" images: export it again with  python -m export {run.path} --int8 --force"
         )
 
 
 def config_without_paths(run: RunFolder) -> bytes:
-    """Returns the run's ``config.json`` with names in the place of paths."""
+    """Returns the run's ``config.json`` with names instead of paths."""
     document = run.read_json(run.config)
     config = document["config"]
     for key in ("data", "start_from", "soft_labels"):
-        config[key] = _bare(config.get(key, ""))
-    config["teachers"] = [_bare(teacher) for teacher in config.get("teachers", [])]
+        config[key] = _bare_name(config.get(key, ""))
+    config["teachers"] = [_bare_name(teacher) for teacher in config.get("teachers", [])]
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def _bare(source: str) -> str:
-    """Returns the last part of a path; that of the run for a run's model."""
+def _bare_name(source: str) -> str:
+    """Returns the last part of a path; for a run's model the name of the run."""
     path = Path(source)
     return path.parent.name if path.name == "model.keras" else path.name
 
@@ -154,7 +160,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write(contents: dict[Path, bytes], *, force: bool) -> None:
-    """Writes all files, or none if one would replace a different one."""
+    """Writes all files; without `force` none if one would change."""
     differing = [
         str(path)
         for path, content in contents.items()
@@ -162,7 +168,7 @@ def _write(contents: dict[Path, bytes], *, force: bool) -> None:
     ]
     if differing and not force:
         raise OutputError(
-            f"another release is here already ({differing[0]}): replace it with --force"
+            f"{differing[0]} is of another release: replace it with --force"
         )
     for path, content in contents.items():
         write_bytes(path, content)

@@ -85,7 +85,7 @@ def augment(images: Images, strength: Augmentation, rng: np.random.Generator) ->
     changed = _warp(images, strength, rng)
     changed = _light(changed, strength, rng)
     for index in np.flatnonzero(rng.random(len(changed)) < strength.camera_probability):
-        changed[index] = through_camera(changed[index], rng)
+        changed[index] = degrade(changed[index], rng)
     erased = np.flatnonzero(rng.random(len(changed)) < strength.erase_probability)
     _erase(changed, erased, rng)
     return changed
@@ -143,7 +143,7 @@ def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> 
     return lit
 
 
-def through_camera(image: Images, rng: np.random.Generator) -> Images:
+def degrade(image: Images, rng: np.random.Generator) -> Images:
     """Returns the image as a cheap camera might have delivered it.
 
     Two of: blur, loss of resolution (to between half and five sixths), sensor noise

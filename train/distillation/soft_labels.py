@@ -124,7 +124,7 @@ def _vote(text: str, where: str) -> float:
     return vote
 
 
-def mostly_voted(votes: Votes, category: str) -> npt.NDArray[np.bool_]:
+def has_majority(votes: Votes, category: str) -> npt.NDArray[np.bool_]:
     """Returns which images got at least half of their votes for a category, bool (N,).
 
     Raises:

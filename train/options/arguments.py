@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.argparser import CommandLine, positive, seed, threads
 from train.options.config import ARCHITECTURE_NAMES, CLASS_WEIGHTS, PRECISIONS
 from train.options.recipes import RECIPES
 
-DESCRIPTION = "Learns a classifier from labelled images and leaves runs/<name>/."
+DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
 EXAMPLES = """\
 examples:
   python -m train                                  the built-in drawn faces
@@ -29,7 +28,7 @@ RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Returns the command line; flags that were not given leave no attribute."""
+    """Returns the parser; flags that are not given are no attributes of the result."""
     parser = CommandLine(
         prog="python -m train",
         description=DESCRIPTION,
@@ -61,11 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--from",
         dest="start_from",
         metavar="RUN",
-        help="begin with the weights of another run or .keras file where they fit"
-        " (other classes are no obstacle)",
+        help="initial weights from another run or .keras file where the shapes fit (the"
+        " classes may differ)",
     )
-    add("--epochs", type=flags.positive, metavar="N", help="passes over the images")
-    add("--batch-size", type=flags.positive, metavar="N", help="images per step")
+    add("--epochs", type=positive, metavar="N", help="number of epochs")
+    add("--batch-size", type=positive, metavar="N", help="images per step")
     add("--learning-rate", type=float, metavar="X", help="peak learning rate")
     add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
     add("--label-smoothing", type=float, metavar="X", help="share in [0, 1)")
@@ -74,35 +73,35 @@ def build_parser() -> argparse.ArgumentParser:
         dest="teachers",
         action="append",
         metavar="RUN",
-        help="learn this run's (or .keras file's) answers too; may be repeated",
+        help="learn the predictions of this run or .keras file too; may be repeated",
     )
     add("--teacher-share", type=float, metavar="X", help="share of the target")
     add(
         "--soft-labels",
         metavar="CSV",
         help="raters' votes for the training images: a column called file, and one for"
-        " each category they could vote for",
+        " each category",
     )
     add("--soft-label-share", type=float, metavar="X", help="share of the target")
     add(
         "--drop-category",
         metavar="NAME",
-        help="leave out the images that at least half of the votes call this, such as"
-        " NF, not a face",
+        help="drop the images with at least half of their votes for this category, such"
+        " as NF, not a face",
     )
-    add("--class-weights", choices=CLASS_WEIGHTS, help="for rare classes")
-    add("--precision", choices=PRECISIONS, help="of the training steps")
-    add("--seed", type=flags.seed, metavar="N", help="decides everything random")
+    add("--class-weights", choices=CLASS_WEIGHTS, help="weight rare classes more")
+    add("--precision", choices=PRECISIONS, help="arithmetic of the training steps")
+    add("--seed", type=seed, metavar="N", help="seed of all random numbers")
     images = parser.add_argument_group("images")
     add = images.add_argument
-    add("--size", type=flags.positive, dest="size_px", metavar="PX", help="input side")
+    add("--size", type=positive, dest="size_px", metavar="PX", help="input side")
     add(
         "--no-flip",
         dest="flip",
         action="store_false",
-        help="never mirror an image: for what means something else mirrored",
+        help="never mirror an image: where a mirror image has another meaning",
     )
-    add("--colour", choices=("grey", "rgb"), help="default: what the images are")
+    add("--colour", choices=("grey", "rgb"), help="default: that of the images")
     add(
         "--validation",
         choices=("auto", "train", "test"),
@@ -116,17 +115,15 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         dest="crop_margin_frac",
         metavar="X",
-        help="margin around a detected face, as a fraction of its box, at which a"
+        help="margin around a detected face, as a fraction of its box, with which a"
         " camera's crops look like these images",
     )
-    parser.add_argument(
-        "--threads", type=flags.threads, metavar="N", help="CPU threads"
-    )
+    parser.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
     return parser
 
 
 def _epilog() -> str:
-    """Returns the examples, and what each recipe is for."""
+    """Returns the examples and the purpose of each recipe."""
     lines = [EXAMPLES, RECIPES_TITLE]
     for name, recipe in RECIPES.items():
         lines += textwrap.wrap(

@@ -1,4 +1,4 @@
-"""Every knob of a training run, in one place, saved beside what it produced."""
+"""The configuration of a training run, saved in its folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edge_runtime.errors import FerEdgeError, RunError
 from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
 from edge_runtime.preprocessing import Colour
 from train.data.augment import Augmentation
+from train.data.dataset import Dataset, load
 
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
@@ -30,13 +31,13 @@ CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a run does; two runs with equal configuration and data are the same run.
+    """All options of a run; equal configuration and data give the same run.
 
     Attributes:
         data: Path of the image set as it was given, or ``"drawn"``.
         arch: One of ``train.networks.architectures.ARCHITECTURES``.
-        start_from: Run or ``.keras`` file whose weights the run begins with, where the
-            layers have the same shape; ``""`` begins with random ones.
+        start_from: Run or ``.keras`` file to take the initial weights from, where the
+            layers have the same shape; ``""`` for random weights.
         epochs: Passes over the training images.
         batch_size: Images per step.
         optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
@@ -44,35 +45,35 @@ class TrainConfig:
             down to zero (SGD), or constant (Adam).
         warmup_epochs: Epochs of linear rise from zero (SGD).
         weight_decay: Decoupled decay per step, times the learning rate; not on
-            BatchNorm and biases. Ten times the figure of frameworks in which it
-            passes through the momentum.
+            BatchNorm and biases. Ten times the value of frameworks in which it goes
+            through the momentum.
         label_smoothing: Share of the target spread evenly over all classes, [0, 1).
         ema_epochs: Horizon in epochs of the moving average of the weights, which is
-            what is validated and kept, at most a fifteenth of the run; 0 keeps the
-            weights themselves.
-        teachers: Runs or ``.keras`` files whose answers the network learns beside the
+            validated and saved; at most a fifteenth of the run; 0 switches it off.
+        teachers: Runs or ``.keras`` files whose predictions are learnt beside the
             labels; see ``train.distillation.distill``.
         teacher_share: Their share of the target, [0, 1).
         soft_labels: CSV of several raters' votes for the training images, or ``""``;
             see ``train.distillation.soft_labels``.
         soft_label_share: Their share of the target, [0, 1); with that of the teachers
             below 1.
-        drop_category: Training images are left out if at least half of their votes
-            are for this category, such as "not a face"; ``""`` leaves out none.
+        drop_category: Training images are dropped if at least half of their votes are
+            for this category, such as "not a face"; ``""`` drops none.
         class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
-            (its root, a compromise).
-        precision: Arithmetic of the training steps. The model is validated and saved
-            in float32 whatever this is.
+            (its square root).
+        precision: Arithmetic of the training steps. The model is always validated and
+            saved in float32.
         size_px: Side of the input in pixels; None takes it from the images.
         colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
         validation_from: See ``train.data.dataset.load``.
         validation_frac: See ``train.data.dataset.load``.
         calibration_images: Number of training images recorded for quantization.
-        crop_margin_frac: Margin around a detected face that makes a camera's crop
-            look like these images, as a fraction of the box; see
+        crop_margin_frac: Margin around a detected face with which a camera's crop
+            looks like these images, as a fraction of the box; see
             ``edge_runtime.preprocessing.square_box``.
-        augmentation: How strongly training images are changed.
-        seed: Decides initial weights, order, changes, split and calibration choice.
+        augmentation: Strength of the augmentation.
+        seed: Decides initial weights, order, augmentation, validation split and
+            calibration images.
     """
 
     data: str = "drawn"
@@ -103,7 +104,7 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Raises FerEdgeError if a value makes no sense: now, not after training."""
+        """Raises FerEdgeError if a value is out of range."""
         low, high = CROP_MARGINS
         smallest, largest = SMALLEST_SIZE_PX, LARGEST_SIZE_PX
         size = smallest if self.size_px is None else self.size_px
@@ -120,29 +121,40 @@ class TrainConfig:
         self._check_shares()
 
     def _check_shares(self) -> None:
-        taught, voted = self.teacher_share, self.soft_label_share
-        both = taught * bool(self.teachers) + voted * bool(self.soft_labels)
-        alone = self.drop_category and not self.soft_labels
-        _require("--teacher-share in [0, 1)", 0 <= taught < 1, taught)
-        _require("--soft-label-share in [0, 1)", 0 <= voted < 1, voted)
-        _require("both shares to be below 1 together", both < 1, both)
-        _require("--soft-labels with --drop-category", not alone, self.soft_labels)
+        teachers, votes = self.teacher_share, self.soft_label_share
+        both = teachers * bool(self.teachers) + votes * bool(self.soft_labels)
+        no_votes = self.drop_category and not self.soft_labels
+        _require("--teacher-share in [0, 1)", 0 <= teachers < 1, teachers)
+        _require("--soft-label-share in [0, 1)", 0 <= votes < 1, votes)
+        _require("a sum of both shares below 1", both < 1, both)
+        _require("--soft-labels with --drop-category", not no_votes, self.soft_labels)
 
     @property
     def has_soft_targets(self) -> bool:
-        """True where the labels alone do not say what the network is to answer."""
+        """Whether the targets are more than the labels."""
         return bool(self.teachers or self.soft_labels)
 
+    def load_images(self) -> Dataset:
+        """Returns the image set; see ``train.data.dataset.load`` for the errors."""
+        return load(
+            self.data,
+            size_px=self.size_px,
+            colour=self.colour,
+            validation_from=self.validation_from,
+            validation_frac=self.validation_frac,
+            seed=self.seed,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as JSON-ready values."""
+        """Returns the configuration, JSON-ready."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Returns the configuration that ``to_dict`` described.
+        """Returns the configuration from a result of ``to_dict``.
 
         Raises:
-            RunError: A key is unknown, as when a newer version wrote it.
+            RunError: A key is unknown, as from a newer version.
         """
         try:
             augmentation = Augmentation(**values.get("augmentation", {}))

@@ -1,4 +1,4 @@
-"""Sets of defaults, each for a purpose: what ``--recipe`` offers."""
+"""The recipes of ``--recipe``: sets of defaults, each for a purpose."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from train.options.config import TrainConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration to begin with; flags change single values of it.
+    """A configuration whose values flags can change.
 
     Attributes:
-        purpose: What it is for, and how long it takes on two CPU cores with 28,000
-            images of 48x48 pixels.
-        config: The values.
+        purpose: Purpose, and the time on two CPU cores with 28,000 images of 48x48
+            pixels.
+        config: The configuration.
     """
 
     purpose: str
@@ -29,20 +29,19 @@ RECIPES = {
         "twice the epochs, when accuracy counts; two hours",
         TrainConfig(epochs=60, warmup_epochs=3.0),
     ),
-    # The teachers and votes themselves are given: --teacher, --soft-labels.
     "released": Recipe(
         "the released model's, with --from, --teacher and --soft-labels; in bfloat16,"
         " which CPUs without AVX-512 BF16 or AMX compute slowly; 1.7 hours",
         TrainConfig(
             epochs=60,
             warmup_epochs=3.0,
-            learning_rate=0.06,  # its weights begin as those of a run of "long"
+            learning_rate=0.06,  # its initial weights are those of a run of "long"
             precision="bfloat16",
             teacher_share=0.2,
             soft_label_share=0.4,
         ),
     ),
-    # Few epochs leave no time to learn from strongly changed images.
+    # Few epochs are not enough for strong augmentation.
     "quick": Recipe(
         "a lunch break on a laptop: a first look, less accurate; half an hour",
         TrainConfig(
@@ -61,8 +60,8 @@ RECIPES = {
             ),
         ),
     ),
-    # For two minutes on two cores without AVX-512: a small network, more steps from the
-    # same images, nothing averaged.
+    # Two minutes on two cores without AVX-512: a small network, small batches, no
+    # average of the weights.
     "demo": Recipe(
         "to see that everything works, on drawn faces; minutes",
         TrainConfig(

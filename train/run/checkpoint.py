@@ -1,4 +1,4 @@
-"""The state of an unfinished run: written after every epoch, complete or not at all."""
+"""The state of an unfinished run, written atomically after every epoch."""
 
 from __future__ import annotations
 

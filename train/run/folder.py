@@ -1,14 +1,14 @@
-"""The folder a training run leaves: what is in it and how it is read back.
+"""The folder of a training run.
 
 runs/<name>/
     model.keras             the best model so far, float32, raw pixels in, logits out
     architecture.json       its layers
     config.json             the configuration, and the data's fingerprint
-    history.csv             one row an epoch
+    history.csv             one row per epoch
     metrics.json            accuracy, F1, recall, confusion matrix, versions
     calibration.json        the training images chosen for quantization
     curves.png, confusion_matrix.png
-    checkpoint/             what --resume needs; may be deleted afterwards
+    checkpoint/             for --resume; may be deleted afterwards
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edge_runtime.utils.files import write_text
 
 RUNS = Path("runs")
 RUN_SCHEMA = "fer-edge/run/1"
-LEFT_BY_A_RUN = (
+RUN_FILES = (
     "model.keras",
     "architecture.json",
     "config.json",
@@ -97,7 +97,7 @@ class RunFolder:
         ):
             for old in self.checkpoint.glob(pattern):
                 old.unlink()
-        for name in LEFT_BY_A_RUN:
+        for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
 
     def remove_if_empty(self) -> None:
@@ -135,7 +135,7 @@ class RunFolder:
         write_text(self.path / "history.csv", text.getvalue())
 
 
-def check_free(name: str | None, *, force: bool) -> None:
+def require_free_name(name: str | None, *, force: bool) -> None:
     """Raises OutputError unless a new run may have this name.
 
     Args:
@@ -159,11 +159,11 @@ def check_free(name: str | None, *, force: bool) -> None:
         raise OutputError(f"{path} is no run folder: --force does not touch it")
 
 
-def make_run(name: str | None, stem: str) -> RunFolder:
+def create_run(name: str | None, stem: str) -> RunFolder:
     """Returns the folder of a new run, made now so that no other run takes it.
 
     Args:
-        name: A name that ``check_free`` allowed; None takes the first free
+        name: A name that ``require_free_name`` allowed; None takes the first free
             ``<stem>-<number>``.
         stem: Start of an automatic name.
 
@@ -201,7 +201,7 @@ def find_run(name: str | None) -> RunFolder:
     return RunFolder(configs[-1].parent)
 
 
-def model_path(source: str) -> Path:
+def find_model(source: str) -> Path:
     """Returns the model file of a run's name or path, or of a ``.keras`` path.
 
     Raises:
@@ -213,8 +213,8 @@ def model_path(source: str) -> Path:
     return path
 
 
-def labels_beside(model: Path) -> list[str] | None:
-    """Returns the class names of the run a model file lies in, if it lies in one."""
+def read_labels(model: Path) -> list[str] | None:
+    """Returns the class names of the run that a model file is in, if it is in one."""
     run = RunFolder(model.parent)
     if not run.metrics.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What a run leaves beside its model: figures, pictures, the calibration choice."""
+"""Writes a run's results: metrics, plots and the choice of calibration images."""
 
 from __future__ import annotations
 
@@ -31,25 +31,27 @@ def backend_name() -> str:
 
 def predict_logits(model: keras.Model, split: Split) -> npt.NDArray[np.float32]:
     """Returns the model's logits for every image, float32 (N, classes), no softmax."""
-    # As many pixels at a time whatever the images' size.
+    # Memory depends on the number of pixels.
     side = split.images.shape[1]
     batch = max(1, EVALUATION_PIXELS // side**2)
     logits = model.predict(split.images, batch_size=batch, verbose=0)
     return np.asarray(logits, dtype=np.float32)
 
 
-def matrix_of(
+def confusion_matrix(
     split: Split, logits: npt.NDArray[np.float32], classes: int
 ) -> npt.NDArray[np.int64]:
-    """Returns the confusion matrix of the answers, int64 (classes, classes)."""
+    """Returns the confusion matrix of the predictions, int64 (classes, classes)."""
     return metrics.confusion_matrix(split.labels, logits.argmax(axis=1), classes)
 
 
-def record_calibration(run: RunFolder, data: Dataset, config: TrainConfig) -> None:
-    """Writes which training images calibrate the quantized model: a fixed choice.
+def write_calibration_choice(
+    run: RunFolder, data: Dataset, config: TrainConfig
+) -> None:
+    """Writes which training images calibrate the quantized model.
 
-    Indices count the training split as loaded; the pixel hashes identify the images
-    whatever their order, and prove that none of them is an evaluation image.
+    Indices are positions in the training split as loaded; the pixel hashes identify
+    the images in any order, and prove that none is an evaluation image.
     """
     indices = balanced_indices(
         data.train.labels, config.calibration_images, config.seed
@@ -72,16 +74,16 @@ def write_results(
     run: RunFolder,
     progress: Progress,
     *,
-    left_out: int = 0,
+    dropped: int = 0,
 ) -> None:
-    """Measures the kept model and writes ``metrics.json`` and both pictures.
+    """Measures the saved model and writes ``metrics.json`` and both plots.
 
     Args:
-        config: What the run did.
+        config: The run's configuration.
         data: The images.
-        run: Where the best model is, and the results go.
-        progress: How far the run came.
-        left_out: Number of training images that it was not trained on.
+        run: The run's folder, with the best model.
+        progress: Epochs and history of the run.
+        dropped: Number of training images dropped because of the raters' votes.
     """
     model = keras.models.load_model(run.model, safe_mode=True)
     splits = {
@@ -107,21 +109,21 @@ def write_results(
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "temperature": round(temperature, 4),
-        "data": {**data_record(data), "left_out": left_out},
+        "data": {**describe_data(data), "left_out": dropped},
         "versions": versions(),
         "git_revision": record.get("git_revision", ""),
         **figures,
     }
-    if "averaged" in record:  # no epoch's network, but the mean of several runs'
+    if "averaged" in record:  # the mean of several runs is of no epoch
         document["averaged"] = record["averaged"]
         del document["best_epoch"]
     run.write_json(run.metrics, document)
     title = f"{run.name}: {data.name}"
     plot_curves(progress.history, run.path / "curves.png", title=title)
-    shown = "test" if "test" in figures else "validation"
-    matrix = np.array(figures[shown]["confusion_matrix"], dtype=np.int64)
+    plotted = "test" if "test" in figures else "validation"
+    matrix = np.array(figures[plotted]["confusion_matrix"], dtype=np.int64)
     plot_confusion_matrices(
-        {f"{title}, {shown} ({len(splits[shown]):,})": matrix},
+        {f"{title}, {plotted} ({len(splits[plotted]):,})": matrix},
         data.labels,
         run.path / "confusion_matrix.png",
     )
@@ -133,7 +135,7 @@ def evaluate(
     labels: tuple[str, ...],
     temperature: float,
 ) -> dict[str, Any]:
-    """Returns the figures of one split as JSON-ready values.
+    """Returns the metrics of one split, JSON-ready.
 
     Args:
         split: Images and true labels.
@@ -141,14 +143,14 @@ def evaluate(
         labels: Class names in order.
         temperature: For the calibration error.
     """
-    matrix = matrix_of(split, logits, len(labels))
+    matrix = confusion_matrix(split, logits, len(labels))
     recall = metrics.recall_by_class(matrix)
-    right = int(np.trace(matrix))
+    correct = int(np.trace(matrix))
     return {
         "count": len(split),
         "accuracy": round(metrics.accuracy(matrix), 5),
         "accuracy_95": [
-            round(x, 5) for x in metrics.wilson_interval(right, len(split))
+            round(x, 5) for x in metrics.wilson_interval(correct, len(split))
         ],
         "macro_f1": round(metrics.macro_f1(matrix), 5),
         "expected_calibration_error": round(
@@ -162,8 +164,8 @@ def evaluate(
     }
 
 
-def data_record(data: Dataset) -> dict[str, Any]:
-    """Returns what identifies the data of a run, as JSON-ready values."""
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """Returns what identifies the data of a run, JSON-ready."""
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
@@ -177,7 +179,7 @@ def data_record(data: Dataset) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what decides a result, by name."""
+    """Returns the versions of the libraries that a result depends on, by name."""
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,

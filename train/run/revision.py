@@ -1,4 +1,4 @@
-"""Which code is running: results of a changed program are not those of the old one."""
+"""The revision of the code that is running."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from train.data.augment import (
     _add_noise,
     _blur,
     augment,
-    through_camera,
+    degrade,
 )
 
 STRENGTHS = {
@@ -219,7 +219,7 @@ def test_erased_share_of_images_is_the_probability():
 @given(st.integers(0, 2**32), st.integers(8, 64), st.sampled_from([1, 3]))
 def test_camera_keeps_shape_and_type_whatever_it_does(seed, size, channels):
     image = generated(1, size, channels)[0]
-    result = through_camera(image, np.random.default_rng(seed))
+    result = degrade(image, np.random.default_rng(seed))
     assert (result.shape, result.dtype) == (image.shape, np.uint8)
 
 
@@ -250,5 +250,5 @@ def test_camera_leaves_the_scene_recognisable():
     y, x = np.indices((48, 48))
     image = ((np.hypot(x - 24, y - 24) < 15) * 200 + 20).astype(np.uint8)[..., None]
     for seed in range(20):
-        result = through_camera(image, np.random.default_rng(seed))
+        result = degrade(image, np.random.default_rng(seed))
         assert np.corrcoef(result.ravel(), image.ravel())[0, 1] > 0.8

@@ -60,11 +60,11 @@ def test_shifted_prior_lowers_a_logit_by_its_log_frequency(runs):
 @pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")]], ids=str)
 def test_weights_must_be_one_positive_number_a_run(weights):
     with pytest.raises(average.FerEdgeError, match="positive --weights"):
-        average.normalised(weights, 2)
+        average.normalize_weights(weights, 2)
 
 
 def test_shares_sum_to_one():
-    assert average.normalised([3, 7], 2) == pytest.approx([0.3, 0.7])
+    assert average.normalize_weights([3, 7], 2) == pytest.approx([0.3, 0.7])
 
 
 @pytest.mark.parametrize("key", ["arch", "data_fingerprint"])
@@ -73,13 +73,13 @@ def test_runs_of_other_networks_or_images_are_refused(runs, key):
     (record["config"] if key == "arch" else record)[key] = "other"
     runs[1].write_json(runs[1].config, record)
     with pytest.raises(average.RunError, match="one network and image set"):
-        average.common_record(runs)
+        average.require_same_kind(runs)
 
 
 def test_run_without_a_model_is_refused(runs):
     runs[0].model.unlink()
     with pytest.raises(average.RunError, match="has no model yet"):
-        average.common_record(runs)
+        average.require_same_kind(runs)
 
 
 def test_missing_run_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
@@ -134,7 +134,7 @@ def test_average_is_a_run_with_its_own_figures(trained):
 def test_average_never_replaces_a_run_it_is_made_of(trained, capsys, name):
     before = bytes_below(trained / "runs")
     assert average.main(["one", "two", "--name", name, "--force"]) == 2
-    assert "name of its own" in capsys.readouterr().err
+    assert "expected a new --name" in capsys.readouterr().err
     assert bytes_below(trained / "runs") == before
 
 

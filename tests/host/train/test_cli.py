@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.__main__ import config_of, main
+from train.__main__ import build_config, main
 from train.options.arguments import build_parser
 from train.options.recipes import RECIPES
 
@@ -177,7 +177,7 @@ def test_value_out_of_range_is_named(capsys, flag, value):
 
 
 def config_from(*arguments):
-    return config_of(vars(build_parser().parse_args(arguments)))
+    return build_config(vars(build_parser().parse_args(arguments)))
 
 
 def test_flags_change_single_values_of_the_recipe():

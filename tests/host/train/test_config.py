@@ -72,7 +72,7 @@ def test_shares_add_up_only_where_they_are_used():
     shares = {"teacher_share": 0.6, "soft_label_share": 0.6}
     assert TrainConfig(teachers=("one",), **shares).teacher_share == 0.6
     assert TrainConfig(soft_labels="votes.csv", **shares).soft_label_share == 0.6
-    with pytest.raises(FerEdgeError, match=r"below 1 together, got 1\.2"):
+    with pytest.raises(FerEdgeError, match=r"shares below 1, got 1\.2"):
         TrainConfig(teachers=("one",), soft_labels="votes.csv", **shares)
 
 

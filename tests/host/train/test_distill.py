@@ -100,7 +100,7 @@ def test_targets_of_teachers_and_votes_sum_to_one(data, tmp_path):
         teachers=(saved(tmp_path, network()),),
         soft_labels=votes_file(tmp_path, ALL_VOTES),
     )
-    targets = distill.training_targets(config, data)
+    targets = distill.compute_targets(config, data)
     assert targets.shape == (COUNT, CLASSES)
     assert np.allclose(targets.sum(axis=1), 1, atol=1e-6)
     assert (targets > 0).all()
@@ -109,13 +109,15 @@ def test_targets_of_teachers_and_votes_sum_to_one(data, tmp_path):
 # --- teachers ----------------------------------------------------------------------
 
 
-def config_of(*teachers, **more):
+def build_config(*teachers, **more):
     return TrainConfig(teachers=teachers, **more)
 
 
 def test_answer_is_the_mean_of_image_and_mirror_image(data, tmp_path):
     """The teacher looks at the left half alone, so both halves count alike."""
-    answers = distill.teacher_answers(config_of(saved(tmp_path, network())), data)
+    answers = distill.teacher_probabilities(
+        build_config(saved(tmp_path, network())), data
+    )
     logits = np.zeros((COUNT, CLASSES))
     logits[:, 0] = 0.01 * data.train.images.mean(axis=(1, 2, 3))
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -123,11 +125,11 @@ def test_answer_is_the_mean_of_image_and_mirror_image(data, tmp_path):
 
 
 def test_images_that_are_not_mirrored_in_training_are_not_for_teachers(data, tmp_path):
-    config = config_of(saved(tmp_path, network()), augmentation=NO_AUGMENTATION)
+    config = build_config(saved(tmp_path, network()), augmentation=NO_AUGMENTATION)
     logits = np.zeros((COUNT, CLASSES))
     logits[:, 0] = 0.01 * data.train.images[:, :, :8].mean(axis=(1, 2, 3))
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(distill.teacher_answers(config, data), expected, atol=1e-5)
+    assert np.allclose(distill.teacher_probabilities(config, data), expected, atol=1e-5)
 
 
 def test_probabilities_of_several_teachers_are_averaged(data, tmp_path):
@@ -135,8 +137,8 @@ def test_probabilities_of_several_teachers_are_averaged(data, tmp_path):
         saved(tmp_path, network((0.0, 3.0, 0.0)), "one"),
         saved(tmp_path, network((0.0, 0.0, 3.0)), "other"),
     ]
-    alone = [distill.teacher_answers(config_of(path), data) for path in paths]
-    both = distill.teacher_answers(config_of(*paths), data)
+    alone = [distill.teacher_probabilities(build_config(path), data) for path in paths]
+    both = distill.teacher_probabilities(build_config(*paths), data)
     assert np.allclose(both, (alone[0] + alone[1]) / 2, atol=1e-6)
 
 
@@ -160,14 +162,14 @@ def test_foreign_teacher_is_refused(data, tmp_path, model, labels, part):
     if labels:
         metrics_beside(tmp_path, labels)
     with pytest.raises(RunError, match=r"teacher .*teacher\.keras: expected") as raised:
-        distill.training_targets(config_of(path), data)
+        distill.compute_targets(build_config(path), data)
     assert part in str(raised.value)
 
 
 def test_damaged_teacher_is_refused(data, tmp_path):
     (tmp_path / "teacher.keras").write_bytes(b"no zip")
     with pytest.raises(RunError, match="cannot load the teacher"):
-        distill.training_targets(config_of(str(tmp_path / "teacher.keras")), data)
+        distill.compute_targets(build_config(str(tmp_path / "teacher.keras")), data)
 
 
 # --- evaluation images that a teacher has seen -------------------------------------
@@ -185,16 +187,16 @@ def trained_with(seed, folder):
     """The model of a run that was trained on such a split."""
     path = saved(folder, network(), "model")
     metrics_beside(folder, LABELS)
-    results.record_calibration(RunFolder(folder), carved(seed), TrainConfig())
+    results.write_calibration_choice(RunFolder(folder), carved(seed), TrainConfig())
     return path
 
 
 def learn_from_teacher(path, data):
-    distill.training_targets(config_of(path), data)
+    distill.compute_targets(build_config(path), data)
 
 
 def begin_with_weights(path, data):
-    assert fit.start_from(network(), path, data)
+    assert fit.copy_weights(network(), path, data)
 
 
 USES = pytest.mark.parametrize("use", [learn_from_teacher, begin_with_weights])
@@ -230,8 +232,8 @@ def without_faces(*numbers):
 def test_images_that_raters_drop_are_not_trained_on(data, tmp_path):
     votes = votes_file(tmp_path, without_faces(1, 6))
     config = TrainConfig(soft_labels=votes, drop_category="NF")
-    targets = distill.training_targets(config, data)
-    split, answers = distill.trained_on(data, targets)
+    targets = distill.compute_targets(config, data)
+    split, answers = distill.select_images(data, targets)
     left_out = {"train/1.png", "train/6.png"}
     assert split.names == tuple(n for n in data.train.names if n not in left_out)
     assert not np.isnan(answers).any()
@@ -239,8 +241,8 @@ def test_images_that_raters_drop_are_not_trained_on(data, tmp_path):
 
 def test_images_stay_where_nothing_is_to_be_dropped(data, tmp_path):
     votes = votes_file(tmp_path, without_faces(1, 6))
-    targets = distill.training_targets(TrainConfig(soft_labels=votes), data)
-    split, answers = distill.trained_on(data, targets)
+    targets = distill.compute_targets(TrainConfig(soft_labels=votes), data)
+    split, answers = distill.select_images(data, targets)
     assert split is data.train
     assert answers is targets
 
@@ -248,9 +250,9 @@ def test_images_stay_where_nothing_is_to_be_dropped(data, tmp_path):
 def test_class_that_loses_every_image_is_named(data, tmp_path):
     votes = votes_file(tmp_path, without_faces(*range(1, COUNT, 3)))
     config = TrainConfig(soft_labels=votes, drop_category="NF")
-    targets = distill.training_targets(config, data)
+    targets = distill.compute_targets(config, data)
     with pytest.raises(DatasetError, match="no training image of dog"):
-        distill.trained_on(data, targets)
+        distill.select_images(data, targets)
 
 
 # --- continued runs ----------------------------------------------------------------
@@ -259,21 +261,21 @@ def test_class_that_loses_every_image_is_named(data, tmp_path):
 def test_kept_targets_outlive_teacher_and_votes(data, tmp_path):
     sources = tmp_path / "sources"
     sources.mkdir()
-    config = config_of(
+    config = build_config(
         saved(sources, network()),
         soft_labels=votes_file(sources, without_faces(4)),
         drop_category="NF",
     )
     run = RunFolder(tmp_path / "run")
-    targets = distill.training_targets(config, data)
-    distill.keep_targets(targets, data, run)
+    targets = distill.compute_targets(config, data)
+    distill.save_targets(targets, data, run)
     shutil.rmtree(sources)
-    kept = distill.kept_targets(config, data, run)
+    kept = distill.load_targets(config, data, run)
     assert np.array_equal(kept, targets, equal_nan=True)
 
 
 def test_plain_labels_need_not_be_kept(data, tmp_path):
-    kept = distill.kept_targets(TrainConfig(), data, RunFolder(tmp_path / "run"))
+    kept = distill.load_targets(TrainConfig(), data, RunFolder(tmp_path / "run"))
     assert kept.argmax(axis=1).tolist() == data.train.labels.tolist()
 
 
@@ -285,39 +287,39 @@ def test_lost_targets_are_a_run_error(data, tmp_path, content):
     run.checkpoint.mkdir(parents=True)
     if content is not None:
         (run.checkpoint / "targets.npy").write_bytes(content)
-    with pytest.raises(RunError, match="cannot be continued"):
-        distill.kept_targets(config_of("gone"), data, run)
+    with pytest.raises(RunError, match="cannot be resumed"):
+        distill.load_targets(build_config("gone"), data, run)
 
 
 def test_targets_of_other_images_are_a_run_error(data, tmp_path):
     run = RunFolder(tmp_path / "run")
-    distill.keep_targets(np.ones((COUNT + 1, CLASSES), np.float32), data, run)
+    distill.save_targets(np.ones((COUNT + 1, CLASSES), np.float32), data, run)
     with pytest.raises(RunError, match="of other images"):
-        distill.kept_targets(config_of("gone"), data, run)
+        distill.load_targets(build_config("gone"), data, run)
 
 
 def test_targets_of_the_images_in_another_order_are_a_run_error(data, tmp_path):
     run = RunFolder(tmp_path / "run")
-    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    distill.save_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
     turned = data.train.take(np.arange(COUNT)[::-1])
     with pytest.raises(RunError, match="in another order"):
-        distill.kept_targets(
-            config_of("gone"), dataclasses.replace(data, train=turned), run
+        distill.load_targets(
+            build_config("gone"), dataclasses.replace(data, train=turned), run
         )
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[]", "{}"])
 def test_targets_that_name_no_images_are_a_run_error(data, tmp_path, content):
     run = RunFolder(tmp_path / "run")
-    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    distill.save_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
     order = run.checkpoint / distill.TARGETS_ORDER
     order.unlink() if content is None else order.write_text(content)
-    with pytest.raises(RunError, match="missing or damaged: begin a new run"):
-        distill.kept_targets(config_of("gone"), data, run)
+    with pytest.raises(RunError, match="missing or damaged: start a new run"):
+        distill.load_targets(build_config("gone"), data, run)
 
 
 def test_clearing_a_run_removes_its_targets(data, tmp_path):
     run = RunFolder(tmp_path / "run")
-    distill.keep_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
+    distill.save_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
     run.clear()
     assert not list(run.checkpoint.iterdir())

@@ -291,7 +291,7 @@ def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
 
 def test_resumed_epochs_are_those_of_the_unbroken_run(data, tmp_path, monkeypatch):
     """The same batches, weights and optimizer state: the same figures."""
-    from train.run import epoch_end
+    from train.run import epoch_callback
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     assert main(flags(data, unbroken, epochs=3)) == 0
@@ -301,8 +301,8 @@ def test_resumed_epochs_are_those_of_the_unbroken_run(data, tmp_path, monkeypatc
         if epoch == 1:
             raise KeyboardInterrupt
 
-    kept = epoch_end.EpochEnd._keep
-    monkeypatch.setattr(epoch_end.EpochEnd, "_keep", stop_after_first)
+    kept = epoch_callback.EpochCallback._save
+    monkeypatch.setattr(epoch_callback.EpochCallback, "_save", stop_after_first)
     assert main(flags(data, broken, epochs=3)) == 130
     monkeypatch.undo()
     assert main(["--resume", str(broken)]) == 0
@@ -352,7 +352,7 @@ def test_run_without_its_checkpoint_is_not_begun_anew(copied, capsys):
     model = (copied / "model.keras").read_bytes()
     shutil.rmtree(copied / "checkpoint")
     assert main(["--resume", str(copied)]) == 2
-    assert "no checkpoint any more" in one_error_line(capsys)
+    assert "its checkpoint was deleted" in one_error_line(capsys)
     assert (copied / "model.keras").read_bytes() == model
 
 
@@ -402,10 +402,10 @@ def test_loss_that_is_not_finite_is_reported(data, tmp_path, capsys):
 
 
 def test_average_of_a_short_run_forgets_its_beginning():
-    from train.fit import average_horizon
+    from train.fit import ema_horizon_steps
 
-    assert average_horizon(TrainConfig(epochs=8), 150) == 80
+    assert ema_horizon_steps(TrainConfig(epochs=8), 150) == 80
     for recipe in RECIPES.values():  # the named recipes are what they say
         config = recipe.config
         expected = max(2, config.ema_epochs * 150)
-        assert average_horizon(config, 150) == expected
+        assert ema_horizon_steps(config, 150) == expected

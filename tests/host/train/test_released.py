@@ -186,13 +186,13 @@ def spoil_figures(run):
     [
         (
             spoil_epochs,
-            "has not had its 9 epochs: finish it with python -m train --resume",
+            "has fewer than its 9 epochs: finish it with python -m train --resume",
         ),
-        (lambda run: (run / "metrics.json").unlink(), "has not had its 2 epochs"),
+        (lambda run: (run / "metrics.json").unlink(), "has fewer than its 2 epochs"),
         (lambda run: (run / "calibration_ranges.json").unlink(), "python -m export"),
-        (spoil_model, "is not what"),
-        (spoil_temperature, "is not what"),
-        (spoil_figures, "is not what"),
+        (spoil_model, "is not the export of"),
+        (spoil_temperature, "is not the export of"),
+        (spoil_figures, "is not the export of"),
     ],
     ids=["unfinished", "no-metrics", "no-ranges", "model", "temperature", "figures"],
 )

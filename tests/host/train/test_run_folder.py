@@ -6,7 +6,7 @@ import os
 import pytest
 
 from edge_runtime.errors import OutputError, RunError
-from train.run.folder import RUNS, RunFolder, check_free, find_run, make_run
+from train.run.folder import RUNS, RunFolder, create_run, find_run, require_free_name
 
 
 @pytest.fixture(autouse=True)
@@ -24,44 +24,44 @@ def begun(name, at=None):
 
 
 def test_automatic_names_are_numbered():
-    names = [make_run(None, "fer").name for _ in range(3)]
+    names = [create_run(None, "fer").name for _ in range(3)]
     assert names == ["fer-1", "fer-2", "fer-3"]
 
 
 @pytest.mark.parametrize("name", [None, "mine", "elsewhere/mine"])
 def test_run_folder_is_made_so_that_no_other_run_takes_it(name):
-    assert make_run(name, "fer").path.is_dir()
+    assert create_run(name, "fer").path.is_dir()
 
 
 def test_taken_name_is_refused_and_allowed_with_force():
     begun("mine")
     with pytest.raises(OutputError, match=r"--resume mine.*--force"):
-        check_free("mine", force=False)
-    check_free("mine", force=True)
+        require_free_name("mine", force=False)
+    require_free_name("mine", force=True)
 
 
 @pytest.mark.parametrize("name", [None, "fresh", "elsewhere/fresh"])
 def test_free_name_is_allowed_and_nothing_is_made(tmp_path, name):
-    check_free(name, force=False)
+    require_free_name(name, force=False)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", ".."], ids=repr)
 def test_name_that_is_no_name_is_refused(name):
     with pytest.raises(OutputError, match="--name"):
-        check_free(name, force=True)
+        require_free_name(name, force=True)
 
 
 def test_force_does_not_touch_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "photos" / "mine").mkdir(parents=True)
     (tmp_path / "photos" / "mine" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(OutputError, match="no run folder"):
-        check_free("photos/mine", force=True)
+        require_free_name("photos/mine", force=True)
 
 
 @pytest.mark.parametrize("name", ["elsewhere/mine", "./runs/mine"])
 def test_name_with_a_folder_is_a_path(name):
-    assert str(make_run(name, "fer").path) == os.path.normpath(name)
+    assert str(create_run(name, "fer").path) == os.path.normpath(name)
 
 
 def test_run_is_found_by_name_and_by_path():

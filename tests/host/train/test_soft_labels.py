@@ -6,8 +6,8 @@ import pytest
 from edge_runtime.errors import DatasetError
 from train.distillation.soft_labels import (
     Votes,
+    has_majority,
     label_distribution,
-    mostly_voted,
     read_votes,
 )
 
@@ -149,9 +149,9 @@ def test_image_without_votes_has_no_distribution():
 def test_half_of_the_votes_is_enough_to_be_mostly_voted():
     counts = np.array([[4.0, 6.0], [5.0, 5.0], [6.0, 4.0], [np.nan, np.nan]])
     votes = Votes(("face", "NF"), counts)
-    assert mostly_voted(votes, "NF").tolist() == [True, True, False, False]
+    assert has_majority(votes, "NF").tolist() == [True, True, False, False]
 
 
 def test_unknown_category_names_the_known_ones():
     with pytest.raises(DatasetError, match="of face, NF, got 'nf'"):
-        mostly_voted(Votes(("face", "NF"), np.ones((1, 2))), "nf")
+        has_majority(Votes(("face", "NF"), np.ones((1, 2))), "nf")

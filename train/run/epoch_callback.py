@@ -1,4 +1,4 @@
-"""What happens after every epoch of a run: validate, keep the best, checkpoint."""
+"""Validates after every epoch, saves the best model and the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from train.progress import open_bar
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.folder import RunFolder
-from train.run.results import matrix_of, predict_logits
+from train.run.results import confusion_matrix, predict_logits
 
 
-class EpochEnd(keras.callbacks.Callback):
-    """After every epoch: validate, keep the best, write the checkpoint, say so."""
+class EpochCallback(keras.callbacks.Callback):
+    """After every epoch: validates, saves the best model and the checkpoint, prints."""
 
     def __init__(
         self,
@@ -30,19 +30,19 @@ class EpochEnd(keras.callbacks.Callback):
         run: RunFolder,
         *,
         progress: Progress,
-        kept: keras.Model,
+        best_model: keras.Model,
     ) -> None:
         super().__init__()
         self._config, self._data, self._run = config, data, run
         self.progress = progress
-        self._kept = kept
+        self._best_model = best_model
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
         self._started = self._epoch_started = 0.0
         self._first_epoch = progress.epoch
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time, for the estimate of what is left."""
+        """Notes the time, for the estimate of the time left."""
         if self._swap:
             self._swap.set_model(self.model)
         self._started = time.perf_counter()
@@ -56,8 +56,8 @@ class EpochEnd(keras.callbacks.Callback):
     def _seed_dropout(self, epoch: int) -> None:
         """Sets every random layer's state from the seed and the epoch.
 
-        Keras's weight files leave it out: a resumed run would repeat the masks of the
-        first epoch, and not be the run it continues.
+        Keras's weight files do not contain it: a resumed run would repeat the masks
+        of the first epoch.
         """
         for index, layer in enumerate(self.model.layers):
             generator = getattr(layer, "seed_generator", None)
@@ -76,21 +76,21 @@ class EpochEnd(keras.callbacks.Callback):
         """Validates on the whole validation split and saves everything.
 
         Raises:
-            FerEdgeError: The loss or an answer is no longer finite.
+            FerEdgeError: The loss or a logit is no longer finite.
         """
         self.close()
         logs = logs or {}
         self._copy_weights()
         split = self._data.validation
-        logits = predict_logits(self._kept, split)
-        # The loss alone would not do: answers can be NaN while it is finite.
+        logits = predict_logits(self._best_model, split)
+        # Both: logits can be NaN while the loss is finite.
         if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
             raise FerEdgeError(
                 f"training diverged in epoch {epoch + 1} (loss {logs['loss']:.4g}):"
                 f" start again with a lower --learning-rate"
                 f" than {self._config.learning_rate}"
             )
-        matrix = matrix_of(split, logits, len(self._data.labels))
+        matrix = confusion_matrix(split, logits, len(self._data.labels))
         row = {
             "epoch": epoch + 1,
             "loss": round(float(logs["loss"]), 5),
@@ -103,18 +103,18 @@ class EpochEnd(keras.callbacks.Callback):
             "learning_rate": round(float(self.model.optimizer.learning_rate), 7),
             "seconds": round(time.perf_counter() - self._epoch_started, 1),
         }
-        self._keep(epoch + 1, row)
+        self._save(epoch + 1, row)
 
     def _copy_weights(self) -> None:
-        """Copies the averaged weights (or the weights) into the float32 twin."""
+        """Copies the averaged weights (or the weights) into the float32 model."""
         if self._swap:
             self._swap.on_test_begin()
-        self._kept.set_weights(self.model.get_weights())
+        self._best_model.set_weights(self.model.get_weights())
         if self._swap:
             self._swap.on_test_end()
 
-    def _keep(self, epoch: int, row: dict[str, float]) -> None:
-        """Saves the epoch; what it says and returns is what is on the disk."""
+    def _save(self, epoch: int, row: dict[str, float]) -> None:
+        """Saves the epoch, then prints it."""
         progress = replace(
             self.progress, epoch=epoch, history=(*self.progress.history, row)
         )
@@ -124,33 +124,32 @@ class EpochEnd(keras.callbacks.Callback):
                 progress, best_epoch=epoch, best_accuracy=row["val_accuracy"]
             )
         folder = self._run.checkpoint
-        kept = self._kept if best else None
-        self.progress = checkpoint.save(folder, self.model, progress, best=kept)
+        best_model = self._best_model if best else None
+        self.progress = checkpoint.save(folder, self.model, progress, best=best_model)
         if best:
             checkpoint.publish_best(folder, self._run.model, self.progress)
         self._run.write_history(self.progress.history)
-        print(self._line(epoch, row), flush=True)
+        print(self._format_row(epoch, row), flush=True)
 
-    def _line(self, epoch: int, row: dict[str, float]) -> str:
-        done = epoch - self._first_epoch
-        each = (time.perf_counter() - self._started) / done
-        left = each * (self._config.epochs - epoch)
+    def _format_row(self, epoch: int, row: dict[str, float]) -> str:
+        elapsed_s = time.perf_counter() - self._started
+        left_s = elapsed_s / (epoch - self._first_epoch) * (self._config.epochs - epoch)
         best = "  best so far" if self.progress.best_epoch == epoch else ""
         return (
             f"epoch {epoch:>3}/{self._config.epochs}"
             f"  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}"
             f"  validation {row['val_accuracy']:.2%}"
-            f"  {row['seconds']:.0f} s, {_duration(left)} left{best}"
+            f"  {row['seconds']:.0f} s, {_format_duration(left_s)} left{best}"
         )
 
     def close(self) -> None:
-        """Takes the bar off the screen."""
+        """Removes the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"
