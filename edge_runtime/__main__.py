@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from edge_runtime import __version__
 from edge_runtime.systemd.journal import set_up_logging
-from edge_runtime.utils.argparser import CommandLine, exit_code_of
+from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
 from edge_runtime.utils.signals import exit_now
 
 # Each command with the function that adds it: importing all of them would be most of
@@ -57,10 +56,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"fer-edge {__version__}"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in [command] if command in COMMANDS else COMMANDS:
-        module, function = COMMANDS[name].split(":")
-        getattr(importlib.import_module(module), function)(commands)
+    add_commands(parser, COMMANDS, command)
     return parser
 
 

@@ -15,7 +15,7 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.gate import check_gate, with_gate
 from benchmarks.accuracy.measure import load_images
 from benchmarks.accuracy.table import accuracy_table, time_line
-from benchmarks.cli.parser import add_models, command, points
+from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import (
     Document,
     check_writable,
@@ -27,6 +27,7 @@ from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
 from train.run.plots import plot_confusion_matrices
@@ -45,7 +46,7 @@ drawn faces. The first model is the reference that the others are compared with.
 
 def add_accuracy(commands: Any) -> None:
     """Adds ``accuracy`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "accuracy",
         _accuracy,

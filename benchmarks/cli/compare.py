@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import command
 from benchmarks.common.documents import (
     check_writable,
     read_document,
@@ -15,6 +14,7 @@ from benchmarks.common.documents import (
 )
 from benchmarks.latency import measure as latency
 from benchmarks.latency.compare import MAY_DIFFER, compare_latency, comparison_lines
+from edge_runtime.utils.argparser import add_command
 
 EXAMPLES = """\
 examples:
@@ -28,7 +28,7 @@ unlike conditions are refused (exit code 4), unless --despite names the conditio
 
 def add_compare(commands: Any) -> None:
     """Adds ``compare`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "compare",
         _compare,

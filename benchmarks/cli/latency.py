@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.cli.parser import (
     add_models,
     backends,
-    command,
     seconds,
     thread_counts,
 )
@@ -28,6 +27,7 @@ from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
 from benchmarks.report.charts import sustained_svg
 from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 
 EXAMPLES = """\
@@ -47,7 +47,7 @@ PROTOCOLS = ("standard", "mlperf-tiny")
 
 def add_latency(commands: Any) -> None:
     """Adds ``latency`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "latency",
         _latency,

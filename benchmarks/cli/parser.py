@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import CommandLine, exit_code_of
+from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 DESCRIPTION = "Measures model files the way a device runs them."
@@ -50,11 +48,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=EXAMPLES,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    name = ALIASES.get(command, command)
-    for added in [name] if name in COMMANDS else COMMANDS:
-        module, function = COMMANDS[added].split(":")
-        getattr(importlib.import_module(module), function)(commands)
+    add_commands(parser, COMMANDS, ALIASES.get(command, command))
     return parser
 
 
@@ -63,36 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     return exit_code_of(lambda: int(options.call(options)))
-
-
-def command(
-    commands: Any,
-    name: str,
-    call: Callable[[argparse.Namespace], int],
-    text: str,
-    examples: str,
-    *,
-    aliases: Sequence[str] = (),
-) -> argparse.ArgumentParser:
-    """Returns the parser of a new command.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-        name: The command's name.
-        call: Runs the command and returns the exit code.
-        text: What it does, for the help.
-        examples: Text below the help.
-        aliases: Other names of the command.
-    """
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        aliases=aliases,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=examples,
-    )
-    parser.set_defaults(call=call)
-    return parser
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

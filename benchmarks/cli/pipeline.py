@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import command
 from benchmarks.common.documents import (
     check_writable,
     describe,
@@ -19,6 +18,7 @@ from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.argparser import add_command
 
 FRAMES = 120
 SOURCE = "fake:scene?clock=virtual"
@@ -36,7 +36,7 @@ is three times as fast as the pipeline. Start-up: run in a new process.
 
 def add_pipeline(commands: Any) -> None:
     """Adds ``pipeline`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "pipeline",
         _pipeline,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import measure as accuracy
-from benchmarks.cli.parser import command
 from benchmarks.common.documents import check_writable, read_document, say_written
 from benchmarks.latency import measure as latency
 from benchmarks.report.accuracy_page import render_accuracy
@@ -15,6 +14,7 @@ from benchmarks.report.overview_page import render_overview
 from benchmarks.report.results import read_results
 from benchmarks.report.tables import markdown_tables
 from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 
 RESULTS = Path("benchmarks/results")
@@ -31,7 +31,7 @@ of accuracy --json, it writes the page of that result.
 
 def add_report(commands: Any) -> None:
     """Adds ``report`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "report",
         _report,

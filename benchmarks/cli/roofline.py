@@ -6,12 +6,13 @@ import argparse
 import shlex
 from typing import Any
 
-from benchmarks.cli.parser import add_models, command, thread_counts
+from benchmarks.cli.parser import add_models, thread_counts
 from benchmarks.common.documents import check_writable, say_written, write_json
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
 from edge_runtime.inference.backends import BACKENDS_BY_KIND
+from edge_runtime.utils.argparser import add_command
 
 EXAMPLES = """\
 examples:
@@ -25,7 +26,7 @@ thread count. "limit" is an older name of this command.
 
 def add_roofline(commands: Any) -> None:
     """Adds ``roofline`` to the commands."""
-    parser = command(
+    parser = add_command(
         commands,
         "roofline",
         _roofline,

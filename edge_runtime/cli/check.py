@@ -19,6 +19,7 @@ from edge_runtime.inspection.format_rules import FORMATS
 from edge_runtime.inspection.verdict import Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.text_table import align
 
@@ -42,13 +43,7 @@ exit code 3: the file is not what its metadata, its name or --expect say
 def add_check(commands: Any) -> None:
     """Adds ``check`` to the commands."""
     text = "show what a model file contains, and verify what it claims to be"
-    parser = commands.add_parser(
-        "check",
-        help=text,
-        description=text.capitalize() + ".",
-        epilog=EXAMPLES,
-    )
-    parser.set_defaults(call=check)
+    parser = flags.add_command(commands, "check", check, text, EXAMPLES)
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(

@@ -21,6 +21,8 @@ examples:
   python -m edge_runtime doctor                          with the released model
   python -m edge_runtime doctor pets.int8.tflite
   python -m edge_runtime doctor --json > board.json
+
+exit code 3: something fails
 """
 SCHEMA = "fer-edge/doctor/1"
 ROOT = Path("/")
@@ -30,13 +32,7 @@ WIDTH = 88
 def add_doctor(commands: Any) -> None:
     """Adds ``doctor`` to the commands."""
     text = "examine this board: is it ready, and what to do if not"
-    parser = commands.add_parser(
-        "doctor",
-        help=text,
-        description=text.capitalize() + ". Exit code 3: something fails.",
-        epilog=EXAMPLES,
-    )
-    parser.set_defaults(call=doctor)
+    parser = flags.add_command(commands, "doctor", doctor, text, EXAMPLES)
     parser.add_argument(
         "model",
         nargs="?",

@@ -23,6 +23,8 @@ examples:
   python -m edge_runtime fetch-detector
   python -m edge_runtime fetch-detector --output yunet.onnx     for another board
   python -m edge_runtime fetch-detector --url https://example.org/yunet.onnx --force
+
+From OpenCV Zoo (MIT licence, 230 kB); its sha256 is verified. run finds it by itself.
 """
 MAX_BYTES = 4 * 2**20
 TIMEOUT_S = 30.0
@@ -31,14 +33,9 @@ TIMEOUT_S = 30.0
 def add_fetch_detector(commands: Any) -> None:
     """Adds ``fetch-detector`` to the commands."""
     text = "download the YuNet face detector: faster and better than Haar"
-    parser = commands.add_parser(
-        "fetch-detector",
-        help=text,
-        description="Downloads OpenCV Zoo's YuNet (MIT licence, 230 kB) and verifies"
-        " its sha256.\nThen run finds it by itself.",
-        epilog=EXAMPLES,
+    parser = flags.add_command(
+        commands, "fetch-detector", fetch_detector, text, EXAMPLES
     )
-    parser.set_defaults(call=_run)
     add = parser.add_argument
     add(
         "--url",
@@ -55,7 +52,8 @@ def add_fetch_detector(commands: Any) -> None:
     add("--force", action="store_true", help="replace an existing file")
 
 
-def _run(args: argparse.Namespace) -> int:
+def fetch_detector(args: argparse.Namespace) -> int:
+    """Downloads the detector to where ``run`` finds it."""
     path = args.output or data_folder() / YUNET_FILE
     fetch(args.url, path, sha256=YUNET_SHA256, force=args.force)
     print(f"{path}: as OpenCV Zoo publishes it (sha256 {YUNET_SHA256[:12]}...)")

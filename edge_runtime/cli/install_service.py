@@ -28,6 +28,8 @@ examples:
       --to /etc/systemd/system
   python -m edge_runtime install-service --config fer-edge.toml --user \\
       --to ~/.config/systemd/user
+
+Without --to the unit is only printed.
 """
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 STATE_FOLDER = Path("/var/lib")
@@ -36,13 +38,9 @@ STATE_FOLDER = Path("/var/lib")
 def add_install_service(commands: Any) -> None:
     """Adds ``install-service`` to the commands."""
     text = "write a systemd unit that runs the camera as a service"
-    parser = commands.add_parser(
-        "install-service",
-        help=text,
-        description=text[0].upper() + text[1:] + ". Without --to it is only printed.",
-        epilog=EXAMPLES,
+    parser = flags.add_command(
+        commands, "install-service", install_service, text, EXAMPLES
     )
-    parser.set_defaults(call=install_service)
     add = parser.add_argument
     add(
         "--config",

@@ -23,13 +23,7 @@ examples:
 def add_keygen(commands: Any) -> None:
     """Adds ``keygen`` to the commands."""
     text = "create a pair of keys to sign model files with"
-    parser = commands.add_parser(
-        "keygen",
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=EXAMPLES,
-    )
-    parser.set_defaults(call=keygen)
+    parser = flags.add_command(commands, "keygen", keygen, text, EXAMPLES)
     parser.add_argument(
         "private",
         type=flags.path,

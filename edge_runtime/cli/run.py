@@ -28,6 +28,7 @@ from edge_runtime.results import FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
+from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
 EXAMPLES = """\
@@ -45,11 +46,7 @@ examples:
 def add_run(commands: Any) -> None:
     """Adds ``run`` to the commands."""
     text = "classify the faces of a camera, video or pictures"
-    parser = commands.add_parser(
-        "run", help=text, description=text.capitalize() + ".", epilog=EXAMPLES
-    )
-    parser.set_defaults(call=run)
-    add_run_options(parser)
+    add_run_options(flags.add_command(commands, "run", run, text, EXAMPLES))
 
 
 def run(args: argparse.Namespace) -> int:

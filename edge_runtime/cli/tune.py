@@ -42,13 +42,7 @@ SECONDS = MIN_SECONDS  # of each setting
 def add_tune(commands: Any) -> None:
     """Adds ``tune`` to the commands."""
     text = "measure which threads, library and detector width suit this board"
-    parser = commands.add_parser(
-        "tune",
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=EXAMPLES,
-    )
-    parser.set_defaults(call=tune)
+    parser = flags.add_command(commands, "tune", tune, text, EXAMPLES)
     add = parser.add_argument
     add(
         "model",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,6 +69,52 @@ class CommandLine(argparse.ArgumentParser):
         self.exit(
             FerEdgeError.exit_code, f"error: {message} (see {self.prog} --help)\n"
         )
+
+
+def add_commands(
+    parser: argparse.ArgumentParser, commands: Mapping[str, str], typed: str = ""
+) -> None:
+    """Adds commands to a command line.
+
+    Args:
+        parser: Of the command line.
+        commands: ``"module:function"`` by name: the function adds the command.
+        typed: The name that was typed: of a known command nothing else is imported.
+    """
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in [typed] if typed in commands else commands:
+        module, function = commands[name].split(":")
+        getattr(importlib.import_module(module), function)(subparsers)
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    call: Callable[[argparse.Namespace], int],
+    text: str,
+    examples: str,
+    *,
+    aliases: Sequence[str] = (),
+) -> argparse.ArgumentParser:
+    """Returns the parser of a new command.
+
+    Args:
+        commands: From ``add_subparsers``.
+        name: As it is typed.
+        call: Runs the command and returns the exit code.
+        text: What it does, for the help, without a full stop.
+        examples: Text below the help.
+        aliases: Other names of the command.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        aliases=aliases,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples,
+    )
+    parser.set_defaults(call=call)
+    return parser
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
