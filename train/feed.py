@@ -1,8 +1,7 @@
 """The training feed: shuffled, augmented batches that never run dry.
 
-A plain Keras 3 ``PyDataset``, so every backend trains from it. Batch ``i`` depends
-only on the seed and on ``i``: a resumed run sees exactly the batches that the unbroken
-one would have seen.
+A Keras 3 ``PyDataset``, for every backend. Batch ``i`` depends only on the seed and on
+``i``: a resumed run gets the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from train.options.config import ClassWeights
 class TrainingFeed(keras.utils.PyDataset):
     """An endless sequence of augmented batches over a split.
 
-    Each epoch is a new permutation of all images, cut into full batches; the few
-    left over are first in line in another epoch's order. Give ``steps_per_epoch`` to
-    ``fit``: the feed itself has no end.
+    Each epoch is a new permutation of all images, cut into full batches; the rest is
+    not used in that epoch. Pass ``steps_per_epoch`` to ``fit``: the feed has no end.
     """
 
     def __init__(
@@ -38,15 +36,15 @@ class TrainingFeed(keras.utils.PyDataset):
         first_epoch: int = 0,
         workers: int = 1,
     ) -> None:
-        """Prepares the feed; nothing is computed yet.
+        """Configures the feed; nothing is computed yet.
 
         Args:
             split: The training images.
             batch_size: Images per batch; reduced to the split's size if larger.
-            targets: What is to be answered on each image, float32 (N, classes).
-            augmentation: How strongly images are changed.
+            targets: Target distributions, float32 (N, classes).
+            augmentation: Strength of the augmentation.
             class_weights: ``"none"``, ``"sqrt"`` or ``"balanced"``.
-            seed: Decides order and changes.
+            seed: Decides order and augmentation.
             first_epoch: Number of epochs already trained, for a resumed run.
             workers: Threads that prepare batches ahead of the training step.
         """
@@ -67,7 +65,7 @@ class TrainingFeed(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """None: the feed is endless (what Keras asks for)."""
+        """None: the feed is endless (Keras reads this)."""
         return None
 
     def __getitem__(self, index: int) -> tuple[Any, Any, Any]:

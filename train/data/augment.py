@@ -1,7 +1,6 @@
-"""Random changes to training images: geometry, light, erasing, and a cheap camera.
+"""Augmentation of training images: geometry, light, erasing, and a cheap camera.
 
-Works on uint8 batches with numpy and cv2, outside the model and outside the exported
-graph. One ``Augmentation`` says how strong each change is; zero switches it off.
+Works on uint8 batches with numpy and cv2, outside the model and the exported graph.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly training images are changed.
+    """Strength of each change; zero switches it off.
 
     Attributes:
         flip: Mirror half of the images left to right.
@@ -31,8 +30,8 @@ class Augmentation:
         contrast_frac: Pixels scaled around their mean by 1-x to 1+x.
         erase_probability: Share of images of which a rectangle of 2 to 20 % of the
             area is replaced by noise (Zhong et al., "Random erasing", 2017).
-        camera_probability: Share of images that pass a cheap camera: two of blur,
-            loss of resolution, sensor noise and JPEG.
+        camera_probability: Share of images with two of the defects of a cheap camera:
+            blur, loss of resolution, sensor noise and JPEG.
     """
 
     flip: bool = True
@@ -57,8 +56,8 @@ NO_AUGMENTATION = Augmentation(
     erase_probability=0,
     camera_probability=0,
 )
-# The origin project's: rotation 20 degrees, shift .2, shear .2 degrees (next to
-# nothing, but that is what it was), zoom .2, mirror, nearest fill.
+# The origin project's: rotation 20 degrees, shift .2, shear .2 degrees (its unit was
+# degrees), zoom .2, mirror, nearest fill.
 NOTEBOOK_AUGMENTATION = Augmentation(
     rotation_deg=20,
     shift_frac=0.2,
@@ -105,16 +104,16 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
     matrices[:, 0, 1] = shear * cos - sin
     matrices[:, 1, 0] = sin * mirror
     matrices[:, 1, 1] = shear * sin + cos
-    # Turn about the centre of the image, not about its corner.
+    # Rotate about the centre of the image, not about its corner.
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrices[:, :, 2] = centre - matrices[:, :, :2] @ centre + shift
     warped = np.empty(images.shape, np.uint8)  # cv2 writes into contiguous memory only
-    for image, matrix, into in zip(images, matrices, warped, strict=True):
+    for image, matrix, target in zip(images, matrices, warped, strict=True):
         cv2.warpAffine(
             image,
             matrix,
             (width, height),
-            dst=into,
+            dst=target,
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
@@ -124,7 +123,7 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
 def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
     """Returns the images with brightness and contrast changed, one value per image.
 
-    A pixel has 256 values: each image's are computed once and looked up.
+    A pixel has 256 values, so each image gets a look-up table.
     """
     if not strength.brightness_frac and not strength.contrast_frac:
         return images
@@ -138,16 +137,15 @@ def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> 
     tables += offset.astype(np.float32)
     tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
     lit = np.empty(images.shape, np.uint8)
-    for image, table, into in zip(images, tables, lit, strict=True):
-        cv2.LUT(image, table, dst=into)
+    for image, table, target in zip(images, tables, lit, strict=True):
+        cv2.LUT(image, table, dst=target)
     return lit
 
 
 def degrade(image: Images, rng: np.random.Generator) -> Images:
-    """Returns the image as a cheap camera might have delivered it.
+    """Returns the image with two of the defects of a cheap camera.
 
-    Two of: blur, loss of resolution (to between half and five sixths), sensor noise
-    and JPEG.
+    Blur, loss of resolution (to between half and five sixths), sensor noise or JPEG.
 
     Args:
         image: uint8 (H, W, C), 0..255.

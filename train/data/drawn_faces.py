@@ -28,6 +28,7 @@ from edge_runtime.sources.fake.face_shapes import Shape, polygon
 from train.progress import progress_bar
 
 _SUPERSAMPLING = 3
+_LEVELS = np.linspace(0, 1, 256)
 
 
 class Photo(NamedTuple):
@@ -193,7 +194,7 @@ def _expose(grey: Grey, photo: Photo) -> Grey:
     if photo.blur_sigma > 0.2:
         sigma = photo.blur_sigma * size / 48
         grey = cv2.GaussianBlur(grey, (0, 0), sigma).astype(np.uint8, copy=False)
-    levels = np.linspace(0, 1, 256) ** photo.gamma * 255
+    levels = _LEVELS**photo.gamma * 255
     angle = np.deg2rad(photo.light_angle_deg)
     slope = photo.light_slope * np.array([np.cos(angle), np.sin(angle)])
     line = np.linspace(-1, 1, size, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Splits of a labelled image set: seeded, stratified, no leaks between them."""
+"""Splits of a labelled image set: seeded, stratified, without leaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPLITS = (TRAIN, VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, in the form a model takes.
+    """The images of one split, as a model's input.
 
     Attributes:
         images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255.
@@ -57,7 +57,7 @@ def stratified_indices(
     Args:
         labels: int64 (N,) class indices.
         share: Fraction of each class to take, in (0, 1).
-        seed: Decides which.
+        seed: Decides the choice.
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -73,12 +73,12 @@ def balanced_indices(
 ) -> npt.NDArray[np.int64]:
     """Returns sorted positions of about ``count`` items, as many of each class.
 
-    A class with too few items gives all it has; the others are not topped up.
+    A class with too few items contributes all of them; others do not make up for it.
 
     Args:
         labels: int64 (N,) class indices.
-        count: Wanted number in all, spread evenly over the classes.
-        seed: Decides which.
+        count: Total number, spread evenly over the classes.
+        seed: Decides the choice.
     """
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
@@ -109,8 +109,7 @@ def carve_validation(
 ) -> dict[str, Split]:
     """Returns the splits with a seeded share of each class validating.
 
-    A validation split the source brought is left out: the user asked to replace it,
-    not to learn from it.
+    The source's own validation split is dropped, not trained on.
     """
     train = splits[TRAIN]
     if not len(train):
@@ -138,7 +137,7 @@ def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, .
 
 
 def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
-    """Returns a hash of what is in which split under which label, in any order."""
+    """Returns a SHA-256 of the images, labels and splits, in any order."""
     lines = sorted(
         f"{split} {labels[label]} {pixel_hash(image)}"
         for split, content in splits.items()

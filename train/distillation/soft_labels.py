@@ -1,11 +1,10 @@
-"""Soft labels: what several people saw in an image, as a distribution over classes.
+"""Soft labels: raters' votes turned into a distribution over the classes.
 
-The raters' categories need not be the classes (ten raters of the same faces voted for
-"contempt" or "not a face"), and where the names agree the meanings may not: FERPlus's
-majority is FER2013's label in only 62.7 % of the images. So votes are not copied into
-targets. A softmax regression from votes to class, fitted on the training images, says
-how likely each label is *given these votes*: an estimate in the label's own terms, with
-less noise than the one label that was drawn.
+The raters' categories need not be the classes (FERPlus also has "contempt" and "not a
+face"), and equal names need not have equal meanings: FERPlus's majority is FER2013's
+label in only 62.7 % of the images. So votes are not targets themselves. A softmax
+regression from votes to labels, fitted on the training images, gives the probability of
+each label *given these votes*, with less noise than the single label.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from edge_runtime.errors import DatasetError
 
 NAME_COLUMN = "file"
 MIN_SHARE_FOUND = 0.5
-PENALTY = 1e-4  # on the squared weights: keeps rare vote patterns from certainty
-SMOOTHING_VOTES = 0.3  # so that the logarithm of no vote exists
+PENALTY = 1e-4  # on the squared weights: against certainty for rare votes
+SMOOTHING_VOTES = 0.3  # log(0 votes) is infinite
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What raters voted for, image by image.
+    """The raters' votes for each image.
 
     Attributes:
-        categories: What they could vote for, as the CSV's columns are called.
-        counts: float64 (N, categories), not negative; a row of NaN where the votes for
-            an image are not known.
+        categories: Names of the categories, the columns of the CSV.
+        counts: float64 (N, categories), not negative; a row of NaN for an image
+            without votes.
     """
 
     categories: tuple[str, ...]
@@ -52,32 +51,31 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
 
     Args:
         path: A CSV whose first column, ``file``, holds names as in ``Split.names`` and
-            whose other columns hold numbers of votes, one column a category.
+            whose other columns hold numbers of votes, one column per category.
         names: The images.
 
     Returns:
-        One row an image; unknown where the file has none for it, or only zeros.
+        One row per image; NaN where the file has no votes for it.
 
     Raises:
         DatasetError: No such file, no such column, a value that is no vote, a file
-            named twice, or fewer than half of the images found (another image set's
-            votes).
+            named twice, or votes for fewer than half of the images.
     """
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             categories = _categories(next(rows, []), path)
-            found = _counts(rows, len(categories), path)
+            votes_by_name = _counts(rows, len(categories), path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"cannot read votes from {path}: {error}") from error
     unknown = [np.nan] * len(categories)
-    counts = np.array([found.get(name, unknown) for name in names])
+    counts = np.array([votes_by_name.get(name, unknown) for name in names])
     votes = Votes(categories, counts)
     share = votes.known.mean()
     if share < MIN_SHARE_FOUND:
         raise DatasetError(
-            f"{path}: expected the votes for images called such as {names[0]!r}, got"
-            f" those for {share:.0%} of the training images: another image set's?"
+            f"{path}: expected votes for images with names such as {names[0]!r}, got"
+            f" votes for {share:.0%} of the training images: of another image set?"
         )
     return votes
 
@@ -96,7 +94,7 @@ def _categories(header: Sequence[str], path: Path | str) -> tuple[str, ...]:
 def _counts(
     rows: Iterable[Sequence[str]], categories: int, path: Path | str
 ) -> dict[str, list[float]]:
-    """Returns the votes by image name; images that nobody voted on are left out."""
+    """Returns the votes by image name, without images that have no votes."""
     found: dict[str, list[float]] = {}
     for line, row in enumerate(rows, start=2):
         if not row:
@@ -108,7 +106,7 @@ def _counts(
                 f"{where}: expected {categories} numbers of votes, got {len(texts)}"
             )
         if name in found:
-            raise DatasetError(f"{where}: {name!r} has votes already: which are right?")
+            raise DatasetError(f"{where}: {name!r} is listed twice: remove one row")
         found[name] = [_vote(text, where) for text in texts]
     return {name: votes for name, votes in found.items() if any(votes)}
 
@@ -118,17 +116,16 @@ def _vote(text: str, where: str) -> float:
         vote = float(text)
     except ValueError:
         vote = -1.0
-    # Written so that NaN fails.
     if not 0 <= vote < float("inf"):
         raise DatasetError(f"{where}: expected a number of votes, got {text!r}")
     return vote
 
 
 def has_majority(votes: Votes, category: str) -> npt.NDArray[np.bool_]:
-    """Returns which images got at least half of their votes for a category, bool (N,).
+    """Returns whether half of an image's votes are for a category, bool (N,).
 
     Raises:
-        DatasetError: The raters could not vote for it.
+        DatasetError: There is no such category.
     """
     if category not in votes.categories:
         raise DatasetError(
@@ -137,22 +134,22 @@ def has_majority(votes: Votes, category: str) -> npt.NDArray[np.bool_]:
         )
     chosen = votes.counts[:, votes.categories.index(category)]
     # Comparisons with NaN are false: an image without votes is not among them.
-    most: npt.NDArray[np.bool_] = 2 * chosen >= votes.counts.sum(axis=1)
-    return most
+    majority: npt.NDArray[np.bool_] = 2 * chosen >= votes.counts.sum(axis=1)
+    return majority
 
 
 def label_distribution(
     votes: Votes, labels: npt.NDArray[np.int64], classes: int
 ) -> npt.NDArray[np.float32]:
-    """Returns the probability of every label given the votes, float32 (N, classes).
+    """Returns the probability of each label given the votes, float32 (N, classes).
 
     Args:
-        votes: Of every image.
-        labels: int64 (N,), the labels that the regression is fitted to.
+        votes: The votes of N images.
+        labels: int64 (N,), the labels to fit the regression to.
         classes: Number of classes.
 
     Returns:
-        Rows that sum to 1; NaN where the votes are not known.
+        Rows that sum to 1; NaN for images without votes.
     """
     features = _features(votes.counts[votes.known])
     weights = _softmax_regression(features, labels[votes.known], classes)
@@ -163,23 +160,23 @@ def label_distribution(
 
 def _features(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     shares = counts / counts.sum(axis=1, keepdims=True)
-    one = np.ones((len(counts), 1))
-    return np.hstack([shares, np.log(counts + SMOOTHING_VOTES), one])
+    bias = np.ones((len(counts), 1))
+    return np.hstack([shares, np.log(counts + SMOOTHING_VOTES), bias])
 
 
 def _softmax_regression(
     features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classes: int
 ) -> npt.NDArray[np.float64]:
-    """Returns the weights of least cross-entropy, float64 (features, classes)."""
-    wanted = np.eye(classes)[labels]
+    """Returns the weights with the least cross-entropy, float64 (features, classes)."""
+    one_hot = np.eye(classes)[labels]
     shape = (features.shape[1], classes)
 
     def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         weights = flat.reshape(shape)
         log_p = log_softmax(features @ weights, axis=1)
-        value = -(wanted * log_p).sum() / len(labels) + PENALTY * (weights**2).sum()
-        slope = features.T @ (np.exp(log_p) - wanted) / len(labels)
-        return float(value), (slope + 2 * PENALTY * weights).ravel()
+        value = -(one_hot * log_p).sum() / len(labels) + PENALTY * (weights**2).sum()
+        gradient = features.T @ (np.exp(log_p) - one_hot) / len(labels)
+        return float(value), (gradient + 2 * PENALTY * weights).ravel()
 
     fitted = minimize(loss, np.zeros(shape[0] * classes), jac=True, method="L-BFGS-B")
     weights: npt.NDArray[np.float64] = fitted.x.reshape(shape)

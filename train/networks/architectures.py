@@ -1,9 +1,9 @@
 """The networks ``--arch`` offers: raw pixels 0..255 in, logits out.
 
-Each begins with ``Rescaling(1/255)``, so no caller ever normalises anything, and ends
-in a Dense layer without softmax, so that the quantized file keeps the logits' full
-range. Only layers that quantize without loss are used: convolution, BatchNorm
-directly after it (it folds), ReLU, addition, pooling.
+Each begins with ``Rescaling(1/255)``, so that no caller normalises pixels, and ends in
+a Dense layer without softmax, so that the quantized file keeps the range of the logits.
+The layers are those that quantize well: convolution, BatchNorm directly after it (it is
+folded), ReLU, addition, pooling.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def fer_resnet(x: Tensor) -> Tensor:
 def fer_plain(x: Tensor) -> Tensor:
     """Returns the features of a net without shortcuts: 1.14 M parameters, 58.2 MMACs.
 
-    Two 3x3 convolutions on each of five sizes, max pooling between them; what
-    ``fer_resnet`` is compared with at equal cost, in the style of Simonyan and
-    Zisserman, "Very deep convolutional networks" (2014).
+    Two 3x3 convolutions on each of five sizes, max pooling between them, at the cost of
+    ``fer_resnet``. After Simonyan and Zisserman, "Very deep convolutional networks"
+    (2014).
 
     Args:
         x: float32 (N, H, W, C) in [0, 1].
@@ -93,8 +93,7 @@ def fer_plain(x: Tensor) -> Tensor:
 def fer_wide(x: Tensor) -> Tensor:
     """Returns the features of a shallow, wide net: 1.11 M parameters, 58.8 MMACs.
 
-    Five convolutions, one on each size, as wide as the budget of ``fer_resnet``
-    allows.
+    Five convolutions, one on each size, at the cost of ``fer_resnet``.
 
     Args:
         x: float32 (N, H, W, C) in [0, 1].
@@ -111,8 +110,8 @@ def fer_wide(x: Tensor) -> Tensor:
 def fer_lowres(x: Tensor) -> Tensor:
     """Returns the features of a net that shrinks early: 0.85 M parameters, 57.7 MMACs.
 
-    A quarter of the side after two convolutions; the arithmetic saved on 48x48 and
-    24x24 pixels is spent on width at 12x12 and 6x6.
+    A quarter of the side after two convolutions; what this saves at 48x48 and 24x24
+    pixels is spent on width at 12x12 and 6x6.
 
     Args:
         x: float32 (N, H, W, C) in [0, 1].
@@ -173,9 +172,8 @@ def mini_xception(x: Tensor) -> Tensor:
 
     Separable convolutions with residual 1x1 shortcuts, widths 16 to 128; after
     Arriaga et al., "Real-time convolutional neural networks for emotion and gender
-    classification" (2017). The original ends in a convolution of one filter per class
-    and global pooling; here the same is done by pooling and the common Dense layer,
-    which is the same linear map.
+    classification" (2017). The original ends in a convolution with one filter per class
+    and global pooling; pooling and the Dense layer are the same linear map.
 
     Args:
         x: float32 (N, H, W, C) in [0, 1].

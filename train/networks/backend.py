@@ -1,4 +1,4 @@
-"""Starts Keras without its backend's banners."""
+"""Starts Keras without the banners of its backend."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def start_keras(threads: int | None = None) -> None:
     Variables the user has set are left alone.
 
     Args:
-        threads: CPU threads of the backend; None leaves the choice to it.
+        threads: CPU threads of the backend; None for its default.
 
     Raises:
-        MissingDependencyError: Keras, or the backend it is set to, is not installed.
+        MissingDependencyError: Keras or its backend is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if threads:

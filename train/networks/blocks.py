@@ -1,7 +1,7 @@
-"""What the networks are built of: layers that quantize without loss.
+"""Building blocks of the networks, of layers that quantize well.
 
-Convolution, BatchNorm directly after it (it folds into the convolution), ReLU,
-addition. No activation but ReLU, no attention, no bias that BatchNorm has already.
+Convolution, BatchNorm directly after it (it is folded into the convolution), ReLU,
+addition. No other activation, no attention, no bias before BatchNorm.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Tensor = Any  # a symbolic Keras tensor; Keras ships no types for it
 
 
 def conv_bn_relu(x: Tensor, filters: int, kernel: int, *, stride: int = 1) -> Tensor:
-    """Returns convolution, BatchNorm and ReLU of (N, H, W, C), padded to its size."""
+    """Returns convolution, BatchNorm and ReLU of (N, H, W, C), same-padded."""
     return layers.ReLU()(conv_bn(x, filters, kernel, stride=stride))
 
 
 def conv_bn(x: Tensor, filters: int, kernel: int, *, stride: int = 1) -> Tensor:
-    """Returns convolution and BatchNorm of (N, H, W, C), for use before an addition."""
+    """Returns convolution and BatchNorm of (N, H, W, C), without activation."""
     x = layers.Conv2D(
         filters,
         kernel,

@@ -20,9 +20,9 @@ class Progress:
 
     Attributes:
         epoch: Epochs finished.
-        best_epoch: The epoch (from 1) whose model is kept; 0 before the first.
+        best_epoch: The epoch (from 1) of the saved model; 0 before the first.
         best_accuracy: Its validation accuracy in [0, 1].
-        history: One row of figures an epoch.
+        history: One row of metrics per epoch.
         weights_file: Name of the file with weights and optimizer state.
         best_file: Name of the file with the best model.
     """
@@ -40,17 +40,17 @@ def save(
 ) -> Progress:
     """Writes weights, optimizer state and progress; then removes the older state.
 
-    The small JSON file is written last and names the files it belongs to, so a kill
-    at any moment leaves the previous state or this one, never a mixture.
+    The JSON file is written last and names the other files, so a kill at any moment
+    leaves the previous state or this one, never a mixture.
 
     Args:
         folder: The run's checkpoint folder.
         model: The network in training, with its optimizer.
-        progress: How far it came.
-        best: The model to keep, if this epoch is the best so far.
+        progress: Epochs and history so far.
+        best: The model, if this epoch is the best so far.
 
     Returns:
-        The progress as it was written, with the names of the files.
+        The progress with the names of the files.
     """
     weights_file = f"epoch-{progress.epoch:04d}.weights.h5"
     best_file = progress.best_file
@@ -75,7 +75,7 @@ def publish_best(folder: Path, path: Path, progress: Progress) -> None:
 
 
 def load_progress(folder: Path) -> Progress:
-    """Returns how far the run came; a fresh ``Progress`` where nothing was saved.
+    """Returns the saved progress; an empty one where nothing was saved.
 
     Raises:
         RunError: The file is damaged.

@@ -87,7 +87,7 @@ class RunFolder:
         return self.path / "checkpoint"
 
     def clear(self) -> None:
-        """Removes what an earlier run of this name left; other files are kept."""
+        """Removes the files of an earlier run; other files are kept."""
         for pattern in (
             "progress.json",
             "targets.npy",
@@ -123,11 +123,11 @@ class RunFolder:
         return document
 
     def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
-        """Writes one of the run's JSON files, complete or not at all."""
+        """Writes one of the run's JSON files atomically."""
         write_text(path, json.dumps(document, indent=1) + "\n")
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Writes ``history.csv``: one row an epoch, columns as in the first row."""
+        """Writes ``history.csv``: one row per epoch, columns as in the first row."""
         text = StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -139,8 +139,8 @@ def require_free_name(name: str | None, *, force: bool) -> None:
     """Raises OutputError unless a new run may have this name.
 
     Args:
-        name: Wanted name, or a path; None is always free.
-        force: Allow the name of an earlier run, which is then started over.
+        name: Name or path; None is always free.
+        force: Allow the name of an earlier run, which is then replaced.
     """
     if name is None:
         return
@@ -160,12 +160,11 @@ def require_free_name(name: str | None, *, force: bool) -> None:
 
 
 def create_run(name: str | None, stem: str) -> RunFolder:
-    """Returns the folder of a new run, made now so that no other run takes it.
+    """Creates and returns the folder of a new run, so that no other run takes it.
 
     Args:
-        name: A name that ``require_free_name`` allowed; None takes the first free
-            ``<stem>-<number>``.
-        stem: Start of an automatic name.
+        name: A free name or path; None takes the first free ``<stem>-<number>``.
+        stem: First part of an automatic name.
 
     Raises:
         OutputError: The folder cannot be made.
@@ -185,7 +184,7 @@ def create_run(name: str | None, stem: str) -> RunFolder:
 
 
 def find_run(name: str | None) -> RunFolder:
-    """Returns an existing run: by name, by path, or the one written to last.
+    """Returns an existing run by name or path; for None the last one written to.
 
     Raises:
         RunError: There is none.

@@ -246,7 +246,9 @@ def _glasses(who: Identity) -> list[Shape]:
 
 
 def _xy(x: Points, y: Points) -> Points:
-    return np.stack([x, y], axis=1)
+    points = np.empty((len(x), 2))  # np.stack takes four times as long
+    points[:, 0], points[:, 1] = x, y
+    return points
 
 
 def _ellipse(

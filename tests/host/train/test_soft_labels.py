@@ -62,7 +62,7 @@ def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_name(tmp_path):
         ((HEADER, "train/cat/1.png,9,,0"), "got ''"),
         ((HEADER, "train/cat/1.png,9"), "expected 3 numbers of votes, got 1"),
         ((HEADER, "train/cat/1.png,9,1,0,4"), "expected 3 numbers of votes, got 4"),
-        ((HEADER, *ROWS, ROWS[1]), "'train/cat/2.png' has votes already"),
+        ((HEADER, *ROWS, ROWS[1]), "'train/cat/2.png' is listed twice"),
         ((HEADER, "elsewhere/1.png,1,1,1"), "0% of the training images"),
         ((HEADER, ROWS[0]), "33% of the training images"),
     ],
