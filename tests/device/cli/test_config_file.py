@@ -70,7 +70,7 @@ def test_tables_only_group(run_parser, config):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("thread = 2", "thread is not a flag of this command: did you mean threads?"),
         ("max_frames = 2", "did you mean max-frames?"),
@@ -97,12 +97,12 @@ def test_tables_only_group(run_parser, config):
         ("threads = 1\nthreads = 2", "is no TOML file"),
     ],
 )
-def test_wrong_file_is_one_line_that_says_what_is_wrong(config, capsys, text, said):
+def test_wrong_file_is_one_line_that_says_what_is_wrong(config, capsys, text, reason):
     path = config(text)
     assert main(["run", "--config", str(path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert said in err
+    assert reason in err
     assert "fer.toml" in err
 
 
@@ -176,6 +176,8 @@ def test_unset_flags_are_comments_with_their_help(capsys):
 
 @given(st.text() | st.integers(-(2**63), 2**63 - 1) | st.booleans())
 def test_any_value_survives_being_written(value):
-    if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+    if isinstance(value, str) and any(
+        "\ud800" <= letter <= "\udfff" for letter in value
+    ):
         return  # no text in any file
     assert tomllib.loads(f"key = {_toml(value)}") == {"key": value}

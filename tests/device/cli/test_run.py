@@ -92,8 +92,8 @@ def test_run_of_a_camera_tells_what_it_could_not_write(
     arguments = ("--faces", "none", "--max-frames", "5", "--csv", "/dev/full")
     command = ["run", str(tiny_model_path), "--source", camera, *arguments]
     assert main([*command, "--events", events]) == 0
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("--csv: 4 frames without an event and 1 with one")
+    (loss,) = capsys.readouterr().err.splitlines()
+    assert loss.startswith("--csv: 4 frames without an event and 1 with one")
 
 
 def test_run_on_a_video_tells_events_then_a_summary_and_no_progress_in_a_pipe(
@@ -423,9 +423,9 @@ def test_help_of_each_command_has_examples_that_can_be_typed(
 ) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    said = capsys.readouterr().out
-    assert "examples:" in said
-    assert f"python -m edge_runtime {command}" in said
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert f"python -m edge_runtime {command}" in text
 
 
 @pytest.mark.parametrize("fixture", ["tiny_model_path", "tiny_onnx_path"])

@@ -69,7 +69,7 @@ def board(tmp_path: Path):
 
 
 def named(findings: list[Finding], name: str) -> Finding:
-    return next(one for one in findings if one.name == name)
+    return next(finding for finding in findings if finding.name == name)
 
 
 def health(root: Path) -> list[Finding]:
@@ -97,7 +97,7 @@ def test_healthy_board_needs_no_remedy(board):
     root = board(PI_4)
     found = [*board_findings(root), *health(root)]
     assert worst(found) == "ok"
-    assert not any(one.remedy for one in found)
+    assert not any(finding.remedy for finding in found)
     assert named(found, "frequency").value == "600 of 1800 MHz now"
 
 
@@ -181,7 +181,7 @@ def test_under_voltage_now_fails_and_blames_the_power_supply(board):
     assert "power supply" in found.remedy
 
 
-def test_vcgencmd_is_asked_where_the_kernel_says_nothing(board):
+def test_vcgencmd_is_called_where_the_kernel_says_nothing(board):
     files = {k: v for k, v in PI_5.items() if not k.endswith("get_throttled")}
     root = board(
         files | {"usr/bin/vcgencmd": "#!/bin/sh\n[ $1 = get_throttled ] && echo"
@@ -193,14 +193,14 @@ def test_vcgencmd_is_asked_where_the_kernel_says_nothing(board):
     assert named(health(root), "throttling").status == "warn"
 
 
-def test_raspberry_pi_that_tells_nothing_of_throttling_is_a_warning(board):
+def test_raspberry_pi_without_throttling_bits_is_a_warning(board):
     files = {k: v for k, v in PI_4.items() if not k.endswith("get_throttled")}
     assert named(health(board(files)), "throttling").value == "cannot be read"
 
 
 def test_machine_without_any_of_the_files_is_examined(tmp_path):
     found = [*board_findings(tmp_path), *health(tmp_path), *camera_findings(tmp_path)]
-    assert "fail" not in {one.status for one in found}
+    assert "fail" not in {finding.status for finding in found}
 
 
 def test_broken_files_do_not_raise(board):
@@ -263,7 +263,7 @@ def test_camera_on_the_ribbon_is_usable_with_picamera2(board, picamera2):
     assert "--source picamera2" in found.value
 
 
-def test_picamera2_built_for_another_numpy_is_told_apart(board, picamera2):
+def test_picamera2_built_for_another_numpy_has_its_own_remedy(board, picamera2):
     picamera2("raise ValueError('numpy.dtype size changed, may indicate binary')")
     (found,) = camera_findings(board(PI_5))
     assert found.status == "warn"
@@ -315,11 +315,11 @@ def test_node_that_vanished_is_a_finding(board):
 
 def test_node_that_is_no_video_device_is_passed_over(board):
     root = board({"sys/class/video4linux/video0/name": "odd\n", "dev/video0": "text"})
-    assert [one.value for one in camera_findings(root)] == ["none was found"]
+    assert [finding.value for finding in camera_findings(root)] == ["none was found"]
 
 
 @pytest.mark.parametrize(
-    ("number", "said", "remedy"),
+    ("number", "reason", "remedy"),
     [
         (errno.EACCES, "no permission", "usermod -aG video"),
         (errno.EBUSY, "in use", "fuser"),
@@ -328,9 +328,9 @@ def test_node_that_is_no_video_device_is_passed_over(board):
     ],
     ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
 )
-def test_reason_of_an_unusable_camera_has_its_remedy(number, said, remedy):
+def test_reason_of_an_unusable_camera_has_its_remedy(number, reason, remedy):
     value, todo = unusable(number, Path("/dev/video0"), "HD Webcam")
-    assert said in value
+    assert reason in value
     assert remedy in todo
 
 
@@ -350,7 +350,7 @@ def test_device_that_gives_no_frame_is_none(tmp_path):
 
 def test_every_installed_library_loads_here(tiny_model_path):
     found = software.library_findings(tiny_model_path)
-    assert [one.status for one in found] == ["ok"] * len(found)
+    assert [finding.status for finding in found] == ["ok"] * len(found)
     assert "answers" in found[0].value
     assert found[-1].name == "first label"
 
@@ -385,7 +385,7 @@ def test_damaged_model_is_a_finding_of_its_own(tmp_path):
     path.write_bytes(b"x" * 100)
     found = software.software_findings(path)
     assert named(found, "model").status == "fail"
-    assert {one.status for one in found if one.name != "model"} == {"ok"}
+    assert {other.status for other in found if other.name != "model"} == {"ok"}
     assert named(found, "Python").value.endswith(sys.prefix)
 
 
@@ -398,7 +398,7 @@ def test_document_has_its_schema_and_every_finding(board, tiny_model_path):
     assert made["schema"] == "fer-edge/doctor/1"
     assert made["status"] == "warn"  # no picamera2 in a test environment
     assert {"board", "throttling", "first label", "camera imx708"} <= {
-        one["name"] for one in made["findings"]
+        finding["name"] for finding in made["findings"]
     }
     assert set(made["findings"][0]) == {"name", "status", "value", "remedy"}
 

@@ -1,4 +1,4 @@
-"""A run ends soon after it is asked to, with nothing lost, whatever it waits for."""
+"""A run ends after a signal, with nothing lost, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.utils import signals as stopping_module
+from edge_runtime.utils import signals as signals_module
 from edge_runtime.utils.signals import handle_signals
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +22,10 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(
     "script", ["", "&script=hang@0.3s+60s"], ids=["busy", "hanging"]
 )
-def test_sigterm_ends_a_camera_soon(tiny_model_path: Path, script: str) -> None:
+def test_sigterm_ends_a_camera_that_would_go_on(
+    tiny_model_path: Path, script: str
+) -> None:
+    """How soon is measured by ``tests/performance``."""
     command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
     source = f"fake:scene?fps=20&size=160x120{script}"
     with subprocess.Popen(
@@ -34,33 +37,29 @@ def test_sigterm_ends_a_camera_soon(tiny_model_path: Path, script: str) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.6)
-        asked = time.monotonic()
         process.terminate()
-        rest = process.stdout.read()
-        process.wait(timeout=10)
-        taken_s = time.monotonic() - asked
+        output, _ = process.communicate(timeout=30)  # half of what the camera hangs
     assert process.returncode == 0
-    assert [json.loads(line)["faces"] for line in rest.splitlines()]
-    assert taken_s < 2.0  # within a second on a machine without other work
+    assert [json.loads(line)["faces"] for line in output.splitlines()]
 
 
-def test_signal_is_noted_its_echo_ignored_and_a_later_one_is_the_systems_own(
+def test_first_signal_is_noted_its_echo_ignored_and_a_later_one_has_its_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = signal.default_int_handler  # a shell's background jobs ignore it
-    found = signal.signal(signal.SIGINT, before)
+    saved = signal.signal(signal.SIGINT, before)
     with handle_signals() as stop:
         assert stop.signal is None
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # "timeout -s INT": also to its group
         assert stop.signal == signal.SIGINT
-        monkeypatch.setattr(stopping_module, "ECHO_S", -1.0)
+        monkeypatch.setattr(signals_module, "ECHO_S", -1.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.signal(signal.SIGINT, found) == before
+    assert signal.signal(signal.SIGINT, saved) == before
 
 
-def test_ctrl_c_is_told_by_the_exit_code() -> None:
+def test_exit_code_after_ctrl_c() -> None:
     with handle_signals() as stop:
         signal.raise_signal(signal.SIGINT)
     assert stop.exit_code == 130
@@ -79,36 +78,38 @@ def test_another_thread_runs_without_handlers() -> None:
     assert signals == [None]
 
 
-def test_process_ends_with_its_code_and_everything_said() -> None:
+def test_process_ends_with_its_code_and_its_output() -> None:
     program = (
         "import sys, threading, time\n"
         "from edge_runtime.utils.signals import exit_now\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
-        "print('said', end='')\n"
-        "print('told', end='', file=sys.stderr)\n"
+        "print('out', end='')\n"
+        "print('err', end='', file=sys.stderr)\n"
         "exit_now(3)\n"
     )
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30)
-    assert (done.returncode, done.stdout, done.stderr) == (3, b"said", b"told")
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (
+        3,
+        b"out",
+        b"err",
+    )
 
 
-def test_end_that_cannot_be_written_is_no_success() -> None:
+def test_output_that_cannot_be_written_is_no_success() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
-    program = (
-        "print('said'); from edge_runtime.utils.signals import exit_now as e; e(0)"
-    )
+    program = "print('out'); from edge_runtime.utils.signals import exit_now as e; e(0)"
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", program],
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=30,
         )
-    assert done.returncode != 0
-    assert b"No space left" in done.stderr
+    assert completed.returncode != 0
+    assert b"No space left" in completed.stderr
 
 
 @pytest.mark.parametrize("unbuffered", ["1", ""], ids=["at once", "at the end"])
@@ -119,7 +120,7 @@ def test_full_disk_behind_stdout_is_one_line_and_no_traceback(
         pytest.skip("there is no /dev/full here")
     command = [sys.executable, "-m", "edge_runtime", "check", str(tiny_model_path)]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -127,6 +128,6 @@ def test_full_disk_behind_stdout_is_one_line_and_no_traceback(
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
-    assert done.returncode not in (0, 1)
-    assert "Traceback" not in done.stderr
-    assert "No space left on device" in done.stderr
+    assert completed.returncode not in (0, 1)
+    assert "Traceback" not in completed.stderr
+    assert "No space left on device" in completed.stderr
