@@ -89,7 +89,6 @@ def missing(library: str, extra: str) -> MissingDependencyError:
     """
     return MissingDependencyError(
         f"{library} is not installed: run  pip install 'fer-edge[{extra}]'"
-        f"  (in a checkout:  pip install -e '.[{extra}]')"
     )
 
 

@@ -6,8 +6,7 @@ import argparse
 import re
 from functools import partial
 
-from edge_runtime.cli.tuning_file import DEFAULTS as TUNED
-from edge_runtime.detection.base import DETECT_EVERY
+from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
@@ -16,6 +15,8 @@ from edge_runtime.sources.base import PIXEL_FORMATS, CameraSettings
 from edge_runtime.utils import argparser as flags
 
 STDOUT = "-"
+# What ``tune`` measures, with the defaults where no tuning file applies.
+TUNABLE = {"threads": 1, "backend": "auto", "detect_width": DETECT_WIDTH_PX}
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_config_options(parser)
     _add_update_options(parser)
     # None until ``apply_tuning`` sets them: as tuned for the board, or the default.
-    parser.set_defaults(command_parser=parser, **dict.fromkeys(TUNED))
+    parser.set_defaults(command_parser=parser, **dict.fromkeys(TUNABLE))
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--backend",
         choices=("auto", *BACKENDS),
-        default=TUNED["backend"],
+        default="auto",
         help="inference library (auto: the first that is installed)",
     )
     add(
@@ -66,9 +67,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--threads",
         type=flags.threads,
-        default=TUNED["threads"],
+        default=1,
         metavar="N",
-        help=f"CPU threads ({TUNED['threads']})",
+        help="CPU threads (1)",
     )
 
 
@@ -150,9 +151,9 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--detect-width",
         type=flags.positive,
-        default=TUNED["detect_width"],
+        default=DETECT_WIDTH_PX,
         metavar="PX",
-        help=f"shrink frames to this width for the detector ({TUNED['detect_width']})",
+        help=f"shrink frames to this width for the detector ({DETECT_WIDTH_PX})",
     )
     add(
         "--detect-every",

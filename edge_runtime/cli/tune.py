@@ -9,8 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from edge_runtime.cli.run_options import label_list
-from edge_runtime.cli.tuning_file import DEFAULTS, tuning_path, tuning_text
+from edge_runtime.cli.run_options import TUNABLE, label_list
+from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import FerEdgeError, OutputError
@@ -99,7 +99,7 @@ def tune(args: argparse.Namespace) -> int:
     )
     print(table(settings))
     best = choose(settings, max_latency_ms=args.max_latency, min_fps=args.min_fps)
-    write_text(path, tuning_text(model, {key: getattr(best, key) for key in DEFAULTS}))
+    write_text(path, tuning_text(model, {key: getattr(best, key) for key in TUNABLE}))
     width = f", detector width {best.detect_width}" if best.detect_width else ""
     print(f"\nchosen: {best.threads} thread(s), {best.backend}{width}\nwrote {path}")
     typed = f" {args.model}" if args.model else ""

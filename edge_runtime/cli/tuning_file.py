@@ -14,12 +14,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX
+from edge_runtime.cli.run_options import TUNABLE
 from edge_runtime.errors import ModelError
 
 SUFFIX = ".tuning.toml"
-# The flags that can be tuned, by their names in the parsed arguments.
-DEFAULTS = {"threads": 1, "backend": "auto", "detect_width": DETECT_WIDTH_PX}
 
 
 def tuning_path(model: Path) -> Path:
@@ -32,7 +30,7 @@ def tuning_text(model: Path, setting: dict[str, Any]) -> str:
 
     Args:
         model: The model file that was measured.
-        setting: Values by the keys of ``DEFAULTS``; None where not measured.
+        setting: Values by the keys of ``TUNABLE``; None where not measured.
     """
     flags = {key.replace("_", "-"): value for key, value in setting.items()}
     return "\n".join(
@@ -80,7 +78,7 @@ def apply_tuning(args: argparse.Namespace, model: Path) -> str:
     """Sets what is neither typed nor configured: as tuned, or else the default.
 
     Args:
-        args: Of ``run``; those of ``DEFAULTS`` are set where they are None.
+        args: Of ``run``; those of ``TUNABLE`` are set where they are None.
         model: The model file that will run.
 
     Returns:
@@ -106,7 +104,7 @@ def apply_tuning(args: argparse.Namespace, model: Path) -> str:
                 f"{path.name} ignored: it was measured with another {changed[0]};"
                 f" measure again with  python -m edge_runtime tune {model} --force"
             )
-    for key, default in DEFAULTS.items():
+    for key, default in TUNABLE.items():
         if getattr(args, key) is None:
             setattr(args, key, tuned.get(key, default))
     if tuned:
