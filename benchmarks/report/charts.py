@@ -10,13 +10,8 @@ import numpy as np
 from benchmarks.common.documents import Document, clipped
 from benchmarks.report.html import Picture, svg_address
 from train.metrics import wilson_interval
-from train.run.plots import (
-    Matrix,
-    draw_confusion_matrix,
-    new_figure,
-    panel_inches,
-    to_svg,
-)
+from train.run.figure import new_figure, printable, to_svg
+from train.run.plots import Matrix, draw_confusion_matrix, panel_inches
 
 LONGEST_NAME = 34
 MARKERS = "osD^vP"
@@ -96,7 +91,7 @@ def scatter_chart(points: Sequence[tuple[str, float, Document]]) -> Picture:
         low, high = model["accuracy_95"]
         style = {"color": f"C{index % 10}", "marker": MARKERS[index % len(MARKERS)]}
         axes.plot([ms, ms], [100 * low, 100 * high], color=style["color"])
-        label = clipped(name, LONGEST_NAME)
+        label = clipped(printable(name), LONGEST_NAME)
         axes.plot(ms, 100 * model["accuracy"], **style, linestyle="", label=label)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -198,7 +193,7 @@ def _sustained_label(row: Document) -> str:
     temperatures = [w["temperature_c"] for w in row["windows"] if w["temperature_c"]]
     heat = f", up to {max(temperatures):.0f} °C" if temperatures else ""
     return (
-        f"{row['model']}: {row['first_p50_ms']:.3f} ms at the start,"
+        f"{printable(row['model'])}: {row['first_p50_ms']:.3f} ms at the start,"
         f" {row['steady_p50_ms']:.3f} ms in the last third"
         f" (x {row['steady_to_first']:.2f}){heat}"
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.analysis.debugger import IDEAL_ERROR_STEPS, LayerError
-from train.run.plots import new_figure, save_png
+from train.run.figure import new_figure, save_png
 
 
 def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import textwrap
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import missing_in_checkout
-from edge_runtime.utils.files import replacing
+from train.run.figure import new_figure, printable, save_png
 
 MAX_NUMBERED_CLASSES = 25  # with more, the figures would be too small to read
 MAX_NAMED_CLASSES = 100  # with more, the names, too
@@ -23,66 +19,6 @@ LISTED_CONFUSIONS = 10
 INCHES_PER_CLASS, INCHES_PER_UNNUMBERED_CLASS, UNNAMED_INCHES = 0.56, 0.13, 7.0
 
 Matrix = npt.NDArray[np.int64]
-
-
-def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> Any:
-    """Returns a matplotlib figure and its axes, an array (rows * columns,).
-
-    Args:
-        size: Width and height in inches.
-        rows: Of axes.
-        columns: Of axes.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure  # not pyplot: no global state, no screen
-    except ImportError as error:
-        raise missing_in_checkout("matplotlib", "bench") from error
-    figure = Figure(figsize=size, layout="constrained", dpi=120)
-    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
-
-
-def save_png(figure: Any, path: Path) -> None:
-    """Writes a figure as a PNG; the same figure gives the same bytes."""
-    with replacing(path) as temporary, _any_script():
-        # Tight, because square matrices with long names outgrow the layout.
-        box = {"bbox_inches": "tight", "pad_inches": 0.1}
-        figure.savefig(temporary, metadata={"Software": None}, **box)
-
-
-def to_svg(figure: Any) -> str:
-    """Returns a figure as SVG, cut to size; the same figure gives the same text.
-
-    ``savefig`` would draw everything twice: this takes half the time.
-    """
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    style = {
-        "svg.fonttype": "none",  # text stays text: small, sharp, in every script
-        "svg.hashsalt": "fer-edge",
-        "font.sans-serif": ["DejaVu Sans", "Arial"],
-    }
-    svg, nothing = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context(style), _any_script():
-        figure.set_layout_engine("none")
-        box, size = figure.get_tightbbox().padded(0.03), figure.get_size_inches()
-        for axes in figure.axes:
-            corners = (axes.get_position().get_points() * size - box.min) / box.size
-            axes.set_position([*corners[0], *(corners[1] - corners[0])])
-        figure.set_size_inches(box.size)
-        FigureCanvasSVG(figure).print_svg(svg, metadata=nothing)
-    return svg.getvalue()
-
-
-@contextlib.contextmanager
-def _any_script() -> Iterator[None]:
-    """Draws names in any script: in an SVG the reader's fonts show them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
 
 
 def plot_curves(
@@ -127,7 +63,7 @@ def plot_confusion_matrices(
         path: Where the picture is written.
     """
     width, height = panel_inches(labels)
-    titles = [textwrap.fill(title, int(7 * width)) for title in matrices]
+    titles = [textwrap.fill(printable(name), int(7 * width)) for name in matrices]
     first, *others = matrices.values()
     rows, columns = (2, len(matrices)) if len(others) > 1 else (1, 1 + 2 * len(others))
     height += 0.4 + 0.2 * max(title.count("\n") for title in titles)
@@ -237,6 +173,7 @@ def panel_inches(labels: Sequence[str]) -> tuple[float, float]:
 
 
 def _short(label: str) -> str:
+    label = printable(label)
     if len(label) <= MAX_LABEL_LENGTH:
         return label
     tail = MAX_LABEL_LENGTH // 3  # similar names often differ at the end

@@ -168,11 +168,18 @@ def test_text_from_documents_is_escaped(document, timed):
     assert not any(tag.tag.endswith("script") for one in drawings for tag in one.iter())
 
 
-@pytest.mark.parametrize("name", ["$x^2$", "悲しい", "\u202eabc", "a\nb"], ids=ascii)
+@pytest.mark.parametrize("name", ["$x^2$", "悲しい", "<b>", "a & b"], ids=ascii)
 def test_class_names_of_all_kinds_are_drawn_as_they_are(name):
     chart = confusion_chart("m", np.eye(2, dtype=np.int64), [name, "dog"])
     svg = base64.b64decode(chart.address.removeprefix(SVG)).decode()
-    assert name.splitlines()[0] in "".join(ElementTree.fromstring(svg).itertext())
+    assert name in "".join(ElementTree.fromstring(svg).itertext())
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "\ud800", "\u202eabc"], ids=ascii)
+def test_class_names_that_cannot_be_printed_do_not_break_a_chart(name):
+    chart = confusion_chart("m", np.eye(2, dtype=np.int64), [name, "dog"])
+    drawing = ElementTree.fromstring(base64.b64decode(chart.address.removeprefix(SVG)))
+    assert "\ufffd" in "".join(drawing.itertext())
 
 
 def test_same_document_gives_the_same_page(document, timed):
