@@ -19,7 +19,7 @@ demo: .venv/ready  ## train, export, run and compare on drawn faces
 test: test-host test-device
 
 test-host: .venv/ready
-	$(BIN)/python -m pytest -q tests/device tests/host
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/device tests/host
 
 # With real parts: a broker, a browser, streams, full disks, twenty seconds of faults.
 test-system: .venv/ready
