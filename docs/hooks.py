@@ -46,7 +46,8 @@ def on_page_markdown(
             return match.group()
         if not path.exists():
             raise PluginError(f"{page.file.src_uri}: {target} does not exist")
-        return f"{text} (`{path.relative_to(ROOT)}`)"
+        name = f"`{path.relative_to(ROOT)}`"
+        return name if text == path.name else f"{text} ({name})"
 
     return LINK.sub(replace, markdown)
 
