@@ -1,7 +1,7 @@
 # make demo and make test each work on a fresh machine with Python 3.11 and make.
-# The first that runs: a version manager's stand-in may be on the PATH and fail.
+# The first interpreter that works: a version manager's shim on the PATH may fail.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
-# A version manager's folder counts, too.
+# Also looks into pyenv's folder.
 find_python = $(shell for p in python$(1) $$HOME/.pyenv/versions/$(1)*/bin/python$(1); do $$p -c '' 2>/dev/null && echo $$p && break; done)
 PYTHON_312 ?= $(call find_python,3.12)
 PYTHON_313 ?= $(call find_python,3.13)
@@ -21,7 +21,7 @@ test: test-host test-device
 test-host: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/device tests/host
 
-# With real parts: a broker, a browser, streams, full disks, twenty seconds of faults.
+# With a real broker, browser and streams, full disks, and twenty seconds of faults.
 test-system: .venv/ready
 	$(BIN)/python -m pytest -q tests/system
 
@@ -29,11 +29,11 @@ test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(if $(PYTHON
 	@$(MAKE) --no-print-directory -j3 --output-sync=target on-litert on-tflite-runtime $(if $(PYTHON_313),on-python-3.13)
 	$(if $(PYTHON_313),,@echo "SKIPPED: no Python 3.13 here, its device tests were not run")
 
-# Side by side: they wait half of their time.
+# In parallel: they spend half of their time waiting.
 on-litert on-tflite-runtime on-python-3.13: on-%:
 	$(DEVICE)/$*/bin/python -m pytest -q -p no:cacheprovider tests/device
 
-# Every fault of a camera over and over: does memory grow? MINUTES and SOAK are settable.
+# Repeats all camera faults and watches the memory. MINUTES and SOAK can be set.
 MINUTES ?= 20
 SOAK ?= artifacts/soak.json
 soak: .venv/ready
@@ -41,8 +41,8 @@ soak: .venv/ready
 	FER_EDGE_SOAK_MINUTES=$(MINUTES) FER_EDGE_SOAK_JSON=$(SOAK) \
 	$(BIN)/python -m pytest -s -q tests/system/test_soak.py
 
-# What takes time on an idle machine: the claims about speed, and the records that the
-# README's figures are taken from. FLOAT, INT8 and BENCH (a folder) are settable.
+# For an idle machine: measures the claims about speed, and writes the records that the
+# README's figures come from. FLOAT, INT8 and BENCH (a folder) can be set.
 BENCH ?= artifacts/bench
 FLOAT ?= artifacts/demo/demo.float32.tflite
 INT8 ?= artifacts/demo/demo.int8.tflite
@@ -52,8 +52,8 @@ bench: .venv/ready
 	$(BIN)/python -m tests.performance.feed --steps --json $(BENCH)/feed.json --force
 	$(BIN)/python -m tests.performance.pipeline $(FLOAT) $(INT8) --json $(BENCH)/pipeline.json --force
 
-# The device's wheels on emulated Raspberry Pi cores. It says why where it must skip;
-# with FER_EDGE_ARM64=required that is a failure.
+# The device's wheels on emulated Raspberry Pi cores. Skipped with a reason where emulation
+# is not available; with FER_EDGE_ARM64=required that is a failure.
 test-arm64: .venv/ready $(DEVICE)/tflite-runtime/ready
 	$(BIN)/python -m pytest -q --timeout 1800 tests/arm64
 
