@@ -84,7 +84,7 @@ class Watch:
         self.samples.append(take_sample(self.root))
 
     def finish(self) -> dict[str, Any]:
-        """Returns the conditions, JSON-ready; see docs/latency.md."""
+        """Returns the conditions, JSON-ready; see docs/how-to/latency.md."""
         self.observe()
         return conditions(self.samples, self._started, read_counters(self.root))
 

@@ -8,7 +8,7 @@ from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box
 
 DETECT_WIDTH_PX = 320
-DETECT_EVERY = 5  # frames; chosen by measurement, see docs/decisions.md
+DETECT_EVERY = 5  # frames; chosen by measurement, see docs/background/decisions.md
 
 
 class Face(NamedTuple):

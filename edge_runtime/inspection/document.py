@@ -1,4 +1,4 @@
-"""The JSON document of ``check``, schema ``fer-edge/check/1``; see docs/check.md."""
+"""The JSON document of ``check``, ``fer-edge/check/1``; see docs/how-to/check.md."""
 
 from __future__ import annotations
 

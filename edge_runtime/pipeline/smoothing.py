@@ -23,7 +23,7 @@ LONG_GAP_DWELLS = 2
 
 
 class SmoothingConfig(NamedTuple):
-    """How decisions are made; docs/decisions.md gives the reasons for the defaults.
+    """How decisions are made; docs/background/decisions.md explains the defaults.
 
     Attributes:
         half_life_s: Age at which a frame counts half in the average.
