@@ -1,6 +1,6 @@
 """``make demo``: the whole pipeline on the built-in drawn faces, in a few minutes.
 
-Runs the commands a user would type, one after the other, and says which they are.
+Prints and runs the commands that a user would type.
 """
 
 from __future__ import annotations

@@ -190,18 +190,18 @@ def load_split(
     with open_listing(Path(path)) as listing:
         names = _order_labels(listing, labels)
         present = {entry.split for entry in listing.entries}
-        wanted = split or next((s for s in (TEST, VALIDATION) if s in present), TRAIN)
-        chosen = [entry for entry in listing.entries if entry.split == wanted]
+        split = split or next((s for s in (TEST, VALIDATION) if s in present), TRAIN)
+        chosen = [entry for entry in listing.entries if entry.split == split]
         if not chosen:
             raise DatasetError(
-                f"{listing.name} has no {wanted} split, got {sorted(present)}"
+                f"{listing.name} has no {split} split, got {sorted(present)}"
             )
         splits, unreadable = decode_splits(chosen, names, size_px, colour)
     if unreadable:
         logger.warning("%s", describe_unreadable(unreadable))
-    if not len(splits[wanted]):
-        raise DatasetError(f"{listing.name}: no readable image in split {wanted}")
-    return splits[wanted]
+    if not len(splits[split]):
+        raise DatasetError(f"{listing.name}: no readable image in split {split}")
+    return splits[split]
 
 
 def _drawn(size_px: int) -> Dataset:

@@ -20,7 +20,7 @@ def read_entries(path: Path) -> list[Entry]:
     """Returns the labelled images of a CSV.
 
     Raises:
-        DatasetError: It cannot be read, or a row is wrong; the message says which.
+        DatasetError: It cannot be read, or a row is wrong.
     """
     # A row's pixels are 8 kB of text and 2.3 kB of bytes: only the bytes are kept.
     entries = []
@@ -37,11 +37,11 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def _check_columns(columns: Sequence[str] | None, name: str) -> None:
-    found = list(columns or ())
-    if not set(FER2013_COLUMNS) <= set(found):
+    names = list(columns or ())
+    if not set(FER2013_COLUMNS) <= set(names):
         raise DatasetError(
             f"{name}: expected the columns {','.join(FER2013_COLUMNS)},"
-            f" got {','.join(found)[:80]!r}"
+            f" got {','.join(names)[:80]!r}"
         )
 
 

@@ -95,8 +95,8 @@ def describe_other_files(other_files: Mapping[str, int]) -> str:
     kinds = [f"{count:,} {kind}" for kind, count in other_files.items()]
     hidden = len(kinds) - SHOWN_KINDS
     rest = f" and {hidden} other kinds" if hidden > 0 else ""
-    known = " ".join(sorted(SUFFIXES))
-    return f"{', '.join(kinds[:SHOWN_KINDS])}{rest} (read is {known})"
+    suffixes = " ".join(sorted(SUFFIXES))
+    return f"{', '.join(kinds[:SHOWN_KINDS])}{rest} (read is {suffixes})"
 
 
 def _count_other_files(names: Iterable[str]) -> dict[str, int]:
@@ -140,7 +140,7 @@ def _path_inside(path: Path, root: Path) -> str:
 
 def _file_reader(path: Path) -> Callable[[], bytes]:
     def read() -> bytes:
-        # A named pipe would wait for ever.
+        # Reading a named pipe would block.
         if not path.is_file() or path.stat().st_size > LARGEST_FILE_BYTES:
             raise ValueError(f"{path.name} is no image file of a usable size")
         return path.read_bytes()

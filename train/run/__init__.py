@@ -1,1 +1,1 @@
-"""What a run leaves: its folder, checkpoints, figures and pictures."""
+"""The folder of a run: checkpoints, metrics and plots."""

@@ -70,11 +70,11 @@ def paint_face(
 
 
 class FaceSprite(NamedTuple):
-    """A face to lay over a picture.
+    """A face to paste into an image.
 
     Attributes:
         image: uint8 (H, W, 3) BGR, black where nothing is painted.
-        background: uint8 (H, W, 3), share of the picture behind it; 255 is all of it.
+        background: uint8 (H, W, 3), weight of what is behind, 255 for all of it.
         anchor_xy: The middle of the head in the sprite, in pixels.
     """
 
@@ -82,20 +82,20 @@ class FaceSprite(NamedTuple):
     background: Image
     anchor_xy: tuple[int, int]
 
-    def paste(self, picture: Image, centre_xy: tuple[float, float]) -> None:
-        """Lays it over a picture.
+    def paste(self, frame: Image, centre_xy: tuple[float, float]) -> None:
+        """Pastes the face into a frame.
 
         Args:
-            picture: uint8 (H, W, 3) BGR, painted into.
+            frame: uint8 (H, W, 3) BGR, modified.
             centre_xy: Where the middle of the head is, in pixels; parts outside of
-                the picture are cut off.
+                the frame are cut off.
         """
         left, top = (
             round(centre - anchor)
             for centre, anchor in zip(centre_xy, self.anchor_xy, strict=True)
         )
         x, y = max(0, left), max(0, top)
-        part = picture[y : max(0, top + len(self.image)), x:]
+        part = frame[y : max(0, top + len(self.image)), x:]
         part = part[:, : max(0, left + self.image.shape[1] - x)]
         if part.size:
             cut = np.s_[y - top :, x - left :]

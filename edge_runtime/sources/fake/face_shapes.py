@@ -32,7 +32,7 @@ def polygon(*corners: tuple[float, float]) -> Points:
 
 
 def back_shapes(who: Identity) -> list[Shape]:
-    """Returns what is behind the head: neck, long hair and ears."""
+    """Returns the shapes behind the head: neck, long hair and ears."""
     w, skin = who.head_width, who.skin_tone
     neck = polygon((-0.42, 0.5), (0.42, 0.5), (0.5, 1.5), (-0.5, 1.5))
     shapes = [Shape(neck, 0.72 * skin)]

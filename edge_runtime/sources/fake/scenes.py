@@ -111,7 +111,7 @@ def _expression(number: int, weight: float) -> Expression:
 
 
 def _sample_person(rng: np.random.Generator) -> Identity:
-    """Returns somebody whose face both detectors find, whatever it shows."""
+    """Returns a person whose face both detectors find with any expression."""
     person = sample_identity(rng)
     return person._replace(
         skin_tone=rng.uniform(170, 200),
