@@ -29,6 +29,7 @@ from edge_runtime.sources.images import IMAGE_SUFFIXES, read_image
 from edge_runtime.sources.video import open_video
 
 _NOISE_LEVELS = 5
+_WALL_BGR = (112, 104, 96)
 _SECONDS_PER_EXPRESSION = 4.0
 _STEPS_OF_CHANGE = 4  # from one expression to the next, in the last fifth of its time
 _ORDER = ("neutral", "happy", "sad", "surprise", "angry", "disgust", "fear")
@@ -67,11 +68,7 @@ class DrawnScene:
         self._sprites = dict[
             int, tuple[tuple[float, int], FaceSprite]
         ]()  # newest of each
-        width, height = size_wh
-        across = np.linspace(0.85, 1.1, width)[None, :, None]
-        down = np.linspace(1.05, 0.9, height)[:, None, None]
-        wall = across * down * np.array([112.0, 104.0, 96.0])
-        self._wall = wall.astype(np.uint8)
+        self._wall = _draw_wall(size_wh)
 
     def render(self, number: int) -> Image:
         """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
@@ -101,6 +98,14 @@ class DrawnScene:
             sprite = draw_sprite(face, radius_px / person.head_width)
             self._sprites[index] = (number, step), sprite
         return sprite
+
+
+def _draw_wall(size_wh: tuple[int, int]) -> Image:
+    across = np.linspace(0.85, 1.1, size_wh[0], dtype=np.float32)
+    down = np.linspace(1.05, 0.9, size_wh[1], dtype=np.float32)
+    light = np.outer(down, across)
+    channels = [cv2.convertScaleAbs(light, alpha=level) for level in _WALL_BGR]
+    return np.asarray(cv2.merge(channels), dtype=np.uint8)
 
 
 def _expression(number: int, weight: float) -> Expression:
