@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +60,7 @@ def stratified_indices(
         share: Fraction of each class to take, in (0, 1).
         seed: Decides the choice.
     """
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
-        count = max(1, round(share * len(positions)))
-        chosen.append(rng.permutation(positions)[:count])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+    return _sample_classes(labels, lambda size: max(1, round(share * size)), seed)
 
 
 def balanced_indices(
@@ -80,13 +75,18 @@ def balanced_indices(
         count: Total number, spread evenly over the classes.
         seed: Decides the choice.
     """
+    per_class = max(1, count // max(1, len(np.unique(labels))))
+    return _sample_classes(labels, lambda size: per_class, seed)
+
+
+def _sample_classes(
+    labels: npt.NDArray[np.int64], count_of: Callable[[int], int], seed: int
+) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    per_class = max(1, count // max(1, len(classes)))
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:per_class]
-        for label in classes
-    ]
+    chosen = []
+    for label in np.unique(labels):
+        positions = rng.permutation(np.flatnonzero(labels == label))
+        chosen.append(positions[: count_of(len(positions))])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 

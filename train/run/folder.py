@@ -18,7 +18,6 @@ import csv
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -41,50 +40,29 @@ RUN_FILES = (
 )
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The paths of one run.
 
     Attributes:
         path: The folder; need not exist yet.
+        name: Name of the folder.
+        model: The best model so far, a ``.keras`` file.
+        config: The configuration, JSON.
+        metrics: The result on the validation and test images, JSON.
+        calibration: The choice of training images for quantization, JSON.
+        ranges: Measured activation ranges, JSON; written by the first export.
+        checkpoint: The folder with the state to resume from.
     """
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The run's name, which is its folder's."""
-        return self.path.resolve().name
-
-    @property
-    def model(self) -> Path:
-        """The best model so far, a ``.keras`` file."""
-        return self.path / "model.keras"
-
-    @property
-    def config(self) -> Path:
-        """The configuration, JSON."""
-        return self.path / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        """The result on the validation and test images, JSON."""
-        return self.path / "metrics.json"
-
-    @property
-    def calibration(self) -> Path:
-        """The choice of training images for quantization, JSON."""
-        return self.path / "calibration.json"
-
-    @property
-    def ranges(self) -> Path:
-        """Measured activation ranges (written by the first export), JSON."""
-        return self.path / "calibration_ranges.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The folder with the state to resume from."""
-        return self.path / "checkpoint"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.resolve().name
+        self.model = path / "model.keras"
+        self.config = path / "config.json"
+        self.metrics = path / "metrics.json"
+        self.calibration = path / "calibration.json"
+        self.ranges = path / "calibration_ranges.json"
+        self.checkpoint = path / "checkpoint"
 
     def clear(self) -> None:
         """Removes the files of an earlier run; other files are kept."""
