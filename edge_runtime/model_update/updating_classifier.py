@@ -214,7 +214,6 @@ class Trial:
         policy: UpdatePolicy,
         clock: Callable[[], float],
     ) -> None:
-        """Starts the shadow phase."""
         self.old, self.new, self.path = old, new, path
         self._policy, self._clock = policy, clock
         self.phase: Literal["shadow", "probation"] = "shadow"

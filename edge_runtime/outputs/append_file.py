@@ -27,7 +27,6 @@ class Stdout:
     """
 
     def __init__(self) -> None:
-        """Takes the present ``sys.stdout``."""
         self._stream = sys.stdout
         try:
             sys.stdout.flush()

@@ -65,7 +65,6 @@ class RecentBoxes:
     """
 
     def __init__(self) -> None:
-        """Starts empty."""
         self._recent: deque[tuple[float, tuple[Box, ...]]] = deque()
 
     def add(self, result: FrameResult) -> tuple[Box, ...]:

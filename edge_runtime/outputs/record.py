@@ -27,16 +27,10 @@ _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 
 
 class Recorder:
-    """Chooses frames to record: those with an event, and some others with a face."""
+    """Puts frames into a queue: those with an event, and some others with a face."""
 
     def __init__(self, queue: WorkQueue[RenderedFrame], min_interval_s: float) -> None:
-        """Takes the queue and the interval.
-
-        Args:
-            queue: In front of a ``FrameArchive``.
-            min_interval_s: Least time between two frames without an event; 0 records
-                every frame with a face.
-        """
+        """Takes the queue; 0 seconds between two frames: every one with a face."""
         self._queue, self._min_interval_s = queue, min_interval_s
         self._last_s: float | None = None
 

@@ -104,7 +104,6 @@ class FrameFanout:
     """A ``Sink`` that prepares each frame once and passes it to several outputs."""
 
     def __init__(self, renderer: FrameRenderer, sinks: Sequence[FrameSink]) -> None:
-        """Takes the renderer and the outputs."""
         self._renderer, self._sinks = renderer, sinks
 
     def write(self, frame: Frame, result: FrameResult) -> bool:

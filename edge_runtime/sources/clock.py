@@ -5,45 +5,27 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """Time for one pass through a source.
+class Clock:
+    """Real time, until ``stop`` is called.
 
     Attributes:
         deadline_s: When a call into the device must have returned; infinity if there
             is no such call.
     """
 
-    deadline_s: float
-
-    @property
-    def running(self) -> bool:
-        """Whether the source is to go on; False is final."""
-
-    def now(self) -> float:
-        """Returns the time in seconds."""
-
-    def sleep(self, seconds: float) -> None:
-        """Waits; returns early if the clock is stopped."""
-
-
-class RealClock:
-    """Real time, until ``stop`` is called."""
-
     def __init__(self) -> None:
-        """Starts."""
         self.deadline_s = math.inf
         self._stopped = threading.Event()
 
     @property
     def running(self) -> bool:
-        """Whether ``stop`` was not called."""
+        """Whether the source is to go on; False is final."""
         return not self._stopped.is_set()
 
     def now(self) -> float:
-        """Returns ``time.monotonic()``."""
+        """Returns monotonic time in seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -56,14 +38,11 @@ class RealClock:
         self._stopped.set()
 
 
-class VirtualClock:
+class VirtualClock(Clock):
     """Time that passes only in ``sleep``, at once: every run is the same."""
 
-    running = True
-
     def __init__(self) -> None:
-        """Starts at 0."""
-        self.deadline_s = math.inf
+        super().__init__()
         self._now_s = 0.0
 
     def now(self) -> float:

@@ -16,7 +16,7 @@ from edge_runtime.sources.base import (
     KeepWaiting,
     wait_forever,
 )
-from edge_runtime.sources.clock import RealClock
+from edge_runtime.sources.clock import Clock
 from edge_runtime.sources.supervisor import (
     OPEN_TIMEOUT_S,
     OpenReader,
@@ -72,8 +72,7 @@ class LiveSource(SupervisedSource):
         self._abandoned: list[threading.Event] = []  # set when their call returns
         self._start(pause_s=0.0)
         try:
-            timeout_s = (settings or CameraSettings()).stall_s
-            self._await_first(max(OPEN_TIMEOUT_S, timeout_s))
+            self._await_first(max(OPEN_TIMEOUT_S, self._settings.stall_s))
         except BaseException:
             self.close()
             raise
@@ -111,7 +110,7 @@ class LiveSource(SupervisedSource):
         self._done.wait(_CLOSE_S)
 
     def _start(self, pause_s: float) -> None:
-        self._clock = RealClock()
+        self._clock = Clock()
         self._done = self._workers.call(partial(self._grab, self._clock, pause_s))
 
     def _await_first(self, timeout_s: float) -> None:
@@ -132,14 +131,14 @@ class LiveSource(SupervisedSource):
         self._clock.stop()
         self._abandoned.append(self._done)
         reason = f"no frame for {now_s - self._latest.put_at_s:.1f} s"
-        self._start(self._supervisor.recovery.lost(reason, now_s))
+        self._start(self._recovery.lost(reason, now_s))
 
-    def _grab(self, clock: RealClock, pause_s: float) -> None:
+    def _grab(self, clock: Clock, pause_s: float) -> None:
         """Runs in a thread: reads frames until the source ends or the clock stops."""
         failure: Exception | None = None
         clock.sleep(pause_s)
         try:
-            with closing(self._supervisor.images(clock)) as images:
+            with closing(self._images(clock)) as images:
                 for image, at_s in images:
                     if not clock.running:
                         return
@@ -168,7 +167,6 @@ class LatestFrame:
     """
 
     def __init__(self) -> None:
-        """Starts empty."""
         self.dropped = 0
         self.put_at_s = time.monotonic()
         self.finished = False

@@ -40,8 +40,8 @@ class SequentialSource(SupervisedSource):
         """
         super().__init__(open_reader, name, settings=settings, every=every)
         self.frame_count = frame_count
-        self._images = self._supervisor.images(VirtualClock())
-        first = next(self._images, None)
+        self._reading = self._images(VirtualClock())
+        first = next(self._reading, None)
         if first is None:
             raise SourceError(f"expected frames from {name!r}, got none")
         self._first: tuple[Image, float] = first
@@ -55,8 +55,8 @@ class SequentialSource(SupervisedSource):
 
     def close(self) -> None:
         """Closes the camera."""
-        self._images.close()
+        self._reading.close()
 
     def _all(self) -> Iterator[tuple[Image, float]]:
         yield self._first
-        yield from self._images
+        yield from self._reading

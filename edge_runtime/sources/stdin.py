@@ -103,7 +103,6 @@ class PacedReader:
     """A reader that delivers frames at their rate, by a clock."""
 
     def __init__(self, reader: PipeReader, clock: Clock) -> None:
-        """Takes an open reader."""
         self.fps = reader.fps
         self._reader, self._clock = reader, clock
 
@@ -135,7 +134,6 @@ class JpegSplitter:
     """
 
     def __init__(self) -> None:
-        """Starts empty."""
         self.ignored_bytes = 0
         self._buffer = bytearray()
         self._at = 0  # parsed so far, from the start of the image

@@ -33,26 +33,42 @@ STEADY_S = 10.0  # after so long without a loss the pause is short again
 WINDOW_S = 600.0  # in which ``reopen_limit`` counts failures
 
 
-class Supervisor:
-    """Opens a camera, reads it, and reopens it when it is lost or frozen.
+class SupervisedSource:
+    """Base of cameras that are reopened when they are lost or frozen.
 
     Attributes:
-        name: For messages.
-        recovery: Counts the losses.
-        fps: Frames per second, as the camera says; 25 before it is open.
+        name: For messages and frames.
         skipped: Frames that were missed or invalid, each followed by a good one.
     """
 
-    def __init__(
-        self, open_reader: OpenReader, name: str, settings: CameraSettings
-    ) -> None:
-        """Opens nothing yet."""
-        self.name, self.fps, self.skipped = name, FALLBACK_FPS, 0
-        self.recovery = Recovery(name, settings.reopen_limit)
-        self._open_reader, self._settings = open_reader, settings
-        self._freeze_detector = FreezeDetector(name, settings.frozen_s)
+    kind: Kind = "camera"
 
-    def images(self, clock: Clock) -> Generator[tuple[Image, float], None, None]:
+    def __init__(
+        self,
+        open_reader: OpenReader,
+        name: str,
+        *,
+        settings: CameraSettings | None = None,
+        every: int = 1,
+    ) -> None:
+        self.name, self.skipped = name, 0
+        self._open_reader, self._every = open_reader, every
+        self._settings = settings or CameraSettings()
+        self._camera_fps = FALLBACK_FPS
+        self._recovery = Recovery(name, self._settings.reopen_limit)
+        self._freeze_detector = FreezeDetector(name, self._settings.frozen_s)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second that it yields, as far as the camera says."""
+        return self._camera_fps / self._every
+
+    @property
+    def reopened(self) -> int:
+        """How often it was back after a freeze or a loss."""
+        return self._recovery.reopened
+
+    def _images(self, clock: Clock) -> Generator[tuple[Image, float], None, None]:
         """Yields images, each with its time of arrival, until the clock is stopped.
 
         Args:
@@ -71,19 +87,19 @@ class Supervisor:
                 clock.deadline_s = math.inf
                 if not clock.running:
                     return
-                if not self.recovery.ever_delivered:
+                if not self._recovery.ever_delivered:
                     raise
-                clock.sleep(self.recovery.lost(str(error), clock.now()))
+                clock.sleep(self._recovery.lost(str(error), clock.now()))
 
     def _until_lost(self, clock: Clock) -> Iterator[tuple[Image, float]]:
         clock.deadline_s = clock.now() + OPEN_TIMEOUT_S
         reader = self._open_reader(clock)
         try:
-            self.fps = reader.fps
+            self._camera_fps = reader.fps
             self._freeze_detector.start(clock.now())
             for image in self._valid_images(reader, clock):
                 now_s = clock.now()
-                self.recovery.delivered(now_s)
+                self._recovery.delivered(now_s)
                 yield image, now_s
                 self._freeze_detector.check(image, now_s)
         finally:
@@ -109,39 +125,6 @@ class Supervisor:
             if missed >= MAX_MISSED_FRAMES or clock.now() >= deadline_s:
                 raise SourceError("no valid frame: is its cable loose?")
             clock.sleep(_MISSED_PAUSE_S)
-
-
-class SupervisedSource:
-    """Base of sources with a ``Supervisor``; subclasses yield the frames."""
-
-    kind: Kind = "camera"
-
-    def __init__(
-        self,
-        open_reader: OpenReader,
-        name: str,
-        *,
-        settings: CameraSettings | None,
-        every: int,
-    ) -> None:
-        """Opens nothing yet."""
-        self.name, self._every = name, every
-        self._supervisor = Supervisor(open_reader, name, settings or CameraSettings())
-
-    @property
-    def fps(self) -> float:
-        """Frames per second that it yields, as far as the camera says."""
-        return self._supervisor.fps / self._every
-
-    @property
-    def skipped(self) -> int:
-        """Frames that were missed or invalid."""
-        return self._supervisor.skipped
-
-    @property
-    def reopened(self) -> int:
-        """How often it was back after a freeze or a loss."""
-        return self._supervisor.recovery.reopened
 
 
 class Recovery:

@@ -40,7 +40,7 @@ class VideoSource:
         if self._first is None:
             capture.release()
             raise SourceError(
-                f"{name!r} opens but gives no frame:"
+                f"{name!r} opens but has no frame:"
                 " play it in a video player, or copy it again"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,13 +70,7 @@ def open_page(
     metrics.read_from(state.document)
     privacy = {"blurred": options.blurred, "recording": options.recording}
     routes = Routes(state, stream, metrics, Access(options.token), privacy)
-    try:
-        server = Server(options.address, routes)
-        try:
-            url = options.address.url(server.port)
-            print(f"page: {url}", file=sys.stderr, flush=True)
-            yield Page(state, stream, stream.queue.counts)
-        finally:
-            server.close()
-    finally:
-        stream.queue.stop()
+    with closing(stream), closing(Server(options.address, routes)) as server:
+        url = options.address.url(server.port)
+        print(f"page: {url}", file=sys.stderr, flush=True)
+        yield Page(state, stream, stream.queue.counts)

@@ -25,7 +25,6 @@ class Metrics:
     """Histograms that the loop fills, and counters that are read at each request."""
 
     def __init__(self) -> None:
-        """Starts at zero."""
         self._registry = CollectorRegistry()
         self._stage = Histogram(
             "fer_edge_stage_seconds",

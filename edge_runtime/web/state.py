@@ -95,7 +95,6 @@ class History:
     """Summaries of the last ``MAX_HISTORY_S`` seconds; safe in any thread."""
 
     def __init__(self) -> None:
-        """Starts empty."""
         self._lock = threading.Lock()
         self._points: deque[dict[str, Any]] = deque(maxlen=MAX_HISTORY_S)
         self._second = -1

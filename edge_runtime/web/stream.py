@@ -28,7 +28,6 @@ class LatestJpeg:
     """The newest JPEG image, for any number of coroutines of one event loop."""
 
     def __init__(self) -> None:
-        """Starts without an image."""
         self._count, self._jpeg = 0, b""
         self._ended = False
         self._changed = asyncio.Event()
@@ -66,7 +65,6 @@ class Stream:
     """Encodes frames of the loop in a thread of its own, for the clients."""
 
     def __init__(self, renderer: FrameRenderer) -> None:
-        """Starts the thread."""
         self._renderer = renderer
         self._next_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,6 +84,10 @@ class Stream:
             self._next_s = max(self._next_s + 1 / MAX_FPS, now_s - 1 / MAX_FPS)
             self.queue.put(rendered)
         return True
+
+    def close(self) -> None:
+        """Ends the thread, without waiting."""
+        self.queue.stop()
 
     def run_in(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sets the event loop that serves the clients."""
