@@ -41,8 +41,9 @@ def confusion_chart(
     if reference:
         caption = f"{name} - {reference[0]}"
         alt = f"Confusion matrix of {name} minus that of {reference[0]}"
-    width = ("chart", "broad", "full")[(len(labels) > 10) + (len(labels) > 20)]
-    return Picture(caption, alt, svg_address(to_svg(figure)), width)
+    classes = len(labels)
+    kind = "chart" if classes <= 10 else "broad" if classes <= 20 else "full"
+    return Picture(caption, alt, svg_address(to_svg(figure)), kind)
 
 
 def reliability_chart(model: Document) -> Picture:
