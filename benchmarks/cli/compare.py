@@ -22,7 +22,7 @@ examples:
   python -m benchmarks compare pi4.json pi5.json --despite machine
 
 Both files are from latency --json. B over A: below 1, B is faster. Measurements under
-unlike conditions are refused (exit code 4), unless --despite names the condition.
+different conditions are refused (exit code 4), unless --despite names the condition.
 """
 
 
@@ -32,7 +32,7 @@ def add_compare(commands: Any) -> None:
         commands,
         "compare",
         _compare,
-        "how many times as fast one measurement is as another",
+        "the ratio of two latency measurements",
         EXAMPLES,
     )
     add = parser.add_argument

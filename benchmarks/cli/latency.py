@@ -38,9 +38,9 @@ examples:
   python -m benchmarks latency fer.int8.tflite --protocol mlperf-tiny --strict
   python -m benchmarks latency fer.int8.tflite --sustained 10m --picture heat.svg
 
-The models take turns, so that their ratio holds on a busy machine. Takes five to
-twenty seconds for each model and thread count. The last lines say whether the figures
-may be believed; with --strict INVALID ends with exit code 4.
+The models are interleaved, so that their ratio holds on a busy machine. Takes five to
+twenty seconds for each model and thread count. The last lines say whether the
+conditions were good enough; with --strict INVALID ends with exit code 4.
 """
 PROTOCOLS = ("standard", "mlperf-tiny")
 
@@ -51,7 +51,7 @@ def add_latency(commands: Any) -> None:
         commands,
         "latency",
         _latency,
-        "how long models take, how much memory, how they start",
+        "latency, memory and cold start of models",
         EXAMPLES,
     )
     add_models(parser)
@@ -82,9 +82,9 @@ def add_latency(commands: Any) -> None:
         "--sustained",
         type=seconds,
         metavar="TIME",
-        help="then run without a pause, as 10m: first minute against steady state",
+        help="then run without a pause, such as 10m: first minute and steady state",
     )
-    add("--picture", type=Path, metavar="FILE.svg", help="of --sustained")
+    add("--picture", type=Path, metavar="FILE.svg", help="chart of --sustained")
 
 
 def _latency(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
-"""What the machine was doing while something was measured on it.
+"""The conditions of a measurement: frequency, temperature, load, throttling, swap.
 
-Read from /proc and /sys; what a machine does not tell is None, and nothing raises.
+Read from /proc and /sys. What a machine does not say is None, and nothing raises.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.hardware.board import read_frequency, read_text
+from edge_runtime.hardware.board import read_fields, read_frequency, read_text
 from edge_runtime.hardware.sensors import (
     SINCE_BOOT_SHIFT,
     highest_temperature_c,
@@ -27,13 +29,13 @@ STAT = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 @dataclass(frozen=True)
 class Sample:
-    """The machine at one moment.
+    """The state of the machine at one moment.
 
     Attributes:
-        governor: Frequency governor of the first core, empty if unknown.
+        governor: Frequency governor of the first core; empty if unknown.
         frequency_mhz: Frequency of the first core.
-        max_frequency_mhz: Its highest.
-        temperature_c: The hottest sensor in degrees Celsius.
+        max_frequency_mhz: Highest frequency of that core.
+        temperature_c: Highest temperature of a sensor in degrees Celsius.
         throttled: Bits of a Raspberry Pi's ``get_throttled``.
     """
 
@@ -46,13 +48,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the kernel has counted so far.
+    """Counters of the kernel at one moment.
 
     Attributes:
-        clock_s: Seconds of a monotonic clock.
-        busy_s: Processor seconds used by all programs (and taken by a hypervisor).
-        own_s: Those used by this program and by processes it has waited for.
-        cores: Number of cores counted.
+        clock_s: Monotonic time in seconds.
+        busy_s: CPU seconds of all programs, and those taken by the hypervisor.
+        own_s: CPU seconds of this program and of child processes that have ended.
+        cores: Number of cores.
         swapped_pages: Pages moved to or from swap.
     """
 
@@ -64,12 +66,12 @@ class Counters:
 
 
 @dataclass
-class Watch:
-    """Looks at the machine from its creation on, until ``finish``.
+class ConditionMonitor:
+    """Records the conditions from its creation on, until ``finish``.
 
     Attributes:
         root: Where ``proc`` and ``sys`` are found.
-        samples: The machine at the beginning and after every window.
+        samples: The machine at the beginning and at every call of ``sample``.
     """
 
     root: Path = ROOT
@@ -77,29 +79,27 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._started = read_counters(self.root)
-        self.observe()
+        self.sample()
 
-    def observe(self) -> None:
-        """Takes a sample; a few small files are read."""
+    def sample(self) -> None:
+        """Records the machine at this moment: reads a few small files."""
         self.samples.append(take_sample(self.root))
 
     def finish(self) -> dict[str, Any]:
-        """Returns the conditions, JSON-ready; see docs/how-to/latency.md."""
-        self.observe()
+        """Returns the conditions, JSON-ready; the keys are in the latency document."""
+        self.sample()
         return conditions(self.samples, self._started, read_counters(self.root))
 
 
 def conditions(
     samples: list[Sample], started: Counters, ended: Counters
 ) -> dict[str, Any]:
-    """Returns what was seen between two moments, JSON-ready."""
+    """Returns the conditions between two moments, JSON-ready."""
     temperatures = [s.temperature_c for s in samples if s.temperature_c is not None]
     frequencies = [s.frequency_mhz for s in samples[1:] if s.frequency_mhz is not None]
     bits = [s.throttled for s in samples if s.throttled is not None]
-    during = 0
-    for one in bits:
-        during |= one
-    # A bit from 16 on that was not set before says that it happened in between.
+    during = reduce(or_, bits, 0)
+    # A bit from 16 on that was not set at first: it happened between two samples.
     if bits:
         during |= (bits[-1] & ~bits[0]) >> SINCE_BOOT_SHIFT
     return {
@@ -117,7 +117,7 @@ def conditions(
 def others_share(started: Counters, ended: Counters) -> float | None:
     """Returns the share of all cores' time that other programs used, 0..1.
 
-    None where the kernel does not tell, or in less than half a second.
+    None where the kernel does not say, and for less than half a second.
     """
     seconds = ended.clock_s - started.clock_s
     if started.busy_s is None or ended.busy_s is None or not ended.cores:
@@ -129,7 +129,7 @@ def others_share(started: Counters, ended: Counters) -> float | None:
 
 
 def take_sample(root: Path = ROOT) -> Sample:
-    """Returns the machine at this moment."""
+    """Returns the state of the machine at this moment."""
     frequency = read_frequency(root)
     return Sample(
         governor=frequency.governor,
@@ -159,19 +159,16 @@ def _busy(root: Path) -> tuple[float | None, int | None]:
         name, *values = line.split() or [""]
         numbers = [int(value) for value in values if value.isdecimal()]
         if name == "cpu" and len(numbers) >= len(STAT):
-            counted = dict(zip(STAT, numbers, strict=False))
-            total = sum(counted[key] for key in BUSY) / os.sysconf("SC_CLK_TCK")
+            ticks = dict(zip(STAT, numbers, strict=False))
+            total = sum(ticks[key] for key in BUSY) / os.sysconf("SC_CLK_TCK")
         cores += name.startswith("cpu") and name != "cpu"
     return total, cores or None
 
 
 def _swapped(root: Path) -> int | None:
-    counted = None
-    for line in read_text(root / "proc/vmstat").splitlines():
-        name, _, value = line.partition(" ")
-        if name in ("pswpin", "pswpout") and value.isdecimal():
-            counted = (counted or 0) + int(value)
-    return counted
+    fields = read_fields(root / "proc/vmstat", " ")
+    pages = [fields.get(name, "") for name in ("pswpin", "pswpout")]
+    return sum(map(int, pages)) if all(map(str.isdecimal, pages)) else None
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

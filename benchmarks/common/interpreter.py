@@ -1,4 +1,4 @@
-"""A TFLite model's bare ``invoke``, for files that are no classifiers."""
+"""Runs TFLite files that are not classifiers: the bare ``invoke``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def invoke_call(model: bytes, *, library: str, threads: int) -> Call:
             )
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError, SystemError) as error:
-        raise MeasurementError(f"{library} cannot load a part: {error}") from error
+        raise MeasurementError(f"{library} cannot load a model: {error}") from error
     (image,) = interpreter.get_input_details()
     rng = np.random.default_rng(0)
     pixels = rng.integers(-128, 128, image["shape"])
@@ -44,5 +44,5 @@ def _interpreter(library: str) -> Callable[..., Any]:
         from tflite_runtime import interpreter
     else:
         from ai_edge_litert import interpreter
-    found: Callable[..., Any] = interpreter.Interpreter
-    return found
+    interpreter_class: Callable[..., Any] = interpreter.Interpreter
+    return interpreter_class

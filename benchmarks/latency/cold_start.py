@@ -1,4 +1,4 @@
-"""Memory and cold start, each measured in a process that has done nothing else."""
+"""Measures cold start and memory in new processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edge_runtime.errors import MeasurementError
 
 REPEATS = 3
 TIMEOUT_S = 300
-# The high-water mark of getrusage would be wrong on Linux: a new program inherits
-# that of the process that started it, here the benchmark with all its models.
+# ru_maxrss would be wrong on Linux: a program inherits that of the process that started
+# it, here the benchmark with all its models.
 PROGRAM = """
 import json, sys, time
 import numpy as np
@@ -54,7 +54,7 @@ def measure_fresh_process(
     labels: Sequence[str] | None = None,
     repeats: int = REPEATS,
 ) -> Document:
-    """Returns medians over some processes that load a model and answer once.
+    """Returns medians over new processes that load a model and classify.
 
     Args:
         path: The model file.
@@ -64,9 +64,9 @@ def measure_fresh_process(
         repeats: Number of processes, one after the other.
 
     Returns:
-        loaded_ms and answered_ms since the process was started (interpreter, imports
-        and model included), peak_memory_mb and, after 50 answers, steady_memory_mb of
-        the whole process (MiB resident), repeats.
+        loaded_ms and answered_ms: time from the start of the process (with interpreter
+        and imports) to the loaded model and to the first prediction; peak_memory_mb,
+        and steady_memory_mb after 50 predictions (MiB resident); repeats.
 
     Raises:
         MeasurementError: A process failed or did not end.
@@ -86,7 +86,7 @@ def measure_fresh_process(
 
 
 def _run(argument: str, name: str) -> tuple[float, float, float, float]:
-    """Returns ms until loaded and until answered, peak and steady memory in MiB."""
+    """Returns ms until loaded and until the prediction, peak and steady MiB."""
     command = [sys.executable, "-c", PROGRAM, argument]
     started = time.monotonic()  # the same clock in every process
     try:
@@ -101,15 +101,15 @@ def _run(argument: str, name: str) -> tuple[float, float, float, float]:
         loaded, answered, peak_kb, steady_kb = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MeasurementError(f"{name}: a fresh process failed: {last}") from error
+        raise MeasurementError(f"{name}: a new process failed: {last}") from error
     except (subprocess.TimeoutExpired, ValueError) as error:
-        raise MeasurementError(f"{name}: a fresh process gave no figures") from error
+        raise MeasurementError(f"{name}: a new process gave no figures") from error
     since = 1e3 * (loaded - started), 1e3 * (answered - started)
     return *since, peak_kb / 1024, steady_kb / 1024
 
 
 def environment() -> dict[str, str]:
-    """Returns an environment in which the same edge_runtime is found."""
+    """Returns environment variables with which Python finds this edge_runtime."""
     here = str(Path(edge_runtime.__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([here, inherited] if inherited else [here])

@@ -1,7 +1,7 @@
-"""Two latency documents: how many times as long, with an interval, or a refusal.
+"""Compares two latency documents: ratios with confidence intervals.
 
-A figure from a hot board against one from a cold one is no comparison: documents that
-were made under unlike conditions are refused, unless the difference is what is asked.
+Documents that were measured under different conditions are refused, unless that
+difference is the question.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SEED = 0
 MACHINE = ("model", "cpu", "architecture", "cores", "governor", "max_frequency_mhz")
 Rows = dict[tuple[str, int, str], Document]
 
-# What must be alike, and how it is found in a document.
+# Each condition that must be the same, and how to read it from a document.
 CONDITIONS: dict[str, Callable[[Document], Any]] = {
-    "machine": lambda one: {key: one["machine"].get(key) for key in MACHINE},
-    "versions": lambda one: (one["machine"]["python"], one["machine"]["versions"]),
-    "protocol": lambda one: one["protocol"],
+    "machine": lambda doc: {key: doc["machine"].get(key) for key in MACHINE},
+    "versions": lambda doc: (doc["machine"]["python"], doc["machine"]["versions"]),
+    "protocol": lambda doc: doc["protocol"],
 }
 MAY_DIFFER = (*CONDITIONS, "validity")
 
@@ -32,22 +32,22 @@ MAY_DIFFER = (*CONDITIONS, "validity")
 def compare_latency(
     a: Document, b: Document, *, despite: Collection[str] = ()
 ) -> Document:
-    """Returns how many times as long as in A each model takes in B, JSON-ready.
+    """Returns the latency of each model in B over that in A, JSON-ready.
 
-    Rows are paired by model name, threads and library; where no name is in both and
-    each document holds one model, these two are compared.
+    Rows are paired by model name, threads and library. If no name is in both and each
+    document holds one model, these two are compared.
 
     Args:
         a: A document ``fer-edge/latency/1``.
-        b: Another.
+        b: Another one.
         despite: Conditions that may differ: names from ``MAY_DIFFER``.
 
     Raises:
-        MeasurementError: They were measured under unlike conditions, or one of them
+        MeasurementError: They were measured under different conditions, or one of them
             is not valid.
-        FerEdgeError: Nothing in them can be compared.
+        FerEdgeError: They have no rows in common.
     """
-    _refuse_unlike(a, b, despite)
+    _refuse_different(a, b, despite)
     pairs = _pairs(a, b, by_library="versions" not in despite)
     return {
         "schema": SCHEMA,
@@ -58,11 +58,11 @@ def compare_latency(
                 "a": key_a[0],
                 "b": key_b[0],
                 "threads": key_a[1],
-                "a_p50_ms": one["logits_ms"]["p50"],
-                "b_p50_ms": other["logits_ms"]["p50"],
-                **ratio_interval(_medians(one), _medians(other)),
+                "a_p50_ms": row_a["logits_ms"]["p50"],
+                "b_p50_ms": row_b["logits_ms"]["p50"],
+                **ratio_interval(_medians(row_a), _medians(row_b)),
             }
-            for (key_a, one), (key_b, other) in pairs
+            for (key_a, row_a), (key_b, row_b) in pairs
         ],
     }
 
@@ -70,20 +70,20 @@ def compare_latency(
 def ratio_interval(a: Sequence[float], b: Sequence[float]) -> Document:
     """Returns the ratio of the medians of two lists of window medians, b over a.
 
-    The 95 % percentile bootstrap interval resamples windows, not runs: runs of one
-    window share its moment and are not independent. With fewer than ten windows it is
-    too narrow (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993).
+    The 95 % percentile bootstrap interval resamples windows, not runs, because the runs
+    of one window are not independent. With fewer than ten windows it is too narrow
+    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993).
 
     Args:
-        a: Milliseconds, one for each window.
-        b: The same of the other.
+        a: Medians in milliseconds, one for each window.
+        b: The same of the other measurement.
     """
     rng = np.random.default_rng(SEED)
-    drawn = [
-        np.median(rng.choice(np.asarray(one), (RESAMPLES, len(one))), axis=1)
-        for one in (a, b)
-    ]
-    low, high = np.percentile(drawn[1] / drawn[0], [2.5, 97.5])
+    medians_a, medians_b = (
+        np.median(rng.choice(np.asarray(each), (RESAMPLES, len(each))), axis=1)
+        for each in (a, b)
+    )
+    low, high = np.percentile(medians_b / medians_a, [2.5, 97.5])
     return {
         "ratio": float(np.median(b) / np.median(a)),
         "ratio_95": [float(low), float(high)],
@@ -92,25 +92,26 @@ def ratio_interval(a: Sequence[float], b: Sequence[float]) -> Document:
 
 
 def comparison_lines(document: Document) -> list[str]:
-    """Returns a comparison as lines for people."""
+    """Returns a comparison as lines of text."""
     lines = []
-    for one in document["rows"]:
-        low, high = one["ratio_95"]
-        faster = "slower" if one["ratio"] > 1 else "faster"
-        said = faster if not low <= 1 <= high else "no difference shown"
-        name = one["a"] if one["a"] == one["b"] else f"{one['a']} -> {one['b']}"
+    for row in document["rows"]:
+        low, high = row["ratio_95"]
+        outcome = "slower" if row["ratio"] > 1 else "faster"
+        if low <= 1 <= high:
+            outcome = "no significant difference"
+        name = row["a"] if row["a"] == row["b"] else f"{row['a']} -> {row['b']}"
         lines.append(
-            f"{name}, {one['threads']} thread(s): {one['a_p50_ms']:.3f} ->"
-            f" {one['b_p50_ms']:.3f} ms, x {one['ratio']:.3f}"
-            f" (95 %: {low:.3f} to {high:.3f}): {said}"
+            f"{name}, {row['threads']} thread(s): {row['a_p50_ms']:.3f} ->"
+            f" {row['b_p50_ms']:.3f} ms, x {row['ratio']:.3f}"
+            f" (95 %: {low:.3f} to {high:.3f}): {outcome}"
         )
     return lines
 
 
-def _refuse_unlike(a: Document, b: Document, despite: Collection[str]) -> None:
+def _refuse_different(a: Document, b: Document, despite: Collection[str]) -> None:
     if "validity" not in despite:
-        for name, one in (("A", a), ("B", b)):
-            if not one.get("verdict", {"valid": False})["valid"]:
+        for name, document in (("A", a), ("B", b)):
+            if not document.get("verdict", {"valid": False})["valid"]:
                 raise MeasurementError(
                     f"expected two valid measurements, {name} is INVALID or of an"
                     " older version: measure again, or add  --despite validity"
@@ -118,18 +119,20 @@ def _refuse_unlike(a: Document, b: Document, despite: Collection[str]) -> None:
     for condition, find in CONDITIONS.items():
         if condition not in despite and find(a) != find(b):
             raise MeasurementError(
-                f"expected like conditions, got another {condition}:"
-                f" {_unlike(find(a), find(b))}; measure again, or add"
+                f"expected the same conditions, got another {condition}:"
+                f" {_differences(find(a), find(b))}; measure again, or add"
                 f"  --despite {condition}"
             )
 
 
-def _unlike(a: Any, b: Any) -> str:
+def _differences(a: Any, b: Any) -> str:
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
         return ", ".join(f"{k} {a.get(k)!r} and {b.get(k)!r}" for k in keys)
     if isinstance(a, tuple):
-        return "; ".join(_unlike(x, y) for x, y in zip(a, b, strict=True) if x != y)
+        return "; ".join(
+            _differences(x, y) for x, y in zip(a, b, strict=True) if x != y
+        )
     return f"{a!r} and {b!r}"
 
 

@@ -1,7 +1,7 @@
-"""How long a model takes, in percentiles, and how models compare on one machine.
+"""Measures the latency of models in percentiles, and compares them on one machine.
 
-The figures are those of calls to ``edge_runtime``, as an application makes them: what
-is not measured here (camera, face detection) takes time of its own.
+What is timed are calls to ``edge_runtime``, as an application makes them. Camera and
+face detection are not part of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common.conditions import Watch
+from benchmarks.common.conditions import ConditionMonitor
 from benchmarks.common.documents import (
     Document,
     load_average,
@@ -46,7 +46,7 @@ class Variant:
 
     Attributes:
         path: The file.
-        name: What the document calls it; unlike that of any other variant.
+        name: Its name in the document, unique among the variants.
         backend: Inference library, or ``"auto"``.
         labels: Class names, for a file without metadata.
     """
@@ -57,21 +57,21 @@ class Variant:
     labels: Sequence[str] | None = None
 
     def open(self, threads: int) -> Classifier:
-        """Returns it opened with so many CPU threads, checked as a device would."""
+        """Returns its classifier with some CPU threads, checked as on a device."""
         return open_models(
             [self.path], threads=threads, backend=self.backend, labels=self.labels
         )[0]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model in memory, and what it took.
+class LoadedModel:
+    """A model in memory, and its start-up times.
 
     Attributes:
         classifier: The model.
-        load_ms: Reading, checking and replaying its golden vectors, in a process
-            that has loaded it before (so no imports, and the file is cached).
-        first_ms: Its first answer after that.
+        load_ms: Time for reading, checking and replaying its golden vectors, in a
+            process that has loaded it before (so no imports, and the file is cached).
+        first_ms: Time of its first prediction.
     """
 
     classifier: Classifier
@@ -84,7 +84,7 @@ def variants_of(
     backends: Sequence[str] = ("auto",),
     labels: Sequence[str] | None = None,
 ) -> list[Variant]:
-    """Returns every file in every library, the first file first."""
+    """Returns each file in each library, ordered by file."""
     several = len(backends) > 1
     return [
         Variant(path, f"{name} ({backend})" if several else name, backend, labels)
@@ -98,33 +98,33 @@ def measure_latency(
     *,
     threads: Sequence[int] = (1,),
     protocol: Protocol = STANDARD,
-    watch: Watch | None = None,
+    monitor: ConditionMonitor | None = None,
     processes: int = REPEATS,
 ) -> Document:
     """Returns the latency document, ``fer-edge/latency/1``.
 
     Args:
-        variants: What is timed; the first is what the others are compared with.
-        threads: CPU thread counts; all are timed, fresh processes with the first.
-        protocol: How long is measured.
-        watch: Looks at the machine meanwhile; by default at this one.
-        processes: How many fresh processes give the memory and the cold start.
+        variants: The models; the first is the reference of the ratios.
+        threads: CPU thread counts; cold start and memory are measured with the first.
+        protocol: How long to measure.
+        monitor: Records the conditions; by default a new one.
+        processes: Number of new processes for cold start and memory.
 
     Raises:
         ModelError: A file is missing, damaged or no such classifier.
-        MeasurementError: A fresh process failed.
+        MeasurementError: A new process failed.
     """
     load_before = load_average()
     opened = [variant.open(threads[0]) for variant in variants]
-    watch = watch or Watch()
+    monitor = monitor or ConditionMonitor()
     results: list[Document] = []
     for count in threads:
         loaded = [_load(variant, count) for variant in variants]
         names = [variant.name for variant in variants]
-        results += measure_in_turns(
-            names, loaded, count, protocol, after_window=watch.observe
+        results += measure_interleaved(
+            names, loaded, count, protocol, after_window=monitor.sample
         )
-    seen = watch.finish()
+    conditions = monitor.finish()
     return {
         "schema": SCHEMA,
         "created": now(),
@@ -134,18 +134,20 @@ def measure_latency(
             for variant, classifier in zip(variants, opened, strict=True)
         ],
         "results": results,
-        "fresh_process": [_fresh(one, threads[0], processes) for one in variants],
+        "fresh_process": [
+            _fresh_process(variant, threads[0], processes) for variant in variants
+        ],
         "sustained": [],
-        "conditions": seen,
-        "verdict": verdict(seen, results),
+        "conditions": conditions,
+        "verdict": verdict(conditions, results),
         "load_average_before": load_before,
         "machine": machine_card(),
     }
 
 
-def measure_in_turns(
+def measure_interleaved(
     names: Sequence[str],
-    loaded: Sequence[Loaded],
+    loaded: Sequence[LoadedModel],
     threads: int,
     protocol: Protocol,
     *,
@@ -154,10 +156,10 @@ def measure_in_turns(
     """Returns the percentiles of every model, timed in rotation, JSON-ready.
 
     Args:
-        names: What the document calls the models.
+        names: Their names in the document.
         loaded: The models; the first is the reference of the ratios.
-        threads: What they were opened with, for the record.
-        protocol: How long is measured.
+        threads: CPU threads they were opened with, for the record.
+        protocol: How long to measure.
         after_window: Called between windows.
     """
     calls = []
@@ -186,20 +188,20 @@ def measure_in_turns(
 
 
 def one_image(classifier: Classifier) -> Call:
-    """Returns the call that is timed: a seeded noise image through the network."""
+    """Returns a call of the network alone, on a seeded noise image."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, *classifier.spec.input_shape), dtype=np.uint8)
     return lambda: classifier.logits(image)
 
 
-def _load(variant: Variant, threads: int) -> Loaded:
-    found: list[Classifier] = []
-    load_ms = time_ms(lambda: found.append(variant.open(threads)))
-    first_ms = time_ms(one_image(found[0]))
-    return Loaded(found[0], load_ms, first_ms)
+def _load(variant: Variant, threads: int) -> LoadedModel:
+    loaded: list[Classifier] = []
+    load_ms = time_ms(lambda: loaded.append(variant.open(threads)))
+    first_ms = time_ms(one_image(loaded[0]))
+    return LoadedModel(loaded[0], load_ms, first_ms)
 
 
-def _fresh(variant: Variant, threads: int, processes: int) -> Document:
+def _fresh_process(variant: Variant, threads: int, processes: int) -> Document:
     return {"model": variant.name, "threads": threads} | measure_fresh_process(
         variant.path,
         threads=threads,
@@ -210,7 +212,7 @@ def _fresh(variant: Variant, threads: int, processes: int) -> Document:
 
 
 def one_face(classifier: Classifier) -> Call:
-    """Returns the call for a whole answer: a seeded noise crop to a prediction."""
+    """Returns a call of ``predict``, on a seeded noise crop."""
     rng = np.random.default_rng(0)
     face_bgr = rng.integers(0, 256, (FACE_PX, FACE_PX, 3), dtype=np.uint8)
     return lambda: classifier.predict(face_bgr)
@@ -219,11 +221,11 @@ def one_face(classifier: Classifier) -> Call:
 def _between(timings: Timings) -> Document:
     """Returns the lowest, median and highest value over the windows, by figure."""
     windows = timings.windows()
-    found: Document = {}
+    extremes: Document = {}
     for key in ("p50", "p90", "p99", "per_second"):
-        values = [one[key] for one in windows]
-        found[key] = [min(values), float(np.median(values)), max(values)]
-    return found
+        values = [window[key] for window in windows]
+        extremes[key] = [min(values), float(np.median(values)), max(values)]
+    return extremes
 
 
 def _ratios(

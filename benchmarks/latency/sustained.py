@@ -1,8 +1,7 @@
-"""Minutes without a pause: what a small board's first minute hides.
+"""Measures latency without a pause for minutes: a hot board slows down.
 
-A passively cooled board slows down as it gets hot; the ranking of devices in the first
-minute need not be that after half an hour. The models take turns as elsewhere, but only
-the medians of short windows are kept.
+The ranking of passively cooled devices in the first minute need not be that after half
+an hour. The models are interleaved; percentiles of short windows are kept.
 """
 
 from __future__ import annotations
@@ -28,18 +27,21 @@ WINDOW_SECONDS = 0.25  # at the shortest
 def measure_sustained(
     variants: Sequence[Variant], seconds: float, *, threads: int = 1
 ) -> list[Document]:
-    """Returns first minute and steady state of every variant, JSON-ready.
+    """Returns the latency of every variant at first and in the steady state.
 
-    The first minute is at most a tenth of the time, the steady state its last third;
-    each is at least one window.
+    First is the first minute, at most a tenth of the time; the steady state is the last
+    third. Each has at least one window.
 
     Args:
-        variants: What runs, in rotation.
-        seconds: How long all of it takes.
+        variants: The models, run in rotation.
+        seconds: Duration of the whole measurement.
         threads: CPU threads of each.
 
+    Returns:
+        JSON-ready rows; the keys are in the latency document.
+
     Raises:
-        MeasurementError: The time is too short for a beginning and an end.
+        MeasurementError: The time is too short.
     """
     calls = [one_image(variant.open(threads)) for variant in variants]
     window = max(WINDOW_SECONDS, seconds / MOST_WINDOWS / len(calls))
@@ -64,11 +66,11 @@ def measure_sustained(
 
 
 def _window(call: Call, window: float, started: float) -> Document:
-    at = time.monotonic() - started
+    at_s = time.monotonic() - started
     p50, p99 = np.percentile(np.asarray(repeat(call, 1, window)), [50, 99])
     sample = take_sample(ROOT)
     return {
-        "at_s": at,
+        "at_s": at_s,
         "p50": float(p50),
         "p99": float(p99),
         "temperature_c": sample.temperature_c,
@@ -80,10 +82,10 @@ def _summary(
     name: str, threads: int, seconds: float, windows: list[Document]
 ) -> Document:
     first_s = min(FIRST_SECONDS, seconds / 10)
-    # The first window of a late model may begin behind the tenth, and the last of a
-    # slow one before the third.
-    first = [one["p50"] for one in windows if one["at_s"] <= first_s]
-    steady = [one["p50"] for one in windows if one["at_s"] >= seconds * 2 / 3]
+    # The first window of the last model may begin later than that, and the last window
+    # of a slow one before the last third.
+    first = [window["p50"] for window in windows if window["at_s"] <= first_s]
+    steady = [window["p50"] for window in windows if window["at_s"] >= seconds * 2 / 3]
     first_p50 = float(np.median(first or [windows[0]["p50"]]))
     steady_p50 = float(np.median(steady or [windows[-1]["p50"]]))
     return {

@@ -1,4 +1,4 @@
-"""The table of latencies, as text."""
+"""A latency document as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LATENCY_HEADINGS = (
 WINDOW_HEADINGS = ("model", "windows", "p50 between", "p99 between", "per second")
 LATENCY_LEGEND = (
     "p50, p90, p99: one image through the network; face: a 96x96 colour crop to a",
-    "prediction; x first model: its p50 over that of the first (5 % to 95 % of turns);",
+    "prediction; x first model: p50 over that of the first (5 % to 95 % of rounds);",
     "between: lowest and highest window; per second: inferences, median of windows",
 )
 
@@ -21,18 +21,18 @@ LATENCY_LEGEND = (
 def latency_table(document: Document) -> str:
     """Returns a latency document as text."""
     parts = [describe(document["machine"])]
-    for threads in dict.fromkeys(one["threads"] for one in document["results"]):
-        rows = [one for one in document["results"] if one["threads"] == threads]
+    for threads in dict.fromkeys(row["threads"] for row in document["results"]):
+        rows = [row for row in document["results"] if row["threads"] == threads]
         parts += ["", f"{threads} thread{'s' if threads > 1 else ''}, milliseconds:"]
         parts += columns(LATENCY_HEADINGS, [_latency_row(row) for row in rows])
         parts += ["", *columns(WINDOW_HEADINGS, [_window_row(row) for row in rows])]
-    parts += ["", *LATENCY_LEGEND, "", "in a process of its own:", *_fresh(document)]
+    parts += ["", *LATENCY_LEGEND, "", "in a new process:", *_fresh_process(document)]
     noisiest = max(result["spread"] for result in document["results"])
     if noisiest > NOISY_SPREAD:
         parts += [
             "",
-            f"note: a noisy machine, slow turns took {noisiest:.1f} times as long as"
-            " fast ones:\ntrust the ratios, not the milliseconds",
+            f"note: a noisy machine, slow blocks took {noisiest:.1f} times as long as"
+            " fast ones:\nrely on the ratios, not on the milliseconds",
         ]
     if document["sustained"]:
         parts += ["", *_sustained(document["sustained"])]
@@ -41,11 +41,11 @@ def latency_table(document: Document) -> str:
 
 def _latency_row(result: Document) -> list[str]:
     logits, predict = result["logits_ms"], result["predict_ms"]
-    against = result["ratio_to_first"]
-    shown = "1"
-    if against is not None:
-        middle, low, high = (against["logits"][key] for key in ("median", "p5", "p95"))
-        shown = f"{middle:.3f} ({low:.3f} to {high:.3f})"
+    ratio = "1"
+    if result["ratio_to_first"] is not None:
+        to_first = result["ratio_to_first"]["logits"]
+        median, low, high = (to_first[key] for key in ("median", "p5", "p95"))
+        ratio = f"{median:.3f} ({low:.3f} to {high:.3f})"
     return [
         result["model"],
         f"{result['load_ms']:.1f}",
@@ -53,7 +53,7 @@ def _latency_row(result: Document) -> list[str]:
         *(f"{logits[key]:.3f}" for key in LATENCY_TIMES),
         *(f"{predict[key]:.3f}" for key in LATENCY_TIMES),
         f"{logits['runs']:,}",
-        shown,
+        ratio,
     ]
 
 
@@ -83,7 +83,7 @@ def _sustained(rows: list[Document]) -> list[str]:
     return ["without a pause:", *columns(headings, cells)]
 
 
-def _fresh(document: Document) -> list[str]:
+def _fresh_process(document: Document) -> list[str]:
     sizes = {model["name"]: model["bytes"] for model in document["models"]}
     rows = [
         [

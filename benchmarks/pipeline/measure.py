@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common.conditions import Watch
+from benchmarks.common.conditions import ConditionMonitor
 from benchmarks.common.documents import Document, machine_card, model_record, now
 from benchmarks.common.validity import verdict
 from benchmarks.pipeline.frame_age import measure_age
@@ -80,7 +80,7 @@ def measure_pipeline(setup: Setup) -> Document:
         SourceError: The source cannot be read.
         MeasurementError: There are too few frames, or a new process failed.
     """
-    watch = Watch()
+    monitor = ConditionMonitor()
     model = Classifier.load(
         setup.model, num_threads=setup.threads, backend=setup.backend
     )
@@ -96,7 +96,7 @@ def measure_pipeline(setup: Setup) -> Document:
         )
 
     rate = measure_frame_rate(images, fps, Pipeline(detector, model))
-    watch.observe()
+    monitor.sample()
     age = measure_age(
         images, live_pipeline, recorded_fps=fps, seconds=setup.age_seconds
     )
@@ -104,7 +104,7 @@ def measure_pipeline(setup: Setup) -> Document:
         path = Path(folder) / "frame.png"
         cv2.imwrite(str(path), images[0])
         start = measure_start_up(setup.run_arguments(path))
-    conditions = watch.finish()
+    conditions = monitor.finish()
     return {
         "schema": SCHEMA,
         "created": now(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common.conditions import Watch
+from benchmarks.common.conditions import ConditionMonitor
 from benchmarks.common.documents import (
     Document,
     machine_card,
@@ -106,14 +106,14 @@ def measure_roofline(
         _open(path, name, classifier.backend.name)
         for path, name, classifier in zip(paths, names, classifiers, strict=True)
     ]
-    watch = Watch()
+    monitor = ConditionMonitor()
     card = machine_card()
     results = [
-        _measure(model, count, protocol, watch, card)
+        _measure(model, count, protocol, monitor, card)
         for count in threads
         for model in models
     ]
-    conditions = watch.finish()
+    conditions = monitor.finish()
     records = [
         model_record(path, name, classifier, threads[0]) | {"macs": model.macs}
         for path, name, classifier, model in zip(
@@ -157,7 +157,11 @@ def _open(path: Path, name: str, library: str) -> OpenedModel:
 
 
 def _measure(
-    model: OpenedModel, threads: int, protocol: Protocol, watch: Watch, card: Document
+    model: OpenedModel,
+    threads: int,
+    protocol: Protocol,
+    monitor: ConditionMonitor,
+    card: Document,
 ) -> Document:
     peaks = [(dtype, convolution) for dtype in DTYPES for convolution in CONVOLUTIONS]
     files = [
@@ -167,7 +171,7 @@ def _measure(
     calls: list[Call] = [
         invoke_call(file, library=model.library, threads=threads) for file in files
     ]
-    timings = time_interleaved(calls, protocol, after_window=watch.observe)
+    timings = time_interleaved(calls, protocol, after_window=monitor.sample)
     count = len(model.prefixes)
     peak = _peak_gmacs(peaks, timings[count:])
     whole = timings[count - 1]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from benchmarks.common.conditions import Watch
+from benchmarks.common.conditions import ConditionMonitor
 from benchmarks.common.documents import (
     Document,
     check_writable,
@@ -147,7 +147,7 @@ def measure_pipeline(setup: Setup) -> Document:
         ModelError: A file cannot be used.
         MeasurementError: A part gave no figures.
     """
-    watch = Watch()
+    monitor = ConditionMonitor()
     tutorial_model = Classifier.load(setup.float_path)
     model = Classifier.load(setup.int8_path)
     if model.backend.name not in IMPORTS:
@@ -157,9 +157,9 @@ def measure_pipeline(setup: Setup) -> Document:
         )
     with one_opencv_thread():
         images, _ = read_images(str(setup.clip), sys.maxsize)
-        loops = _loops(setup, tutorial_model, model, watch)
+        loops = _loops(setup, tutorial_model, model, monitor)
         _add_boxes(loops[1:], setup, images, model)
-        ages = _ages(setup, images, model, watch)
+        ages = _ages(setup, images, model, monitor)
         predict = _predict(model)
     start = measure_start(
         setup.int8_path,
@@ -168,7 +168,7 @@ def measure_pipeline(setup: Setup) -> Document:
         repeats=setup.starts,
     )
     required = requirements(loops, ages, predict, start)
-    conditions = watch.finish()
+    conditions = monitor.finish()
     return {
         "schema": SCHEMA,
         "created": now(),
@@ -218,7 +218,10 @@ def one_opencv_thread() -> Iterator[None]:
 
 
 def _loops(
-    setup: Setup, tutorial_model: Classifier, model: Classifier, watch: Watch
+    setup: Setup,
+    tutorial_model: Classifier,
+    model: Classifier,
+    monitor: ConditionMonitor,
 ) -> list[Document]:
     """Returns a record of each loop, the tutorial's first."""
     reference = Timed("tutorial")
@@ -229,7 +232,7 @@ def _loops(
         for timed in timings:
             detector = setup.detector(timed.name)
             loops.append((timed, loop(setup.clip, model, timed, detector=detector)))
-    run_interleaved(loops, watch.observe)
+    run_interleaved(loops, monitor.sample)
     if not reference.blocks:
         raise MeasurementError("the clip is too short: give one of 100 frames or more")
     records = [
@@ -295,7 +298,7 @@ def _mean_ms(timed: Timed, intervals: Sequence[tuple[float, float]]) -> float | 
 
 
 def _ages(
-    setup: Setup, images: Sequence[Image], model: Classifier, watch: Watch
+    setup: Setup, images: Sequence[Image], model: Classifier, monitor: ConditionMonitor
 ) -> list[Document]:
     """Returns the frame ages of each mode, with Haar."""
     ages = []
@@ -315,7 +318,7 @@ def _ages(
             seconds = min(seconds, SHORT_AGE_S)
         age = measure_age(images, open_pipeline, recorded_fps=FPS, seconds=seconds)
         ages.append(mode._asdict() | age)
-        watch.observe()
+        monitor.sample()
     return ages
 
 

@@ -47,7 +47,7 @@ def test_ratio_is_b_over_a_with_its_interval():
 
 def test_equal_measurements_show_no_difference():
     found = compare_latency(document(seed=1), document(seed=2))
-    assert "no difference shown" in comparison_lines(found)[0]
+    assert "no significant difference" in comparison_lines(found)[0]
 
 
 def test_interval_covers_the_true_ratio_in_most_trials():

@@ -8,7 +8,12 @@ import time
 
 import pytest
 
-from benchmarks.common.conditions import Counters, Watch, others_share, read_counters
+from benchmarks.common.conditions import (
+    ConditionMonitor,
+    Counters,
+    others_share,
+    read_counters,
+)
 from benchmarks.common.validity import require_valid, verdict, verdict_lines
 from edge_runtime.errors import MeasurementError
 
@@ -50,11 +55,11 @@ def board(tmp_path):
 
 
 def judged(board, *changes):
-    watch = Watch(board.root)
+    monitor = ConditionMonitor(board.root)
     for name, text in changes:
         board.write(name, text)
-    watch.observe()
-    return verdict(watch.finish())
+    monitor.sample()
+    return verdict(monitor.finish())
 
 
 def test_quiet_board_is_valid(board):
@@ -84,11 +89,11 @@ def test_what_disturbs_is_named(name, text, said, board):
 
 
 def test_trouble_that_is_over_at_the_end_is_seen(board):
-    watch = Watch(board.root)
+    monitor = ConditionMonitor(board.root)
     board.write(TEMPERATURE, "85000\n")
-    watch.observe()
+    monitor.sample()
     board.idle()
-    assert not verdict(watch.finish())["valid"]
+    assert not verdict(monitor.finish())["valid"]
 
 
 def test_powersave_at_full_speed_is_valid_and_below_it_is_not(board):
@@ -99,7 +104,7 @@ def test_powersave_at_full_speed_is_valid_and_below_it_is_not(board):
 
 
 def test_machine_that_tells_nothing_is_valid_and_says_so(tmp_path):
-    found = verdict(Watch(tmp_path).finish())
+    found = verdict(ConditionMonitor(tmp_path).finish())
     assert found["valid"]
     assert len(found["unknown"]) == 6
 
@@ -108,7 +113,7 @@ def test_broken_files_do_not_raise(board):
     for path in board.root.rglob("*"):
         if path.is_file():
             path.write_bytes(b"\xff\xfe: x\n\ncpu x\n")
-    assert json.dumps(verdict(Watch(board.root).finish()), allow_nan=False)
+    assert json.dumps(verdict(ConditionMonitor(board.root).finish()), allow_nan=False)
 
 
 def test_share_of_others_is_what_this_program_did_not_use():
@@ -126,11 +131,11 @@ def test_share_of_others_needs_half_a_second():
 
 def test_own_work_is_not_that_of_others():
     before = read_counters()
-    end = time.monotonic() + 0.3
-    while time.monotonic() < end:
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
         pass
     used = read_counters().own_s - before.own_s
-    assert 0.01 < used <= 0.4
+    assert 0.05 < used <= 0.4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
@@ -140,9 +145,9 @@ def test_other_processes_on_all_cores_make_it_invalid():
     ]
     try:
         time.sleep(0.3)
-        watch = Watch()
+        monitor = ConditionMonitor()
         time.sleep(1.0)
-        found = verdict(watch.finish())
+        found = verdict(monitor.finish())
     finally:
         for process in burning:
             process.kill()
@@ -157,7 +162,7 @@ def test_unsteady_rows_are_named(board):
         {"model": "n", "threads": 2, "spread": 9.0, "stable": True},
         {"model": "o", "threads": 2, "spread": 1.0, "stable": False},
     ]
-    found = verdict(Watch(board.root).finish(), rows)
+    found = verdict(ConditionMonitor(board.root).finish(), rows)
     assert [reason[0] for reason in found["reasons"]] == ["n", "o"]
 
 
