@@ -110,13 +110,7 @@ def _run(
     deadline_s: float,
     stop: threading.Event | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a child that has ended when this returns or raises.
-
-    Raises:
-        OSError: It cannot be started.
-        TimeoutExpired: It took too long.
-        ModelError: ``stop`` was set.
-    """
+    """Runs a child, which has ended when this returns or raises."""
     with subprocess.Popen(
         command,
         pass_fds=descriptors,
@@ -128,14 +122,13 @@ def _run(
         try:
             while stop is None or not stop.is_set():
                 try:
-                    output = child.communicate(timeout=_POLL_S)
+                    out, err = child.communicate(timeout=_POLL_S)
                 except subprocess.TimeoutExpired:
                     if time.monotonic() > deadline_s:
                         raise
                 else:
-                    return subprocess.CompletedProcess(
-                        command, child.returncode, *output
-                    )
+                    code = child.returncode
+                    return subprocess.CompletedProcess(command, code, out, err)
             raise ModelError("the run ended while a new model was probed")
         finally:
             child.kill()  # does nothing if it has ended

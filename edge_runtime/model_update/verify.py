@@ -44,7 +44,7 @@ def verify(
     if file.document == running.file.document:
         logger.info("model update: %s is the model that is running", path.name)
         return None
-    check_same_task(spec, running.spec, path.name)
+    _check_same_task(spec, running.spec, path.name)
     threads, backend = policy.threads, policy.backend
     times = probe(file, running.file, threads=threads, backend=backend, stop=stop)
     if times.present_ms is not None:
@@ -64,16 +64,10 @@ def _read_spec(file: ModelFile) -> ModelSpec:
     return spec
 
 
-def check_same_task(new: ModelSpec, old: ModelSpec, name: str) -> None:
-    """Checks that a model can replace another while faces are tracked.
+def _check_same_task(new: ModelSpec, old: ModelSpec, name: str) -> None:
+    """Raises ``ModelError`` if labels or crop margin differ from the running model's.
 
-    Args:
-        new: Metadata of the new model.
-        old: Metadata of the running one.
-        name: The new file's, for the message.
-
-    Raises:
-        ModelError: Its labels or its crop margin differ.
+    Tracked faces keep probabilities and crops from before the update.
     """
     if new.labels != old.labels:
         added = sorted(set(new.labels) - set(old.labels))

@@ -431,10 +431,7 @@ def test_child_is_gone_soon_after_the_run_has_ended(
         _until((tmp_path / "pid").exists)
         _until(lambda: (tmp_path / "pid").read_text())
         child = int((tmp_path / "pid").read_text())
-        started = time.monotonic()
-    assert time.monotonic() - started < 1.0
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    _until(lambda: not Path(f"/proc/{child}").exists())
     assert running.update_state()["last"] is None  # no fault of the model's
     assert not (models / MEMORY_NAME).exists()
 
