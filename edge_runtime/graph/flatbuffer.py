@@ -1,6 +1,7 @@
-"""Reads flatbuffers that nobody has checked: every offset is bounded, work is limited.
+"""Reads flatbuffers that may be damaged or hostile.
 
-The format: https://flatbuffers.dev/internals/. Only what TFLite uses of it.
+Every offset is checked and the number of reads is limited. Only the parts of the format
+that TFLite uses: https://flatbuffers.dev/internals/.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import numpy.typing as npt
 
 from edge_runtime.errors import ModelError
 
-# Tables, vector entries and characters read from one file. The largest classifiers have
-# some thousands; overlapping tables could otherwise make a small file endless.
+# Tables, vector entries and characters read from one file. The largest classifiers need
+# some thousands; overlapping tables could make a small file endless.
 MOST_READS = 500_000
 
 
 class Table:
-    """A table of a flatbuffer; fields are numbered from 0 as in the schema."""
+    """A table of a flatbuffer; its fields are numbered from 0 as in the schema."""
 
     def __init__(self, file: Flatbuffer, position: int) -> None:
-        """Takes the file and where the table begins in it."""
+        """Takes the file and the table's position in it."""
         self._file, self._position = file, position
         self._vtable = position - file.number("<i", position)
         self._vtable_size = file.number("<H", self._vtable)
@@ -33,7 +34,7 @@ class Table:
         Args:
             field: Its number.
             format: As for ``struct``, such as ``"<i"``.
-            default: Where the field is absent.
+            default: Returned where the field is absent.
         """
         position = self._find(field)
         return default if position is None else self._file.number(format, position)
@@ -47,7 +48,7 @@ class Table:
         """Returns a vector of tables; empty where it is absent.
 
         Raises:
-            ModelError: It reaches beyond the file, or holds too much.
+            ModelError: It reaches beyond the file, or has too many entries.
         """
         begin, length = self._vector(field, 4)
         self._file.spend(length)
@@ -90,7 +91,7 @@ class Table:
         return None if position is None else self._file.offset(position)
 
     def _vector(self, field: int, itemsize: int) -> tuple[int, int]:
-        """Returns where a vector's first entry is, and its length."""
+        """Returns the position of a vector's first entry, and its length."""
         position = self._target(field)
         if position is None:
             return 0, 0
@@ -100,7 +101,7 @@ class Table:
 
 
 class Flatbuffer:
-    """The bytes of a flatbuffer, and how much of them may still be read."""
+    """The bytes of a flatbuffer, and how many reads are left."""
 
     def __init__(self, data: bytes) -> None:
         """Takes the whole file; its first four bytes point to the root table."""
@@ -111,7 +112,7 @@ class Flatbuffer:
         """Returns the root table.
 
         Raises:
-            ModelError: The file is cut off or damaged, as in all that follows.
+            ModelError: The file is cut off or damaged; all other methods raise it, too.
         """
         return Table(self, self.offset(0))
 
@@ -124,11 +125,11 @@ class Flatbuffer:
         return value
 
     def offset(self, position: int) -> int:
-        """Returns where the offset at a position points to."""
+        """Returns the position that the offset at a position points to."""
         return position + self.number("<I", position)
 
     def check(self, position: int, size: int) -> None:
-        """Raises ModelError unless the bytes from a position on are in the file."""
+        """Raises ModelError unless the file has ``size`` bytes at a position."""
         if position < 0 or position + size > len(self.data):
             raise ModelError(
                 "the model is cut off or damaged: copy or export it again (expected"
@@ -136,7 +137,7 @@ class Flatbuffer:
             )
 
     def spend(self, count: int) -> None:
-        """Raises ModelError once more was read than any honest graph contains."""
+        """Counts reads; raises ModelError after more than any real graph needs."""
         self._left -= count
         if self._left < 0:
             raise ModelError(

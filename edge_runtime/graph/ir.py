@@ -1,4 +1,4 @@
-"""A model's graph as both file formats have it: tensors, and operators between them."""
+"""A model's graph, independent of the file format: tensors and operators."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Tensor:
     """A tensor of a graph.
 
     Attributes:
-        name: As in the file: see ``printable``.
-        shape: Sizes; a free batch is 1. None where the file does not tell.
+        name: As in the file; not safe to print, see ``printable``.
+        shape: Sizes; a free batch size is 1. None where it is not known.
         dtype: Such as ``"float32"`` or ``"int8"``.
         scales: float32 (k,): k is 0 for a tensor that is not quantized, 1 for one
             scale, the number of channels for one scale per channel.
         zero_points: int64 (k,).
         axis: The dimension that ``scales`` runs along.
-        constant: True for weights and the like.
+        constant: True for weights and other values stored in the file.
         bytes: Bytes of a constant in the file; 0 for an activation.
     """
 
@@ -64,9 +64,10 @@ class Operator:
 
     Attributes:
         name: Its type as the file format calls it, such as ``"CONV_2D"`` or ``"Conv"``.
-        inputs: Indices into the graph's tensors; -1 for one that is left out.
+        inputs: Indices into the graph's tensors; -1 for an optional input without
+            tensor.
         outputs: The same.
-        custom: True where the operator is none of the format's own.
+        custom: True where the operator is not part of the file format.
     """
 
     name: str
@@ -77,13 +78,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph; operators stand in the order in which they run.
+    """A graph; operators are in the order in which they run.
 
     Attributes:
         tensors: All tensors.
         operators: All operators.
-        inputs: Indices of the tensors that are given.
-        outputs: Indices of the tensors that are the answer.
+        inputs: Indices of the model's input tensors.
+        outputs: Indices of the model's output tensors.
     """
 
     tensors: tuple[Tensor, ...]
@@ -93,22 +94,26 @@ class Graph:
 
     @cached_property
     def producers(self) -> Mapping[int, Operator]:
-        """The operator that makes each tensor which is made at all."""
+        """The operator that writes a tensor, by tensor index."""
         return MappingProxyType(
-            {index: one for one in self.operators for index in one.outputs}
+            {
+                index: operator
+                for operator in self.operators
+                for index in operator.outputs
+            }
         )
 
     @cached_property
     def consumers(self) -> Mapping[int, list[Operator]]:
-        """The operators that read each tensor which is read at all."""
-        found: dict[int, list[Operator]] = {}
-        for one in self.operators:
-            for index in one.inputs:
-                found.setdefault(index, []).append(one)
-        return MappingProxyType(found)
+        """The operators that read a tensor, by tensor index."""
+        consumers: dict[int, list[Operator]] = {}
+        for operator in self.operators:
+            for index in operator.inputs:
+                consumers.setdefault(index, []).append(operator)
+        return MappingProxyType(consumers)
 
     def tensor(self, indices: tuple[int, ...], position: int) -> Tensor | None:
-        """Returns an operator's input or output, or None where it is left out.
+        """Returns an operator's input or output, or None where it has no tensor.
 
         Args:
             indices: The operator's ``inputs`` or ``outputs``.
@@ -119,19 +124,19 @@ class Graph:
         return self.tensors[indices[position]]
 
     def constant(self, index: int) -> Tensor | None:
-        """Returns the constant a tensor is, or is dequantized from; else None."""
+        """Returns the constant that a tensor is or is dequantized from; else None."""
         if index < 0:
             return None
         if self.tensors[index].constant:
             return self.tensors[index]
-        maker = self.producers.get(index)
-        if maker is None or maker.name not in DEQUANTIZE:
+        producer = self.producers.get(index)
+        if producer is None or producer.name not in DEQUANTIZE:
             return None
-        source = self.tensor(maker.inputs, 0)
+        source = self.tensor(producer.inputs, 0)
         return source if source is not None and source.constant else None
 
 
-# Where an operator's weights are among its inputs.
+# The position of an operator's weights among its inputs.
 WEIGHTS_INPUT: Mapping[str, int] = MappingProxyType(
     {
         **dict.fromkeys(
@@ -148,8 +153,8 @@ WEIGHTS_INPUT: Mapping[str, int] = MappingProxyType(
 def count_macs(graph: Graph, operator: Operator) -> int | None:
     """Returns an operator's multiply-accumulate operations for one image.
 
-    Convolutions, fully connected layers and matrix products are counted, all else is
-    0; None where the file does not tell the shapes.
+    Counted are convolutions, fully connected layers and matrix products; other
+    operators have 0. None where the shapes are not known.
     """
     if operator.name not in WEIGHTS_INPUT:
         return 0
@@ -174,11 +179,11 @@ def count_macs(graph: Graph, operator: Operator) -> int | None:
 
 def _transposed_macs(graph: Graph, operator: Operator, weights: Shape) -> int | None:
     position = 2 if operator.name == "TRANSPOSE_CONV" else 0
-    image = graph.tensor(operator.inputs, position)
-    if image is None or not image.shape:
+    source = graph.tensor(operator.inputs, position)
+    if source is None or not source.shape:
         return None
     channels = weights[-1] if operator.name == "TRANSPOSE_CONV" else weights[0]
-    return math.prod(image.shape) * (math.prod(weights) // max(1, channels))
+    return math.prod(source.shape) * (math.prod(weights) // max(1, channels))
 
 
 def _product_macs(graph: Graph, operator: Operator, output: Shape) -> int | None:
@@ -190,5 +195,5 @@ def _product_macs(graph: Graph, operator: Operator, output: Shape) -> int | None
 
 
 def printable(text: str) -> str:
-    """Returns a name from a file as it may stand on a terminal."""
+    """Returns a name from a file, shortened and safe to print on a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text[:200])

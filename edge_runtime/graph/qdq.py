@@ -34,16 +34,17 @@ def fold(graph: Graph) -> Graph:
         else operator
         for operator in graph.operators
     ]
-    read = {i for one in operators if one.name != DEQUANTIZE for i in one.inputs}
-    read |= set(graph.outputs)
-    written = {i for one in operators if one.name != QUANTIZE for i in one.outputs}
-    kept = tuple(
-        one
-        for one in operators
-        if not (one.name == DEQUANTIZE and read.isdisjoint(one.outputs))
-        and not (one.name == QUANTIZE and not written.isdisjoint(one.outputs))
+    read, written = set(graph.outputs), set[int]()
+    for operator in operators:
+        read.update(operator.inputs if operator.name != DEQUANTIZE else ())
+        written.update(operator.outputs if operator.name != QUANTIZE else ())
+    needed = tuple(
+        operator
+        for operator in operators
+        if not (operator.name == DEQUANTIZE and read.isdisjoint(operator.outputs))
+        and not (operator.name == QUANTIZE and written & set(operator.outputs))
     )
-    return Graph(tuple(tensors), kept, graph.inputs, graph.outputs)
+    return Graph(tuple(tensors), needed, graph.inputs, graph.outputs)
 
 
 def _find_fused(graph: Graph) -> dict[int, int]:
@@ -80,21 +81,21 @@ def _quantized_output(
 
 def _reads_integers(graph: Graph, operator: Operator) -> bool:
     """Returns whether all floats that an operator reads were dequantized."""
-    found = False
+    dequantized = False
     for index in operator.inputs:
         tensor = graph.tensors[index] if index >= 0 else None
         if tensor is None or (tensor.dtype and "float" not in tensor.dtype):
             continue
         producer = graph.producers.get(index)
         if producer is not None and producer.name == DEQUANTIZE:
-            found = True
+            dequantized = True
         elif tensor.constant and tensor.elements <= 1:
             continue  # the bounds of a Clip
         elif producer is None or operator.name not in ACTIVATIONS:
             return False
         else:
-            found = True
-    return found
+            dequantized = True
+    return dequantized
 
 
 def _lacks_producer(

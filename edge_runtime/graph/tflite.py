@@ -57,10 +57,10 @@ class _Code:
 def read_tflite(model: bytes) -> Graph:
     """Returns the graph of a TFLite flatbuffer.
 
-    The bodies of control-flow operators (further subgraphs) are part of it.
+    It includes the bodies of control-flow operators, which are further subgraphs.
 
     Args:
-        model: The flatbuffer; bytes behind it do no harm.
+        model: The flatbuffer; bytes behind it are ignored.
 
     Raises:
         ModelError: It is cut off, damaged or hostile.
@@ -71,7 +71,7 @@ def read_tflite(model: bytes) -> Graph:
     sizes = [_buffer_size(file, table) for table in root.tables(4)]
     tensors: list[Tensor] = []
     operators: list[Operator] = []
-    ends: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    inputs_and_outputs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for subgraph in root.tables(2):
         first = len(tensors)
         tensors += [_tensor(table, sizes) for table in subgraph.tables(0)]
@@ -79,14 +79,16 @@ def read_tflite(model: bytes) -> Graph:
         for table in subgraph.tables(3):
             operators.append(_operator(table, codes, first, count))
         inputs, outputs = subgraph.integers(1), subgraph.integers(2)
-        ends.append((_moved(inputs, first, count), _moved(outputs, first, count)))
-    if not ends:
+        inputs_and_outputs.append(
+            (_shift(inputs, first, count), _shift(outputs, first, count))
+        )
+    if not inputs_and_outputs:
         raise ModelError("the model is damaged: it has no graph")
-    return Graph(tuple(tensors), tuple(operators), *ends[0])
+    return Graph(tuple(tensors), tuple(operators), *inputs_and_outputs[0])
 
 
 def _code(table: Table) -> _Code:
-    # Numbers up to 127 stand in the first field, larger ones in the later one.
+    # Numbers up to 127 are in the first field, larger ones in the later one.
     number = max(table.number(0, "<b"), table.number(3, "<i"))
     if number == CUSTOM:
         return _Code(printable(table.text(1)) or "CUSTOM", True)
@@ -99,7 +101,7 @@ def _buffer_size(file: Flatbuffer, table: Table) -> int:
     inline = len(table.array(0, "u1"))
     if inline:
         return inline
-    # Others keep their data behind the flatbuffer: its offset and size stand here.
+    # Other files have the data behind the flatbuffer, and its offset and size here.
     offset, size = table.number(1, "<Q"), table.number(2, "<Q")
     if offset > 1:  # 0 and 1 mean that there is none
         file.check(offset, size)
@@ -110,22 +112,24 @@ def _tensor(table: Table, sizes: list[int]) -> Tensor:
     dtype, buffer = table.number(1, "<b"), table.number(2, "<I")
     if buffer >= len(sizes):
         raise _bad_index("buffer", buffer, len(sizes))
-    size = sizes[buffer]
+    buffer_bytes = sizes[buffer]
     quantization = table.table(4)
-    shape: Shape = tuple(max(1, one) for one in table.integers(0))  # -1 is free
+    shape: Shape = tuple(max(1, size) for size in table.integers(0))  # -1 is free
     name = table.text(3)
-    known = DTYPES[dtype] if 0 <= dtype < len(DTYPES) else f"type {dtype}"
+    dtype_name = DTYPES[dtype] if 0 <= dtype < len(DTYPES) else f"type {dtype}"
     if quantization is None:
-        return Tensor(name, shape, known, constant=size > 0, bytes=size)
+        return Tensor(
+            name, shape, dtype_name, constant=buffer_bytes > 0, bytes=buffer_bytes
+        )
     return Tensor(
         name,
         shape,
-        known,
+        dtype_name,
         scales=quantization.array(2, "<f4").astype(np.float32, copy=False),
         zero_points=quantization.array(3, "<i8").astype(np.int64, copy=False),
         axis=quantization.number(6, "<i"),
-        constant=size > 0,
-        bytes=size,
+        constant=buffer_bytes > 0,
+        bytes=buffer_bytes,
     )
 
 
@@ -136,13 +140,13 @@ def _operator(table: Table, codes: list[_Code], first: int, count: int) -> Opera
     code = codes[index]
     return Operator(
         code.name,
-        _moved(table.integers(1), first, count),
-        _moved(table.integers(2), first, count),
+        _shift(table.integers(1), first, count),
+        _shift(table.integers(2), first, count),
         code.custom,
     )
 
 
-def _moved(indices: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:
+def _shift(indices: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:
     """Returns a subgraph's tensor indices as indices into all tensors."""
     for index in indices:
         if not -1 <= index < count:
@@ -150,7 +154,7 @@ def _moved(indices: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:
     return tuple(index if index < 0 else first + index for index in indices)
 
 
-def _bad_index(what: str, index: int, count: int) -> ModelError:
+def _bad_index(kind: str, index: int, count: int) -> ModelError:
     return ModelError(
-        f"the model is damaged: expected one of {count} {what}s, got number {index}"
+        f"the model is damaged: expected one of {count} {kind}s, got number {index}"
     )

@@ -114,6 +114,11 @@ class GraphSummary:
         """The layers with constant weights: convolutions and matrix products."""
         return [layer for layer in self.layers if layer.weights is not None]
 
+    @property
+    def int8_share(self) -> float:
+        """Share of all multiply-accumulates that are computed in int8, 0..1."""
+        return self.macs_share(layer for layer in self.layers if layer.dtype == "int8")
+
     def macs_share(self, layers: Iterable[LayerSummary]) -> float:
         """Returns the share of all multiply-accumulates in some layers, 0..1."""
         return sum(layer.macs or 0 for layer in layers) / max(1, self.macs)
@@ -253,15 +258,15 @@ def _float_subgraphs(
 
 def _unfolded(graph: Graph, layers: list[LayerSummary]) -> tuple[LayerSummary, ...]:
     """Returns the per-channel scalings behind a convolution or matrix product."""
-    found: list[LayerSummary] = []
+    unfolded: list[LayerSummary] = []
     behind: set[int] = set()  # tensors behind such an operator
     for operator, layer in zip(graph.operators, layers, strict=True):
         is_behind = not behind.isdisjoint(operator.inputs)
         if is_behind and operator.name in SCALING and _per_channel(graph, operator):
-            found.append(layer)
+            unfolded.append(layer)
         if is_behind or operator.name in WEIGHTS_INPUT:
             behind.update(index for index in operator.outputs if index >= 0)
-    return tuple(found)
+    return tuple(unfolded)
 
 
 def _per_channel(graph: Graph, operator: Operator) -> bool:

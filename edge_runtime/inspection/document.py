@@ -102,14 +102,10 @@ GRAPH_KEYS = (
 def _graph(summary: GraphSummary | None) -> Document:
     if summary is None:
         return dict.fromkeys(GRAPH_KEYS)
-    int8 = [layer for layer in summary.layers if layer.dtype == "int8"]
     return {
         "input": _tensor(summary.input, summary.quantized_input),
         "output": _tensor(summary.output, None),
-        "macs": {
-            "total": summary.macs,
-            "int8_share": round(summary.macs_share(int8), 6),
-        },
+        "macs": {"total": summary.macs, "int8_share": round(summary.int8_share, 6)},
         "operators": _operators(summary),
         "weights": _weights(summary),
         "float_islands": [asdict(subgraph) for subgraph in summary.float_subgraphs],

@@ -1,14 +1,13 @@
-"""The metadata document inside a model file: appended, read back, checked.
+"""Model files: a model with its metadata document appended, read back and checked.
 
-A ``.tflite`` file carries it as a zip archive behind the flatbuffer (readable with any
-zip tool, ignored by every interpreter), an ``.onnx`` file as a ``metadata_props``
-entry behind the rest of the protobuf message. Either way the file is
+A ``.tflite`` file contains the document as a zip archive behind the flatbuffer: any zip
+tool reads it, every interpreter ignores it. An ``.onnx`` file contains it as a
+``metadata_props`` entry at the end of the protobuf message. Either way the file is
 
     model bytes | metadata
 
-and nothing else: the metadata is rebuilt from what was read and must be the same to
-the byte, so no change to it goes unnoticed. Needs neither a TFLite nor an ONNX
-library.
+and nothing else: the metadata is rebuilt from the document that was read and must be
+the same bytes, so no change to it goes unnoticed. No TFLite or ONNX library is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Document = dict[str, Any]
 
 MEMBER = "fer_edge.json"
 
-# Pictures and videos that somebody took for the argument of run.
+# Pictures and videos, given where a model is expected.
 _SOURCE_SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mjpeg"),
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp"),
@@ -44,13 +43,13 @@ _TFLITE_MAGIC = slice(4, 8)
 
 
 class ModelFile(NamedTuple):
-    """A model file taken apart.
+    """A model file, split into model and metadata.
 
     Attributes:
         name: File name, for messages.
         kind: ``"tflite"`` or ``"onnx"``.
         model: The model's own bytes, without the metadata.
-        document: The metadata, with its checks passed; None where there is none.
+        document: The metadata, checked; None where there is none.
         size: Size of the whole file in bytes.
         sha256: Of the whole file, hexadecimal, as ``sha256sum`` prints it.
     """
@@ -69,44 +68,51 @@ def read_model_file(
     public_key: Path | None = None,
     largest_bytes: int = LARGEST_MODEL_BYTES,
 ) -> ModelFile:
-    """Returns a model file taken apart, its hashes checked.
+    """Returns a model file, split into model and metadata, its hashes checked.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from edge_runtime.model_file.container import read_model_file
+        >>> file = read_model_file(Path("fer.int8.tflite"))
+        >>> file.kind, file.document["format"], file.document["labels"][:3]
+        ('tflite', 'tflite-int8', ['angry', 'disgust', 'fear'])
 
     Args:
         path: A ``.tflite`` or ``.onnx`` file.
-        public_key: PEM file; the model must be signed with its private key. Checked on
-            the very bytes that are used, before anything in them is looked at.
+        public_key: PEM file; the model must be signed with its private key. This is
+            checked first, on the same bytes that are used afterwards.
         largest_bytes: A larger file is refused before it is read.
 
     Raises:
-        ModelError: Not there, not a ``.tflite`` or ``.onnx`` file, too large, cut off,
-            or altered since it was exported.
+        ModelError: The file is missing, not a ``.tflite`` or ``.onnx`` file, too large,
+            cut off, or altered since it was exported.
         MetadataError: The metadata is damaged or hostile.
-        SignatureError: It is not signed by that key.
+        SignatureError: The file is not signed by that key.
         MissingDependencyError: A key is given and ``cryptography`` is not installed.
     """
     data = _read(path, largest_bytes)
     if public_key is not None:
         signature.verify(data, signature.read_signature(path), public_key)
-    return take_apart(path, data)
+    return parse_model_file(path, data)
 
 
-def take_apart(path: Path, data: bytes) -> ModelFile:
-    """Returns a model file taken apart, its hashes checked.
+def parse_model_file(path: Path, data: bytes) -> ModelFile:
+    """Returns a model file, split into model and metadata, its hashes checked.
 
     Args:
-        path: Where it was read: its name and suffix count.
+        path: The path it was read from: only its name and suffix are used.
         data: All of its bytes.
 
     Raises:
-        ModelError: No ``.tflite`` or ``.onnx`` file, cut off, or altered since it was
-            exported.
+        ModelError: Not a ``.tflite`` or ``.onnx`` file, cut off, or altered since it
+            was exported.
         MetadataError: The metadata is damaged or hostile.
     """
     kind = _kind(path, data)
     split = _split_zip if kind == "tflite" else _split_protobuf
     text, length = split(data, path.name)
     model = data[: len(data) - length]
-    # Hashed once: of a large file that is most of the time that reading it takes.
+    # Hashed once: hashing takes most of the time of reading a large file.
     hasher = hashlib.sha256(model)
     model_sha256 = hasher.hexdigest()
     hasher.update(data[len(model) :])
@@ -125,8 +131,8 @@ def take_apart(path: Path, data: bytes) -> ModelFile:
     return ModelFile(path.name, kind, model, document, len(data), sha256)
 
 
-def put_together(file: ModelFile) -> bytes:
-    """Returns the bytes that a model file was taken apart from."""
+def model_file_bytes(file: ModelFile) -> bytes:
+    """Returns the bytes that a model file was read from."""
     if file.document is None:
         return file.model
     return attach(file.model, file.document, file.kind)
@@ -136,7 +142,7 @@ def attach(model: bytes, document: Document, kind: Kind) -> bytes:
     """Returns the bytes of a model file: the model with its metadata behind it.
 
     Args:
-        model: A TFLite flatbuffer or an ONNX ModelProto, without metadata of ours.
+        model: A TFLite flatbuffer or an ONNX ModelProto, without our metadata.
         document: JSON-ready; ``sha256`` and ``digest`` in it are set here.
         kind: ``"tflite"`` or ``"onnx"``.
     """
@@ -145,7 +151,7 @@ def attach(model: bytes, document: Document, kind: Kind) -> bytes:
 
 
 def _metadata(document: Document, kind: Kind, offset: int) -> bytes:
-    """Returns what stands behind a model of ``offset`` bytes."""
+    """Returns the metadata that follows a model of ``offset`` bytes."""
     text = format_document(document)
     return _zip_tail(offset, text) if kind == "tflite" else _protobuf_entry(text)
 
@@ -161,7 +167,7 @@ def parse_document(text: bytes) -> Document:
     """Returns the document that ``format_document`` wrote.
 
     Raises:
-        MetadataError: It is too large, no JSON object, or its digest does not match.
+        MetadataError: It is too large, not a JSON object, or its digest does not match.
     """
     if len(text) > LARGEST_METADATA_BYTES:
         raise MetadataError(
@@ -172,11 +178,11 @@ def parse_document(text: bytes) -> Document:
         document = json.loads(text.decode("ascii"))
         unchanged = isinstance(document, dict) and format_document(document) == text
     except (ValueError, RecursionError) as error:
-        raise MetadataError(f"the metadata is no readable JSON: {error}") from error
+        raise MetadataError(f"the metadata is not valid JSON: {error}") from error
     if not unchanged:
         raise MetadataError("the metadata was altered after the export")
-    checked: Document = document
-    return checked
+    result: Document = document
+    return result
 
 
 def _canonical(document: Document) -> bytes:
@@ -186,13 +192,13 @@ def _canonical(document: Document) -> bytes:
 
 def _read(path: Path, largest_bytes: int) -> bytes:
     try:
-        there = path.stat()
-        if not stat.S_ISREG(there.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise ModelError(
                 f"expected a .tflite or .onnx model file, got {str(path)!r}:"
                 " that is no regular file"
             )
-        size = there.st_size
+        size = status.st_size
         if size > largest_bytes:
             raise ModelError(
                 f"expected a model of at most {largest_bytes} bytes, got {size}"
@@ -205,7 +211,7 @@ def _read(path: Path, largest_bytes: int) -> bytes:
     except OSError as error:
         raise ModelError(
             f"expected a .tflite or .onnx model file, got {str(path)!r}:"
-            f" {error.strerror}{_meant(path)}"
+            f" {error.strerror}{_advice(path)}"
         ) from error
 
 
@@ -221,12 +227,12 @@ def _kind(path: Path, data: bytes) -> Kind:
             return "onnx"
         raise ModelError(f"{path.name} is no ONNX model, or it is damaged")
     raise ModelError(
-        f"expected a .tflite or .onnx model file, got {path.name!r}{_meant(path)}"
+        f"expected a .tflite or .onnx model file, got {path.name!r}{_advice(path)}"
     )
 
 
-def _meant(path: Path) -> str:
-    """Returns what to do with a file that is no model."""
+def _advice(path: Path) -> str:
+    """Returns what to do with a file that is not a model; empty where unknown."""
     suffix = path.suffix.lower()
     if suffix == ".keras":
         return "; export it first: python -m export"
@@ -256,8 +262,8 @@ def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
 
 
 def _no_document(data: bytes, name: str, marker: bytes) -> tuple[None, int]:
-    # A cut or bit-flipped document must not pass for a file that never had one: one
-    # flipped byte leaves its name or its hashes readable.
+    # A file with a cut or bit-flipped document must not pass as one without: after one
+    # flipped byte either the marker or the hashes are still there.
     if marker in data or all(key in data for key in (b'"digest":"', b'"sha256":"')):
         raise MetadataError(
             f"{name}: its metadata is cut off or damaged: copy the file again"
@@ -266,18 +272,18 @@ def _no_document(data: bytes, name: str, marker: bytes) -> tuple[None, int]:
 
 
 def _zip_tail(offset: int, text: bytes) -> bytes:
-    """Returns a zip archive with the one member, to stand at an offset in a file."""
+    """Returns a zip archive with the one member, for a position in a file."""
     buffer = io.BytesIO()
     info = zipfile.ZipInfo(MEMBER, date_time=(1980, 1, 1, 0, 0, 0))
     info.create_system = 3  # the same bytes wherever they are written
     info.external_attr = 0o644 << 16
-    with zipfile.ZipFile(_Shifted(buffer, offset), "w") as archive:  # type: ignore[call-overload]
+    with zipfile.ZipFile(_ShiftedFile(buffer, offset), "w") as archive:  # type: ignore[call-overload]
         archive.writestr(info, text)
     return buffer.getvalue()
 
 
-class _Shifted:
-    """A file that claims to begin at an offset, so that a zip's offsets are true."""
+class _ShiftedFile:
+    """A file whose positions start at an offset, so that those in a zip are right."""
 
     def __init__(self, file: io.BytesIO, offset: int) -> None:
         self._file, self._offset = file, offset

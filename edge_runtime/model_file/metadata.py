@@ -1,4 +1,4 @@
-"""What a model file says about itself: labels, input, temperature, origin, goldens."""
+"""The metadata of a model file: labels, input, temperature, origin, golden vectors."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ LARGEST_GOLDEN_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class GoldenVectors:
-    """Inputs with the outputs the exporter saw, replayed when the file is loaded.
+    """Inputs and the logits at the export, compared whenever the file is loaded.
 
     Attributes:
         inputs: uint8 (N, S, S, C), generated patterns, raw pixels 0..255.
         logits: float32 (N, classes).
-        runtime: Library that gave the logits, such as ``"ai-edge-litert"``.
+        runtime: Library that computed the logits, such as ``"ai-edge-litert"``.
         version: Its version.
-        tolerance: Largest difference of a logit allowed with the same library and
+        tolerance: Largest allowed difference of a logit, in the same library and
             version.
-        tolerance_elsewhere: The same for other libraries or versions.
+        tolerance_elsewhere: The same in other libraries or versions.
     """
 
     inputs: npt.NDArray[np.uint8]
@@ -49,20 +49,20 @@ class GoldenVectors:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model file says about itself.
+    """The metadata of a model file.
 
     Attributes:
         labels: Class names in the order of the logits.
         size_px: Side of the square input in pixels.
         colour: ``"grey"`` (one channel) or ``"rgb"``.
-        crop_margin_frac: Margin around a face box at which crops look like the
-            training images, as a fraction of the box's longer side.
+        crop_margin_frac: Margin to crop around a face box, so that the crop is like the
+            training images: a fraction of the box's longer side.
         temperature: Divides the logits before the softmax; fitted on validation
             images.
-        format: What the exporter promises the file is, such as ``"tflite-int8"``.
+        format: Format of the file, such as ``"tflite-int8"``.
         architecture: Name of the network.
         origin: Run, git revision, data, calibration and library versions: JSON-ready,
-            for people and audits, never for computing.
+            to be read by people; nothing is computed from it.
         accuracy: Figures measured at export, JSON-ready.
         golden: Golden vectors, or None for a file without metadata.
     """
@@ -84,7 +84,7 @@ class ModelSpec:
         return self.size_px, self.size_px, CHANNELS[self.colour]
 
     def to_document(self) -> Document:
-        """Returns the metadata document of this spec, JSON-ready."""
+        """Returns these metadata as a document, JSON-ready."""
         golden = self.golden
         return {
             "schema": SCHEMA,
@@ -101,11 +101,11 @@ class ModelSpec:
 
     @classmethod
     def from_document(cls, document: Document) -> ModelSpec:
-        """Returns the spec that a metadata document describes.
+        """Returns the metadata in a document.
 
         Raises:
-            MetadataError: A value is missing, of a wrong type or out of bounds, or
-                the schema is newer than this version of edge_runtime knows.
+            MetadataError: A value is missing, of a wrong type or out of bounds, or the
+                schema is newer than this version of edge_runtime.
         """
         schema = _get(document, "schema", int)
         if not 1 <= schema <= SCHEMA:
@@ -114,9 +114,9 @@ class ModelSpec:
                 f" {SCHEMA}: update edge_runtime (pip install -U fer-edge)"
             )
         labels = check_labels(_get(document, "labels", list))
-        given = _get(document, "input", dict)
-        size_px = _get(given, "size_px", int)
-        colour = _get(given, "colour", str)
+        image = _get(document, "input", dict)
+        size_px = _get(image, "size_px", int)
+        colour = _get(image, "colour", str)
         if not 1 <= size_px <= LARGEST_SIZE_PX or colour not in get_args(Colour):
             raise MetadataError(
                 f"expected an input of 1..{LARGEST_SIZE_PX} pixels in grey or rgb,"
@@ -140,22 +140,22 @@ class ModelSpec:
 
 
 def check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
-    """Returns the labels as a tuple, if they are usable class names.
+    """Returns the labels as a tuple, if they are valid class names.
 
     Raises:
-        MetadataError: Fewer than two, too many, too long, repeated, empty, like a
-            path, or with characters that do not print.
+        MetadataError: There are fewer than two or too many; one is repeated, empty, too
+            long, a path, or has characters that do not print.
     """
     if not 2 <= len(labels) <= MOST_LABELS:
         raise MetadataError(f"expected 2 to {MOST_LABELS} labels, got {len(labels)}")
     for label in labels:
-        good = isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL
-        if not good or not label.isprintable():
+        valid = isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL
+        if not valid or not label.isprintable():
             raise MetadataError(
                 f"expected a printable label of 1 to {LONGEST_LABEL} characters,"
                 f" got {str(label)[:40]!r}"
             )
-        # Somebody will make folders or files of them.
+        # Labels may become names of folders or files.
         if set("/\\") & set(label) or label in (".", ".."):
             raise MetadataError(f"expected a class name, got a path: {label!r}")
     if len(set(labels)) != len(labels):
@@ -164,15 +164,15 @@ def check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
 
 
 def golden_patterns(spec: ModelSpec) -> npt.NDArray[np.uint8]:
-    """Returns four generated images that no person is on, uint8 (4, S, S, C), 0..255.
+    """Returns four generated images, uint8 (4, S, S, C), 0..255.
 
-    A ramp, a checkerboard, rings and noise, all by integer arithmetic, different in
-    each channel so that swapped colours are noticed.
+    A ramp, a checkerboard, rings and noise, computed in integers. They differ in each
+    channel, so that swapped colours are noticed.
     """
     height, width, channels = spec.input_shape
     y, x, c = np.indices((height, width, channels), dtype=np.uint32)
-    turned = (c == 1) * y + (c != 1) * x  # the green channel runs the other way
-    ramp = (turned * 255) // max(1, width - 1)
+    along = (c == 1) * y + (c != 1) * x  # in the green channel from top to bottom
+    ramp = (along * 255) // max(1, width - 1)
     board = ((x // 6 + y // 6 + c) % 2) * 190 + 30
     centre = height // 2
     distance = (x - centre) ** 2 + (y - centre) ** 2
@@ -214,7 +214,7 @@ def _golden(document: Document, spec: ModelSpec) -> GoldenVectors:
         with np.errstate(over="ignore"):  # becomes inf, which is refused below
             logits = np.array(_get(document, "logits", list), dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MetadataError("the golden logits are no table of numbers") from error
+        raise MetadataError("the golden logits are not a table of numbers") from error
     if logits.shape != (count, len(spec.labels)) or not np.isfinite(logits).all():
         raise MetadataError("the golden logits do not fit the model's labels")
     return GoldenVectors(

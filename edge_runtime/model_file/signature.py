@@ -1,7 +1,7 @@
-"""Who a model file is from: an ed25519 signature beside it, checked before all else.
+"""Signatures: an ed25519 signature beside a model file, checked before it is parsed.
 
-``MODEL.sig`` holds the 64 bytes of the signature of the whole file and nothing more, so
-that any ed25519 tool can check it. Needs ``cryptography``, and only where it is used.
+``MODEL.sig`` contains the 64 bytes of the signature of the whole file and nothing else,
+so that any ed25519 tool can check it. ``cryptography`` is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LARGEST_KEY_BYTES = 16_384
 
 
 def signature_path(model: Path) -> Path:
-    """Returns where the signature of a model file is: ``fer.int8.tflite.sig``."""
+    """Returns the path of a model file's signature, as ``fer.int8.tflite.sig``."""
     return model.with_name(model.name + SUFFIX)
 
 
@@ -34,11 +34,11 @@ def sign(data: bytes, private_key: Path) -> bytes:
     """Returns the ed25519 signature of some bytes, 64 bytes (RFC 8032).
 
     Args:
-        data: A whole model file, metadata and all.
+        data: A whole model file, with its metadata.
         private_key: PEM file without a password, as ``edge_runtime keygen`` writes it.
 
     Raises:
-        SignatureError: The key file is missing or no ed25519 private key.
+        SignatureError: The key file is missing or not an ed25519 private key.
         MissingDependencyError: ``cryptography`` is not installed.
     """
     return _private_key(private_key).sign(data)
@@ -68,14 +68,16 @@ def sign_file(model: Path, private_key: Path) -> Path:
 
 
 def read_signature(model: Path) -> bytes:
-    """Returns the signature that lies beside a model file, 64 bytes.
+    """Returns the signature beside a model file, 64 bytes.
 
     Raises:
-        SignatureError: There is none, or it is no signature.
+        SignatureError: There is none, or it has another size.
     """
     path = signature_path(model)
-    wanted = f"{model.name} is not signed (python -m export --sign KEY does): expected"
-    data = _read(path, SIGNATURE_BYTES, wanted, regular=True)
+    expected = (
+        f"{model.name} is not signed (python -m export --sign KEY does): expected"
+    )
+    data = _read(path, SIGNATURE_BYTES, expected, regular=True)
     if len(data) != SIGNATURE_BYTES:
         raise SignatureError(
             f"expected {SIGNATURE_BYTES} bytes of signature in {path.name}, got"
@@ -85,7 +87,7 @@ def read_signature(model: Path) -> bytes:
 
 
 def verify(data: bytes, signature: bytes, public_key: Path) -> None:
-    """Returns if the owner of a key signed these very bytes, and raises otherwise.
+    """Raises an error unless these bytes were signed with a key.
 
     Args:
         data: A whole model file: the bytes that are used afterwards, not read again.
@@ -93,8 +95,8 @@ def verify(data: bytes, signature: bytes, public_key: Path) -> None:
         public_key: PEM file.
 
     Raises:
-        SignatureError: They were altered, or signed by another key; or the key file is
-            missing or no ed25519 public key.
+        SignatureError: They were altered, or signed with another key; or the key file
+            is missing or not an ed25519 public key.
         MissingDependencyError: ``cryptography`` is not installed.
     """
     key = _public_key(public_key)
@@ -137,14 +139,14 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    wanted = "expected an ed25519 private key (PEM, no password)"
-    data = _read(path, LARGEST_KEY_BYTES, wanted)
+    expected = "expected an ed25519 private key (PEM, no password)"
+    data = _read(path, LARGEST_KEY_BYTES, expected)
     try:
         key = load_pem_private_key(data, password=None)
     except Exception as error:  # ValueError, TypeError, and some of its own
-        raise SignatureError(f"{wanted}, got {str(path)!r}") from error
+        raise SignatureError(f"{expected}, got {str(path)!r}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{wanted}, got another kind of key in {str(path)!r}")
+        raise SignatureError(f"{expected}, got another kind of key in {str(path)!r}")
     return key
 
 
@@ -153,42 +155,42 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    wanted = "expected an ed25519 public key (PEM)"
-    data = _read(path, LARGEST_KEY_BYTES, wanted)
+    expected = "expected an ed25519 public key (PEM)"
+    data = _read(path, LARGEST_KEY_BYTES, expected)
     if b"PRIVATE KEY" in data:
         raise SignatureError(
-            f"{wanted}, got the private one in {str(path)!r}: that stays with who signs"
+            f"{expected}, got the private one in {str(path)!r}: keep that one secret"
         )
     try:
         key = load_pem_public_key(data)
     except Exception as error:  # ValueError, TypeError, and some of its own
-        raise SignatureError(f"{wanted}, got {str(path)!r}") from error
+        raise SignatureError(f"{expected}, got {str(path)!r}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{wanted}, got another kind of key in {str(path)!r}")
+        raise SignatureError(f"{expected}, got another kind of key in {str(path)!r}")
     return key
 
 
-def _read(path: Path, limit: int, wanted: str, *, regular: bool = False) -> bytes:
+def _read(path: Path, limit: int, expected: str, *, regular: bool = False) -> bytes:
     """Returns a small file's bytes, at most one more than the limit.
 
     Args:
         path: The file.
-        limit: Its largest size.
-        wanted: What it should be, for the message.
-        regular: Nothing else is read: nobody may have to wait for a named pipe.
+        limit: Its largest size, in bytes.
+        expected: Start of the error message: what the file should be.
+        regular: Refuse other kinds of files, so that a named pipe is not waited for.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0)
     try:
         descriptor = os.open(path, flags)
         try:
             if regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SignatureError(f"{wanted}, got {str(path)!r}: no regular file")
+                raise SignatureError(f"{expected}, got {str(path)!r}: no regular file")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return file.read(limit + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise SignatureError(f"{wanted} {str(path)!r}: {error.strerror}") from error
+        raise SignatureError(f"{expected} {str(path)!r}: {error.strerror}") from error
 
 
 def _require_cryptography() -> None:

@@ -26,7 +26,11 @@ import numpy as np
 
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.inference.classifier import Classifier
-from edge_runtime.model_file.container import ModelFile, put_together, take_apart
+from edge_runtime.model_file.container import (
+    ModelFile,
+    model_file_bytes,
+    parse_model_file,
+)
 from edge_runtime.utils.argparser import exit_code_of
 
 TIMEOUT_S = 60.0
@@ -93,7 +97,7 @@ def probe(
 def in_memory(file: ModelFile) -> Iterator[int]:
     """Yields a descriptor of an unnamed file with a model file's bytes."""
     with _unnamed_file() as copy:
-        copy.write(put_together(file))
+        copy.write(model_file_bytes(file))
         copy.flush()
         yield copy.fileno()
 
@@ -158,7 +162,7 @@ def main(arguments: list[str]) -> int:
 def _read(name: str, descriptor: str) -> ModelFile:
     with os.fdopen(int(descriptor), "rb") as file:
         file.seek(0)  # the parent has written up to its end
-        return take_apart(Path(name), file.read())
+        return parse_model_file(Path(name), file.read())
 
 
 def _measure(new: Classifier, present: Classifier | None) -> ProbeResult:

@@ -15,7 +15,11 @@ from edge_runtime.sources import open_source
 from edge_runtime.sources.fake.face import LABELS
 from train.data.drawn_faces import drawn_faces
 
-MODULES = ("edge_runtime.inference.classifier", "edge_runtime.pipeline.pipeline")
+MODULES = (
+    "edge_runtime.inference.classifier",
+    "edge_runtime.pipeline.pipeline",
+    "edge_runtime.model_file.container",
+)
 
 
 @pytest.fixture(scope="module")
