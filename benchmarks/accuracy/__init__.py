@@ -1,1 +1,1 @@
-"""Right, wrong, changed by quantization."""
+"""Accuracy of models, and what quantization changed."""

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.gate import check_gate, with_gate
-from benchmarks.accuracy.measure import load_images
+from benchmarks.accuracy.measure import (
+    load_images,
+    measure_accuracy,
+    with_seconds,
+)
 from benchmarks.accuracy.table import accuracy_table, time_line
 from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import (
@@ -23,14 +26,12 @@ from benchmarks.common.documents import (
     say_written,
     write_json,
 )
-from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
-from train.run.plots import plot_confusion_matrices
 
 EXAMPLES = """\
 examples:
@@ -72,8 +73,8 @@ def add_accuracy(commands: Any) -> None:
     add(
         "--with-pictures",
         action="store_true",
-        help="put the images that got another answer into the report: they may be"
-        " people's photographs, so mind who gets to see it",
+        help="put the images with another prediction into the report: they may be"
+        " photographs of people, so take care who sees it",
     )
 
 
@@ -90,14 +91,12 @@ def _accuracy(options: argparse.Namespace) -> int:
     opened = time.perf_counter()
     images = load_images(options.data, models, split=options.split, limit=options.limit)
     reading_s = time.perf_counter() - opened
-    document = accuracy.measure_accuracy(
-        options.models, models, images, threads=options.threads
-    )
+    document = measure_accuracy(options.models, models, images, threads=options.threads)
     if options.max_drop is not None:
         document = with_gate(document, options.max_drop)
     print(accuracy_table(document))
     _write_pictures(options, document, images.in_format_of(models[0]))
-    document = accuracy.with_seconds(document, started, reading_s)
+    document = with_seconds(document, started, reading_s)
     if options.json:
         write_json(options.json, document)
     say_written([options.json, options.picture, options.report])
@@ -128,12 +127,16 @@ def _write_pictures(
     options: argparse.Namespace, document: Document, images: Split
 ) -> None:
     if options.picture:
+        from train.run.plots import plot_confusion_matrices
+
         matrices = {
             model["name"]: np.array(model["confusion_matrix"], np.int64)
             for model in document["models"]
         }
         plot_confusion_matrices(matrices, document["labels"], options.picture)
     if options.report:
+        from benchmarks.report.accuracy_page import render_accuracy
+
         pixels = images.images if options.with_pictures else None
         write_text(options.report, render_accuracy(document, pixels=pixels))
 

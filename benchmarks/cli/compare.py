@@ -12,8 +12,8 @@ from benchmarks.common.documents import (
     say_written,
     write_json,
 )
-from benchmarks.latency import measure as latency
 from benchmarks.latency.compare import MAY_DIFFER, compare_latency, comparison_lines
+from benchmarks.latency.measure import SCHEMA
 from edge_runtime.utils.argparser import add_command
 
 EXAMPLES = """\
@@ -51,7 +51,7 @@ def add_compare(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     check_writable([options.json], force=options.force)
-    a, b = (read_document(path, latency.SCHEMA) for path in (options.a, options.b))
+    a, b = (read_document(path, SCHEMA) for path in (options.a, options.b))
     document = compare_latency(a, b, despite=options.despite)
     print("\n".join(comparison_lines(document)))
     if options.json:

@@ -22,10 +22,9 @@ from benchmarks.common.documents import (
 )
 from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
 from benchmarks.common.validity import require_valid, verdict_lines
-from benchmarks.latency import measure as latency
+from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from benchmarks.report.charts import sustained_svg
 from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
@@ -91,8 +90,8 @@ def _latency(options: argparse.Namespace) -> int:
     check_writable([options.json, options.picture], force=options.force)
     if options.picture and not options.sustained:
         raise FerEdgeError("--picture shows what --sustained measured: add it")
-    variants = latency.variants_of(options.models, options.backend, options.labels)
-    document = latency.measure_latency(
+    variants = variants_of(options.models, options.backend, options.labels)
+    document = measure_latency(
         variants, threads=options.threads, protocol=_protocol(options)
     )
     if options.sustained:
@@ -104,6 +103,8 @@ def _latency(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, document)
     if options.picture:
+        from benchmarks.report.charts import sustained_svg
+
         write_text(options.picture, sustained_svg(document["sustained"]))
     say_written([options.json, options.picture])
     print("\n" + _next(options, document))

@@ -1,1 +1,1 @@
-"""Used by two or more of the benchmarks."""
+"""Documents, timing and conditions, which all benchmarks share."""

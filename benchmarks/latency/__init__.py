@@ -1,1 +1,1 @@
-"""How fast a model answers."""
+"""Latency, memory and cold start of models."""

@@ -1,1 +1,1 @@
-"""From the camera to the label."""
+"""Frame rate, frame age and start-up, from frame to label."""

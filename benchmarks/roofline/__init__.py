@@ -1,1 +1,1 @@
-"""Share of the peak throughput."""
+"""Share of the processor's peak that a model reaches."""

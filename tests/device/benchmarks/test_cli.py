@@ -1,0 +1,42 @@
+"""The command line of the benchmarks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli.parser import ALIASES, COMMANDS, build_parser
+
+ROOT = Path(__file__).resolve().parents[3]
+LIST_MODULES = """
+import sys
+from benchmarks.cli.parser import build_parser
+build_parser(sys.argv[1])
+print(*(name for name in sys.modules if name.startswith("benchmarks.")))
+"""
+
+
+@pytest.mark.parametrize("name", ["accuracy", "latency", "roofline", "pipeline"])
+def test_command_imports_no_other_command(name):
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = done.stdout.split()
+    assert {module for module in modules if module.startswith("benchmarks.cli.")} == {
+        "benchmarks.cli.parser",
+        f"benchmarks.cli.{name}",
+    }
+    assert "benchmarks.report" not in modules
+
+
+def test_every_command_has_a_help(capsys):
+    for name in (*COMMANDS, *ALIASES):
+        with pytest.raises(SystemExit) as ended:
+            build_parser(name).parse_args([name, "--help"])
+        assert ended.value.code == 0
+        assert "examples:" in capsys.readouterr().out
