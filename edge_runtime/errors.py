@@ -1,13 +1,13 @@
-"""Every error a user can cause or must hear about, in one tree.
+"""Every expected error, in one tree.
 
 FerEdgeError
 ├── ModelError               the model file is missing, damaged or unusable
-│   ├── MetadataError        its metadata is absent, hostile or from the future
-│   ├── GoldenVectorError    it runs, but not as it did when it was exported
-│   └── SignatureError       its signature is missing, wrong, or by somebody else
-├── ConfigError              a configuration file cannot be read or makes no sense
+│   ├── MetadataError        its metadata is missing, malformed or too new
+│   ├── GoldenVectorError    its logits are not those of its export
+│   └── SignatureError       its signature is missing, wrong, or by another key
+├── ConfigError              a configuration file cannot be read or is not valid
 ├── SourceError              a camera, video, image or stream cannot be read
-├── DatasetError             an image set cannot be read or makes no sense
+├── DatasetError             an image set cannot be read or is not valid
 ├── RunError                 a training run folder is missing or unusable
 ├── MissingDependencyError   an optional library is not installed
 ├── OutputError              a result cannot be written
@@ -29,23 +29,23 @@ class FerEdgeError(Exception):
 
 
 class ModelError(FerEdgeError):
-    """The model file is missing, damaged or not a classifier we can run."""
+    """The model file is missing, damaged or not a classifier that can be run."""
 
 
 class MetadataError(ModelError):
-    """The metadata in a model file is absent, malformed, hostile or too new."""
+    """The metadata in a model file is missing, malformed or too new."""
 
 
 class GoldenVectorError(ModelError):
-    """The model answers its golden vectors differently than when it was exported."""
+    """The model gives other logits for its golden vectors than when it was exported."""
 
 
 class SignatureError(ModelError):
-    """A signature was asked for and is missing, wrong, or by another key."""
+    """A required signature is missing, wrong, or by another key."""
 
 
 class ConfigError(FerEdgeError):
-    """A configuration file cannot be read, or says what no flag takes."""
+    """A configuration file cannot be read, or has a value that no flag takes."""
 
 
 class SourceError(FerEdgeError):
@@ -53,11 +53,11 @@ class SourceError(FerEdgeError):
 
 
 class DatasetError(FerEdgeError):
-    """An image set cannot be read or does not hold what training needs."""
+    """An image set cannot be read or lacks what training needs."""
 
 
 class RunError(FerEdgeError):
-    """A training run folder is missing, incomplete or of another configuration."""
+    """A training run folder is missing, incomplete or has another configuration."""
 
 
 class MissingDependencyError(FerEdgeError):
@@ -75,7 +75,7 @@ class GateError(FerEdgeError):
 
 
 class MeasurementError(FerEdgeError):
-    """A measurement was taken under conditions that make it worthless."""
+    """A measurement is not valid under the conditions it was taken in."""
 
     exit_code: ClassVar[int] = 4
 

@@ -1,10 +1,10 @@
-"""Pixels into the form a model takes: the only preprocessing in this project.
+"""Turns an image into a model input: the only preprocessing in this project.
 
-Training, calibration, benchmarks and the camera all call this module, so what the
-network saw in training is what it sees on the device. Only operations are used whose
-results are the same bytes on x86 and on arm64: ``INTER_LINEAR_EXACT`` and
-``COLOR_BGR2GRAY`` are, ``INTER_AREA`` (one pixel in 50,000 differs by 1),
-``INTER_LINEAR``, ``INTER_CUBIC`` and CLAHE are not.
+Training, calibration, benchmarks and the camera all call this module, so the network's
+input on the device is that of training. It uses only operations with the same result
+on x86 and arm64, to the byte: ``INTER_LINEAR_EXACT`` and ``COLOR_BGR2GRAY``, but not
+``INTER_AREA`` (one pixel in 50,000 differs by 1), ``INTER_LINEAR``, ``INTER_CUBIC`` or
+CLAHE.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _CONVERSIONS = {
 
 
 def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
-    """Returns the image as a model takes it: uint8, square, in the model's colour.
+    """Returns the image as a model input: uint8, square, in the model's colour.
 
-    The whole image is kept and stretched to a square; crop first (``square_crop``)
-    where the aspect ratio matters.
+    The whole image is stretched to a square; crop it first (``square_crop``) if the
+    aspect ratio matters.
 
     Args:
         image: uint8 (H, W) grey, (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA,
@@ -54,11 +54,11 @@ def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
         raise ValueError(
             f"expected an image (H, W) or (H, W, 1|3|4), got shape {image.shape}"
         )
-    resized = resize(_in_colour(image, colour), size_px)
+    resized = resize(_to_colour(image, colour), size_px)
     return resized.reshape(size_px, size_px, CHANNELS[colour])
 
 
-def _in_colour(image: Image, colour: Colour) -> Image:
+def _to_colour(image: Image, colour: Colour) -> Image:
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels == 1 and colour == "grey":
         return image.reshape(image.shape[:2])
@@ -73,8 +73,8 @@ def _in_colour(image: Image, colour: Colour) -> Image:
 def resize(image: Image, size_px: int) -> Image:
     """Returns the image stretched to a square of ``size_px``, the same on every CPU.
 
-    An axis that shrinks is averaged over its area (no aliasing), an axis that grows
-    is interpolated linearly in exact integer arithmetic.
+    An axis that shrinks is averaged over its area (no aliasing); an axis that grows is
+    interpolated linearly in exact integer arithmetic.
 
     Args:
         image: uint8 (H, W) or (H, W, C), 0..255.
@@ -86,7 +86,7 @@ def resize(image: Image, size_px: int) -> Image:
     height, width = image.shape[:2]
     if (height, width) == (size_px, size_px):
         return image
-    # One axis may shrink while the other grows: shrink first, each with its method.
+    # One axis may shrink while the other grows: shrink first.
     shrunk_wh = (min(width, size_px), min(height, size_px))
     if shrunk_wh != (width, height):
         image = _shrink(image, shrunk_wh)
@@ -99,68 +99,71 @@ def resize(image: Image, size_px: int) -> Image:
 
 
 def _shrink(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Returns an image of which every pixel is the mean of the area it stands for.
+    """Returns the image at a smaller size, each pixel the mean of the area it covers.
 
-    As ``INTER_AREA``, without its rounding, which differs between processors: the sum
-    of an area is a difference of the integral image at its corners (Crow 1984), and all
-    of these are whole numbers. Halves are rounded to the even value.
+    As ``INTER_AREA``, but without its rounding, which differs between processors. The
+    sum of an area is a difference of the integral image at its corners (Crow 1984), and
+    all of these are integers. Halves are rounded to even.
     """
     height, width = image.shape[:2]
-    wide, tall = size_wh
-    # No area's sum is larger. Where it fits into int32 the corners' values may wrap
-    # around: their differences are right modulo 2**32. float64 holds whole numbers up
-    # to 2**53, enough here for 34 megapixels to 1024x1024.
-    small = 255 * height * width < 2**31
-    sums = cv2.integral(image, sdepth=cv2.CV_32S if small else cv2.CV_64F)
-    sums = _at_borders(sums, tall, small, axis=0)
-    sums = _at_borders(sums, wide, small, axis=1)
+    new_width, new_height = size_wh
+    # The largest sum of an area. If it fits into int32 the integral image may wrap
+    # around: its differences are right modulo 2**32. Otherwise float64, exact up to
+    # 2**53: enough here for 34 megapixels to 1024x1024.
+    fits_int32 = 255 * height * width < 2**31
+    sums = cv2.integral(image, sdepth=cv2.CV_32S if fits_int32 else cv2.CV_64F)
+    sums = _at_borders(sums, new_height, fits_int32, axis=0)
+    sums = _at_borders(sums, new_width, fits_int32, axis=1)
     areas = sums[1:] - sums[:-1]
     areas = areas[:, 1:] - areas[:, :-1]
     means = areas / (height * width)
     shrunk: Image = np.rint(means, out=means).astype(np.uint8)
-    return shrunk.reshape(tall, wide, *image.shape[2:])  # OpenCV drops a single channel
+    # OpenCV drops a single channel.
+    return shrunk.reshape(new_height, new_width, *image.shape[2:])
 
 
-def _at_borders(sums: _Sums, count: int, small: bool, *, axis: int) -> _Sums:
-    """Returns the sums before each border between ``count`` equal parts of an axis.
+def _at_borders(sums: _Sums, count: int, fits_int32: bool, *, axis: int) -> _Sums:
+    """Returns an integral image at the borders of ``count`` equal parts of an axis.
 
     Args:
-        sums: Of all pixels before each border between two of them: (H + 1, W + 1) or
+        sums: Of all pixels before each border between two pixels: (H + 1, W + 1) or
             (H + 1, W + 1, C).
-        count: At most as many as there are pixels.
-        small: The sums are int32, else float64.
-        axis: Which one is cut into parts, 0 or 1.
+        count: At most the number of pixels.
+        fits_int32: The sums are int32, otherwise float64.
+        axis: The axis to divide, 0 or 1.
 
     Returns:
-        The same with count + 1 values on this axis, all times ``count``.
+        The sums with count + 1 values on this axis, all multiplied by ``count``.
     """
-    borders, weights = _borders(sums.shape[axis] - 1, count, small)
-    around = sums.take(borders, axis=axis)
+    borders, weights = _borders(sums.shape[axis] - 1, count, fits_int32)
+    neighbours = sums.take(borders, axis=axis)
     weights = weights.reshape(2, -1, *(1,) * (sums.ndim - 1 - axis))
-    around *= weights  # in place, here and below: memory that is in the cache
+    neighbours *= weights  # in place, here and below: this memory is in the cache
     before, after = (
-        (around[0], around[1]) if axis == 0 else (around[:, 0], around[:, 1])
+        (neighbours[0], neighbours[1])
+        if axis == 0
+        else (neighbours[:, 0], neighbours[:, 1])
     )
     before += after
     return before
 
 
-@lru_cache(maxsize=256)  # a followed face has one of a few sizes
+@lru_cache(maxsize=256)  # a tracked face has one of a few sizes
 def _borders(
-    length: int, count: int, small: bool
+    length: int, count: int, fits_int32: bool
 ) -> tuple[npt.NDArray[np.intp], _Sums]:
-    """Returns where ``count`` equal parts of a length begin and end.
+    """Returns the borders of ``count`` equal parts of an axis, for interpolation.
 
     Returns:
-        intp (2, count + 1): the pixels' borders before and after each of them; and
-        (2, count + 1): how many ``count``-ths each of the two counts.
+        intp (2, count + 1): the pixel borders before and after each of them; and
+        (2, count + 1): the weights of these two, which sum to ``count``.
     """
     border = np.arange(count + 1) * length
     whole = np.minimum(border // count, length - 1)
-    after = border - whole * count
+    remainder = border - whole * count
     borders = np.stack([whole, whole + 1]).astype(np.intp)
-    weights = np.stack([count - after, after])
-    return borders, weights.astype(np.int32 if small else np.float64)
+    weights = np.stack([count - remainder, remainder])
+    return borders, weights.astype(np.int32 if fits_int32 else np.float64)
 
 
 def square_box(
@@ -168,12 +171,12 @@ def square_box(
 ) -> tuple[int, int, int, int]:
     """Returns the square around a box that lies inside the frame.
 
-    The square keeps the box's centre and takes its longer side plus the margin. At
-    the frame's edge it is moved inwards, and it is made smaller only where the frame
-    itself is: the crop is always square, so faces are never stretched.
+    It has the box's centre and its longer side plus the margin. At the frame's edge it
+    is moved inwards, and it is made smaller only where the frame itself is smaller. The
+    crop is always square, so faces are never stretched.
 
     Args:
-        box_xywh: Left, top, width and height in pixels; may reach out of the frame.
+        box_xywh: Left, top, width and height in pixels; may exceed the frame.
         frame_wh: Width and height of the frame in pixels.
         margin_frac: Added on each side, as a fraction of the longer side; negative
             values crop tighter.
@@ -188,8 +191,8 @@ def square_box(
     frame_width, frame_height = frame_wh
     if min(frame_width, frame_height, width, height) < 1:
         raise ValueError(f"expected positive sizes, got {box_xywh} in {frame_wh}")
-    wanted = round(max(width, height) * (1 + 2 * margin_frac))
-    side = max(1, min(wanted, frame_width, frame_height))
+    side = round(max(width, height) * (1 + 2 * margin_frac))
+    side = max(1, min(side, frame_width, frame_height))
     left = min(max(0, (2 * x + width - side) // 2), frame_width - side)
     top = min(max(0, (2 * y + height - side) // 2), frame_height - side)
     return left, top, side, side

@@ -1,8 +1,8 @@
-"""What the loop says about a frame: faces, decisions and events.
+"""The results of a frame: faces, decisions and events.
 
-Named tuples, except where a field is called ``index`` as a method of every tuple is:
-one is made in a third of the time of a frozen dataclass, and so is its class, which is
-part of the time to the first label.
+They are named tuples, which take a third of the time of a frozen dataclass, as do their
+classes: that is part of the time to the first label. ``FrameResult`` cannot be one: its
+field ``index`` has the name of a tuple's method.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ UNCERTAIN = "uncertain"
 
 
 class Decision(NamedTuple):
-    """What is said about a tracked face, from all of its frames so far.
+    """The label of a tracked face, from all of its frames so far.
 
     Attributes:
         label: Name of a class, or ``"uncertain"``.
-        confidence: Its smoothed probability, 0..1; of ``"uncertain"`` the leading
-            class's.
+        confidence: Its smoothed probability, 0..1; for ``"uncertain"`` the highest one.
         probabilities: Smoothed probability of each label, in the model's order.
-        since_s: Time in the source at which this label was decided, in seconds.
+        since_s: Time in the source since which this is the label, in seconds.
     """
 
     label: str
@@ -34,20 +33,20 @@ class Decision(NamedTuple):
 
 
 class FaceResult(NamedTuple):
-    """The answer for one face in one frame.
+    """The result for one face in one frame.
 
     Attributes:
         box_xywh: Left, top, width, height in the frame's pixels.
-        score: The detector's, 0..1, of the frame in which it last found the face.
-        label: Name of the most probable class in this frame alone, or in an earlier one
-            where faces take turns.
+        score: The detector's when it last found the face, 0..1.
+        label: Name of the most probable class in one frame alone: this one, or an
+            earlier one where there is no time to classify every face.
         confidence: Its probability, 0..1.
         probabilities: Probability of each label, in the model's order; sums to 1.
-        track_id: The face's number, from 1, the same as long as it is followed; None
-            in single pictures.
-        decision: What its frames so far say; None in single pictures.
+        track_id: The face's number, from 1, the same for as long as it is tracked; None
+            in single images.
+        decision: From its frames so far; None in single images.
         classified_s: Time in the source of the frame that label, confidence and
-            probabilities are of, in seconds; None in single pictures.
+            probabilities are from, in seconds; None in single images.
     """
 
     box_xywh: Box
@@ -61,15 +60,15 @@ class FaceResult(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened to a tracked face, told exactly once.
+    """Something that happened to a tracked face, reported exactly once.
 
     Attributes:
         kind: ``"face_appeared"``, ``"expression_changed"`` or ``"face_left"``.
         track_id: The face's number.
-        timestamp_s: Time in the source, in seconds: of the frame that settled it.
+        timestamp_s: Time of the frame in its source, in seconds.
         label: The decision from then on; for ``face_left`` the last one.
-        previous: The decision before it; None for the other two kinds.
-        confidence: Of the decision, 0..1.
+        previous: The decision before an ``expression_changed``; otherwise None.
+        confidence: The decision's, 0..1.
     """
 
     kind: EventKind
@@ -82,21 +81,21 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameResult:
-    """The answer for one frame.
+    """The result for one frame.
 
     Attributes:
         index: The frame's number in its source.
         timestamp_s: The frame's time in its source, in seconds.
         name: The frame's file name, or the camera's.
         faces: Largest first; may be empty.
-        detect_ms: Time for finding the faces; 0 where the detector did not run. Not
-            part of the frame's own time where it looked in a thread of its own.
-        classify_ms: Time for cropping and classifying all of them.
-        track_ms: Time for following and deciding.
-        age_ms: Age of the picture when the answer was ready; None for files.
-        detected: The detector ran on this frame, or what it saw meanwhile in an earlier
-            one was taken in.
-        events: What happened in this frame, in the order of the track ids.
+        detect_ms: Duration of the detection; 0 without one. It is not part of the
+            frame's own time if it ran in the background.
+        classify_ms: Duration of cropping and classifying all faces.
+        track_ms: Duration of tracking and smoothing.
+        age_ms: Age of the image when the result was ready; None for files.
+        detected: The detector ran on this frame, or its result for an earlier frame was
+            applied to this one.
+        events: The events of this frame, ordered by track id.
         hidden: Boxes that should contain the tracked faces that cannot be seen.
     """
 
@@ -114,6 +113,6 @@ class FrameResult:
 
     @property
     def classified(self) -> int:
-        """Number of its faces that were classified in this very frame."""
+        """Number of its faces that were classified in this frame."""
         now = (None, self.timestamp_s)
         return sum(face.classified_s in now for face in self.faces)
