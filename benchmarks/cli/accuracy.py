@@ -23,8 +23,7 @@ from benchmarks.common.documents import (
     Document,
     check_writable,
     open_models,
-    say_written,
-    write_json,
+    save_result,
 )
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
@@ -97,9 +96,7 @@ def _accuracy(options: argparse.Namespace) -> int:
     print(accuracy_table(document))
     _write_pictures(options, document, images.in_format_of(models[0]))
     document = with_seconds(document, started, reading_s)
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json, options.picture, options.report])
+    save_result(document, options.json, options.picture, options.report)
     print("\n" + time_line(document["seconds"]))
     print(_next_after_accuracy(options))
     if options.max_drop is not None:

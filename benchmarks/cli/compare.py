@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cli.parser import add_result_file
 from benchmarks.common.documents import (
     check_writable,
     read_document,
-    say_written,
-    write_json,
+    save_result,
 )
 from benchmarks.latency.compare import MAY_DIFFER, compare_latency, comparison_lines
 from benchmarks.latency.measure import SCHEMA
@@ -45,8 +45,7 @@ def add_compare(commands: Any) -> None:
         default=[],
         help="a condition that may differ; can be given more than once",
     )
-    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
-    add("--force", action="store_true", help="replace an existing file")
+    add_result_file(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -54,7 +53,5 @@ def _compare(options: argparse.Namespace) -> int:
     a, b = (read_document(path, SCHEMA) for path in (options.a, options.b))
     document = compare_latency(a, b, despite=options.despite)
     print("\n".join(comparison_lines(document)))
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json])
+    save_result(document, options.json)
     return 0

@@ -17,8 +17,7 @@ from benchmarks.cli.parser import (
 from benchmarks.common.documents import (
     Document,
     check_writable,
-    say_written,
-    write_json,
+    save_result,
 )
 from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
 from benchmarks.common.validity import require_valid, verdict_lines
@@ -100,13 +99,11 @@ def _latency(options: argparse.Namespace) -> int:
         )
     print(latency_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
-    if options.json:
-        write_json(options.json, document)
     if options.picture:
         from benchmarks.report.charts import sustained_svg
 
         write_text(options.picture, sustained_svg(document["sustained"]))
-    say_written([options.json, options.picture])
+    save_result(document, options.json, options.picture)
     print("\n" + _next(options, document))
     if options.strict:
         require_valid(document)

@@ -60,17 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Adds the model files, their labels, and where the result goes."""
+    """Adds the model files, their labels, and the result's file."""
     add = parser.add_argument
     add("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx file")
-    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
-    add("--force", action="store_true", help="replace existing files")
     add(
         "--labels",
         type=lambda text: text.split(","),
         metavar="A,B",
         help="class names in order, for a model without metadata",
     )
+    add_result_file(parser)
+
+
+def add_result_file(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--json`` and ``--force``."""
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="save the result as JSON")
+    add("--force", action="store_true", help="replace existing files")
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
@@ -111,18 +117,5 @@ def points(text: str) -> float:
         # No image set can show that nothing at all was lost.
         raise argparse.ArgumentTypeError(
             f"expected more than 0 and at most 100 points, got {text}"
-        )
-    return value
-
-
-def above_zero(text: str) -> float:
-    """Returns a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"expected a number above 0, got {text[:40]!r}"
         )
     return value

@@ -7,11 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cli.parser import add_result_file
 from benchmarks.common.documents import (
     check_writable,
     describe,
-    say_written,
-    write_json,
+    save_result,
 )
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
@@ -65,8 +65,7 @@ def add_pipeline(commands: Any) -> None:
         help="duration of the run on a live source (10)",
     )
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
-    add("--json", type=Path, metavar="FILE", help="keep the result as JSON")
-    add("--force", action="store_true", help="replace existing files")
+    add_result_file(parser)
 
 
 def _pipeline(options: argparse.Namespace) -> int:
@@ -86,9 +85,7 @@ def _pipeline(options: argparse.Namespace) -> int:
     )
     print(f"{describe(document['machine'])}\n\n{pipeline_table(document)}\n")
     print("\n".join(verdict_lines(document)))
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json])
+    save_result(document, options.json)
     print(f"\nnext:  python -m benchmarks latency {shlex.quote(str(model))}")
     if options.strict:
         require_valid(document)

@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from benchmarks.cli.parser import add_models, thread_counts
-from benchmarks.common.documents import check_writable, say_written, write_json
+from benchmarks.common.documents import check_writable, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
@@ -51,9 +51,7 @@ def _roofline(options: argparse.Namespace) -> int:
     )
     print(roofline_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json])
+    save_result(document, options.json)
     models = shlex.join(map(str, options.models))
     print(f"\nnext:  python -m benchmarks latency {models}")
     if options.strict:

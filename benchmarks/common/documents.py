@@ -175,6 +175,19 @@ def write_json(path: Path, document: Document) -> None:
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
+def save_result(document: Document, path: Path | None, *others: Path | None) -> None:
+    """Writes a document as JSON if a path is given, and prints all written paths.
+
+    Args:
+        document: The result.
+        path: The JSON file; None writes nothing.
+        others: Files that were written before; None for one not requested.
+    """
+    if path is not None:
+        write_json(path, document)
+    say_written([path, *others])
+
+
 def read_document(path: Path, schema: str) -> Document:
     """Returns the document in a JSON file.
 

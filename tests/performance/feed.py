@@ -25,8 +25,7 @@ import numpy as np
 from benchmarks.common.documents import (
     check_writable,
     now,
-    say_written,
-    write_json,
+    save_result,
 )
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
@@ -273,9 +272,7 @@ def _run(options: argparse.Namespace) -> int:
         "steps": measure_steps(options.arch, options.seconds) if options.steps else [],
     }
     print("\n".join(_lines(document)))
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json])
+    save_result(document, options.json)
     return 0
 
 

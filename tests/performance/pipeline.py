@@ -28,8 +28,7 @@ from benchmarks.common.documents import (
     machine_card,
     model_record,
     now,
-    say_written,
-    write_json,
+    save_result,
 )
 from benchmarks.common.interpreter import invoke_call
 from benchmarks.common.timing import Protocol, ratio, time_interleaved
@@ -420,9 +419,7 @@ def _run(options: argparse.Namespace) -> int:
     document["clip"] = {"drawn": options.clip is None, "frames": frames}
     print(record_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
-    if options.json:
-        write_json(options.json, document)
-    say_written([options.json])
+    save_result(document, options.json)
     if options.strict:
         check_met(document)
     return 0
