@@ -109,7 +109,11 @@ class _Opening:
         from edge_runtime.outputs.rendering import FrameFanout, FrameRenderer
 
         sequence = self._source.kind != "pictures"
-        renderer = FrameRenderer(privacy=args.privacy == "blur", sequence=sequence)
+        renderer = FrameRenderer(
+            privacy=args.privacy == "blur",
+            sequence=sequence,
+            fps=lambda: self._status.fps,
+        )
         sinks: list[FrameSink] = []
         if args.output:
             sinks.append(self._video(renderer))

@@ -134,8 +134,7 @@ class MqttSink:
         """Returns whether there is a connection."""
         if not self._client.is_connected():
             return False
-        fps = self._status.snapshot()["fps"]
-        document = json.dumps(state_document(result, fps))
+        document = json.dumps(state_document(result, self._status.fps))
         self._client.publish(self._broker.topic("state"), document, retain=True)
         self._published += 1
         return True

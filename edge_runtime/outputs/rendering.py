@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +11,6 @@ import cv2
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import annotate
 from edge_runtime.outputs.blur import RecentBoxes, blur
-from edge_runtime.pipeline.stats import RECENT_S
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box, FrameResult
 from edge_runtime.sources import Frame
@@ -27,13 +24,11 @@ class RenderedFrame:
         frame: As it came from the source. Outputs use ``image`` instead.
         result: The faces in it.
         blurred_boxes: Boxes to blur; None if privacy was not asked for.
-        text: For the upper left corner.
     """
 
     frame: Frame
     result: FrameResult
     blurred_boxes: tuple[Box, ...] | None
-    text: str
 
     @property
     def image(self) -> Image:
@@ -49,7 +44,13 @@ FrameSink = Callable[[RenderedFrame], bool]  # returns False to end the run
 class FrameRenderer:
     """Makes a ``RenderedFrame`` of every result, and draws those that are shown."""
 
-    def __init__(self, *, privacy: bool, sequence: bool) -> None:
+    def __init__(
+        self,
+        *,
+        privacy: bool,
+        sequence: bool,
+        fps: Callable[[], float | None] = lambda: None,
+    ) -> None:
         """Sets what all frames have in common.
 
         Args:
@@ -57,17 +58,17 @@ class FrameRenderer:
             sequence: The frames follow each other in time: write the frame rate into
                 the corner, and blur where faces were in the frames just before. Else
                 each stands alone.
+            fps: Returns the frame rate of the run.
         """
-        self._privacy, self._sequence = privacy, sequence
+        self._privacy, self._sequence, self._fps = privacy, sequence, fps
         self._recent_boxes = RecentBoxes()
-        self._times: deque[float] = deque()
         self._lock = threading.Lock()
         self._drawn: tuple[RenderedFrame, Image] | None = None
 
     def prepare(self, frame: Frame, result: FrameResult) -> RenderedFrame:
-        """Returns a frame with its boxes and text; cheap: called for every frame."""
+        """Returns a frame with the boxes to blur; cheap: called for every frame."""
         boxes = self._boxes_to_blur(result) if self._privacy else None
-        return RenderedFrame(frame, result, boxes, self._text(result))
+        return RenderedFrame(frame, result, boxes)
 
     def draw(self, rendered: RenderedFrame) -> Image:
         """Returns the frame with boxes and labels, uint8 (H, W, 3) BGR; do not change.
@@ -77,7 +78,7 @@ class FrameRenderer:
         with self._lock:
             if self._drawn is None or self._drawn[0] is not rendered:
                 image, faces = annotate.enlarge(rendered.image, rendered.result.faces)
-                image = annotate.draw(image, faces, text=rendered.text)
+                image = annotate.draw(image, faces, text=self._text(rendered.result))
                 self._drawn = rendered, image
             return self._drawn[1]
 
@@ -89,15 +90,7 @@ class FrameRenderer:
     def _text(self, result: FrameResult) -> str:
         busy_ms = result.detect_ms + result.track_ms + result.classify_ms
         text = f"{busy_ms:.1f} ms"
-        return f"{self._measure_fps():.1f} fps   {text}" if self._sequence else text
-
-    def _measure_fps(self) -> float:
-        now = time.monotonic()
-        self._times.append(now)
-        # Over the same time as the web page's figure, so that the two agree.
-        while now - self._times[0] > RECENT_S and len(self._times) > 2:
-            self._times.popleft()
-        return (len(self._times) - 1) / max(now - self._times[0], 1e-9)
+        return f"{self._fps() or 0.0:.1f} fps   {text}" if self._sequence else text
 
 
 class FrameFanout:

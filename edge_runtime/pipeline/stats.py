@@ -86,6 +86,13 @@ class Status:
                 self.classify_ms.append(result.classify_ms)
             self._recent.append(moment)
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second over the last ``RECENT_S`` seconds; None if unknown."""
+        with self._lock:
+            recent = list(self._recent)
+        return _recent_fps(recent, time.monotonic())
+
     def snapshot(self) -> dict[str, Any]:
         """Returns the state of the run, JSON-ready: ages and latencies in ms."""
         with self._lock:

@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.outputs import annotate
 from edge_runtime.outputs.rendering import FrameRenderer
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FaceResult, FrameResult
@@ -241,7 +242,9 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
     source.dropped = source.reopened = source.skipped = 0
     spec = SimpleNamespace(labels=("a", "b"), architecture="tiny", format="x")
     status = Status(source=source, classifier=SimpleNamespace(spec=spec), detector="")
-    renderer = FrameRenderer(privacy=False, sequence=True)
+    renderer = FrameRenderer(privacy=False, sequence=True, fps=lambda: status.fps)
+    texts: list[str] = []
+    monkeypatch.setattr(annotate, "draw", lambda *_, text: texts.append(text))
     frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
     for number in range(120):  # 20 a second, and then 5
         now[0] += 0.05 if number < 60 else 0.2
@@ -249,9 +252,9 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
             number, now[0], "camera", (), 1.0, 0.0, 0.0, None, True, ()
         )
         status.update(answer)
-        text = renderer.prepare(frame, answer).text
+        renderer.draw(renderer.prepare(frame, answer))
         if number > 1:
-            assert text.startswith(f"{status.snapshot()['fps']:.1f} fps")
+            assert texts[-1].startswith(f"{status.snapshot()['fps']:.1f} fps")
 
 
 @needs_browser

@@ -129,8 +129,8 @@ function showTiles() {
   fill("tiles", [
     tile("Frames per second", fixed(state.fps), source.live ? `of ${fixed(source.fps, 0)}` : ""),
     tile("Frame age, p95", short(age?.p95), "ms"),
-    tile("Face detection, median", short(ms.detect?.p50), "ms"),
-    tile("Classification, median", short(ms.classify?.p50), "ms"),
+    tile("Detect, median", short(ms.detect?.p50), "ms"),
+    tile("Classify, median", short(ms.classify?.p50), "ms"),
     tile("Faces now", String(state.faces_now.length), ""),
     known(board.temperature_c)
       ? tile("Temperature", fixed(board.temperature_c, 0), "°C", hot)

@@ -791,7 +791,7 @@ def test_what_a_killed_run_left_of_a_video_is_removed_by_a_later_one(
 
 def stored(archive: FrameArchive, count: int) -> None:
     for index in range(count):
-        archive.store(RenderedFrame(frame(index), result(index, face()), None, ""))
+        archive.store(RenderedFrame(frame(index), result(index, face()), None))
 
 
 def test_archive_keeps_the_newest_pictures_with_their_answers(tmp_path: Path) -> None:
@@ -856,7 +856,7 @@ def test_recorder_keeps_events_and_else_one_face_per_second() -> None:
         events = [event()] if index == 13 else []
         faces = [face()] if index else []
         answer = result(index, *faces, events=events)
-        assert recorder.write(RenderedFrame(frame(index), answer, None, ""))
+        assert recorder.write(RenderedFrame(frame(index), answer, None))
     queue.close()
     assert kept == [1, 11, 13, 23]
 
