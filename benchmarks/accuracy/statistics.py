@@ -44,11 +44,6 @@ class Flips:
         changed = self.right_to_wrong + self.wrong_to_right + self.wrong_to_other_wrong
         return 1 - changed / self.count
 
-    @property
-    def accuracy_difference(self) -> float:
-        """Accuracy of the second minus that of the first, in [-1, 1]."""
-        return (self.wrong_to_right - self.right_to_wrong) / self.count
-
 
 def count_flips(y_true: Labels, first: Labels, second: Labels) -> Flips:
     """Returns how many predictions changed between two classifiers.
