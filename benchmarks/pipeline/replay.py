@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.base import EndOfSource
-from edge_runtime.sources.clock import Clock
+from edge_runtime.sources.base import Clock, EndOfSource
 from edge_runtime.sources.live import LiveSource
 
 

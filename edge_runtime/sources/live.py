@@ -12,11 +12,11 @@ from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import (
     CameraSettings,
+    Clock,
     Frame,
     KeepWaiting,
     wait_forever,
 )
-from edge_runtime.sources.clock import Clock
 from edge_runtime.sources.supervisor import (
     OPEN_TIMEOUT_S,
     OpenReader,

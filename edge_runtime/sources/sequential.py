@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.base import CameraSettings, Frame
-from edge_runtime.sources.clock import VirtualClock
+from edge_runtime.sources.base import CameraSettings, Frame, VirtualClock
 from edge_runtime.sources.supervisor import OpenReader, SupervisedSource
 
 

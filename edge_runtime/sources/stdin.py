@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import FALLBACK_FPS, EndOfSource
-from edge_runtime.sources.clock import Clock
+from edge_runtime.sources.base import FALLBACK_FPS, Clock, EndOfSource
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import (
     FALLBACK_FPS,
     CameraSettings,
+    Clock,
     EndOfSource,
     Kind,
     Reader,
     usable,
 )
-from edge_runtime.sources.clock import Clock
 from edge_runtime.sources.freeze_detection import FreezeDetector
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import EndOfSource
-from edge_runtime.sources.clock import Clock
+from edge_runtime.sources.base import Clock, EndOfSource
 from edge_runtime.sources.fake.scenes import DrawnScene, Scene, open_file_scene
 from edge_runtime.sources.fake.script import FakeCameraConfig
 

@@ -21,8 +21,7 @@ from benchmarks.pipeline.replay import ImageReader, replay
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
-from edge_runtime.sources.base import EndOfSource
-from edge_runtime.sources.clock import VirtualClock
+from edge_runtime.sources.base import EndOfSource, VirtualClock
 
 
 @pytest.fixture(autouse=True)

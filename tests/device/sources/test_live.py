@@ -25,8 +25,7 @@ from edge_runtime.sources import (
     live,
     supervisor,
 )
-from edge_runtime.sources.base import EndOfSource
-from edge_runtime.sources.clock import Clock, VirtualClock
+from edge_runtime.sources.base import Clock, EndOfSource, VirtualClock
 from edge_runtime.sources.freeze_detection import FreezeDetector
 from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.supervisor import MAX_PAUSE_S, STEADY_S, Recovery
