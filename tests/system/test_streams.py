@@ -166,7 +166,7 @@ def test_server_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
         assert time.monotonic() - started < 12
 
 
-def test_stdin_gives_pictures_until_the_sender_ends(
+def test_stdin_yields_images_until_the_sender_ends(
     tiny_model_path: Path, tmp_path: Path
 ) -> None:
     scene = DrawnScene((160, 120), 10)

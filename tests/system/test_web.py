@@ -421,7 +421,7 @@ def test_snapshot_is_one_picture(served: Served) -> None:
     assert (status, body[:2], body[-2:]) == (200, b"\xff\xd8", b"\xff\xd9")
 
 
-def test_health_fails_while_the_camera_gives_nothing() -> None:
+def test_health_fails_without_frames() -> None:
     from edge_runtime.web.state import STALE_S, PageState
 
     class Quiet:
@@ -466,7 +466,7 @@ def test_page_of_a_picture_ends_with_it_and_says_so(
     assert "the page ended with the last frame" in capfd.readouterr().err
 
 
-def test_taken_port_is_one_line_that_says_another(
+def test_port_in_use_is_one_line_with_another_port(
     served: Served, tiny_model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", str(tiny_model_path), "--source", "fake:scene?frames=9"]
@@ -527,7 +527,7 @@ def test_twenty_clients_at_once_do_not_slow_the_loop(served: Served) -> None:
     until(lambda: served.state()["watchers"] == 0)
 
 
-def test_nothing_is_encoded_while_nobody_watches(served: Served) -> None:
+def test_nothing_is_encoded_without_viewers(served: Served) -> None:
     until(lambda: served.state()["watchers"] == 0)
     before = served.state()["outputs"]["page"]["written"]
     time.sleep(0.7)

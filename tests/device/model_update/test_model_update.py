@@ -142,7 +142,7 @@ def test_frame_after_the_shadow_is_answered_by_the_new_model(running, new, faces
     )
 
 
-def test_accepted_model_stays_and_the_old_one_is_given_up(running, new, faces):
+def test_accepted_model_replaces_the_old_one(running, new, faces):
     running.offer(new, Path("new.tflite"))
     answer_frames(running, faces, 1 + 2 * FRAMES)
     state = running.update_state()
@@ -417,9 +417,7 @@ def test_file_too_large_for_the_board_is_refused_unread(running, tmp_path, size)
     assert peak < 2**20
 
 
-def test_child_is_gone_soon_after_the_run_has_ended(
-    monkeypatch, tmp_path, tiny_float_path, running
-):
+def test_child_ends_with_the_run(monkeypatch, tmp_path, tiny_float_path, running):
     hanging = tmp_path / "python"
     hanging.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
     hanging.chmod(0o755)
@@ -554,7 +552,7 @@ def test_damaged_memory_is_none(tmp_path, text):
     assert TrialMemory(tmp_path).died == {}
 
 
-def test_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
+def test_folder_that_cannot_be_written_is_logged_once(tmp_path, caplog):
     memory = TrialMemory(tmp_path / "file")
     (tmp_path / "file").write_text("no folder")
     for name in ("1.tflite", "2.tflite", "3.tflite"):
@@ -582,9 +580,7 @@ class Raced(UpdatingClassifier):
         vars(self)["pending"] = value
 
 
-def test_model_that_is_offered_while_another_is_taken_up_is_not_lost(
-    tiny_model_path, new
-):
+def test_model_that_is_offered_while_a_trial_starts_is_not_lost(tiny_model_path, new):
     running = Raced(Classifier.load(tiny_model_path), POLICY)
     running.offer(new, Path("first.tflite"))
     running.later = (new, Path("later.tflite"))
@@ -666,7 +662,7 @@ def test_loop_of_links_folders_pipes_and_other_files_are_passed_over(
     assert looked(folder, clock) is None
 
 
-def test_folder_that_vanishes_is_said_once_and_watched_again(clock, tmp_path, caplog):
+def test_folder_that_vanishes_is_logged_once_and_watched_again(clock, tmp_path, caplog):
     path = tmp_path / "models"
     folder = ModelFolder(path, clock=clock)
     assert looked(folder, clock) is None
@@ -732,7 +728,7 @@ def test_without_a_folder_the_model_is_a_plain_classifier(tiny_model_path):
         assert isinstance(classifier, Classifier)
 
 
-def test_what_becomes_of_a_new_model_is_told_on_a_terminal(tiny_model_path, tmp_path):
+def test_outcome_of_a_new_model_is_printed_on_a_terminal(tiny_model_path, tmp_path):
     (tmp_path / "new.tflite").write_bytes(tiny_model_path.read_bytes())
     options = ["--faces", "none", "--source", "fake:scene?fps=10", "--max-frames", "70"]
     command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]

@@ -254,7 +254,7 @@ def test_stuck_output_neither_blocks_the_loop_nor_the_end(
     stuck.go.set()
 
 
-def test_full_disk_is_told_once_and_what_waited_is_written_when_it_has_room(
+def test_full_disk_is_logged_once_and_waiting_items_are_written_later(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_runtime.outputs.work_queue.FIRST_PAUSE_S", 0.01)
@@ -291,7 +291,7 @@ def test_tries_become_rarer_and_never_so_rare_that_recovery_takes_five_seconds()
     assert max(tries) <= 4
 
 
-def test_outage_of_a_night_is_told_in_two_lines(
+def test_outage_of_a_night_is_logged_in_two_lines(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_runtime.outputs.work_queue.FIRST_PAUSE_S", 1e-4)
@@ -340,7 +340,7 @@ def test_any_error_of_a_files_output_ends_the_run(error: Exception) -> None:
         queue.check()
 
 
-def test_any_error_of_a_live_output_is_told_once_and_what_it_loses_counted(
+def test_any_error_of_a_live_output_is_logged_once_and_losses_are_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(item: int) -> None:
@@ -533,7 +533,7 @@ def test_csv_on_a_full_device_does_not_stop_the_loop(
     assert caplog.text.count("No space left") <= 2
 
 
-def test_nothing_is_lost_where_the_reader_wanted_no_more() -> None:
+def test_nothing_counts_as_lost_after_the_reader_has_closed_the_pipe() -> None:
     def leave(item: int) -> None:
         raise BrokenPipeError
 
@@ -570,7 +570,7 @@ def test_event_that_no_broker_took_is_lost_and_not_written() -> None:
     assert (counts["mqtt"]["written"], counts["mqtt"]["dropped_events"]) == (0, 1)
 
 
-def test_what_a_full_disk_cost_is_told_at_the_end(
+def test_losses_of_a_full_disk_are_printed_at_the_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     camera = Camera()
@@ -602,7 +602,7 @@ def full_device() -> AppendedFile:
     return AppendedFile(Path("/dev/full"), start="")
 
 
-def test_nobody_reading_stdout_does_not_block_a_live_loop() -> None:
+def test_stdout_without_a_reader_does_not_block_a_live_loop() -> None:
     """The reader of the pipe never reads; the run must still end in time."""
     code = (
         "import sys, time\n"
@@ -753,7 +753,7 @@ def detail_in(image: Any) -> float:
     return float(np.abs(np.diff(image[35:80, 48:82].astype(float), axis=0)).mean())
 
 
-def test_picture_is_drawn_once_for_all_who_want_it(
+def test_frame_is_drawn_once_for_all_outputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     renderer = FrameRenderer(privacy=False, sequence=True)
@@ -810,7 +810,7 @@ def test_archive_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jpg"))) == 3
 
 
-def test_answers_whose_pictures_are_gone_count_until_they_are_the_oldest(
+def test_documents_without_an_image_count_until_they_are_the_oldest(
     tmp_path: Path,
 ) -> None:
     """As after a power cut between the two removals."""
@@ -867,7 +867,7 @@ def test_every_picture_of_a_folder_with_a_face_is_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jpg"))) == 10
 
 
-def test_nothing_is_stored_unless_asked_for(tmp_path: Path) -> None:
+def test_nothing_is_stored_without_record(tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     os.chdir(tmp_path)
     try:
@@ -954,7 +954,7 @@ def test_missing_library_is_named_with_its_command(
         run([], *given)
 
 
-def test_outputs_load_no_library_that_nobody_asked_for() -> None:
+def test_optional_libraries_are_loaded_only_for_their_output() -> None:
     code = (
         "import sys, edge_runtime.__main__ as main; main.build_parser();"
         "print({'aiohttp', 'paho', 'prometheus_client'} & set(sys.modules))"

@@ -81,7 +81,9 @@ def test_pixel_format_is_set_before_size_and_rate() -> None:
     ]
 
 
-def test_size_that_the_camera_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_size_that_the_camera_refuses_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     settings = CameraSettings(size_wh=(640, 480))
     _configure(Capture(), settings, "/dev/video0")  # type: ignore[arg-type]
     assert "asked for (640, 480), gives (0, 0)" in caplog.text
@@ -166,7 +168,7 @@ def pi_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Picamera2]]:
 
 
 @pytest.mark.usefixtures("pi_camera")
-def test_pi_camera_gives_its_brightness_plane_without_padding() -> None:
+def test_pi_camera_delivers_its_luma_plane_without_padding() -> None:
     settings = CameraSettings(size_wh=(100, 60), fps=10)
     with open_source("picamera2", settings=settings) as source:
         image = next(iter(source)).image
@@ -176,7 +178,7 @@ def test_pi_camera_gives_its_brightness_plane_without_padding() -> None:
 
 
 @pytest.mark.usefixtures("pi_camera")
-def test_pi_camera_gives_colour_when_asked() -> None:
+def test_pi_camera_delivers_colour_if_configured() -> None:
     settings = CameraSettings(size_wh=(100, 60), pixel_format="bgr")
     with open_source("picamera2:0", settings=settings) as source:
         image = next(iter(source)).image
@@ -205,7 +207,7 @@ def test_pi_camera_that_stalls_is_closed_and_opened_again(
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["grey model", "colour model"])
-def test_pi_camera_gives_what_the_model_takes(
+def test_pi_camera_delivers_the_colours_of_the_model(
     pi_camera: type[Picamera2], colour: bool
 ) -> None:
     parser = argparse.ArgumentParser()
@@ -215,7 +217,7 @@ def test_pi_camera_gives_what_the_model_takes(
         assert next(iter(source)).image.ndim == (3 if colour else 2)
 
 
-def test_size_that_picamera2_adjusts_is_taken_and_told(
+def test_size_that_picamera2_adjusts_is_used_and_logged(
     pi_camera: type[Picamera2], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = CameraSettings(size_wh=(102, 60))
@@ -226,7 +228,7 @@ def test_size_that_picamera2_adjusts_is_taken_and_told(
     assert "asked for (102, 60), gives (100, 60)" in caplog.text
 
 
-def test_pi_camera_that_cannot_be_set_so_is_given_back(
+def test_pi_camera_that_refuses_its_settings_is_closed(
     pi_camera: type[Picamera2],
 ) -> None:
     pi_camera.fails = True
@@ -234,7 +236,7 @@ def test_pi_camera_that_cannot_be_set_so_is_given_back(
         pass
 
 
-def test_missing_picamera2_is_told_with_both_commands() -> None:
+def test_missing_picamera2_is_an_error_with_both_commands() -> None:
     with pytest.raises(MissingDependencyError) as caught, open_source("picamera2"):
         pass
     assert isinstance(caught.value, FerEdgeError)

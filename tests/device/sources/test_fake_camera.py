@@ -37,7 +37,7 @@ def play(text: str) -> tuple[Source, list[Frame]]:
         return source, list(source)
 
 
-def test_without_faults_it_gives_every_picture_at_its_time() -> None:
+def test_without_faults_every_frame_arrives_in_time() -> None:
     source, frames = play(virtual(frames=20))
     assert [frame.timestamp_s for frame in frames] == [n / 10 for n in range(20)]
     assert (source.fps, source.dropped, source.reopened) == (10, 0, 0)

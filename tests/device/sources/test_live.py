@@ -277,7 +277,7 @@ def test_close_does_not_wait_for_a_read_that_hangs() -> None:
     release.set()
 
 
-def test_who_waits_for_a_camera_is_asked_whether_to_go_on() -> None:
+def test_keep_waiting_is_called_while_a_camera_hangs() -> None:
     calls: list[bool] = []
     release = threading.Event()
 
@@ -299,7 +299,7 @@ def test_who_waits_for_a_camera_is_asked_whether_to_go_on() -> None:
     release.set()
 
 
-def test_camera_that_vanishes_is_told_once_and_comes_back(
+def test_camera_that_vanishes_is_logged_once_and_reopened(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gone_until = time.monotonic() + 0.5
@@ -356,13 +356,13 @@ def test_same_picture_for_some_time_is_frozen() -> None:
     assert check(FreezeDetector("cam", 2.0), [picture(1)] * 50) == 20
 
 
-def test_buffers_given_in_turn_are_frozen() -> None:
+def test_buffers_in_rotation_are_frozen() -> None:
     turns = [picture(number % 4) for number in range(50)]
     assert check(FreezeDetector("cam", 2.0), turns, fps=8) == 3 + 2 * 8
 
 
 @pytest.mark.parametrize("buffers", [1, 8])
-def test_fast_cameras_pictures_are_looked_at_now_and_then(
+def test_of_a_fast_camera_only_some_frames_are_checked(
     buffers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = Mock(wraps=zlib.crc32)

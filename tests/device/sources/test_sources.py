@@ -40,7 +40,7 @@ def write_picture(path: Path, value: int = 100) -> Path:
 GOOD = np.zeros((4, 6, 3), np.uint8)
 
 
-def test_video_gives_all_frames_in_order_with_their_time(tmp_path: Path) -> None:
+def test_video_yields_all_frames_in_order_with_their_time(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", 7)
     with open_source(str(path)) as source:
         frames = list(source)
@@ -98,7 +98,7 @@ def test_unreadable_picture_in_a_folder_is_counted_and_skipped(
     assert "b.png" in caplog.text
 
 
-def test_grey_picture_is_given_as_bgr(tmp_path: Path) -> None:
+def test_grey_image_is_read_as_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((9, 9), 7, np.uint8))
     with open_source(str(tmp_path / "grey.png")) as source:
         assert next(iter(source)).image.shape == (9, 9, 3)
@@ -302,7 +302,7 @@ def test_empty_folder_and_folder_of_broken_pictures_are_errors(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["97", "/dev/video97"])
-def test_absent_camera_is_told_fast_and_without_chatter(
+def test_absent_camera_is_an_error_soon_and_without_other_output(
     text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     started = time.monotonic()

@@ -80,7 +80,7 @@ def test_endless_picture_does_not_fill_the_memory() -> None:
     assert list(splitter.feed(PICTURES[1])) == [PICTURES[1]]
 
 
-def test_pipe_gives_its_pictures_then_ends() -> None:
+def test_pipe_yields_its_images_then_ends() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"".join(PICTURES))
     os.close(writing)
@@ -153,7 +153,7 @@ def test_slow_sender_loses_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (source.skipped, source.reopened) == (0, 0)
 
 
-def test_file_on_a_disk_is_told_from_a_pipe(tmp_path: Path) -> None:
+def test_file_on_a_disk_is_distinguished_from_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "clip.mjpeg"
     path.write_bytes(PICTURES[0])
     with path.open("rb") as file:

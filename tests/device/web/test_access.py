@@ -18,11 +18,11 @@ from edge_runtime.web.address import Address, external_address
         ("::1", "http://[::1]:8080/"),
     ],
 )
-def test_named_address_is_told_as_it_is(host: str, url: str) -> None:
+def test_url_of_a_named_address_has_that_name(host: str, url: str) -> None:
     assert Address(host, 0).url(8080) == url
 
 
-def test_all_addresses_are_told_as_one_that_is_this_machines() -> None:
+def test_url_of_all_addresses_has_an_address_of_this_machine() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.bind(
             (external_address("0.0.0.0"), 0)
