@@ -48,8 +48,8 @@ def open_sinks(
             camera's.
 
     Raises:
-        OutputError: One cannot be opened; or, of a file's frames, written.
-        MissingDependencyError: A library that one needs is not installed.
+        OutputError: An output cannot be opened; or, for a file's frames, written.
+        MissingDependencyError: A library that an output needs is not installed.
     """
     with ExitStack() as stack:
         opening = _Opening(args, source, status, stop or StopRequest(), stack)

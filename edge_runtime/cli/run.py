@@ -135,7 +135,7 @@ def open_pipeline(
 ) -> Iterator[Iterator[tuple[Frame, FrameResult]]]:
     """Yields the frames of a source with their results, as an iterator."""
     if source.kind == "pictures":
-        yield ((one, classify_still(one, detector, classifier)) for one in source)
+        yield ((frame, classify_still(frame, detector, classifier)) for frame in source)
         return
     # Here: a picture's first label need not wait for these imports.
     from edge_runtime.pipeline.pipeline import Pipeline
@@ -154,16 +154,16 @@ def open_pipeline(
     )
     with closing(pipeline), ExitStack() as stack:
         if source.kind != "video":
-            yield ((one, pipeline.process(one)) for one in source)
+            yield ((frame, pipeline.process(frame)) for frame in source)
             return
         from edge_runtime.pipeline.prefetch import prefetch, prefetch_tracked
 
         if isinstance(classifier, Updatable):  # prepares and classifies in one thread
             frames = stack.enter_context(prefetch(source))
-            yield ((one, pipeline.process(one)) for one in frames)
+            yield ((frame, pipeline.process(frame)) for frame in frames)
         else:
             tracked = stack.enter_context(prefetch_tracked(source, pipeline))
-            yield ((one.frame, pipeline.classify(one)) for one in tracked)
+            yield ((item.frame, pipeline.classify(item)) for item in tracked)
 
 
 def waits_for_detector(args: argparse.Namespace, *, live: bool) -> bool:
@@ -195,11 +195,11 @@ def _deliver(
     try:
         for frame, result in results:
             status.update(result)
-            wanted = all([sink.write(frame, result) for sink in sinks])
+            window_open = all([sink.write(frame, result) for sink in sinks])
             notifier.beat()
             notifier.status(f"answered frames: {status.frames}")
             stopped = stop.signal is not None or status.frames == max_frames
-            if stopped or not wanted:
+            if stopped or not window_open:
                 break
     except (SourceError, BrokenPipeError) as error:  # "| head" ends the reading
         return error

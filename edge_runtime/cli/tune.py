@@ -134,10 +134,10 @@ def _detection(
 def table(settings: Sequence[Setting]) -> str:
     """Returns the settings and their times as a table."""
     rows = [("library", "threads", "detector width", "p50 ms", "p90 ms", "runs")]
-    for one in settings:
-        counts = (f"{one.threads}", f"{one.detect_width or '-'}")
-        times = (f"{one.p50_ms:.3f}", f"{one.p90_ms:.3f}", f"{one.runs:,}")
-        rows.append((one.backend, *counts, *times))
+    for setting in settings:
+        counts = (f"{setting.threads}", f"{setting.detect_width or '-'}")
+        times = (f"{setting.p50_ms:.3f}", f"{setting.p90_ms:.3f}", f"{setting.runs:,}")
+        rows.append((setting.backend, *counts, *times))
     return align(rows, left=1)
 
 

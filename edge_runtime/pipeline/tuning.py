@@ -169,20 +169,25 @@ def choose(
     """
     good, limits = list(settings), []
     if max_latency_ms is not None:
-        good = [one for one in good if one.p90_ms <= max_latency_ms]
+        good = [setting for setting in good if setting.p90_ms <= max_latency_ms]
         limits.append(f"at most {max_latency_ms:g} ms (p90)")
     if min_fps is not None:
-        good = [one for one in good if 1e3 / one.p50_ms >= min_fps]
+        good = [setting for setting in good if 1e3 / setting.p50_ms >= min_fps]
         limits.append(f"at least {min_fps:g} frames/s")
     if not limits:
-        return min(good, key=lambda one: one.p50_ms)
+        return min(good, key=lambda setting: setting.p50_ms)
     if not good:
-        best = min(settings, key=lambda one: one.p90_ms)
+        best = min(settings, key=lambda setting: setting.p90_ms)
         raise GateError(
             f"expected {' and '.join(limits)}; the fastest setting ({best.threads}"
             f" thread(s), {best.backend}) has p50 {best.p50_ms:.2f} and p90"
             f" {best.p90_ms:.2f} ms: require less, or use a smaller network"
         )
     return min(
-        good, key=lambda one: (-(one.detect_width or 0), one.threads, one.p50_ms)
+        good,
+        key=lambda setting: (
+            -(setting.detect_width or 0),
+            setting.threads,
+            setting.p50_ms,
+        ),
     )

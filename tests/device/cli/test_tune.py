@@ -34,7 +34,6 @@ def model(tiny_model_path, tmp_path):
 
 @pytest.fixture
 def tuned(model):
-    pytest.importorskip("ai_edge_litert", reason="the tuning names its version")
     tuning_path(model).write_text(tuning_text(model, SETTING))
     return model
 
