@@ -88,6 +88,11 @@ def tune(args: argparse.Namespace) -> int:
     path = tuning_path(model)
     if path.exists() and not args.force:
         raise OutputError(f"{str(path)!r} exists: give --force to replace it")
+    if model.exists() and not os.access(path.parent, os.W_OK):
+        raise OutputError(
+            f"no permission to write {str(path)!r}: use sudo, or copy the model to a"
+            " folder of your own"
+        )
     frames, detectors = _detection(args)
     settings = time_settings(
         model,

@@ -129,6 +129,15 @@ def test_unmet_limit_ends_with_3_and_writes_nothing(model):
     assert not tuning_path(model).exists()
 
 
+def test_folder_that_cannot_be_written_is_refused_before_measuring(
+    model, monkeypatch, capsys
+):
+    monkeypatch.setattr(tune_command.os, "access", lambda *_: False)
+    monkeypatch.setattr(tune_command, "time_settings", None)
+    assert main(["tune", str(model)]) == 2
+    assert "no permission to write" in capsys.readouterr().err
+
+
 def test_missing_model_is_one_error(tmp_path):
     with pytest.raises(ModelError):
         time_settings(tmp_path / "none.tflite", [1], seconds=0)
