@@ -70,7 +70,7 @@ def read_model_file(
 ) -> ModelFile:
     """Returns a model file, split into model and metadata, its hashes checked.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from edge_runtime.model_file.container import read_model_file
         >>> file = read_model_file(Path("fer.int8.tflite"))
