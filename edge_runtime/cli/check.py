@@ -93,10 +93,7 @@ def _replay(file: ModelFile, args: argparse.Namespace) -> Replay:
     try:
         return Replay(
             Classifier.from_file(
-                file,
-                num_threads=args.threads,
-                backend=args.backend,
-                labels=args.labels,
+                file, num_threads=args.threads, backend=args.backend, labels=args.labels
             ),
             threads=args.threads,
         )

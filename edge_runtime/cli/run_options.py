@@ -64,13 +64,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="PUBKEY",
         help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
     )
-    add(
-        "--threads",
-        type=flags.threads,
-        default=1,
-        metavar="N",
-        help="CPU threads (1)",
-    )
+    add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

@@ -112,9 +112,7 @@ def tune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _detection(
-    args: argparse.Namespace,
-) -> tuple[list[Frame], dict[int, FaceDetector]]:
+def _detection(args: argparse.Namespace) -> tuple[list[Frame], dict[int, FaceDetector]]:
     """Returns frames, and detectors by their widths; nothing without ``--frames``."""
     if args.frames is None:
         if args.detect_widths:

@@ -78,9 +78,7 @@ def _temporary_beside(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            suffix="-" + path.name,
-            prefix=f"{TEMPORARY}{os.getpid()}-",
-            dir=path.parent,
+            suffix="-" + path.name, prefix=f"{TEMPORARY}{os.getpid()}-", dir=path.parent
         )
         os.close(handle)
         # mkstemp creates files for the owner alone; set the mode that open() would.
