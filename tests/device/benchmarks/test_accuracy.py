@@ -100,7 +100,7 @@ def test_accuracy_is_that_of_predicting_every_image(data, tiny_model_path):
     assert document["models"][0]["right"] == right
 
 
-def test_equal_file_names_are_told_apart(tmp_path):
+def test_equal_file_names_are_numbered(tmp_path):
     paths = [tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx", tmp_path / "n.onnx"]
     assert unique_names(paths) == ["m.onnx", "m.onnx #2", "n.onnx"]
 
@@ -127,7 +127,7 @@ def test_test_split_is_taken_where_there_is_one(data):
     assert (images.name, images.split, images.whole_source) == ("images", "test", False)
 
 
-def test_source_without_splits_is_taken_whole_and_says_so(data, tiny_model_path):
+def test_source_without_splits_is_measured_whole_with_a_note(data, tiny_model_path):
     classifier = Classifier.load(tiny_model_path)
     images = load_images(str(data / "test"), [classifier])
     document = accuracy.measure_accuracy([tiny_model_path], [classifier], images)

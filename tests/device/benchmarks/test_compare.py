@@ -62,7 +62,7 @@ def test_interval_covers_the_true_ratio_in_most_trials():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         pytest.param({"machine": {"governor": "ondemand"}}, "governor", id="governor"),
         pytest.param({"machine": {"model": "Pi 5"}}, "Pi 5", id="board"),
@@ -71,16 +71,16 @@ def test_interval_covers_the_true_ratio_in_most_trials():
         pytest.param({"verdict": {"valid": False}}, "INVALID", id="invalid"),
     ],
 )
-def test_unlike_conditions_are_refused(change, said):
+def test_different_conditions_are_refused(change, message):
     other = document()
     for key, values in change.items():
         other[key] = {**other[key], **values}
-    with pytest.raises(MeasurementError, match=said):
+    with pytest.raises(MeasurementError, match=message):
         compare_latency(document(), other)
 
 
 @pytest.mark.parametrize("despite", ["machine", "versions", "protocol", "validity"])
-def test_difference_that_is_asked_for_is_allowed(despite):
+def test_difference_named_by_despite_is_allowed(despite):
     other = document(1.0)
     other["machine"] |= {"model": "Pi 5"} if despite == "machine" else {}
     other["machine"] |= {"versions": {}} if despite == "versions" else {}

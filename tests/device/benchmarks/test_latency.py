@@ -157,7 +157,7 @@ def test_measuring_goes_on_until_the_medians_stay():
         assert timings.stable(protocol)
 
 
-def test_restless_call_ends_at_the_bound():
+def test_call_that_never_settles_ends_at_the_bound():
     clock = Clock()
     protocol = dataclasses.replace(
         QUICK, runs=1, windows=2, block_runs=1, stable_frac=0.02, most_seconds=0.05

@@ -84,7 +84,7 @@ def test_broken_files_do_not_raise(raspberry_pi):
     assert card["memory_mb"] is None
 
 
-def test_card_of_this_machine_is_json_and_tells_no_names():
+def test_record_of_this_machine_is_json_without_user_or_host_name():
     text = json.dumps(machine_card(), allow_nan=False)
     assert set(json.loads(text)) == KEYS
     assert socket.gethostname() not in text

@@ -211,7 +211,7 @@ def score(difference, b, c, n):
 
 
 @pytest.mark.parametrize("count", [1, 35, 3589])
-def test_without_flips_the_score_interval_knows_the_number_of_images(count):
+def test_without_flips_the_score_interval_depends_on_the_number_of_images(count):
     bound = Z**2 / (count + Z**2)
     assert score_intervals(0, 0, count)[0] == pytest.approx([-bound, bound])
     assert bootstrap_intervals(0, 0, count).tolist() == [[0, 0]]
@@ -297,7 +297,7 @@ def test_gate_fails_on_the_bound_though_the_drop_is_within():
         check_gate(document)
 
 
-def test_gate_looks_at_losses_and_not_at_gains():
+def test_gate_limits_losses_and_not_gains():
     document = with_gate(gate_document((3.0, 1.0)), 0.5)
     assert document["gate"]["passed"] is True
 
@@ -317,7 +317,7 @@ def test_gate_of_several_models_needs_them_all_and_names_those_that_fail():
     assert "int8 1" not in str(failed.value)
 
 
-def test_gate_says_when_no_result_could_have_passed():
+def test_message_names_an_image_set_that_is_too_small_to_pass():
     document = with_gate(gate_document((0, -9.9), count=35), 0.5)
     with pytest.raises(GateError, match=r"35 images cannot show that.* 765$"):
         check_gate(document)

@@ -55,7 +55,7 @@ def run_model(interpreter, model, image):
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
 @pytest.mark.parametrize("convolution", CONVOLUTIONS, ids=["1x1", "3x3"])
-def test_peak_model_has_the_macs_it_says(convolution, dtype):
+def test_peak_model_has_the_macs_of_its_convolution(convolution, dtype):
     found = analyze(read_tflite(peak_model(convolution, dtype)))
     assert found.macs == convolution.macs
     assert [layer.dtype for layer in found.layers] == [dtype]

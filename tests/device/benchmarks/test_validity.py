@@ -71,7 +71,7 @@ def test_quiet_board_is_valid(board):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         pytest.param(CURRENT, "600000\n", "600 of 1800 MHz", id="clock fell"),
         pytest.param(GOVERNOR, "ondemand\n", "governor changed", id="governor changed"),
@@ -81,11 +81,11 @@ def test_quiet_board_is_valid(board):
         pytest.param("proc/vmstat", "pswpin 9\npswpout 9\n", "2 pages", id="swapped"),
     ],
 )
-def test_what_disturbs_is_named(name, text, said, board):
+def test_reason_is_named(name, text, message, board):
     found = judged(board, (name, text))
     assert not found["valid"]
     assert len(found["reasons"]) == 1
-    assert said in found["reasons"][0]
+    assert message in found["reasons"][0]
 
 
 def test_trouble_that_is_over_at_the_end_is_seen(board):
@@ -103,7 +103,7 @@ def test_powersave_at_full_speed_is_valid_and_below_it_is_not(board):
     assert "set 'performance'" in found["reasons"][0]
 
 
-def test_machine_that_tells_nothing_is_valid_and_says_so(tmp_path):
+def test_conditions_that_cannot_be_read_are_valid_and_listed(tmp_path):
     found = verdict(ConditionMonitor(tmp_path).finish())
     assert found["valid"]
     assert len(found["unknown"]) == 6
