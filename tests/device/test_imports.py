@@ -93,6 +93,7 @@ LATE = (
     "edge_runtime.graph.protobuf",
     "edge_runtime.sources.live",
     "edge_runtime.sources.video",
+    "edge_runtime.tracking.face_tracker",
     "edge_runtime.tracking.tracker",
     "edge_runtime.outputs.mqtt",
     "edge_runtime.outputs.rendering",
