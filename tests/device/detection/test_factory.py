@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.__main__ import main
-from edge_runtime.cli.fetch_detector import LARGEST_BYTES, YUNET_URL, fetch
+from edge_runtime.cli.fetch_detector import MAX_BYTES, YUNET_URL, fetch
 from edge_runtime.detection.factory import YUNET_FILE, YUNET_SHA256, data_folder
 from edge_runtime.errors import OutputError, SourceError
 
@@ -31,7 +31,7 @@ class Served(BaseHTTPRequestHandler):
         bodies = {
             "/right": CONTENT,
             "/wrong": CONTENT[:-1],
-            "/endless": bytes(LARGEST_BYTES + 2),
+            "/endless": bytes(MAX_BYTES + 2),
         }
         body = bodies.get(self.path)
         self.send_response(200 if body else 404)
