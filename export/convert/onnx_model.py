@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from export.calibration.measure import ActivationRange, measure
-from export.calibration.ranges import Measured, Ranges
+from export.calibration.ranges import PIXEL_RANGE, Measured, Ranges
 from export.convert.even_rounding import round_evenly
 from export.suppress_output import suppress_output
 
@@ -98,15 +98,21 @@ def quantize(model: bytes, ranges: Ranges) -> bytes:
     calibrate = import_onnxruntime("quantization.calibrate")
     qdq_quantizer = import_onnxruntime("quantization.qdq_quantizer")
     registry = import_onnxruntime("quantization.registry")
+    parsed = onnx.load_from_string(model)
+    # Pixels stay exact in another layout, too: none of the images may contain a 255.
+    pixels = _pixel_tensors(parsed.graph) & ranges.keys()
     values = {
         name: calibrate.TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in ranges.items()
+        for name, (low, high) in {
+            **ranges,
+            **dict.fromkeys(pixels, PIXEL_RANGE),
+        }.items()
     }
     measured = calibrate.TensorsData(quantization.CalibrationMethod.MinMax, values)
     try:
         with suppress_output():
             quantizer = qdq_quantizer.QDQQuantizer(
-                _evenly_rounded(onnx.load_from_string(model)),
+                _evenly_rounded(parsed),
                 per_channel=True,
                 reduce_range=False,
                 weight_qType=quantization.QuantType.QInt8,
@@ -133,12 +139,10 @@ def _evenly_rounded(model: Any) -> Any:
     from onnx import numpy_helper
 
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    pixels = {INPUT}
+    pixels = _pixel_tensors(model.graph)
     for node in model.graph.node:
         if not pixels.intersection(node.input[:1]):
             continue
-        if node.op_type in MOVING:
-            pixels.update(node.output)
         constants = [tensors[name] for name in node.input[1:] if name in tensors]
         if node.op_type != "Conv" or len(constants) < len(node.input) - 1:
             continue
@@ -151,6 +155,15 @@ def _evenly_rounded(model: Any) -> Any:
             tensor = numpy_helper.from_array(values, node.input[place])
             model.graph.initializer.append(tensor)
     return model
+
+
+def _pixel_tensors(graph: Any) -> set[str]:
+    """Returns the input and the tensors with the same pixels in another layout."""
+    pixels = {INPUT}
+    for node in graph.node:
+        if node.op_type in MOVING and pixels.intersection(node.input[:1]):
+            pixels.update(node.output)
+    return pixels
 
 
 def _canonical(model: Any) -> bytes:

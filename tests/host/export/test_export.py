@@ -13,6 +13,7 @@ import pytest
 
 from edge_runtime import Classifier
 from edge_runtime.errors import DatasetError, ModelError, RunError
+from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
 from train.networks.backend import start_keras
 
@@ -160,6 +161,14 @@ def test_tflite_file_has_builtin_operators_and_batch_one(exported, suffix):
 def test_scaling_is_folded_into_the_first_convolution(exported):
     inventory = contents.tflite_contents(model_bytes(exported, ".float32.tflite"))
     assert "MUL" not in inventory.operators
+
+
+@pytest.mark.parametrize("suffix", [".int8.tflite", ".int8.onnx"])
+def test_pixels_are_exact_though_no_image_has_a_255(exported, images, suffix):
+    assert images.train.images.max() < 255
+    summary = analyze(read_graph(read_model_file(exported.folder / f"tiny{suffix}")))
+    pixels = summary.quantized_input or summary.input
+    assert pixels.scales.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("suffix", [".float32.onnx", ".int8.onnx"])
