@@ -20,6 +20,7 @@ from train.networks.backend import start_keras
 
 if TYPE_CHECKING:
     from export.exporter import Export
+    from export.options import ExportOptions
 
 ARTIFACTS = Path("artifacts")
 EXAMPLES = """\
@@ -80,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="what a bare .keras file was trained on: pixels 0..255, or scaled by its"
         " own layers (raw), 0..1 (unit), -1..1 (signed)",
     )
-    add_studies(parser.add_argument_group("questions about the int8 file"))
+    _add_analysis(parser.add_argument_group("analysis of the int8 file"))
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     add("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     add(
@@ -94,8 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_studies(group: argparse._ArgumentGroup) -> None:
-    """Adds the options that look into the int8 model."""
+def _add_analysis(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that examine the int8 model."""
     add = group.add_argument
     add("--audit", action="store_true", help="accuracy over five calibration seeds")
     add(
@@ -120,125 +121,127 @@ def add_studies(group: argparse._ArgumentGroup) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 2 the user's error, 3 a bound is not held."""
-    options = build_parser().parse_args(argv)
-    return exit_code_of(lambda: _export(options))
+    """Returns the exit code: 0 done, 2 an error of use, 3 --max-drop is not met."""
+    args = build_parser().parse_args(argv)
+    return exit_code_of(lambda: _export(args))
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters take no other
-    if options.sign:
-        sign(b"", options.sign)  # a wrong key is told now, not after minutes
+    if args.sign:
+        sign(b"", args.sign)  # a wrong key is an error now, not after minutes
     start_keras()
     from export import exporter
-    from export.convert import formats
-    from export.options import ExportOptions
 
-    studies = options.audit or options.debug_layers or options.max_drop is not None
-    int8 = options.int8 or (studies and options.formats is None)
-    labels = options.labels.split(",") if options.labels else None
-    wishes = ExportOptions(
-        formats=formats.choose_formats(options.formats, int8=int8),
-        io=options.io,
-        pixels=options.pixels,
-        audit=options.audit,
-        debug_layers=options.debug_layers,
-        max_drop=options.max_drop,
-        float_layers=options.float_layers,
-    )
+    options = _options(args)
     with _interrupts() as interrupted:
 
-        def say(text: str) -> None:
+        def log(text: str) -> None:
             if interrupted():
                 raise KeyboardInterrupt
             print(text, flush=True)
 
         try:
-            done = exporter.export(
-                options.model,
-                int8=int8,
-                labels=labels,
-                calibration_data=options.calibration_data,
-                say=say,
-                wishes=wishes,
-            )
+            export = exporter.export(args.model, options, log)
         except Exception:
-            if interrupted():  # the converter failed of it
+            if interrupted():  # and the converter failed because of it
                 raise KeyboardInterrupt from None
             raise
         if interrupted():
             raise KeyboardInterrupt
-    return _deliver(done, options)
+    return _deliver(export, args)
+
+
+def _options(args: argparse.Namespace) -> ExportOptions:
+    from export.convert.formats import choose_formats
+    from export.options import ExportOptions
+
+    analysis = args.audit or args.debug_layers or args.max_drop is not None
+    int8 = args.int8 or (analysis and args.formats is None)
+    return ExportOptions(
+        formats=choose_formats(args.formats, int8=int8),
+        io=args.io,
+        labels=args.labels.split(",") if args.labels else None,
+        pixels=args.pixels,
+        calibration_data=args.calibration_data,
+        audit=args.audit,
+        debug_layers=args.debug_layers,
+        max_drop=args.max_drop,
+        float_layers=args.float_layers,
+    )
 
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Yields what says whether there was a Ctrl-C.
+    """Yields a function that returns whether Ctrl-C was pressed.
 
     TensorFlow's converter calls Python in places that swallow the exception.
     """
-    heard = []
+    received = []
 
-    def hear(number: int, _: object) -> None:
-        heard.append(number)
+    def handle(number: int, _: object) -> None:
+        received.append(number)
         raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # else, as of a job in the background, it stays
-        signal.signal(signal.SIGINT, hear)
+    if before is not signal.SIG_IGN:  # a job in the background keeps ignoring it
+        signal.signal(signal.SIGINT, handle)
     try:
-        yield lambda: bool(heard)
+        yield lambda: bool(received)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _deliver(done: Export, options: argparse.Namespace) -> int:
-    """Writes and prints what was made, or what stands against it."""
+def _deliver(export: Export, args: argparse.Namespace) -> int:
+    """Writes the files and prints the tables.
+
+    Raises:
+        GateError: No attempt is within --max-drop; no file was written.
+        OutputError: A file exists and differs.
+    """
     from export.report import tables
+    from export.report.document import to_document
     from export.report.markdown import markdown_table
 
-    folder = options.out or ARTIFACTS / done.name
-    paths = [folder / f"{done.name}{item.draft.suffix}" for item in done.items]
-    found = done.studies
-    if found.passed:
-        signatures = _signatures(done, options.sign)
-        _write(done, paths, force=options.force)
+    folder = args.out or ARTIFACTS / export.name
+    paths = [folder / f"{export.name}{file.converted.suffix}" for file in export.files]
+    analysis = export.analysis
+    if analysis.passed:
+        # All signatures before any file is written.
+        files = export.files if args.sign else []
+        signatures = [sign(file.content, args.sign) for file in files]
+        _write(export, paths, force=args.force)
         for path, signature in zip(paths, signatures, strict=False):
             write_bytes(signature_path(path), signature)
-    print(tables.files_table(done, paths))
-    print(tables.audit_lines(done), end="\n" if done.audit else "")
-    if found.layers:
-        print(tables.layers_table(found.layers))
-        _picture(done, folder)
-    if found.steps:
-        print(tables.steps_table(found))
-    document = tables.to_document(done, paths)
-    if options.json:
-        write_text(options.json, json.dumps(document, indent=1) + "\n")
-    if options.markdown:
-        write_text(options.markdown, markdown_table(document))
-    if not found.passed:
-        best = min(step.drop_points for step in found.steps or [])
+    document = to_document(export, paths)
+    print("\n".join([tables.files_table(document), *tables.audit_lines(document)]))
+    if analysis.layers:
+        print(tables.layers_table(document["layers"]))
+        _plot_layers(export, folder)
+    if analysis.attempts:
+        print(tables.exceptions_table(document["exceptions"]))
+    if args.json:
+        write_text(args.json, json.dumps(document, indent=1) + "\n")
+    if args.markdown:
+        write_text(args.markdown, markdown_table(document))
+    if not analysis.passed:
+        least = min(attempt.drop_points for attempt in analysis.attempts or [])
         raise GateError(
-            f"int8 stays {best:.2f} points below float with up to"
-            f" {options.float_layers} layers in float, allowed are"
-            f" {found.max_drop:g}: nothing was written; allow more with --float-layers"
-            " or --max-drop, or look at --debug-layers"
+            f"int8 stays {least:.2f} points below float with up to"
+            f" {args.float_layers} layers in float, allowed are"
+            f" {analysis.max_drop:g}: nothing was written; allow more with"
+            " --float-layers or --max-drop, or look at --debug-layers"
         )
-    _say_what_next(done, paths)
+    _print_next_steps(export, paths)
     return 0
 
 
-def _signatures(done: Export, key: Path | None) -> list[bytes]:
-    """Returns the signature of every file, before any is written; none without key."""
-    return [sign(item.content, key) for item in done.items] if key else []
+def _plot_layers(export: Export, folder: Path) -> None:
+    from export.report.layer_plot import plot_layers
 
-
-def _picture(done: Export, folder: Path) -> None:
-    from export.analysis.layer_plot import plot_layers
-
-    path = folder / f"{done.name}.layers.png"
-    plot_layers(done.studies.layers or [], path, title=f"{done.name}: int8 by layer")
+    path = folder / f"{export.name}.layers.png"
+    layers = export.analysis.layers or []
+    plot_layers(layers, path, title=f"{export.name}: int8 by layer")
     print(f"picture: {path}")
 
 
@@ -249,41 +252,42 @@ def _points(text: str) -> float:
     return value
 
 
-def _write(done: Export, paths: Sequence[Path], *, force: bool) -> None:
+def _write(export: Export, paths: Sequence[Path], *, force: bool) -> None:
     """Writes all files, or none if one would replace a different one."""
+    contents = [file.content for file in export.files]
     differing = [
         str(path)
-        for path, item in zip(paths, done.items, strict=True)
-        if path.exists() and path.read_bytes() != item.content
+        for path, content in zip(paths, contents, strict=True)
+        if path.exists() and path.read_bytes() != content
     ]
     if differing and not force:
         raise OutputError(
             f"these files exist and differ: {', '.join(differing)}; replace them with"
             " --force, or write elsewhere with --out"
         )
-    for path, item in zip(paths, done.items, strict=True):
-        write_bytes(path, item.content)
+    for path, content in zip(paths, contents, strict=True):
+        write_bytes(path, content)
 
 
-def _say_what_next(done: Export, paths: Sequence[Path]) -> None:
-    print(f"wrote {len(paths)} files to {paths[0].parent}/")
-    wanted = (".mixed.tflite", ".int8.tflite", ".int8-io")
-    best = next(
-        (path for end in wanted for path in paths if end in path.name), paths[0]
-    )
-    print(f"next:  python -m edge_runtime run {best} --source 0")
+def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
     from train.data.fer2013 import FER2013_LABELS
 
-    if set(done.labels) != set(FER2013_LABELS):
+    trained, first = export.trained, paths[0]
+    preferred = (".mixed.tflite", ".int8.tflite", ".int8-io")
+    best = next(
+        (path for end in preferred for path in paths if end in path.name), first
+    )
+    print(f"wrote {len(paths)} files to {first.parent}/")
+    print(f"next:  python -m edge_runtime run {best} --source 0")
+    if set(trained.spec.labels) != set(FER2013_LABELS):
         print(
             f"       python -m edge_runtime run {best} --source 0 --faces none"
             "   # for pictures of something else than faces"
         )
-    if best is not paths[0]:
-        print(
-            f"       python -m benchmarks accuracy {paths[0]} {best} --data {done.data}"
-        )
-        print(f"       python -m benchmarks latency {paths[0]} {best}")
+    if best is not first:
+        data = trained.config.data if trained.config else "PATH"
+        print(f"       python -m benchmarks accuracy {first} {best} --data {data}")
+        print(f"       python -m benchmarks latency {first} {best}")
 
 
 if __name__ == "__main__":

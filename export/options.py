@@ -1,38 +1,45 @@
-"""What an export shall do beyond the usual."""
+"""The options of an export."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from export.convert.recipes import Io
 from export.trained_model import Pixels
 
+Log = Callable[[str], None]  # called with a line about each step
+
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export shall do beyond the usual.
+    """The options of an export.
 
     Attributes:
-        formats: Names of ``export.convert.formats.FORMATS``; None takes the usual ones.
-        io: Type of the ends of the int8 TFLite file.
+        formats: Names of ``export.convert.formats.FORMATS``.
+        io: Data type of the input and output of the int8 TFLite file.
+        labels: Class names, for a bare ``.keras`` file.
         pixels: How a bare ``.keras`` file takes pixels.
+        calibration_data: Images to measure activation ranges on, instead of the run's
+            own choice.
         audit: Measure the int8 accuracy over five calibration seeds.
         debug_layers: Rank the layers by the error that int8 adds.
         max_drop: Largest drop of the accuracy in points, for which layers are kept in
-            float; None does not ask.
+            float; None for no such limit.
         float_layers: Most layers kept in float for it.
     """
 
-    formats: Sequence[str] | None = None
+    formats: Sequence[str]
     io: Io = "int8"
+    labels: Sequence[str] | None = None
     pixels: Pixels = "raw"
+    calibration_data: str | None = None
     audit: bool = False
     debug_layers: bool = False
     max_drop: float | None = None
     float_layers: int = 8
 
     @property
-    def studies(self) -> bool:
-        """True where the int8 model itself is looked into."""
+    def analyzes_int8(self) -> bool:
+        """True where the int8 model itself is examined."""
         return self.audit or self.debug_layers or self.max_drop is not None

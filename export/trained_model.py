@@ -1,4 +1,4 @@
-"""What is to be exported: a run folder, the released model, or a bare .keras file."""
+"""The model to export: of a run folder, the released one, or a bare .keras file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrainedModel:
         name: Name of the exported files.
         model: The Keras model, raw pixels in, logits out.
         path: Its ``.keras`` file.
-        spec: Labels, input and origin; golden vectors and format are still missing.
+        spec: Labels, input and origin; format and golden vectors are added later.
         run: The run folder; None for a bare ``.keras`` file.
         config: How it was trained; None for a bare ``.keras`` file.
     """
@@ -44,10 +44,10 @@ class TrainedModel:
     config: TrainConfig | None
 
 
-def find_subject(
+def find_trained_model(
     name: str | None, labels: Sequence[str] | None, pixels: Pixels = "raw"
 ) -> TrainedModel:
-    """Returns what to export.
+    """Returns the model to export.
 
     Args:
         name: A run's name or path, a ``.keras`` file, or None for the newest run, or
@@ -57,15 +57,15 @@ def find_subject(
             by its own layers), ``"unit"`` (0..1) or ``"signed"`` (-1..1).
 
     Raises:
-        FerEdgeError: Nothing there, or not usable.
+        FerEdgeError: There is none, or it cannot be used.
     """
     if name is not None and name.endswith((".keras", ".h5", ".tflite", ".onnx")):
         path = Path(name)
         if (path.parent / "config.json").exists() and path.name == "model.keras":
-            _refuse_for_a_run(labels, pixels)
+            _refuse_file_options(labels, pixels)
             return _from_run(RunFolder(path.parent))
         return _from_file(path, labels, pixels)
-    _refuse_for_a_run(labels, pixels)
+    _refuse_file_options(labels, pixels)
     if name is None and not list(RUNS.glob("*/config.json")):
         if not RELEASED.exists():
             raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
@@ -73,32 +73,32 @@ def find_subject(
     return _from_run(find_run(name))
 
 
-def _refuse_for_a_run(labels: Sequence[str] | None, pixels: Pixels) -> None:
+def _refuse_file_options(labels: Sequence[str] | None, pixels: Pixels) -> None:
     if pixels != "raw":
         raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
     if labels:
         raise FerEdgeError("a run knows its labels: leave out --labels")
 
 
-def load_data(subject: TrainedModel) -> Dataset | None:
+def load_run_data(trained: TrainedModel) -> Dataset | None:
     """Returns the images a run was trained on, or None where they are not here."""
-    if subject.config is None:
+    if trained.config is None:
         return None
-    config = subject.config
+    config = trained.config
     if config.data != dataset.DRAWN and not Path(config.data).exists():
         return None
     data = dataset.load(
         config.data,
-        size_px=subject.spec.size_px,
-        colour=subject.spec.colour,
+        size_px=trained.spec.size_px,
+        colour=trained.spec.colour,
         validation_from=config.validation_from,
         validation_frac=config.validation_frac,
         seed=config.seed,
     )
-    expected = subject.spec.origin.get("data", {}).get("fingerprint")
+    expected = trained.spec.origin.get("data", {}).get("fingerprint")
     if expected != data.fingerprint:
         raise DatasetError(
-            f"{config.data} no longer holds the images that {subject.name} was trained"
+            f"{config.data} no longer holds the images that {trained.name} was trained"
             " on: restore them, or give others with --calibration-data"
         )
     return data

@@ -24,7 +24,9 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
 from edge_runtime.sources.fake.face import LABELS  # noqa: E402
+from export.convert.formats import choose_formats  # noqa: E402
 from export.exporter import export  # noqa: E402
+from export.options import ExportOptions  # noqa: E402
 from train.data.drawn_faces import drawn_faces  # noqa: E402
 
 
@@ -57,12 +59,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.keras"
         model.save(path)
-        done = export(
-            str(path), int8=True, labels=LABELS, calibration_data="drawn", say=print
+        options = ExportOptions(
+            choose_formats(None, int8=True), labels=LABELS, calibration_data="drawn"
         )
+        result = export(str(path), options, print)
     DATA.mkdir(exist_ok=True)
-    for item in done.items:
-        (DATA / f"tiny{item.draft.suffix}").write_bytes(item.content)
+    for file in result.files:
+        (DATA / f"tiny{file.converted.suffix}").write_bytes(file.content)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from edge_runtime.graph.ir import Tensor
 from edge_runtime.graph.tflite import read_tflite
-from export.analysis.activations import Probe, Values
-from export.analysis.graph_edit import Flatbuffer
-from export.analysis.layers import Layer, find_layers
+from export.analysis.rounding_layers import RoundingLayer, find_layers
+from export.analysis.tensor_reader import TensorReader, Values
+from export.convert.editable_model import EditableModel
 from train.progress import progress_bar
 
 DEBUG_IMAGES = 32
@@ -48,7 +48,7 @@ class LayerError:
         channels: How many there are.
     """
 
-    layer: Layer
+    layer: RoundingLayer
     answer_snr_db: float
     own_snr_db: float
     error_steps: float
@@ -60,7 +60,7 @@ class LayerError:
 def measure_layers(
     model: bytes, int8: bytes, images: npt.NDArray[np.uint8], names: Sequence[str]
 ) -> list[LayerError]:
-    """Returns the errors of all layers, the one that harms the answers most first.
+    """Returns the errors of all layers, the one that harms the logits most first.
 
     Args:
         model: The float32 TFLite model.
@@ -74,98 +74,96 @@ def measure_layers(
     size = sum(4 * graph.tensors[layer.output].elements for layer in layers)
     count = max(4, min(DEBUG_IMAGES, MEMORY_BYTES // max(1, size)))
     images = _spread(images, count)
-    true = _all(Probe(model, [*(one.output for one in layers), answer]), images)
-    whole = _all(Probe(int8, [one.int8_output for one in layers]), images)
+    outputs = [*(layer.output for layer in layers), answer]
+    *exact, exact_logits = _read_all(TensorReader(model, outputs), images)
+    int8_outputs = [layer.int8_output for layer in layers]
+    whole = _read_all(TensorReader(int8, int8_outputs), images)
     errors = []
     for place, layer in enumerate(progress_bar(layers, "debugging", unit="layer")):
-        probe = Probe(*_rounded(model, int8, layer, answer))
-        own, logits = _all(probe, images)
-        errors.append(_error(layer, true[place], own, whole[place], (true[-1], logits)))
-    return sorted(errors, key=lambda one: (one.answer_snr_db, one.layer.position))
+        reader = TensorReader(*_round_layer(model, int8, layer, answer))
+        own, logits = _read_all(reader, images)
+        error = np.sqrt(np.mean(np.square(own - exact[place], dtype=np.float64)))
+        channels = exact[place].reshape(-1, exact[place].shape[-1])
+        ranges = channels.max(axis=0) - channels.min(axis=0)
+        errors.append(
+            LayerError(
+                layer,
+                answer_snr_db=round(snr_db(centre(exact_logits), centre(logits)), 2),
+                own_snr_db=round(snr_db(exact[place], own), 2),
+                error_steps=round(float(error) / layer.step, 4),
+                whole_snr_db=round(snr_db(exact[place], whole[place]), 2),
+                lost_channels=int(np.sum((ranges < layer.step) & (ranges > 0))),
+                channels=len(ranges),
+            )
+        )
+    return sorted(errors, key=lambda error: (error.answer_snr_db, error.layer.position))
 
 
-def snr_db(true: Values, found: Values) -> float:
+def snr_db(exact: Values, rounded: Values) -> float:
     """Returns the signal-to-noise ratio in dB, at most 120.
 
     Args:
-        true: Of any shape.
-        found: Of the same shape.
+        exact: Of any shape.
+        rounded: Of the same shape.
     """
-    noise = float(np.square(found - true, dtype=np.float64).sum())
-    signal = float(np.square(true, dtype=np.float64).sum())
+    noise = float(np.square(rounded - exact, dtype=np.float64).sum())
+    signal = float(np.square(exact, dtype=np.float64).sum())
     if noise == 0:
         return EXACT_DB
     return min(EXACT_DB, 10 * float(np.log10(max(signal, 1e-30) / noise)))
 
 
-def centred(logits: Values) -> Values:
-    """Returns logits whose mean is 0 for each image: a softmax does not see it."""
+def centre(logits: Values) -> Values:
+    """Returns logits whose mean is 0 for each image: a softmax ignores the mean."""
     mean = logits.mean(axis=-1, keepdims=True)
     return np.asarray(logits - mean, dtype=np.float32)
 
 
 def logits_of_model(model: bytes, images: npt.NDArray[np.uint8]) -> Values:
-    """Returns a TFLite model's logits, float32 (N, 1, classes)."""
-    return _all(Probe(model, read_tflite(model).outputs), images)[0]
+    """Returns a TFLite model's logits, float32 (N, 1, classes).
+
+    Args:
+        model: The flatbuffer, batch size 1.
+        images: uint8 (N, S, S, C), raw pixels.
+    """
+    return _read_all(TensorReader(model, read_tflite(model).outputs), images)[0]
 
 
-def _rounded(
-    model: bytes, int8: bytes, layer: Layer, answer: int
+def _round_layer(
+    model: bytes, int8: bytes, layer: RoundingLayer, answer: int
 ) -> tuple[bytes, list[int]]:
     """Returns the float model with one layer rounded, and the tensors to read."""
-    edited, quantized = Flatbuffer(model), Flatbuffer(int8)
-    graph = read_tflite(int8)
-    places = {name: index for index, name in enumerate(quantized.names())}
+    edited, quantized = EditableModel(model), EditableModel(int8)
+    graph, names = read_tflite(int8), edited.names()
+    int8_indices = {name: index for index, name in enumerate(quantized.names())}
     for index in edited.graph.operators[layer.position].inputs:
-        name = edited.names()[index] if index >= 0 else ""
-        place = places.get(name, -1)
-        if place < 0 or edited.constant(index) is None:
+        int8_index = int8_indices.get(names[index], -1) if index >= 0 else -1
+        if int8_index < 0 or edited.constant(index) is None:
             continue
-        tensor, data = graph.tensors[place], quantized.constant(place)
+        tensor, data = graph.tensors[int8_index], quantized.constant(int8_index)
         if tensor.dtype == "int8" and data is not None:
-            edited.set_constant(index, _dequantized(tensor, data))
+            edited.set_constant(index, _dequantize_weights(tensor, data))
     rounded = edited.round_tensor(layer.output, layer.step, layer.zero_point)
     return edited.to_bytes(), [rounded, rounded if answer == layer.output else answer]
 
 
-def _dequantized(tensor: Tensor, data: npt.NDArray[np.uint8]) -> Values:
+def _dequantize_weights(tensor: Tensor, data: npt.NDArray[np.uint8]) -> Values:
     shape = tensor.shape or ()
     integers = data.view(np.int8).reshape(shape).astype(np.float32)
-    along = [1] * len(shape)
+    scale_shape = [1] * len(shape)
     if len(tensor.scales) > 1:
-        along[tensor.axis] = len(tensor.scales)
+        scale_shape[tensor.axis] = len(tensor.scales)
     # Weights have zero point 0.
-    return np.asarray(integers * tensor.scales.reshape(along), dtype=np.float32)
+    return np.asarray(integers * tensor.scales.reshape(scale_shape), dtype=np.float32)
 
 
-def _error(
-    layer: Layer,
-    true: Values,
-    own: Values,
-    whole: Values,
-    logits: tuple[Values, Values],
-) -> LayerError:
-    channels = true.reshape(-1, true.shape[-1])
-    ranges = channels.max(axis=0) - channels.min(axis=0)
-    error = np.sqrt(np.mean(np.square(own - true, dtype=np.float64)))
-    return LayerError(
-        layer,
-        answer_snr_db=round(snr_db(centred(logits[0]), centred(logits[1])), 2),
-        own_snr_db=round(snr_db(true, own), 2),
-        error_steps=round(float(error) / layer.step, 4),
-        whole_snr_db=round(snr_db(true, whole), 2),
-        lost_channels=int(np.sum((ranges < layer.step) & (ranges > 0))),
-        channels=len(ranges),
-    )
-
-
-def _all(probe: Probe, images: npt.NDArray[np.uint8]) -> list[Values]:
+def _read_all(reader: TensorReader, images: npt.NDArray[np.uint8]) -> list[Values]:
     """Returns each tensor for all images, float32 (N, ...)."""
-    rows = [probe.read(image) for image in images]
+    rows = [reader.read(image) for image in images]
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 def _spread(images: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
-    """Returns so many of the images, evenly spread over them."""
-    picks = np.linspace(0, len(images) - 1, min(count, len(images)))
-    return images[np.unique(picks.round().astype(np.int64))]
+    """Returns at most ``count`` of the images, evenly spread over them."""
+    indices = np.linspace(0, len(images) - 1, min(count, len(images)))
+    return images[np.unique(indices.round().astype(np.int64))]

@@ -10,31 +10,24 @@ import numpy.typing as npt
 
 from edge_runtime.graph.ir import Graph, Operator
 from edge_runtime.graph.tflite import read_tflite
-from export.analysis.debugger import (
-    LayerError,
-    centred,
-    logits_of_model,
-    snr_db,
-)
-from export.analysis.graph_edit import Flatbuffer
-from export.analysis.layers import is_moving
-from export.calibration.ranges import Ranges
+from export.analysis.debugger import LayerError, centre, logits_of_model, snr_db
+from export.analysis.rounding_layers import only_moves
+from export.convert.editable_model import EditableModel
+from export.convert.ranges import Ranges
 from export.convert.recipes import quantize
 
 MOST_FLOAT_LAYERS = 8
-SAME_DB = 1.0
+LEAST_GAIN_DB = 1.0
 COMPARED_IMAGES = 32
-
-Score = Callable[[bytes], float]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One attempt.
+class Attempt:
+    """An int8 model with some layers in float.
 
     Attributes:
         layers: Labels of the layers whose output is not rounded.
-        operators: How many operators run in float for them.
+        operators: Number of operators that run in float for them.
         model: The TFLite model's bytes.
         accuracy: On the validation images, 0..1.
         drop_points: By how much that is below the float model's, in points.
@@ -53,84 +46,91 @@ def find_exceptions(
     ranking: Sequence[LayerError],
     images: npt.NDArray[np.uint8],
     *,
-    score: Score,
+    measure_accuracy: Callable[[bytes], float],
     float_accuracy: float,
     max_drop: float,
     most: int = MOST_FLOAT_LAYERS,
-) -> list[Step]:
-    """Returns the attempts, from no exception on; the last one holds, if any does.
+) -> list[Attempt]:
+    """Returns the attempts, from no layer in float up to the first within the limit.
 
-    A layer in float is the operator and, where that does not help, also those which
-    read its output: between two int8 operators a tensor is int8, whatever made it.
+    A layer in float is its operator and, where that does not help, also the operators
+    that read its output: between two int8 operators a tensor is int8.
 
     Args:
         model: The float32 TFLite model.
         ranges: Activation ranges.
         ranking: Layers, the worst first.
         images: Calibration images that decide which operators must follow a layer.
-        score: Returns a model's accuracy on the validation images, 0..1.
+        measure_accuracy: Returns a model's accuracy on the validation images, 0..1.
         float_accuracy: That of the float model.
         max_drop: Largest drop of the accuracy, in points.
         most: Most layers to keep in float.
     """
-    images = images[:COMPARED_IMAGES]
-    graph = read_tflite(model)
-    names = Flatbuffer(model).names()
-    chosen: list[Operator] = []
+    search = _Search(model, ranges, images[:COMPARED_IMAGES])
+    operators: list[Operator] = []
     labels: list[str] = []
-    steps: list[Step] = []
+    attempts: list[Attempt] = []
     for error in (None, *ranking[:most]):
         if error is not None:
             labels.append(error.layer.label)
-            operator = graph.operators[error.layer.position]
-            chosen = _extended(model, ranges, graph, chosen, operator, images, names)
-        mixed = quantize(model, ranges, in_float=_scopes(chosen, names))
-        accuracy = score(mixed)
+            operators = search.extend(operators, error.layer.position)
+        mixed = search.quantize(operators)
+        accuracy = measure_accuracy(mixed)
         drop = round(100 * (float_accuracy - accuracy), 3)
-        steps.append(Step(tuple(labels), len(chosen), mixed, accuracy, drop))
+        attempts.append(Attempt(tuple(labels), len(operators), mixed, accuracy, drop))
         if drop <= max_drop:
             break
-    return steps
+    return attempts
 
 
-def _extended(
-    model: bytes,
-    ranges: Ranges,
-    graph: Graph,
-    chosen: Sequence[Operator],
-    operator: Operator,
-    images: npt.NDArray[np.uint8],
-    names: Sequence[str],
-) -> list[Operator]:
-    """Returns the operators in float with one more layer, as few as help as much."""
-    narrow = _union(chosen, [operator])
-    wide = _union(narrow, _readers(graph, operator))
-    true = centred(logits_of_model(model, images))
-    found = [
-        centred(
-            logits_of_model(
-                quantize(model, ranges, in_float=_scopes(one, names)), images
+class _Search:
+    """Chooses the operators that must run in float for a layer."""
+
+    def __init__(
+        self, model: bytes, ranges: Ranges, images: npt.NDArray[np.uint8]
+    ) -> None:
+        self._model, self._ranges, self._images = model, ranges, images
+        self._graph = read_tflite(model)
+        self._names = EditableModel(model).names()
+
+    def quantize(self, in_float: Sequence[Operator]) -> bytes:
+        """Returns the int8 model with some operators in float."""
+        scopes = [
+            ";".join(self._names[index] for index in operator.outputs)
+            for operator in in_float
+        ]
+        return quantize(self._model, self._ranges, in_float=scopes)
+
+    def extend(self, in_float: Sequence[Operator], position: int) -> list[Operator]:
+        """Returns the operators in float with one more layer, as few as help as much.
+
+        Args:
+            in_float: The operators that are in float already.
+            position: Index of the layer's operator.
+        """
+        operator = self._graph.operators[position]
+        narrow = _union(in_float, [operator])
+        wide = _union(narrow, _find_readers(self._graph, operator))
+        reference = centre(logits_of_model(self._model, self._images))
+        narrow_db, wide_db = (
+            snr_db(
+                reference,
+                centre(logits_of_model(self.quantize(operators), self._images)),
             )
+            for operators in (narrow, wide)
         )
-        for one in (narrow, wide)
-    ]
-    gain = snr_db(true, found[1]) - snr_db(true, found[0])
-    return wide if gain > SAME_DB else narrow
+        return wide if wide_db - narrow_db > LEAST_GAIN_DB else narrow
 
 
-def _readers(graph: Graph, operator: Operator) -> list[Operator]:
+def _find_readers(graph: Graph, operator: Operator) -> list[Operator]:
     """Returns what reads an operator's output, also through what only moves values."""
     readers: list[Operator] = []
     for reader in graph.consumers.get(operator.outputs[0], []):
         readers.append(reader)
-        if is_moving(graph, reader):
-            readers += _readers(graph, reader)
+        if only_moves(graph, reader):
+            readers += _find_readers(graph, reader)
     return readers
 
 
-def _union(first: Sequence[Operator], more: Sequence[Operator]) -> list[Operator]:
-    return [*first, *(one for one in more if one not in first)]
-
-
-def _scopes(operators: Sequence[Operator], names: Sequence[str]) -> list[str]:
-    return [";".join(names[i] for i in one.outputs) for one in operators]
+def _union(first: Sequence[Operator], second: Sequence[Operator]) -> list[Operator]:
+    return [*first, *(operator for operator in second if operator not in first)]

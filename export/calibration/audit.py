@@ -1,23 +1,21 @@
-"""The calibration audit: do the recorded ranges fit what the model will see?"""
+"""The calibration audit: do the recorded ranges fit the values on other images?"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.graph.tflite import read_tflite
-from export.analysis.activations import Probe
-from export.analysis.graph_edit import Flatbuffer
-from export.calibration.ranges import Ranges
-from export.calibration.record import Representative, warnings_about
+from export.calibration.activations import tflite_reader
+from export.calibration.calibrate import CalibrationInputs
+from export.calibration.representative import collect_warnings
+from export.convert.ranges import Ranges
 
 AUDITED_IMAGES = 200
 CENTRAL_SHARE = 0.999
-CODES = 256
+STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -40,42 +38,36 @@ class TensorUse:
     used: float
 
 
-def audit(
-    model: bytes,
-    ranges: Ranges,
-    representative: Representative | None,
-    compared: int,
-    images: npt.NDArray[np.uint8] | None,
-) -> dict[str, Any]:
+def audit(model: bytes, ranges: Ranges, inputs: CalibrationInputs) -> dict[str, Any]:
     """Returns the calibration audit, JSON-ready.
 
     Args:
         model: The float32 TFLite model.
         ranges: The recorded activation ranges.
-        representative: The images they come from; None where they are not here.
-        compared: With how many evaluation images those were compared.
-        images: uint8 (N, S, S, C), validation images; None where they are not here.
+        inputs: The images, as far as they are here.
     """
     document: dict[str, Any] = {"images": None, "tensors": None}
+    representative, evaluation = inputs.representative, inputs.evaluation
     if representative is not None:
         document["images"] = {
             "source": representative.record["source"],
             "count": len(representative.images),
             "class_counts": representative.class_counts,
-            "compared_with": compared,
-            "overlap": 0,  # or the export had ended
-            "warnings": list(warnings_about(representative)),
+            "compared_with": inputs.compared,
+            "overlap": 0,  # any other number is an error before
+            "warnings": list(collect_warnings(representative)),
         }
-    if images is not None and len(images):
-        picks = np.linspace(0, len(images) - 1, min(AUDITED_IMAGES, len(images)))
-        chosen = images[np.unique(picks.round().astype(np.int64))]
-        uses = tensor_uses(model, ranges, chosen)
-        document["validation_images"] = len(chosen)
+    if evaluation is not None and len(evaluation.images):
+        images = evaluation.images
+        indices = np.linspace(0, len(images) - 1, min(AUDITED_IMAGES, len(images)))
+        images = images[np.unique(indices.round().astype(np.int64))]
+        uses = measure_use(model, ranges, images)
+        document["validation_images"] = len(images)
         document["tensors"] = [asdict(use) for use in uses]
     return document
 
 
-def tensor_uses(
+def measure_use(
     model: bytes, ranges: Ranges, images: npt.NDArray[np.uint8]
 ) -> list[TensorUse]:
     """Returns how the ranges fit the activations on some images, most cut off first.
@@ -85,51 +77,18 @@ def tensor_uses(
         ranges: Ranges by tensor name.
         images: uint8 (N, S, S, C), raw pixels.
     """
-    graph, names = read_tflite(model), Flatbuffer(model).names()
-    made = [one.outputs[0] for one in graph.operators]
-    tensors = [index for index in made if names[index] in ranges]
-    limits = [_with_zero(*ranges[names[index]]) for index in tensors]
-    counts = np.zeros((len(tensors), CODES + 2), dtype=np.int64)
-    probe = Probe(model, tensors)
+    reader = tflite_reader(model)
+    counts: dict[str, npt.NDArray[np.int64]] = {}
     for image in images:
-        for row, values, ends in zip(counts, probe.read(image), limits, strict=True):
-            row += _histogram(values, *ends)
+        for name, values in reader.read(image).items():
+            if name != reader.input and name in ranges:
+                histogram = _histogram(values, *_with_zero(*ranges[name]))
+                counts[name] = counts.get(name, 0) + histogram
     uses = [
-        TensorUse(names[index], *ends, *_shares(row))
-        for index, ends, row in zip(tensors, limits, counts, strict=True)
+        TensorUse(name, *_with_zero(*ranges[name]), *_shares(histogram))
+        for name, histogram in counts.items()
     ]
     return sorted(uses, key=lambda use: -use.saturated)
-
-
-def describe(document: dict[str, Any]) -> list[str]:
-    """Returns the audit in lines for people."""
-    images, tensors = document["images"], document["tensors"]
-    if images is None:
-        lines = ["calibration: ranges are as recorded, no image was read"]
-    else:
-        counts = images["class_counts"].values()
-        lines = [
-            f"calibration: {images['count']} training images of {images['source']},"
-            f" {_spread(counts)} of each class; none of them is among"
-            f" {images['compared_with']:,} evaluation images"
-        ]
-    if tensors is None:
-        return [*lines, "saturation: not measured, no image was read (--audit)"]
-    cut = f"{100 * tensors[0]['saturated']:.3f} %"
-    coarse = min(tensors, key=lambda one: float(one["used"]))
-    return [
-        *lines,
-        f"saturation on {document['validation_images']} validation images: at most"
-        f" {cut} of a tensor's values are outside its range ({short(tensors[0])})",
-        f"range usage: at least {100 * coarse['used']:.0f} % of the 256 steps hold"
-        f" {CENTRAL_SHARE:.1%} of a tensor's values ({short(coarse)})",
-    ]
-
-
-def short(tensor: dict[str, Any]) -> str:
-    """Returns the end of a tensor's name, enough to find it."""
-    name = str(tensor["name"]).split(";")[-1]
-    return name if len(name) <= 40 else ".." + name[-38:]
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:
@@ -140,24 +99,20 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
 def _histogram(
     values: npt.NDArray[np.float32], low: float, high: float
 ) -> npt.NDArray[np.int64]:
-    """Returns counts by step, the first and last being what lies outside."""
-    step = (high - low) / (CODES - 1) or 1.0
+    """Returns counts by step; the first and the last are of values outside."""
+    step = (high - low) / (STEPS - 1) or 1.0
     # Half a step outside is still rounded to the last one.
     places = np.floor((values.ravel() - low) / step + 0.5) + 1
-    inside = np.clip(places, 0, CODES + 1).astype(np.int64)
-    return np.bincount(inside, minlength=CODES + 2)
+    inside = np.clip(places, 0, STEPS + 1).astype(np.int64)
+    return np.bincount(inside, minlength=STEPS + 2)
 
 
 def _shares(counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Returns the shares of values outside the range and of steps in use."""
     total = max(1, int(counts.sum()))
     saturated = float(counts[0] + counts[-1]) / total
     below = np.cumsum(counts) / total
     tail = (1 - CENTRAL_SHARE) / 2
     first = max(1, int(np.searchsorted(below, tail, side="right")))
-    last = min(CODES, int(np.searchsorted(below, 1 - tail)))
-    return round(saturated, 7), round(max(0, last - first + 1) / CODES, 4)
-
-
-def _spread(counts: Collection[int]) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"
+    last = min(STEPS, int(np.searchsorted(below, 1 - tail)))
+    return round(saturated, 7), round(max(0, last - first + 1) / STEPS, 4)

@@ -1,147 +1,148 @@
-"""Activation ranges for a subject: recorded ones, or measured and recorded."""
+"""The activation ranges of a trained model: recorded, or measured and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.errors import DatasetError, RunError
-from export.calibration.ranges import Calibration, sha256_of
-from export.calibration.record import (
+from export.calibration.activations import onnx_reader, tflite_reader
+from export.calibration.measure import measure_ranges
+from export.calibration.record import CalibrationRecord, sha256_of
+from export.calibration.representative import (
     Representative,
-    chosen_by_run,
-    chosen_from,
-    refuse_leaks,
-    refuse_unusable,
-    warnings_about,
+    check_leaks,
+    check_usable,
+    collect_warnings,
+    select_images,
+    select_run_images,
 )
-from export.convert import onnx_model, tflite
+from export.convert.formats import FloatModels
+from export.options import Log
 from export.trained_model import TrainedModel
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.data.splits import Split
-
-Say = Callable[[str], None]
 
 DEFAULT_COUNT, DEFAULT_SEED = 420, 1
 
 
 @dataclass(frozen=True)
 class CalibrationInputs:
-    """What is to be exported, and the images that are at hand.
+    """A trained model and the images that are available.
 
     Attributes:
-        subject: The trained model.
-        data: The images it was trained on; None where they are not here.
-        own: The images of ``--calibration-data``; None without.
+        trained: The trained model.
+        run_data: The images it was trained on; None where they are not here.
+        user_data: The images of ``--calibration-data``; None without.
         representative: The images to calibrate with; None where there are none.
-        compared: With how many evaluation images those were compared.
+        compared: Number of evaluation images that those were compared with.
         figures: The recorded figures of every file; None where they are measured.
     """
 
-    subject: TrainedModel
-    data: Dataset | None
-    own: Dataset | None = None
+    trained: TrainedModel
+    run_data: Dataset | None
+    user_data: Dataset | None = None
     representative: Representative | None = None
     compared: int = 0
     figures: dict[str, Any] | None = None
 
     @property
-    def measured_on(self) -> Dataset | None:
-        """Whose validation images are measured: the run's, else the user's; or None."""
-        return self.data or self.own
+    def evaluation_data(self) -> Dataset | None:
+        """The image set whose validation split is measured; None without one."""
+        return self.run_data or self.user_data
 
     @property
     def evaluation(self) -> Split | None:
-        """Those validation images, or None."""
-        source = self.measured_on
-        return source.validation if source is not None else None
+        """That validation split; None without one."""
+        data = self.evaluation_data
+        return data.validation if data is not None else None
 
 
-def gather(
-    subject: TrainedModel, data: Dataset | None, calibration_data: str | None
+def gather_inputs(
+    trained: TrainedModel, run_data: Dataset | None, calibration_data: str | None
 ) -> CalibrationInputs:
     """Returns the images to calibrate with, checked, as far as they are here.
 
     Args:
-        subject: The trained model.
-        data: The images it was trained on, or None.
-        calibration_data: A user's own images, or None.
+        trained: The trained model.
+        run_data: The images it was trained on, or None.
+        calibration_data: Path of a user's own images, or None.
 
     Raises:
-        DatasetError: They are no raw pixels, or are evaluation images.
+        DatasetError: They are not raw pixels, or are evaluation images.
     """
-    spec = subject.spec
+    spec = trained.spec
     if calibration_data:
-        own = dataset.load(
+        user_data = dataset.load(
             calibration_data,
             size_px=spec.size_px,
             colour=spec.colour,
             labels=spec.labels,
         )
-        chosen = chosen_from(own, DEFAULT_COUNT, DEFAULT_SEED)
-        refuse_unusable(chosen)
-        compared = refuse_leaks(chosen, own, *([data] if data else []))
-        return CalibrationInputs(subject, data, own, chosen, compared)
-    if data is None or subject.run is None:
-        return CalibrationInputs(subject, data)
-    chosen = chosen_by_run(subject.run, data)
-    return CalibrationInputs(subject, data, None, chosen, refuse_leaks(chosen, data))
+        images = select_images(user_data, DEFAULT_COUNT, DEFAULT_SEED)
+        check_usable(images)
+        compared = check_leaks(images, user_data, *([run_data] if run_data else []))
+        return CalibrationInputs(trained, run_data, user_data, images, compared)
+    if run_data is None or trained.run is None:
+        return CalibrationInputs(trained, run_data)
+    images = select_run_images(trained.run, run_data)
+    compared = check_leaks(images, run_data)
+    return CalibrationInputs(trained, run_data, None, images, compared)
 
 
-def recorded(subject: TrainedModel) -> Calibration | None:
+def load_record(trained: TrainedModel) -> CalibrationRecord | None:
     """Returns the ranges and figures of an earlier export, or None without one.
 
     Raises:
         RunError: The record is damaged.
     """
-    run = subject.run
-    return Calibration.load(run.ranges, subject.path) if run else None
+    run = trained.run
+    return CalibrationRecord.load(run.ranges, trained.path) if run else None
 
 
 def calibrate(
-    material: CalibrationInputs, floats: tuple[bytes, bytes], say: Say
-) -> Calibration:
+    inputs: CalibrationInputs, floats: FloatModels, log: Log
+) -> CalibrationRecord:
     """Returns recorded activation ranges, or measures and records them.
 
     Args:
-        material: Model and images.
+        inputs: Model and images.
         floats: The float32 TFLite and ONNX models.
-        say: Called with a line about each step.
+        log: Called with a line about each step.
 
     Raises:
         DatasetError: There are neither ranges nor images.
         RunError: The recorded ranges come from other images than the run's.
     """
-    subject, images = material.subject, material.representative
-    run = subject.run if material.own is None else None
-    known = recorded(subject) if run else None
-    if run and known:
-        say(f"activation ranges: recorded in {run.ranges}")
-        if images and known.images.get("sha256") != images.record["sha256"]:
+    trained, images = inputs.trained, inputs.representative
+    run = trained.run if inputs.user_data is None else None
+    record = load_record(trained) if run else None
+    if run and record:
+        log(f"activation ranges: recorded in {run.ranges}")
+        if images and record.images.get("sha256") != images.record["sha256"]:
             raise RunError(
                 f"{run.ranges} was measured on other images than the run chose:"
                 " delete it, and export again"
             )
-        return known
+        return record
     if images is None:
-        found = "they are not here"
+        reason = "they are not here"
         if run and run.ranges.exists():
-            found += f" ({run.ranges} is of an earlier version or of another model)"
+            reason += f" ({run.ranges} is of an earlier version or of another model)"
         raise DatasetError(
-            f"int8 needs training images of {subject.name} once, and {found}: name them"
-            " with --calibration-data PATH"
+            f"int8 needs training images of {trained.name} once, and {reason}: name"
+            " them with --calibration-data PATH"
         )
     count = len(images.images)
-    say(f"measuring activation ranges on {count} images of {images.record['source']}")
-    for warning in warnings_about(images):
-        say(f"warning: {warning}")
-    record = Calibration(
-        model_sha256=sha256_of(subject.path),
+    log(f"measuring activation ranges on {count} images of {images.record['source']}")
+    for warning in collect_warnings(images):
+        log(f"warning: {warning}")
+    record = CalibrationRecord(
+        model_sha256=sha256_of(trained.path),
         images=images.record,
-        tflite=tflite.measure_ranges(floats[0], images.images),
-        onnx=onnx_model.measure_ranges(floats[1], images.images),
+        tflite=measure_ranges(tflite_reader(floats.tflite), images.images),
+        onnx=measure_ranges(onnx_reader(floats.onnx), images.images),
         accuracy={},
     )
     if run:

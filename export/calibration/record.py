@@ -1,149 +1,84 @@
-"""The representative images: which they are, and proof that they may be used."""
+"""The record of a calibration: all that quantization needs, without the images.
+
+Measured once with images and kept as a few kB of JSON beside the model, so that the
+same int8 files can be made again, byte for byte, where there are no images.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from edge_runtime.errors import RunError
+from edge_runtime.utils.files import write_text
+from export.convert.ranges import MeasuredRanges
 
-from edge_runtime.errors import DatasetError, RunError
-from train.data.dataset import Dataset
-from train.data.splits import balanced_indices, pixel_hash
-from train.run.folder import RunFolder
-
-FEW_IMAGES = 100
-LARGEST_IMBALANCE = 2.0
+SCHEMA = "fer-edge/ranges/3"
+# In the first one, the names of ONNX tensors did not always mean the same tensors; the
+# second one knew no clipped ranges.
+UNUSABLE_SCHEMAS = ("fer-edge/ranges/1", "fer-edge/ranges/2")
 
 
 @dataclass(frozen=True)
-class Representative:
-    """Images that stand for what the model will see.
+class CalibrationRecord:
+    """The record of one calibration.
 
     Attributes:
-        images: uint8 (N, S, S, C), raw pixels 0..255.
-        record: Source, count, seed and hash of the images, JSON-ready.
-        class_counts: How many there are of each class.
+        model_sha256: Hash of the ``.keras`` file that was measured.
+        images: Where the images came from, how many, their seed and a hash of their
+            pixels: JSON-ready.
+        tflite: Ranges of the TFLite graph.
+        onnx: Ranges of the ONNX graph.
+        accuracy: Figures of the exported files by their model bytes' sha256,
+            JSON-ready; filled in once they were measured.
     """
 
-    images: npt.NDArray[np.uint8]
-    record: dict[str, Any]
-    class_counts: dict[str, int] = field(default_factory=dict)
+    model_sha256: str
+    images: dict[str, Any]
+    tflite: MeasuredRanges
+    onnx: MeasuredRanges
+    accuracy: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes the record as JSON."""
+        document = {"schema": SCHEMA, **asdict(self)}
+        write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, model: Path) -> CalibrationRecord | None:
+        """Returns the record beside a model, or None where none for it can be used.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if not path.exists():
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            schema = document.pop("schema")
+            if schema in UNUSABLE_SCHEMAS:
+                return None  # of an earlier state of this program
+            if schema != SCHEMA:
+                raise ValueError(f"expected schema {SCHEMA}")
+            for graph in ("tflite", "onnx"):
+                document[graph] = _measured(document[graph])
+            record = cls(**document)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error}; delete it") from error
+        return record if record.model_sha256 == sha256_of(model) else None
 
 
-def chosen_by_run(run: RunFolder, data: Dataset) -> Representative:
-    """Returns the training images that the run chose, found again by their pixels.
-
-    Raises:
-        DatasetError: The images at hand are not those of the run.
-        RunError: The run's choice is missing or damaged.
-    """
-    choice = run.read_json(run.calibration)
-    hashes = choice.get("pixel_hashes")
-    if not isinstance(hashes, list) or not hashes:
-        raise RunError(f"{run.calibration} names no images: delete the run")
-    if choice.get("data_fingerprint") != data.fingerprint:
-        raise DatasetError(
-            f"{data.name} does not hold the images that {run.name} was trained on:"
-            " restore them, or give others with --calibration-data"
-        )
-    indices = np.array(choice["indices"], dtype=np.int64)
-    images = data.train.images[indices]
-    if [pixel_hash(image) for image in images] != hashes:
-        raise DatasetError(f"{data.name}: the run's choice of images does not match")
-    return _representative(indices, data, choice["seed"])
-
-
-def chosen_from(data: Dataset, count: int, seed: int) -> Representative:
-    """Returns a class-balanced, seeded choice of a user's own training images.
-
-    Args:
-        data: The images; only the training split is used.
-        count: Wanted number in all.
-        seed: Decides which.
-    """
-    indices = balanced_indices(data.train.labels, count, seed)
-    return _representative(indices, data, seed)
-
-
-def refuse_leaks(representative: Representative, *sets: Dataset) -> int:
-    """Returns with how many evaluation images the representative ones were compared.
-
-    Raises:
-        DatasetError: A representative image is a validation or test image of one of
-            the image sets.
-    """
-    chosen = {pixel_hash(image) for image in representative.images}
-    evaluation = {
-        pixel_hash(image)
-        for data in sets
-        for image in (*data.validation.images, *data.test.images)
+def _measured(document: dict[str, Any]) -> MeasuredRanges:
+    tables = {
+        key: {name: (float(low), float(high)) for name, (low, high) in table.items()}
+        for key, table in document.items()
     }
-    leaks = len(chosen & evaluation)
-    if leaks:
-        raise DatasetError(
-            f"{leaks} calibration images are validation or test images:"
-            " the int8 figures would be flattered; choose training images"
-        )
-    return len(evaluation)
+    return MeasuredRanges(**tables)
 
 
-def refuse_unusable(representative: Representative) -> None:
-    """Raises DatasetError where images cannot be raw pixels, or show nothing.
-
-    Refused are: fewer than two different images; images that are constant, each of
-    one value; and images whose largest value over all of them is 1, as when values
-    scaled to 0..1 were saved as pixels.
-    """
-    images, name = representative.images, representative.record["source"]
-    different = len({pixel_hash(image) for image in images})
-    if different < 2:
-        raise DatasetError(
-            f"{name}: expected at least 2 different calibration images, got {different}"
-        )
-    if images.max() <= 1:
-        raise DatasetError(
-            f"{name}: expected raw pixels 0..255 to calibrate with, got none above"
-            f" {images.max()}: these images were scaled before they were saved"
-        )
-    flat = images.reshape(len(images), -1)
-    if np.all(flat.min(axis=1) == flat.max(axis=1)):
-        raise DatasetError(
-            f"{name}: expected photographs or drawings to calibrate with, got images of"
-            " one value each"
-        )
-
-
-def warnings_about(representative: Representative) -> Sequence[str]:
-    """Returns what is doubtful about images that are used all the same."""
-    said = []
-    count = len(representative.images)
-    if count < FEW_IMAGES:
-        said.append(f"{count} calibration images are few, 200 to 500 are good")
-    different = len({pixel_hash(image) for image in representative.images})
-    if different < count:
-        said.append(f"only {different} of {count} calibration images are different")
-    counts = representative.class_counts.values()
-    if counts and max(counts) > LARGEST_IMBALANCE * max(1, min(counts)):
-        said.append(f"calibration classes are unequal: {representative.class_counts}")
-    return said
-
-
-def _representative(
-    indices: npt.NDArray[np.int64], data: Dataset, seed: int
-) -> Representative:
-    chosen = data.train.take(indices)
-    hashes = sorted(pixel_hash(image) for image in chosen.images)
-    record = {
-        "source": data.name,
-        "split": "train",
-        "count": len(chosen),
-        "seed": seed,
-        "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest(),
-    }
-    counts = np.bincount(chosen.labels, minlength=len(data.labels))
-    named = zip(data.labels, counts.tolist(), strict=True)
-    return Representative(chosen.images, record, dict(named))
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

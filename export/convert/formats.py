@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edge_runtime.errors import FerEdgeError
-from export.calibration.ranges import Calibration, Ranges
 from export.convert import onnx_model, recipes
+from export.convert.converted_model import ConvertedModel
+from export.convert.ranges import MeasuredRanges
 from export.convert.recipes import Io
-from export.package import ConvertedModel
 
 FORMATS = {
     "float32": "TFLite, nothing is rounded",
@@ -19,34 +20,40 @@ FORMATS = {
     "onnx-float32": "ONNX, nothing is rounded",
     "onnx-int8": "ONNX, int8 in QDQ form",
 }
-FLOAT_FORMATS = ("float32", "onnx-float32")
-INT8_FORMATS = ("float32", "int8", "onnx-float32", "onnx-int8")
+DEFAULT_FORMATS = ("float32", "onnx-float32")
+DEFAULT_INT8_FORMATS = ("float32", "int8", "onnx-float32", "onnx-int8")
 CALIBRATED = ("int8", "int16x8", "onnx-int8")
 DIAGNOSTIC = "tflite-int16x8"
-IOS: tuple[Io, ...] = ("int8", "uint8", "float32")
+
+
+class FloatModels(NamedTuple):
+    """The float32 models that all formats are made from."""
+
+    tflite: bytes
+    onnx: bytes
 
 
 def choose_formats(names: str | None, *, int8: bool) -> tuple[str, ...]:
     """Returns the formats to export, in their order.
 
     Args:
-        names: Comma-separated names, ``"all"``, or None for the usual ones.
+        names: Comma-separated names, ``"all"``, or None for the default ones.
         int8: Without names, also the int8 formats; with names, at least int8.
 
     Raises:
         FerEdgeError: A name is unknown.
     """
     if names is None:
-        return INT8_FORMATS if int8 else FLOAT_FORMATS
-    wanted = list(FORMATS) if names == "all" else names.replace(" ", "").split(",")
-    unknown = [name for name in wanted if name not in FORMATS]
+        return DEFAULT_INT8_FORMATS if int8 else DEFAULT_FORMATS
+    chosen = list(FORMATS) if names == "all" else names.replace(" ", "").split(",")
+    unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         raise FerEdgeError(
             f"expected formats of {', '.join(FORMATS)} or all, got {unknown[0]!r}"
         )
     if int8:
-        wanted.append("int8")
-    return tuple(name for name in FORMATS if name in wanted)
+        chosen.append("int8")
+    return tuple(name for name in FORMATS if name in chosen)
 
 
 def needs_ranges(names: Sequence[str]) -> bool:
@@ -54,38 +61,37 @@ def needs_ranges(names: Sequence[str]) -> bool:
     return any(name in CALIBRATED for name in names)
 
 
-def make_draft(
-    name: str, floats: tuple[bytes, bytes], record: Calibration | None, io: Io
+def convert(
+    name: str,
+    floats: FloatModels,
+    *,
+    tflite_ranges: MeasuredRanges,
+    onnx_ranges: MeasuredRanges,
+    io: Io = "int8",
 ) -> ConvertedModel:
     """Returns the model in one format.
 
     Args:
         name: One of ``FORMATS``.
-        floats: The float32 TFLite and ONNX models.
-        record: Activation ranges; None where no format needs them.
-        io: Type of the input and output of the int8 TFLite model.
+        floats: The float32 models.
+        tflite_ranges: Activation ranges of the TFLite model, for a calibrated format.
+        onnx_ranges: The same of the ONNX model.
+        io: Data type of the input and output of the int8 TFLite model.
     """
     tflite, onnx = floats
-    none: Ranges = {}
-    ranges = record.tflite.clipped if record else none
+    if name == "int8":
+        int8 = recipes.quantize(tflite, tflite_ranges.clipped, io=io)
+        return ConvertedModel("tflite-int8", int8, io)
+    if name.startswith("onnx"):
+        if name == "onnx-int8":
+            onnx = onnx_model.quantize(onnx, onnx_ranges.clipped)
+        return ConvertedModel(name, onnx)
     match name:
-        case "float32":
-            return ConvertedModel("tflite-float32", tflite)
         case "float16":
-            return ConvertedModel("tflite-float16", recipes.to_float16(tflite))
+            tflite = recipes.to_float16(tflite)
         case "dynamic-range":
-            return ConvertedModel(
-                "tflite-dynamic-range", recipes.to_dynamic_range(tflite)
-            )
-        case "int8":
-            return ConvertedModel(
-                "tflite-int8", recipes.quantize(tflite, ranges, io=io), io
-            )
+            tflite = recipes.to_dynamic_range(tflite)
         case "int16x8":
-            whole = record.tflite.whole if record else none
-            model = recipes.quantize(tflite, whole, activation_bits=16)
-            return ConvertedModel(DIAGNOSTIC, model)
-        case "onnx-float32":
-            return ConvertedModel("onnx-float32", onnx)
-    onnx_ranges = record.onnx.clipped if record else none
-    return ConvertedModel("onnx-int8", onnx_model.quantize(onnx, onnx_ranges))
+            whole = tflite_ranges.whole
+            tflite = recipes.quantize(tflite, whole, activation_bits=16)
+    return ConvertedModel(f"tflite-{name}", tflite)

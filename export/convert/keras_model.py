@@ -22,7 +22,7 @@ def load_classifier(path: Path) -> keras.Model:
 
     Raises:
         ModelError: Not a ``.keras`` file, damaged, containing code (Lambda layers),
-            or no classifier of one square image.
+            or not a classifier of one square image.
     """
     if path.suffix != ".keras":
         # .h5 files ignore safe_mode and may run code when they are loaded.
@@ -102,7 +102,7 @@ def with_logits(model: keras.Model) -> keras.Model:
     """Returns the model without a final softmax: the quantized file keeps the logits.
 
     An int8 softmax has steps of 1/256, which makes ties; the runtime applies it in
-    floating point instead. A model inside the model is looked into.
+    floating point instead. A model inside the model is searched, too.
     """
     history = model.outputs[0]._keras_history
     last = history.operation
@@ -172,14 +172,14 @@ def scaled(model: keras.Model, scale: float, offset: float) -> keras.Model:
     if scales_pixels(model):
         raise ModelError(f"{model.name} scales pixels itself: leave out --pixels")
     rescaling = layers.Rescaling(scale, offset, name="scale_pixels")
-    values: list[Any] = []
+    scaled_pixels: list[Any] = []  # one tensor for all layers that read the input
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        given = args[0]
-        if isinstance(given, keras.KerasTensor) and _is_input(given):
-            if not values:
-                values.append(rescaling(given))
-            args = (values[0], *args[1:])
+        tensor = args[0]
+        if isinstance(tensor, keras.KerasTensor) and _is_input(tensor):
+            if not scaled_pixels:
+                scaled_pixels.append(rescaling(tensor))
+            args = (scaled_pixels[0], *args[1:])
         return layer(*args, **kwargs)
 
     copy = keras.models.clone_model(model, call_function=call)
@@ -204,7 +204,7 @@ def _reason(outputs: list[tuple[int | None, ...]]) -> str:
     if len(outputs) > 1:
         return "a classifier has one output"
     if len(outputs[0]) != 2:
-        return "this is a map or a sequence, not one answer for an image"
+        return "a map or a sequence is not one label for an image"
     return "one number is a regression, or a yes or no: train it with two classes"
 
 
@@ -226,6 +226,6 @@ def _refuse_probabilities(
         )
     if scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < 1e-3:
         raise ModelError(
-            f"{name} ends in probabilities that no final softmax layer made: expected"
+            f"{name} ends in probabilities, but with no final softmax layer: expected"
             " logits, save it without what follows its last Dense layer"
         )

@@ -9,13 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.utils.onnxruntime import import_onnxruntime
-from export.calibration.measure import ActivationRange, measure
-from export.calibration.ranges import PIXEL_RANGE, Measured, Ranges
 from export.convert.even_rounding import round_evenly
+from export.convert.ranges import PIXEL_RANGE, Ranges
 from export.suppress_output import suppress_output
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
@@ -56,38 +54,12 @@ def to_onnx(model: keras.Model) -> bytes:
         return _canonical(onnx.load(folded))
 
 
-def measure_ranges(model: bytes, images: npt.NDArray[np.uint8]) -> Measured:
-    """Returns the ranges of every activation over the images.
-
-    Args:
-        model: A float32 ONNX model.
-        images: uint8 (N, S, S, C), raw pixels.
-    """
-    import onnx
-
-    parsed = onnx.load_from_string(model)
-    made = [name for node in parsed.graph.node for name in node.output if name]
-    inner = [onnx.ValueInfoProto(name=name) for name in made if name != OUTPUT]
-    parsed.graph.output.extend(inner)
-    with suppress_output():
-        session = import_onnxruntime().InferenceSession(parsed.SerializeToString())
-    names = [one.name for one in session.get_outputs()]
-
-    def read(image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        pixels = image[np.newaxis].astype(np.float32)
-        given = zip(names, session.run(names, {INPUT: pixels}), strict=True)
-        floats = {name: values for name, values in given if values.dtype == np.float32}
-        return {INPUT: pixels, **floats}
-
-    return measure(read, images, ActivationRange(INPUT, OUTPUT))
-
-
 def quantize(model: bytes, ranges: Ranges) -> bytes:
     """Returns the int8 QDQ model: weights per channel, activations per tensor.
 
     Args:
         model: A float32 ONNX model.
-        ranges: Activation ranges by tensor name, from ``measure_ranges``.
+        ranges: Activation ranges by tensor name, see ``export.calibration``.
 
     Raises:
         ModelError: The ranges belong to another model.
@@ -146,10 +118,10 @@ def _evenly_rounded(model: Any) -> Any:
         constants = [tensors[name] for name in node.input[1:] if name in tensors]
         if node.op_type != "Conv" or len(constants) < len(node.input) - 1:
             continue
-        weights, *bias = (numpy_helper.to_array(one) for one in constants)
+        weights, *biases = (numpy_helper.to_array(constant) for constant in constants)
         flat = weights.reshape(*weights.shape[:2], -1)
         rounded, shift = round_evenly(flat)
-        changed = [rounded.reshape(weights.shape), *(one + shift for one in bias)]
+        changed = [rounded.reshape(weights.shape), *(bias + shift for bias in biases)]
         for place, values in enumerate(changed, start=1):
             node.input[place] += "_even"  # a new tensor: others may read the old one
             tensor = numpy_helper.from_array(values, node.input[place])
@@ -207,7 +179,7 @@ def _canonical(model: Any) -> bytes:
 def _in_order(graph: Any) -> list[Any]:
     """Returns the nodes depth first from the output, each after those it reads.
 
-    Of two branches, converters put now one and now the other first.
+    Converters write two branches now in this, now in the other order.
     """
     made_by = {name: node for node in graph.node for name in node.output}
     ordered: list[Any] = []
@@ -216,12 +188,12 @@ def _in_order(graph: Any) -> list[Any]:
     while waiting:
         name = waiting[-1]
         node = made_by.get(name)
-        before = [one for one in node.input if one not in done] if node else []
-        if before:
-            waiting.append(before[0])
+        missing = [name for name in node.input if name not in done] if node else []
+        if missing:
+            waiting.append(missing[0])
             continue
         waiting.pop()
         done.add(name)
-        if node and not any(node is one for one in ordered):
+        if node and not any(node is earlier for earlier in ordered):
             ordered.append(node)
     return ordered

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.graph.tflite import read_tflite
-from export.analysis.graph_edit import Flatbuffer
-from export.calibration.ranges import Ranges
+from export.convert.editable_model import EditableModel
 from export.convert.even_rounding import round_evenly
+from export.convert.ranges import Ranges
 from export.suppress_output import suppress_output
 
 Io = Literal["int8", "uint8", "float32"]
@@ -35,7 +35,7 @@ def quantize(
 
     Args:
         model: A float32 TFLite flatbuffer.
-        ranges: Activation ranges by tensor name, from ``measure_ranges``.
+        ranges: Activation ranges by tensor name, see ``export.calibration``.
         activation_bits: 8, or 16 for int16x8, whose input and output are int16.
         io: Type of the input and output of an int8 model. Inside it is the same
             model: the others are converted at its ends.
@@ -57,7 +57,7 @@ def quantize(
         recipe = list(recipes.static_wi8_ai16())
     else:
         recipe = [*recipes.static_wi8_ai8(), *_ends(io)]
-    output = Flatbuffer(model).names()[graph.outputs[0]]
+    output = EditableModel(model).names()[graph.outputs[0]]
     if output in in_float:
         recipe += _ends("float32", outputs_only=True)
     recipe += _excluded(in_float)
@@ -106,7 +106,7 @@ def to_dynamic_range(model: bytes) -> bytes:
 
 def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:
     """Returns the float model with the first convolution rounded evenly."""
-    edited = Flatbuffer(model)
+    edited = EditableModel(model)
     names, graph = edited.names(), read_tflite(model)
     for operator in graph.consumers.get(graph.inputs[0], []):
         outputs = ";".join(names[index] for index in operator.outputs)

@@ -1,4 +1,4 @@
-"""What the figures of an export were measured with, without saying on whose machine."""
+"""The conditions in which the figures of an export were measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LIBRARIES = ("ai-edge-litert", "onnxruntime", "numpy")
 KEPT_OF_DATA = ("name", "fingerprint", "validation_from")
 
 
-def environment(subject: TrainedModel) -> dict[str, Any]:
+def environment(trained: TrainedModel) -> dict[str, Any]:
     """Returns data, revision, libraries, machine and threads, JSON-ready.
 
-    No path, host name or user name is in it; what is not known is None or empty.
+    It contains no path, host name or user name. What is not known is None or empty.
     """
-    origin = subject.spec.origin
+    origin = trained.spec.origin
     data = origin.get("data", {})
     return {
         "data": {key: data[key] for key in KEPT_OF_DATA if key in data},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Document = dict[str, Any]
+from export.report.document import Document
 
 HEAD = (
     "file",
@@ -20,12 +18,12 @@ def markdown_table(document: Document) -> str:
     """Returns all files as a table, and the conditions below it.
 
     Args:
-        document: As ``export.report.tables.to_document`` gives it.
+        document: From ``export.report.document.to_document``.
     """
     rows = [HEAD, ("---",) * len(HEAD)]
     if document["keras"]:
         rows.append(("Keras model", "", _accuracy(document["keras"]), "", "", ""))
-    rows += [_row(one) for one in document["files"]]
+    rows += [_row(file) for file in document["files"]]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{table}\n\n{_caption(document)}\n"
 
@@ -50,7 +48,7 @@ def _accuracy(figures: Document) -> str:
 
 
 def _caption(document: Document) -> str:
-    """Returns what was measured on which images, with what and where."""
+    """Returns the conditions: images, machine and versions."""
     conditions, reference = document["conditions"], document["keras"]
     count = f", {reference['count']:,} images" if reference else ""
     versions = ", ".join(f"{k} {v}" for k, v in conditions["libraries"].items())

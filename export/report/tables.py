@@ -1,75 +1,97 @@
-"""What an export found, as tables for people and as a document for machines."""
+"""The document of an export as tables for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from export.analysis.debugger import EXACT_DB, IDEAL_ERROR_STEPS, LayerError
-from export.analysis.studies import Int8Analysis, layer_records, step_records
-from export.calibration.audit import describe
-from export.convert.formats import DIAGNOSTIC
-from export.exporter import Export, Item
+from export.analysis.debugger import EXACT_DB, IDEAL_ERROR_STEPS
+from export.calibration.audit import CENTRAL_SHARE
+from export.report.document import Document
 
-SCHEMA = "fer-edge/export/2"
 SHOWN_LAYERS = 12
 
 
-def files_table(done: Export, paths: Sequence[Path]) -> str:
+def files_table(document: Document) -> str:
     """Returns the table of the files: one row each, and what the figures mean."""
-    width = max(21, *(len(path.name) for path in paths))
+    files, reference = document["files"], document["keras"]
+    width = max(21, *(len(file["file"]) for file in files))
     rows = [
         f"{'file':<{width}}  {'MB':>5}  {'accuracy':>8}  {'95 % interval':>15}"
         f"  {'agrees':>7}  {'logits':>7}  {'p50 ms':>7}  {'int8':>5}  input"
     ]
-    reference = done.reference
     if reference:
         rows.append(
             f"{'Keras model (float32)':<{width}}  {'':>5}  {_accuracy(reference)}"
         )
-    for path, item in zip(paths, done.items, strict=True):
-        size = f"{len(item.content) / 1e6:>5.2f}"
-        rows.append(f"{path.name:<{width}}  {size}  {_figures(item)}")
+    for file in files:
+        size = f"{file['bytes'] / 1e6:>5.2f}"
+        rows.append(f"{file['file']:<{width}}  {size}  {_figures(file)}")
     if reference:
-        rows.append(f"{done.images}: {reference['count']:,} images")
+        rows.append(f"{document['images']}: {reference['count']:,} images")
     else:
         rows.append("accuracy: unknown, the validation images are not here")
     rows.append(
         "agrees: same answer as the Keras model; logits: largest difference from it;"
         " p50: one image, one thread, here; int8: share of the MACs"
     )
-    if any(item.draft.format == DIAGNOSTIC for item in done.items):
+    if any(file["diagnostic"] for file in files):
         rows.append("int16x8 is diagnostic: slow reference kernels, not for a device")
     return "\n".join(rows)
 
 
-def audit_lines(done: Export) -> str:
-    """Returns the calibration audit, and the spread over seeds if it was asked."""
-    lines = describe(done.audit) if done.audit else []
-    spread = done.studies.spread
+def audit_lines(document: Document) -> list[str]:
+    """Returns the calibration audit and the spread over seeds, as far as measured."""
+    lines = describe_audit(document["audit"]) if document["audit"] else []
+    spread = document["spread"]
     if spread:
         lines.append(
             f"int8 accuracy over {len(spread['seeds'])} calibration seeds: mean"
             f" {spread['mean']:.2%}, sd {100 * spread['sd']:.2f} points,"
             f" {spread['min']:.2%} to {spread['max']:.2%}"
         )
-    return "\n".join(lines)
+    return lines
 
 
-def layers_table(layers: Sequence[LayerError]) -> str:
+def describe_audit(audit: Document) -> list[str]:
+    """Returns a calibration audit as lines of text."""
+    images, tensors = audit["images"], audit["tensors"]
+    if images is None:
+        lines = ["calibration: ranges are as recorded, no image was read"]
+    else:
+        counts = images["class_counts"].values()
+        low, high = min(counts), max(counts)
+        lines = [
+            f"calibration: {images['count']} training images of {images['source']},"
+            f" {low if low == high else f'{low} to {high}'} of each class; none of them"
+            f" is among {images['compared_with']:,} evaluation images"
+        ]
+    if tensors is None:
+        return [*lines, "saturation: not measured, no image was read (--audit)"]
+    coarse = min(tensors, key=lambda tensor: float(tensor["used"]))
+    return [
+        *lines,
+        f"saturation on {audit['validation_images']} validation images: at most"
+        f" {100 * tensors[0]['saturated']:.3f} % of a tensor's values are outside its"
+        f" range ({_tensor_name(tensors[0])})",
+        f"range usage: at least {100 * coarse['used']:.0f} % of the 256 steps hold"
+        f" {CENTRAL_SHARE:.1%} of a tensor's values ({_tensor_name(coarse)})",
+    ]
+
+
+def layers_table(layers: Sequence[Document]) -> str:
     """Returns the layers, the one that harms the answers most first."""
-    width = max(5, *(len(one.layer.label) for one in layers))
+    width = max(5, *(len(layer["layer"]) for layer in layers))
     rows = [
         f"{'layer':<{width}}  {'operator':<17}  {'answer dB':>9}  {'own dB':>7}"
         f"  {'error/step':>10}  {'whole dB':>8}  {'lost':>7}"
     ]
-    for one in layers[:SHOWN_LAYERS]:
-        lost = f"{one.lost_channels}/{one.channels}"
+    for layer in layers[:SHOWN_LAYERS]:
+        lost = f"{layer['lost_channels']}/{layer['channels']}"
         rows.append(
-            f"{one.layer.label:<{width}}  {one.layer.operator:<17}"
-            f"  {_db(one.answer_snr_db):>9}  {_db(one.own_snr_db):>7}"
-            f"  {one.error_steps:>10.3f}  {_db(one.whole_snr_db):>8}  {lost:>7}"
+            f"{layer['layer']:<{width}}  {layer['operator']:<17}"
+            f"  {_db(layer['answer_snr_db']):>9}  {_db(layer['own_snr_db']):>7}"
+            f"  {layer['error_steps']:>10.3f}  {_db(layer['whole_snr_db']):>8}"
+            f"  {lost:>7}"
         )
     if len(layers) > SHOWN_LAYERS:
         rows.append(f"... and {len(layers) - SHOWN_LAYERS} that harm less (--json)")
@@ -84,77 +106,50 @@ def layers_table(layers: Sequence[LayerError]) -> str:
     return "\n".join(rows)
 
 
-def steps_table(found: Int8Analysis) -> str:
-    """Returns the attempts to hold the bound, and what each costs."""
+def exceptions_table(exceptions: Document) -> str:
+    """Returns the attempts to stay within the largest drop, and what each costs."""
     rows = [
         f"{'kept in float':<40}  {'MB':>5}  {'p50 ms':>7}  {'accuracy':>8}  {'drop':>6}"
     ]
-    for one in step_records(found):
-        names = ", ".join(one["float_layers"]) or "nothing (int8)"
+    for step in exceptions["steps"]:
+        names = ", ".join(step["float_layers"]) or "nothing (int8)"
         text = names if len(names) <= 40 else f"{names[:37]}..."
         rows.append(
-            f"{text:<40}  {one['bytes'] / 1e6:>5.2f}  {one['latency_ms']:>7.3f}"
-            f"  {one['accuracy']:>8.2%}  {one['drop_points']:>6.2f}"
-            f"{'  holds' if one['holds'] else ''}"
+            f"{text:<40}  {step['bytes'] / 1e6:>5.2f}  {step['latency_ms']:>7.3f}"
+            f"  {step['accuracy']:>8.2%}  {step['drop_points']:>6.2f}"
+            f"{'  holds' if step['holds'] else ''}"
         )
     rows.append(
-        f"drop: points below the float32 file, at most {found.max_drop:g}; the float32"
-        f" file takes {found.latencies_ms[0]:.3f} ms"
+        f"drop: points below the float32 file, at most"
+        f" {exceptions['max_drop_points']:g}; the float32"
+        f" file takes {exceptions['float32_latency_ms']:.3f} ms"
     )
     return "\n".join(rows)
 
 
-def to_document(done: Export, paths: Sequence[Path]) -> dict[str, Any]:
-    """Returns everything as a JSON-ready document, ``fer-edge/export/2``."""
-    found = done.studies
-    return {
-        "schema": SCHEMA,
-        "run": done.name,
-        "images": done.images,
-        "conditions": done.conditions,
-        "keras": done.reference,
-        "files": [
-            {
-                "file": path.name,
-                "format": item.draft.format,
-                "diagnostic": item.draft.format == DIAGNOSTIC,
-                "bytes": len(item.content),
-                "model_sha256": item.draft.sha256,
-                "figures": item.figures,
-                "latency_ms": item.latency_ms,
-                "int8_share": item.int8_share,
-                "input": item.input,
-            }
-            for path, item in zip(paths, done.items, strict=True)
-        ],
-        "audit": done.audit,
-        "spread": found.spread,
-        "layers": None if found.layers is None else layer_records(found.layers),
-        "exceptions": None
-        if found.steps is None
-        else {
-            "max_drop_points": found.max_drop,
-            "passed": found.passed,
-            "float32_latency_ms": found.latencies_ms[0],
-            "steps": step_records(found),
-        },
-    }
-
-
-def _accuracy(figures: dict[str, Any]) -> str:
+def _accuracy(figures: Document) -> str:
     low, high = figures["accuracy_95"]
     interval = f"{100 * low:.2f} to {100 * high:.2f}"
     return f"{figures['accuracy']:>8.2%}  {interval:>15}"
 
 
-def _figures(item: Item) -> str:
-    figures = item.figures
+def _figures(file: Document) -> str:
+    figures = file["figures"]
     cells = f"{'?':>8}  {'?':>15}  {'?':>7}  {'?':>7}"
     if figures:
         difference = figures.get("largest_logit_difference")
         logits = "?" if difference is None else f"{difference:.3g}"
         cells = f"{_accuracy(figures)}  {figures['agreement']:>7.2%}  {logits:>7}"
-    return f"{cells}  {item.latency_ms:>7.3f}  {item.int8_share:>5.0%}  {item.input}"
+    return (
+        f"{cells}  {file['latency_ms']:>7.3f}  {file['int8_share']:>5.0%}"
+        f"  {file['input']}"
+    )
+
+
+def _tensor_name(tensor: Document) -> str:
+    """Returns the end of a tensor's name, enough to find it."""
+    name = str(tensor["name"]).split(";")[-1]
+    return name if len(name) <= 40 else ".." + name[-38:]
 
 
 def _db(value: float) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DatasetError, RunError
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.model_file.container import read_model_file
 from train.networks.backend import start_keras
 
 start_keras()
@@ -16,15 +18,18 @@ from keras import layers  # noqa: E402
 
 from export.__main__ import main  # noqa: E402
 from export.calibration import audit, calibrate  # noqa: E402
-from export.calibration.ranges import SCHEMA, Calibration  # noqa: E402
-from export.calibration.record import (  # noqa: E402
+from export.calibration.activations import tflite_reader  # noqa: E402
+from export.calibration.measure import measure_ranges  # noqa: E402
+from export.calibration.record import SCHEMA, CalibrationRecord  # noqa: E402
+from export.calibration.representative import (  # noqa: E402
     Representative,
-    chosen_by_run,
-    refuse_unusable,
-    warnings_about,
+    check_usable,
+    collect_warnings,
+    select_run_images,
 )
 from export.convert import tflite  # noqa: E402
-from export.trained_model import find_subject, load_data  # noqa: E402
+from export.report.tables import describe_audit  # noqa: E402
+from export.trained_model import find_trained_model, load_run_data  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
@@ -81,15 +86,15 @@ def document(run):
 )
 def test_images_that_cannot_calibrate_are_refused(images, said):
     with pytest.raises(DatasetError, match=said):
-        refuse_unusable(Representative(images, RECORD))
+        check_usable(Representative(images, RECORD))
 
 
 def test_ordinary_images_are_not_refused():
-    refuse_unusable(Representative(NOISE, RECORD))
+    check_usable(Representative(NOISE, RECORD))
 
 
 def test_dark_images_are_not_refused():
-    refuse_unusable(Representative(NOISE // 16, RECORD))
+    check_usable(Representative(NOISE // 16, RECORD))
 
 
 @pytest.mark.parametrize(
@@ -101,12 +106,12 @@ def test_dark_images_are_not_refused():
     ],
 )
 def test_doubtful_images_are_warned_of(images, counts, said):
-    assert said in " ".join(warnings_about(Representative(images, RECORD, counts)))
+    assert said in " ".join(collect_warnings(Representative(images, RECORD, counts)))
 
 
 def test_good_images_are_not_warned_of():
     counts = {"a": 60, "b": 60}
-    assert not warnings_about(Representative(NOISE, RECORD, counts))
+    assert not collect_warnings(Representative(NOISE, RECORD, counts))
 
 
 def test_scaled_pictures_are_refused_by_the_command(run, tmp_path, capsys):
@@ -123,11 +128,11 @@ def test_scaled_pictures_are_refused_by_the_command(run, tmp_path, capsys):
 
 
 def test_overlap_is_an_error_also_where_ranges_are_recorded(run):
-    subject = find_subject(str(run), None)
-    data = load_data(subject)
-    data.validation.images[0] = chosen_by_run(subject.run, data).images[0]
+    trained = find_trained_model(str(run), None)
+    data = load_run_data(trained)
+    data.validation.images[0] = select_run_images(trained.run, data).images[0]
     with pytest.raises(DatasetError, match="1 calibration images are validation"):
-        calibrate.gather(subject, data, None)
+        calibrate.gather_inputs(trained, data, None)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -138,23 +143,25 @@ def test_ranges_of_earlier_schemas_are_measured_again(run, version):
         earlier = kept.replace(SCHEMA, f"fer-edge/ranges/{version}")
         assert earlier != kept
         path.write_text(earlier)
-        assert Calibration.load(path, run / "model.keras") is None
+        assert CalibrationRecord.load(path, run / "model.keras") is None
     finally:
         path.write_text(kept)
 
 
 def test_ranges_of_other_images_than_the_runs_are_refused(run):
-    subject = find_subject(str(run), None)
-    material = calibrate.gather(subject, load_data(subject), None)
-    record = Calibration.load(run / "calibration_ranges.json", run / "model.keras")
+    trained = find_trained_model(str(run), None)
+    inputs = calibrate.gather_inputs(trained, load_run_data(trained), None)
+    record = CalibrationRecord.load(
+        run / "calibration_ranges.json", run / "model.keras"
+    )
     other = {**record.images, "sha256": "0" * 64}
     kept = (run / "calibration_ranges.json").read_text()
     try:
-        Calibration(record.model_sha256, other, record.tflite, record.onnx, {}).save(
-            run / "calibration_ranges.json"
-        )
+        CalibrationRecord(
+            record.model_sha256, other, record.tflite, record.onnx, {}
+        ).save(run / "calibration_ranges.json")
         with pytest.raises(RunError, match="other images"):
-            calibrate.calibrate(material, (b"", b""), print)
+            calibrate.calibrate(inputs, (b"", b""), print)
     finally:
         (run / "calibration_ranges.json").write_text(kept)
 
@@ -166,9 +173,10 @@ def test_audit_names_the_balance_and_what_was_compared(document):
     assert images["compared_with"] == 60
 
 
-def test_audit_measures_every_activation(document):
+def test_audit_measures_every_activation(run, document):
     tensors = document["audit"]["tensors"]
-    assert len(tensors) > 20
+    file = read_model_file(run.parent / "out" / "tiny.float32.tflite")
+    assert len(tensors) == len(read_tflite(file.model).operators)
     assert all(0 <= one["saturated"] < 0.05 and one["used"] > 0 for one in tensors)
 
 
@@ -192,29 +200,30 @@ def exact():
         ]
     )
     converted = tflite.to_tflite(model)
-    return converted, tflite.measure_ranges(converted, NOISE).whole
+    return converted, measure_ranges(tflite_reader(converted), NOISE).whole
 
 
 def test_true_ranges_saturate_nothing(exact):
     model, ranges = exact
-    uses = audit.tensor_uses(model, ranges, NOISE)
+    uses = audit.measure_use(model, ranges, NOISE)
     assert [one.saturated for one in uses] == [0.0] * len(uses)
 
 
 def test_ranges_that_are_too_small_saturate(exact):
     model, ranges = exact
     half = {name: (low / 2, high / 2) for name, (low, high) in ranges.items()}
-    assert audit.tensor_uses(model, half, NOISE)[0].saturated > 0.05
+    assert audit.measure_use(model, half, NOISE)[0].saturated > 0.05
 
 
 def test_ranges_that_are_too_large_are_hardly_used(exact):
     model, ranges = exact
     wide = {name: (20 * low, 20 * high) for name, (low, high) in ranges.items()}
-    assert all(one.used < 0.1 for one in audit.tensor_uses(model, wide, NOISE))
+    assert all(one.used < 0.1 for one in audit.measure_use(model, wide, NOISE))
 
 
 def test_audit_without_images_says_so(exact):
     model, ranges = exact
-    lines = audit.describe(audit.audit(model, ranges, None, 0, None))
+    inputs = calibrate.CalibrationInputs(trained=None, run_data=None)
+    lines = describe_audit(audit.audit(model, ranges, inputs))
     assert "no image was read" in lines[0]
     assert "not measured" in lines[1]

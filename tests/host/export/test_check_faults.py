@@ -23,6 +23,8 @@ from edge_runtime.__main__ import main
 from edge_runtime.model_file.container import attach
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.utils.onnxruntime import import_onnxruntime
+from export.calibration.activations import onnx_reader, tflite_reader
+from export.calibration.measure import measure_ranges
 from export.convert import onnx_model, recipes, tflite
 from export.suppress_output import suppress_output
 from train.networks.architectures import build_model, count_macs
@@ -91,7 +93,7 @@ def converted(
 
 def quantized(model: bytes, rules: list[dict[str, Any]]) -> bytes:
     """Returns a model quantized by a recipe of the quantizer's own."""
-    ranges = tflite.measure_ranges(model, pixels(16)).clipped
+    ranges = measure_ranges(tflite_reader(model), pixels(16)).clipped
     shape = (1, 1, 1, 1)
     result = {
         name: {"min": np.full(shape, low, "f4"), "max": np.full(shape, high, "f4")}
@@ -126,12 +128,14 @@ def per_tensor(model: bytes) -> bytes:
 
 
 def int8(model: bytes) -> bytes:
-    return recipes.quantize(model, tflite.measure_ranges(model, pixels(16)).clipped)
+    return recipes.quantize(
+        model, measure_ranges(tflite_reader(model), pixels(16)).clipped
+    )
 
 
 def int8_onnx(model: bytes) -> bytes:
     return onnx_model.quantize(
-        model, onnx_model.measure_ranges(model, pixels(16)).clipped
+        model, measure_ranges(onnx_reader(model), pixels(16)).clipped
     )
 
 
@@ -276,9 +280,9 @@ def exported(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("exported")
     folded = fold_rescaling(network)
     floats = tflite.to_tflite(folded)
-    ranges = tflite.measure_ranges(floats, pixels(48)).clipped
+    ranges = measure_ranges(tflite_reader(floats), pixels(48)).clipped
     onnx = onnx_model.to_onnx(folded)
-    onnx_ranges = onnx_model.measure_ranges(onnx, pixels(48)).clipped
+    onnx_ranges = measure_ranges(onnx_reader(onnx), pixels(48)).clipped
     files = {
         "float32.tflite": floats,
         "float16.tflite": recipes.to_float16(floats),
@@ -317,7 +321,7 @@ def test_int8_model_with_other_ends_is_healthy(
     io: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tflite.to_tflite(small_network())
-    ranges = tflite.measure_ranges(model, pixels(16)).clipped
+    ranges = measure_ranges(tflite_reader(model), pixels(16)).clipped
     path = tmp_path / "a.int8.tflite"
     path.write_bytes(recipes.quantize(model, ranges, io=io))  # type: ignore[arg-type]
     capsys.readouterr()

@@ -15,6 +15,7 @@ from edge_runtime import Classifier
 from edge_runtime.errors import DatasetError, ModelError, RunError
 from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.metadata import ModelSpec
 from train.networks.backend import start_keras
 
 start_keras()
@@ -22,11 +23,14 @@ start_keras()
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from export import contents, package  # noqa: E402
+from export import contents  # noqa: E402
 from export.__main__ import main  # noqa: E402
-from export.calibration.ranges import SCHEMA, Calibration, Measured, sha256_of  # noqa: E402
-from export.calibration.record import chosen_from, refuse_leaks  # noqa: E402
+from export.analysis.accuracy import require_agreement  # noqa: E402
+from export.calibration.record import SCHEMA, CalibrationRecord, sha256_of  # noqa: E402
+from export.calibration.representative import check_leaks, select_images  # noqa: E402
 from export.convert import keras_model, recipes  # noqa: E402
+from export.convert.converted_model import ConvertedModel  # noqa: E402
+from export.convert.ranges import MeasuredRanges  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 from train.data import dataset  # noqa: E402
 
@@ -101,6 +105,12 @@ def interpreter_of(model):
     return interpreter
 
 
+def dtypes_of(model):
+    """The data types of all tensors, as the interpreter sees them."""
+    details = interpreter_of(model).get_tensor_details()
+    return {np.dtype(one["dtype"]).name for one in details}
+
+
 # --- the files of a run ------------------------------------------------------------
 
 
@@ -119,14 +129,13 @@ def test_exported_file_loads_with_its_labels_and_golden_vectors(exported, suffix
 
 
 def test_float_file_has_no_int8_tensor(exported):
-    inventory = contents.tflite_contents(model_bytes(exported, ".float32.tflite"))
-    assert not {"int8", "uint8", "int16"} & set(inventory.tensors)
-    assert inventory.input == inventory.output == "float32"
+    dtypes = dtypes_of(model_bytes(exported, ".float32.tflite"))
+    assert not {"int8", "uint8", "int16"} & dtypes
 
 
 def test_int8_file_has_no_float_tensor(exported):
-    inventory = contents.tflite_contents(model_bytes(exported, ".int8.tflite"))
-    assert not {"float32", "float16"} & set(inventory.tensors)
+    dtypes = dtypes_of(model_bytes(exported, ".int8.tflite"))
+    assert not {"float32", "float16"} & dtypes
 
 
 def test_int8_input_is_the_pixel_minus_128(exported):
@@ -159,8 +168,16 @@ def test_tflite_file_has_builtin_operators_and_batch_one(exported, suffix):
 
 
 def test_scaling_is_folded_into_the_first_convolution(exported):
-    inventory = contents.tflite_contents(model_bytes(exported, ".float32.tflite"))
-    assert "MUL" not in inventory.operators
+    interpreter = interpreter_of(model_bytes(exported, ".float32.tflite"))
+    assert "MUL" not in {one["op_name"] for one in interpreter._get_ops_details()}
+
+
+@pytest.mark.parametrize("suffix", [".int8.tflite", ".int8.onnx"])
+def test_pixels_are_exact_though_no_image_has_a_255(exported, images, suffix):
+    assert images.train.images.max() < 255
+    summary = analyze(read_graph(read_model_file(exported.folder / f"tiny{suffix}")))
+    pixels = summary.quantized_input or summary.input
+    assert pixels.scales.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("suffix", [".int8.tflite", ".int8.onnx"])
@@ -224,7 +241,9 @@ def test_table_lists_every_file_with_figures(exported):
 
 
 def test_measured_ranges_are_kept_in_the_run_folder(exported, run):
-    record = Calibration.load(run / "calibration_ranges.json", run / "model.keras")
+    record = CalibrationRecord.load(
+        run / "calibration_ranges.json", run / "model.keras"
+    )
     assert (0.0, 255.0) in record.tflite.whole.values()
     assert record.onnx.clipped["pixels"] == (0.0, 255.0)
     assert record.images["count"] == 120
@@ -325,18 +344,18 @@ def test_damaged_ranges_file_says_to_delete_it(tmp_path, text):
     path.write_text(text.replace("SCHEMA", SCHEMA))
     model.write_bytes(b"x")
     with pytest.raises(RunError, match="delete it"):
-        Calibration.load(path, model)
+        CalibrationRecord.load(path, model)
 
 
 def test_ranges_of_another_model_are_not_used(tmp_path):
     path, model = tmp_path / "ranges.json", tmp_path / "model.keras"
     model.write_bytes(b"one")
-    ranges = Measured({"a": (0.0, 1.0)}, {"a": (0.0, 0.5)})
-    record = Calibration(sha256_of(model), {}, ranges, Measured({}, {}), {})
+    ranges = MeasuredRanges({"a": (0.0, 1.0)}, {"a": (0.0, 0.5)})
+    record = CalibrationRecord(sha256_of(model), {}, ranges, MeasuredRanges({}, {}), {})
     record.save(path)
-    assert Calibration.load(path, model) == record
+    assert CalibrationRecord.load(path, model) == record
     model.write_bytes(b"other")
-    assert Calibration.load(path, model) is None
+    assert CalibrationRecord.load(path, model) is None
 
 
 def test_ranges_that_name_other_tensors_are_refused(exported):
@@ -345,20 +364,20 @@ def test_ranges_that_name_other_tensors_are_refused(exported):
 
 
 def test_calibration_images_come_from_the_training_split(images):
-    chosen = chosen_from(images, 60, seed=1)
+    chosen = select_images(images, 60, seed=1)
     training = {image.tobytes() for image in images.train.images}
     assert len(chosen.images) == 60
     assert all(image.tobytes() in training for image in chosen.images)
-    refuse_leaks(chosen, images)
+    check_leaks(chosen, images)
 
 
 def test_calibration_on_evaluation_images_is_refused(run, images, tmp_path):
     """The run's validation images offered as somebody's own training images."""
     own = tmp_path / "own"
     shutil.copytree(run.parent / "images" / "val", own / "train")
-    chosen = chosen_from(dataset.load(own), 60, seed=1)
+    chosen = select_images(dataset.load(own), 60, seed=1)
     with pytest.raises(DatasetError, match="calibration images are validation"):
-        refuse_leaks(chosen, images)
+        check_leaks(chosen, images)
 
 
 # --- subjects ----------------------------------------------------------------------
@@ -564,10 +583,10 @@ def test_bare_rgb_file_of_32_pixels_is_exported(tmp_path):
 
 
 def test_nothing_is_written_when_a_check_fails(tmp_path, capsys, monkeypatch):
-    def fail(_):
+    def fail(*_, **_options):
         raise ModelError("not what it must be")
 
-    monkeypatch.setattr(contents, "check_float", fail)
+    monkeypatch.setattr(contents, "check_format", fail)
     path, out = saved(sequential_network(), tmp_path / "m.keras"), tmp_path / "out"
     assert main([str(path), "--labels", "a,b,c", "--out", str(out)]) == 2
     assert "not what it must be" in one_error_line(capsys)
@@ -577,55 +596,61 @@ def test_nothing_is_written_when_a_check_fails(tmp_path, capsys, monkeypatch):
 # --- the checks themselves ---------------------------------------------------------
 
 
-def test_float_check_refuses_the_int8_file_and_the_other_way_round(exported):
-    for suffix, check in (
-        (".int8.tflite", contents.check_float),
-        (".float32.tflite", contents.check_int8),
-    ):
-        inventory = contents.tflite_contents(model_bytes(exported, suffix))
-        with pytest.raises(ModelError, match="expected"):
-            check(inventory)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_file_under_the_name_of_another_format_is_refused(exported, suffix):
+    file = read_model_file(exported.folder / f"tiny{suffix}")
+    spec = ModelSpec.from_document(file.document)
+    for format in ("float32", "int8"):
+        converted = ConvertedModel(f"{file.kind}-{format}", file.model)
+        if spec.format == converted.format:
+            contents.check_contents(converted, spec)
+        else:
+            with pytest.raises(ModelError, match="expected"):
+                contents.check_contents(converted, spec)
 
 
-def test_onnx_check_refuses_the_other_kind(exported):
-    for suffix, quantized in ((".int8.onnx", False), (".float32.onnx", True)):
-        with pytest.raises(ModelError, match="expected"):
-            contents.check_onnx(model_bytes(exported, suffix), quantized=quantized)
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_int8_file_with_other_input_and_output_than_asked_is_refused(exported, io):
+    file = read_model_file(exported.folder / "tiny.int8.tflite")
+    spec = ModelSpec.from_document(file.document)
+    with pytest.raises(ModelError, match=f"expected .* {io} input"):
+        contents.check_contents(ConvertedModel("tflite-int8", file.model, io), spec)
 
 
 def test_float_file_that_disagrees_with_keras_is_refused():
-    draft = package.ConvertedModel("tflite-float32", b"")
-    package.require_agreement(draft, {"agreement": 0.999, "count": 1000})
+    converted = ConvertedModel("tflite-float32", b"")
+    require_agreement(converted, {"agreement": 0.999, "count": 1000})
     with pytest.raises(ModelError, match="nothing was written"):
-        package.require_agreement(draft, {"agreement": 0.998, "count": 1000})
+        require_agreement(converted, {"agreement": 0.998, "count": 1000})
 
 
 def test_file_that_does_not_load_is_a_model_error():
-    with pytest.raises(ModelError, match="does not load"):
-        contents.tflite_contents(b"\x1c\x00\x00\x00TFL3" + bytes(40))
+    broken = ConvertedModel("tflite-float32", b"\x1c\x00\x00\x00TFL3" + bytes(40))
+    with pytest.raises(ModelError, match="cannot load"):
+        broken.open()
 
 
 def test_file_name_is_the_runs_name_and_the_format():
-    drafts = [
-        package.ConvertedModel(f"{k}-{d}", b"")
-        for k in ("tflite", "onnx")
-        for d in ("float32", "int8")
+    models = [
+        ConvertedModel(f"{kind}-{format}", b"")
+        for kind in ("tflite", "onnx")
+        for format in ("float32", "int8")
     ]
-    assert {draft.suffix for draft in drafts} == set(SUFFIXES)
-    assert Path(f"x{drafts[0].suffix}").suffix == ".tflite"
+    assert {converted.suffix for converted in models} == set(SUFFIXES)
+    assert Path(f"x{models[0].suffix}").suffix == ".tflite"
 
 
-@pytest.mark.parametrize("then", ["goes on", "says something", "fails"])
+@pytest.mark.parametrize("then", ["goes on", "logs something", "fails"])
 def test_ctrl_c_that_a_converter_swallows_ends_the_export_all_the_same(
     tmp_path, monkeypatch, capsys, then
 ):
     from export import exporter
 
-    def swallowing(*_args, say, **_more):
+    def swallowing(_name, _options, log):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        if then == "says something":
-            say("converting")
+        if then == "logs something":
+            log("converting")
             raise AssertionError("it went on")
         if then == "fails":
             raise ModelError("TFLite cannot express this model")

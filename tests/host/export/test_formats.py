@@ -19,6 +19,7 @@ from edge_runtime.inference.classifier import softmax
 from edge_runtime.inspection.analyzer import analyze
 from edge_runtime.inspection.format_rules import check_format
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.model_file.signature import new_key_pair
 from train.networks.backend import start_keras
 
@@ -27,14 +28,16 @@ start_keras()
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from export import contents  # noqa: E402
 from export.__main__ import main  # noqa: E402
-from export.calibration.ranges import PIXEL_RANGE  # noqa: E402
+from export.calibration.activations import tflite_reader  # noqa: E402
+from export.calibration.measure import measure_ranges  # noqa: E402
+from export.contents import check_contents  # noqa: E402
 from export.convert import tflite  # noqa: E402
+from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.formats import FORMATS, choose_formats  # noqa: E402
 from export.convert.keras_model import fold_rescaling, load_classifier, scaled  # noqa: E402
+from export.convert.ranges import PIXEL_RANGE  # noqa: E402
 from export.convert.recipes import quantize  # noqa: E402
-from export.package import ConvertedModel, model_logits  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -160,15 +163,17 @@ def test_tflite_file_is_what_it_is_called(exported, name):
 
 @pytest.mark.parametrize("called", ["tflite-int8", "tflite-float16", "tflite-int16x8"])
 def test_float32_model_under_another_name_is_refused(exported, called):
-    model = read_model_file(exported.folder / "mine.float32.tflite").model
+    file = read_model_file(exported.folder / "mine.float32.tflite")
+    spec = ModelSpec.from_document(file.document)
     with pytest.raises(ModelError):
-        contents.check_tflite(model, called, "int8")
+        check_contents(ConvertedModel(called, file.model), spec)
 
 
 def test_dynamic_range_called_int8_is_refused(exported):
-    model = read_model_file(exported.folder / "mine.dynamic-range.tflite").model
+    file = read_model_file(exported.folder / "mine.dynamic-range.tflite")
+    spec = ModelSpec.from_document(file.document)
     with pytest.raises(ModelError):
-        contents.check_tflite(model, "tflite-int8", "int8")
+        check_contents(ConvertedModel("tflite-int8", file.model), spec)
 
 
 # Measured on this network: 3e-5, 0.004, 0.015, 0.015, 2e-7 and 0.015 of it.
@@ -401,13 +406,15 @@ def test_any_scaling_size_and_colour_is_int8_throughout(scaling, size, channels)
     images = pictures(24, size, channels)
     exact = tflite.to_tflite(fold_rescaling(model))
     expected = model.predict(images, verbose=0)
-    given = model_logits(ConvertedModel("tflite-float32", exact), images)
+    given = ConvertedModel("tflite-float32", exact).logits(images)
     assert np.abs(given - expected).max() < 1e-3 * np.abs(expected).max()
-    ranges = tflite.measure_ranges(exact, images).clipped
+    ranges = measure_ranges(tflite_reader(exact), images).clipped
     assert PIXEL_RANGE in ranges.values()
     int8 = quantize(exact, ranges)
-    contents.check_tflite(int8, "tflite-int8", "int8")
-    rounded = model_logits(ConvertedModel("tflite-int8", int8), images)
+    converted = ConvertedModel("tflite-int8", int8)
+    spec = ModelSpec(("a", "b", "c"), size, "grey" if channels == 1 else "rgb")
+    check_contents(converted, spec)
+    rounded = converted.logits(images)
     assert np.abs(rounded - expected).max() < 0.1 * np.abs(expected).max()
 
 

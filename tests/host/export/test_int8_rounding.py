@@ -18,14 +18,19 @@ import onnx  # noqa: E402
 from keras import layers  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 
-from export.analysis.graph_edit import Flatbuffer  # noqa: E402
-from export.calibration.measure import BINS, ActivationRange, least_squares, measure  # noqa: E402
-from export.calibration.ranges import Calibration  # noqa: E402
+from export.calibration.activations import (  # noqa: E402
+    ActivationReader,
+    onnx_reader,
+    tflite_reader,
+)
+from export.calibration.measure import BINS, least_squares, measure_ranges  # noqa: E402
+from export.calibration.record import CalibrationRecord  # noqa: E402
 from export.convert import onnx_model, tflite  # noqa: E402
+from export.convert.converted_model import ConvertedModel  # noqa: E402
+from export.convert.editable_model import EditableModel  # noqa: E402
 from export.convert.even_rounding import round_evenly  # noqa: E402
-from export.convert.formats import make_draft  # noqa: E402
+from export.convert.formats import FloatModels, convert  # noqa: E402
 from export.convert.recipes import quantize  # noqa: E402
-from export.package import ConvertedModel, model_logits  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -69,8 +74,8 @@ def test_a_single_outlier_does_not_set_the_range():
 def test_logits_are_not_clipped_where_an_inner_tensor_of_the_same_values_is():
     values = np.append(np.linspace(0, 1, 100_000), 12).astype(np.float32)
     read = {"pixels": values, "inner": values, "logits": values}
-    ends = ActivationRange(pixels="pixels", logits="logits")
-    measured = measure(lambda _: read, noise(1, 2), ends)
+    reader = ActivationReader(lambda _: read, "pixels", "logits")
+    measured = measure_ranges(reader, noise(1, 2))
     assert measured.clipped["inner"][1] < 12
     assert measured.clipped["logits"] == (0, 12)
     assert measured.clipped["pixels"] == (0, 255)
@@ -114,15 +119,15 @@ def planted():
     return SimpleNamespace(
         exact=exact,
         onnx=onnx_exact,
-        ranges=tflite.measure_ranges(exact, images),
-        onnx_ranges=onnx_model.measure_ranges(onnx_exact, images),
+        ranges=measure_ranges(tflite_reader(exact), images),
+        onnx_ranges=measure_ranges(onnx_reader(onnx_exact), images),
         unseen=unseen,
-        logits=model_logits(ConvertedModel("tflite-float32", exact), unseen),
+        logits=ConvertedModel("tflite-float32", exact).logits(unseen),
     )
 
 
-def agreement(planted, draft):
-    logits = model_logits(draft, planted.unseen)
+def agreement(planted, converted):
+    logits = converted.logits(planted.unseen)
     return np.mean(logits.argmax(axis=1) == planted.logits.argmax(axis=1))
 
 
@@ -145,7 +150,7 @@ def test_one_outlier_does_not_harm_int8_onnx_with_clipped_ranges(planted):
 
 @pytest.fixture(scope="module")
 def record(planted):
-    return Calibration("", {}, planted.ranges, planted.onnx_ranges, {})
+    return CalibrationRecord("", {}, planted.ranges, planted.onnx_ranges, {})
 
 
 def largest_value(model, format_):
@@ -158,10 +163,11 @@ def largest_value(model, format_):
 
 @pytest.mark.parametrize(("format_", "holds"), [("int8", False), ("int16x8", True)])
 def test_int16_holds_the_outlier_and_int8_does_not(planted, record, format_, holds):
-    floats = (planted.exact, planted.onnx)
-    draft = make_draft(format_, floats, record, "int8")
+    floats = FloatModels(planted.exact, planted.onnx)
+    ranges = {"tflite_ranges": record.tflite, "onnx_ranges": record.onnx}
+    converted = convert(format_, floats, **ranges)
     outlier = max(high for _, high in planted.ranges.whole.values() if high != BRIGHT)
-    assert (largest_value(draft.model, format_) >= 0.999 * outlier) == holds
+    assert (largest_value(converted.model, format_) >= 0.999 * outlier) == holds
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
@@ -215,7 +221,7 @@ def difference_network(channels):
 def first_integers(model, kind):
     """The int8 weights of the first convolution, (outputs, inputs, taps)."""
     if kind == "tflite":
-        graph, parts = read_tflite(model), Flatbuffer(model)
+        graph, parts = read_tflite(model), EditableModel(model)
         first = next(one for one in graph.operators if one.name == "CONV_2D")
         shape = graph.tensors[first.inputs[1]].shape
         data = parts.constant(first.inputs[1]).view(np.int8).reshape(shape)
@@ -231,9 +237,13 @@ def first_integers(model, kind):
 def test_int8_kernels_of_differences_still_sum_to_zero(kind, channels):
     model = difference_network(channels)
     images = noise(20, 12, channels)
-    library = {"tflite": tflite, "onnx": onnx_model}[kind]
-    exact = getattr(library, f"to_{kind}")(model)
-    int8 = library.quantize(exact, library.measure_ranges(exact, images).clipped)
+    if kind == "tflite":
+        exact = tflite.to_tflite(model)
+        int8 = quantize(exact, measure_ranges(tflite_reader(exact), images).clipped)
+    else:
+        exact = onnx_model.to_onnx(model)
+        ranges = measure_ranges(onnx_reader(exact), images).clipped
+        int8 = onnx_model.quantize(exact, ranges)
     integers = first_integers(int8, kind)
     assert integers.shape == (6, channels, 9)
     assert (integers.sum(axis=2) == 0).all()
@@ -244,10 +254,10 @@ def test_first_convolution_that_stays_in_float_is_not_rounded():
     exact = tflite.to_tflite(difference_network(1))
     images = noise(20, 12)
     first = read_tflite(exact).operators[0]
-    name = Flatbuffer(exact).names()[first.outputs[0]]
-    ranges = tflite.measure_ranges(exact, images).clipped
+    name = EditableModel(exact).names()[first.outputs[0]]
+    ranges = measure_ranges(tflite_reader(exact), images).clipped
     mixed = quantize(exact, ranges, in_float=[name])
     kept = read_tflite(mixed)
     operator = next(one for one in kept.operators if one.name == "CONV_2D")
-    weights = Flatbuffer(mixed).floats(operator.inputs[1])
-    assert np.array_equal(weights, Flatbuffer(exact).floats(first.inputs[1]))
+    weights = EditableModel(mixed).floats(operator.inputs[1])
+    assert np.array_equal(weights, EditableModel(exact).floats(first.inputs[1]))

@@ -20,9 +20,11 @@ from keras import layers  # noqa: E402
 
 from export.__main__ import main  # noqa: E402
 from export.analysis.debugger import measure_layers, snr_db  # noqa: E402
-from export.analysis.graph_edit import Flatbuffer  # noqa: E402
-from export.analysis.layers import find_layers  # noqa: E402
+from export.analysis.rounding_layers import find_layers  # noqa: E402
+from export.calibration.activations import tflite_reader  # noqa: E402
+from export.calibration.measure import measure_ranges  # noqa: E402
 from export.convert import tflite  # noqa: E402
+from export.convert.editable_model import EditableModel  # noqa: E402
 from export.convert.keras_model import fold_rescaling  # noqa: E402
 from export.convert.recipes import quantize  # noqa: E402
 
@@ -94,7 +96,7 @@ def planted(tmp_path_factory):
     model.save(folder / "planted.keras")
     images = np.concatenate([pictures(one, 30, 4) for one in CLASSES])[..., np.newaxis]
     exact = tflite.to_tflite(fold_rescaling(model))
-    ranges = tflite.measure_ranges(exact, images).clipped
+    ranges = measure_ranges(tflite_reader(exact), images).clipped
     return SimpleNamespace(
         folder=folder,
         names=[layer.name for layer in model.layers],
@@ -226,7 +228,7 @@ def test_debugger_without_images_says_what_to_do(planted, tmp_path, capsys):
 
 
 def test_flatbuffer_taken_apart_and_put_together_answers_the_same(planted):
-    again = Flatbuffer(planted.int8).to_bytes()
+    again = EditableModel(planted.int8).to_bytes()
     first, second = read_tflite(planted.int8), read_tflite(again)
     assert [one.name for one in first.tensors] == [one.name for one in second.tensors]
     assert [one.name for one in first.operators] == [

@@ -1,4 +1,4 @@
-"""What every operator of a TFLite model gives for an image."""
+"""Reads chosen tensors of a TFLite model, as its default kernels compute them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.inference.quantization import Quantization, dequantize, quantize
-from export.analysis.graph_edit import Flatbuffer
+from export.convert.editable_model import EditableModel
 from export.suppress_output import suppress_output
 
 Values = npt.NDArray[np.float32]
 
 
-class Probe:
-    """A model whose inner tensors can be read; one image at a time."""
+class TensorReader:
+    """A loaded TFLite model, float or int8, whose inner tensors can be read."""
 
     def __init__(self, model: bytes, tensors: Sequence[int]) -> None:
         """Loads a model.
@@ -27,17 +27,17 @@ class Probe:
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        edited = Flatbuffer(model)
+        edited = EditableModel(model)
         edited.set_outputs(tensors)
-        self._model = edited.to_bytes()
+        content = edited.to_bytes()
         with suppress_output():
-            self._interpreter = Interpreter(model_content=self._model, num_threads=1)
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._outputs = self._interpreter.get_output_details()
 
     def read(self, image: npt.NDArray[np.uint8]) -> list[Values]:
-        """Returns the tensors in the order asked for, float32, dequantized.
+        """Returns the tensors in the given order, float32, dequantized.
 
         Args:
             image: uint8 (S, S, C), raw pixels.
@@ -46,7 +46,7 @@ class Probe:
             self._input["index"], _pixels(image, self._input)[np.newaxis]
         )
         self._interpreter.invoke()
-        return [_real(self._interpreter, one) for one in self._outputs]
+        return [_floats(self._interpreter, output) for output in self._outputs]
 
 
 def _pixels(image: npt.NDArray[np.uint8], details: dict[str, Any]) -> npt.NDArray[Any]:
@@ -56,7 +56,7 @@ def _pixels(image: npt.NDArray[np.uint8], details: dict[str, Any]) -> npt.NDArra
     return image.astype(details["dtype"])
 
 
-def _real(interpreter: Any, details: dict[str, Any]) -> Values:
+def _floats(interpreter: Any, details: dict[str, Any]) -> Values:
     values = interpreter.get_tensor(details["index"])
     quantization = Quantization(*details["quantization"])
     if quantization:

@@ -1,4 +1,4 @@
-"""Edits of a TFLite flatbuffer: outputs inside it, and one layer rounded as in int8."""
+"""A TFLite model that can be changed: other outputs, constants, a rounded layer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ QUANTIZE_CODE, DEQUANTIZE_CODE = 114, 6  # BuiltinOperator in the TFLite schema
 INT8 = 9  # TensorType
 
 
-class Flatbuffer:
-    """A TFLite model taken apart, which can be changed and put together again.
+class EditableModel:
+    """A TFLite model, parsed into objects that can be changed and written back.
 
     Attributes:
         model: The object API's ``ModelT``.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.graph.ir import Graph, Operator, Tensor
+from edge_runtime.graph.ir import Graph, Operator
 from edge_runtime.graph.tflite import read_tflite
-from export.analysis.graph_edit import Flatbuffer
+from export.convert.editable_model import EditableModel
 
-# They move integers about. With one scale at both ends they round nothing.
+# These move values. With the same scale at input and output they round nothing.
 MOVING = {
     "CONCATENATION",
     "EXPAND_DIMS",
@@ -31,7 +31,7 @@ MOVING = {
 
 
 @dataclass(frozen=True)
-class Layer:
+class RoundingLayer:
     """An operator whose output the int8 model rounds.
 
     Attributes:
@@ -53,47 +53,46 @@ class Layer:
     int8_output: int
 
 
-def find_layers(model: bytes, int8: bytes, names: Sequence[str]) -> list[Layer]:
-    """Returns the operators that round in the int8 model, in their order."""
+def find_layers(model: bytes, int8: bytes, names: Sequence[str]) -> list[RoundingLayer]:
+    """Returns the operators that round in the int8 model, in their order.
+
+    Args:
+        model: The float32 TFLite model.
+        int8: The int8 model made from it.
+        names: Names of the Keras layers, for labels.
+    """
     graph, quantized = read_tflite(model), read_tflite(int8)
-    full = Flatbuffer(model).names()
-    places = {name: index for index, name in enumerate(Flatbuffer(int8).names())}
+    full_names = EditableModel(model).names()
+    int8_indices = {
+        name: index for index, name in enumerate(EditableModel(int8).names())
+    }
     layers = []
     for position, operator in enumerate(graph.operators):
-        index = places.get(full[operator.outputs[0]], -1)
-        if index < 0:
+        index = int8_indices.get(full_names[operator.outputs[0]], -1)
+        if index < 0 or quantized.tensors[index].dtype != "int8":
             continue
-        tensor = quantized.tensors[index]
-        if tensor.dtype != "int8" or _is_exact(quantized, index):
+        producer = quantized.producers.get(index)
+        if producer is None or only_moves(quantized, producer):
             continue
         layers.append(
-            Layer(
+            RoundingLayer(
                 position,
                 operator.name,
                 _label(graph, operator, names),
                 operator.outputs[0],
-                float(tensor.scales[0]),
-                int(tensor.zero_points[0]),
+                float(quantized.tensors[index].scales[0]),
+                int(quantized.tensors[index].zero_points[0]),
                 index,
             )
         )
     return layers
 
 
-def is_moving(graph: Graph, operator: Operator) -> bool:
-    """Returns whether an int8 operator only moves integers, and rounds nothing."""
+def only_moves(graph: Graph, operator: Operator) -> bool:
+    """Returns whether an int8 operator only moves values, and rounds nothing."""
     source = graph.tensor(operator.inputs, 0)
     target = graph.tensor(operator.outputs, 0)
-    return operator.name in MOVING and _same_steps(source, target)
-
-
-def _is_exact(graph: Graph, index: int) -> bool:
-    maker = graph.producers.get(index)
-    return maker is None or is_moving(graph, maker)
-
-
-def _same_steps(source: Tensor | None, target: Tensor | None) -> bool:
-    if source is None or target is None:
+    if operator.name not in MOVING or source is None or target is None:
         return False
     return np.array_equal(source.scales, target.scales) and np.array_equal(
         source.zero_points, target.zero_points
@@ -101,10 +100,10 @@ def _same_steps(source: Tensor | None, target: Tensor | None) -> bool:
 
 
 def _label(graph: Graph, operator: Operator, names: Sequence[str]) -> str:
-    """Returns the name of the Keras layer an operator came from, as far as known."""
-    weights = [graph.constant(index) for index in operator.inputs]
-    source = next((one for one in weights if one and len(one.shape or ()) > 1), None)
-    text = source.name if source else graph.tensors[operator.outputs[0]].name
+    """Returns the name of the Keras layer of an operator, as far as known."""
+    constants = [graph.constant(index) for index in operator.inputs]
+    weights = next((one for one in constants if one and len(one.shape or ()) > 1), None)
+    text = weights.name if weights else graph.tensors[operator.outputs[0]].name
     for part in reversed(text.split(";")[-1].split("/")):
         # Keras numbers what it traces: conv2d_3 becomes conv2d_3_1.
         for candidate in (part.rpartition("_")[0], part):
