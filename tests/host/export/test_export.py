@@ -180,14 +180,6 @@ def test_pixels_are_exact_though_no_image_has_a_255(exported, images, suffix):
     assert pixels.scales.tolist() == [1.0]
 
 
-@pytest.mark.parametrize("suffix", [".int8.tflite", ".int8.onnx"])
-def test_pixels_are_exact_though_no_image_has_a_255(exported, images, suffix):
-    assert images.train.images.max() < 255
-    summary = analyze(read_graph(read_model_file(exported.folder / f"tiny{suffix}")))
-    pixels = summary.quantized_input or summary.input
-    assert pixels.scales.tolist() == [1.0]
-
-
 @pytest.mark.parametrize("suffix", [".float32.onnx", ".int8.onnx"])
 def test_onnx_checker_accepts_the_file(exported, suffix):
     import onnx
