@@ -193,20 +193,20 @@ class _Opening:
 
     def _page(self, renderer: FrameRenderer) -> FrameSink:
         from edge_runtime.web.address import parse_address, read_token
-        from edge_runtime.web.app import PageOptions, open_page
+        from edge_runtime.web.app import open_page
 
         args = self._args
         address = parse_address(args.serve)
-        options = PageOptions(
-            address,
-            token=read_token(address, args.token_file),
-            blurred=args.privacy == "blur",
-            recording=args.record is not None,
-        )
-        page = self._stack.enter_context(open_page(options, renderer, self._status))
-        self._counts["page"] = page.counts
-        self.sinks.append(page.state)
-        return page.stream.write
+        token = read_token(address, args.token_file)
+        privacy = {
+            "blurred": args.privacy == "blur",
+            "recording": args.record is not None,
+        }
+        page = open_page(address, renderer, self._status, token=token, privacy=privacy)
+        state, stream = self._stack.enter_context(page)
+        self._counts["page"] = stream.queue.counts
+        self.sinks.append(state)
+        return stream.write
 
     def _queue(
         self,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 from edge_runtime.errors import missing
 from edge_runtime.outputs.rendering import FrameRenderer
@@ -16,43 +14,25 @@ from edge_runtime.web.state import PageState
 from edge_runtime.web.stream import Stream
 
 
-@dataclass(frozen=True)
-class PageOptions:
-    """How the page is served.
-
-    Attributes:
-        address: Where it listens.
-        token: Required of every client; None where only this machine can connect.
-        blurred: Whether faces are blurred: the page says so.
-        recording: Whether frames are kept on disk: the page says so.
-    """
-
-    address: Address
-    token: str | None = field(default=None, repr=False)
-    blurred: bool = False
-    recording: bool = False
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page that is being served.
-
-    Attributes:
-        state: The ``Sink`` that collects results for it.
-        stream: Its live view; ``stream.write`` takes rendered frames.
-        counts: Returns how many frames were encoded and dropped.
-    """
-
-    state: PageState
-    stream: Stream
-    counts: Callable[[], dict[str, Any]]
-
-
 @contextmanager
 def open_page(
-    options: PageOptions, renderer: FrameRenderer, status: Status
-) -> Iterator[Page]:
-    """Yields the page, served until the end of the block; prints its URL on stderr.
+    address: Address,
+    renderer: FrameRenderer,
+    status: Status,
+    *,
+    token: str | None,
+    privacy: dict[str, bool],
+) -> Iterator[tuple[PageState, Stream]]:
+    """Yields the page's ``Sink`` and its live view; prints its URL on stderr.
+
+    It is served until the end of the block.
+
+    Args:
+        address: Where it listens.
+        renderer: Draws the frames of the live view.
+        status: Counters of the run.
+        token: Required of every client; None where only this machine can connect.
+        privacy: ``blurred`` and ``recording``: the page shows them.
 
     Raises:
         MissingDependencyError: aiohttp or prometheus_client is not installed.
@@ -68,9 +48,7 @@ def open_page(
     metrics = Metrics()
     state, stream = PageState(status, metrics.observe), Stream(renderer)
     metrics.read_from(state.document)
-    privacy = {"blurred": options.blurred, "recording": options.recording}
-    routes = Routes(state, stream, metrics, Access(options.token), privacy)
-    with closing(stream), closing(Server(options.address, routes)) as server:
-        url = options.address.url(server.port)
-        print(f"page: {url}", file=sys.stderr, flush=True)
-        yield Page(state, stream, stream.queue.counts)
+    routes = Routes(state, stream, metrics, Access(token), privacy)
+    with closing(stream), closing(Server(address, routes)) as server:
+        print(f"page: {address.url(server.port)}", file=sys.stderr, flush=True)
+        yield state, stream

@@ -68,7 +68,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._routes.stream.run_in(self._loop)
+        self._routes.stream.loop = self._loop
         runner = web.AppRunner(
             self._routes.application(),
             handle_signals=False,

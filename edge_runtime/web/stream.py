@@ -25,21 +25,20 @@ MAX_VIEWERS = 32
 
 
 class LatestJpeg:
-    """The newest JPEG image, for any number of coroutines of one event loop."""
+    """The newest JPEG image, for any number of coroutines of one event loop.
+
+    Attributes:
+        count: Its number, from 1; 0 before the first.
+    """
 
     def __init__(self) -> None:
-        self._count, self._jpeg = 0, b""
+        self.count, self._jpeg = 0, b""
         self._ended = False
         self._changed = asyncio.Event()
 
-    @property
-    def count(self) -> int:
-        """Its number, from 1; 0 before the first."""
-        return self._count
-
     def put(self, jpeg: bytes) -> None:
         """Replaces the image and wakes all waiting coroutines."""
-        self._count, self._jpeg = self._count + 1, jpeg
+        self.count, self._jpeg = self.count + 1, jpeg
         self._wake()
 
     def end(self) -> None:
@@ -52,9 +51,9 @@ class LatestJpeg:
 
         A slow client misses images in between. None at the end.
         """
-        while self._count == count and not self._ended:
+        while self.count == count and not self._ended:
             await self._changed.wait()
-        return None if self._ended else (self._count, self._jpeg)
+        return None if self._ended else (self.count, self._jpeg)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
@@ -62,12 +61,19 @@ class LatestJpeg:
 
 
 class Stream:
-    """Encodes frames of the loop in a thread of its own, for the clients."""
+    """Encodes frames of the loop in a thread of its own, for the clients.
+
+    Attributes:
+        newest: The newest encoded frame.
+        viewers: Clients that are viewing.
+        queue: Frames to encode.
+        loop: The event loop that serves the clients, once it runs.
+    """
 
     def __init__(self, renderer: FrameRenderer) -> None:
         self._renderer = renderer
         self._next_s = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.newest = LatestJpeg()
         self.viewers = 0
         self.queue: WorkQueue[RenderedFrame] = WorkQueue(
@@ -89,10 +95,6 @@ class Stream:
         """Ends the thread, without waiting."""
         self.queue.stop()
 
-    def run_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Sets the event loop that serves the clients."""
-        self._loop = loop
-
     @contextmanager
     def viewing(self) -> Iterator[LatestJpeg]:
         """Yields the newest image to one viewer; frames are encoded meanwhile."""
@@ -105,8 +107,8 @@ class Stream:
     def _encode(self, rendered: RenderedFrame) -> None:
         image = _limit_width(self._renderer.draw(rendered))
         jpeg = encode_jpeg(image, JPEG_QUALITY)
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.newest.put, jpeg)
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.newest.put, jpeg)
 
 
 def _limit_width(image: Image) -> Image:
