@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from functools import partial
 
 from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
@@ -80,7 +79,12 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         " 'pattern*.jpg', rtsp:// or http:// address, - (JPEG pictures on stdin) or"
         " fake:scene (default: 0)",
     )
-    add("--size", type=_size_wh, metavar="WxH", help="request this size of the camera")
+    add(
+        "--size",
+        type=flags.size_wh,
+        metavar="WxH",
+        help="request this size of the camera",
+    )
     add(
         "--fps",
         type=partial(flags.number, low=0.1, high=1000),
@@ -353,13 +357,3 @@ def _add_update_options(parser: argparse.ArgumentParser) -> None:
 def label_list(text: str) -> tuple[str, ...]:
     """Returns class names from a list such as ``cat, dog``, for argparse."""
     return tuple(name.strip() for name in text.split(","))
-
-
-def _size_wh(text: str) -> tuple[int, int]:
-    """Returns width and height of ``640x480``, for argparse."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None or not int(match[1]) * int(match[2]):
-        raise argparse.ArgumentTypeError(
-            f"expected a size such as 640x480, got {text[:40]!r}"
-        )
-    return int(match[1]), int(match[2])

@@ -8,6 +8,7 @@ import importlib
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -130,6 +131,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f": did you mean {matches[0]}?" if matches else ""
 
 
+MAX_PIXELS = 8192 * 8192
 MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
 
@@ -191,6 +193,21 @@ def number(text: str, low: float, high: float) -> float:
             f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
         )
     return value
+
+
+def size_wh(text: str) -> tuple[int, int]:
+    """Returns width and height in pixels of ``640x480``, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not such a text, or too large for OpenCV.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < width * height <= MAX_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"expected a size such as 640x480, got {text[:40]!r}"
+        )
+    return width, height
 
 
 def exit_code_of(command: Callable[[], int]) -> int:

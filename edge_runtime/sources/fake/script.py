@@ -20,21 +20,23 @@ disconnect (fails, and cannot be opened), hang (a read does not return), resize 
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import CameraSettings
+from edge_runtime.utils.argparser import number, positive, seed, size_wh, whole_number
 
 FaultKind = Literal[
     "freeze", "drop", "black", "garbage", "disconnect", "hang", "resize", "slow"
 ]
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-MAX_PIXELS = 8192 * 8192
 
-_KEYS = ("size", "fps", "seed", "faces", "frames", "clock", "repeat", "script")
 _SECONDS = r"(\d+(?:\.\d+)?)s?"
 _FAULT = re.compile(rf"([a-z]+)@{_SECONDS}(?:\+{_SECONDS})?(?:=(.+))?")
 
@@ -107,77 +109,60 @@ def parse_config(text: str, settings: CameraSettings) -> FakeCameraConfig:
         SourceError: It cannot be parsed; the message quotes the wrong part.
     """
     scene, _, options = text.removeprefix("fake:").partition("?")
-    values = dict[str, str]()
-    for part in filter(None, options.split("&")):
-        key, equals, value = part.partition("=")
-        if not equals or key not in _KEYS:
-            raise _error(f"one of {', '.join(_KEYS)}, as KEY=VALUE", part)
-        values[key] = value
-    faults = filter(None, values.get("script", "").split(","))
-    return FakeCameraConfig(
-        scene=scene or "scene",
-        size_wh=_parse_size(values["size"]) if "size" in values else settings.size_wh,
-        fps=_parse_float("fps", values.get("fps", str(settings.fps or 30)), 0.1, 1000),
-        seed=_parse_int("seed", values.get("seed", "0"), 0, 2**32 - 1),
-        faces=_parse_int("faces", values.get("faces", "1"), 0, 20),
-        frames=_parse_int("frames", values["frames"], 1)
-        if "frames" in values
-        else None,
-        virtual=_parse_clock(values.get("clock", "real")),
-        repeat_s=_parse_float("repeat", values.get("repeat", "inf"), 0.1, math.inf),
-        faults=tuple(map(_parse_fault, faults)),
-    )
+    values: dict[str, Any] = {"size_wh": settings.size_wh, "fps": settings.fps or 30.0}
+    for option in filter(None, options.split("&")):
+        key, equals, value = option.partition("=")
+        try:
+            if not equals or key not in _OPTIONS:
+                expected = f"one of {', '.join(_OPTIONS)}, as KEY=VALUE"
+                raise argparse.ArgumentTypeError(f"expected {expected}")
+            name, parse = _OPTIONS[key]
+            values[name] = parse(value)
+        except argparse.ArgumentTypeError as error:
+            raise SourceError(
+                f"fake camera: {option[:60]!r}: {error}; as in"
+                "  'fake:scene?fps=30&script=freeze@2s+3s,black@8s+1s'"
+            ) from error
+    return FakeCameraConfig(scene or "scene", **values)
+
+
+def _parse_script(text: str) -> tuple[Fault, ...]:
+    return tuple(map(_parse_fault, filter(None, text.split(","))))
 
 
 def _parse_fault(text: str) -> Fault:
     match = _FAULT.fullmatch(text)
     kind = next((kind for kind in KINDS if match and kind == match[1]), None)
     if match is None or kind is None:
-        raise _error(f"a fault such as freeze@2s+3s ({', '.join(KINDS)})", text)
-    start_s, length_s = float(match[2]), float(match[3] or "inf")
+        raise argparse.ArgumentTypeError(
+            f"expected a fault such as freeze@2s+3s ({', '.join(KINDS)}), got {text!r}"
+        )
+    fault = Fault(kind, float(match[2]), float(match[3] or "inf"))
     value = match[4]
-    if kind == "resize" and value:
-        return Fault(kind, start_s, length_s, size_wh=_parse_size(value))
-    if kind == "slow" and value:
-        fps = _parse_float("slow", value, 0.1, 1000)
-        return Fault(kind, start_s, length_s, fps=fps)
-    if value:
-        raise _error(f"no value for {kind}", text)
-    return Fault(kind, start_s, length_s)
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < width * height <= MAX_PIXELS:
-        raise _error("a size such as 640x480", text)
-    return width, height
-
-
-def _parse_float(name: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise _error(f"{name} from {low:g} to {high:g}", text)
-    return value
-
-
-def _parse_int(name: str, text: str, low: int, high: int = 2**31) -> int:
-    if not text.isdecimal() or not low <= int(text[:12]) <= high:
-        raise _error(f"{name} as a whole number from {low} to {high}", text)
-    return int(text)
+    if not value:
+        return fault
+    if kind == "resize":
+        return replace(fault, size_wh=size_wh(value))
+    if kind == "slow":
+        return replace(fault, fps=_fps(value))
+    raise argparse.ArgumentTypeError(f"expected no value for {kind}, got {text!r}")
 
 
 def _parse_clock(text: str) -> bool:
     if text not in ("real", "virtual"):
-        raise _error("clock=real or clock=virtual", text)
+        raise argparse.ArgumentTypeError(f"expected real or virtual, got {text!r}")
     return text == "virtual"
 
 
-def _error(expected: str, got: str) -> SourceError:
-    return SourceError(
-        f"fake camera: expected {expected}, got {got[:60]!r}; as in"
-        "  'fake:scene?fps=30&script=freeze@2s+3s,black@8s+1s'"
-    )
+_fps = partial(number, low=0.1, high=1000)
+# The field of each key, and the function that parses its value.
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "size": ("size_wh", size_wh),
+    "fps": ("fps", _fps),
+    "seed": ("seed", seed),
+    "faces": ("faces", partial(whole_number, low=0, high=20)),
+    "frames": ("frames", positive),
+    "clock": ("virtual", _parse_clock),
+    "repeat": ("repeat_s", partial(number, low=0.1, high=math.inf)),
+    "script": ("faults", _parse_script),
+}
