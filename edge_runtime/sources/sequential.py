@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from edge_runtime.errors import SourceError
-from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import CameraSettings, Frame, VirtualClock
 from edge_runtime.sources.supervisor import OpenReader, SupervisedSource
 
@@ -15,6 +15,7 @@ class SequentialSource(SupervisedSource):
 
     live = False
     dropped = 0
+    frame_count: int | None = None
 
     def __init__(
         self,
@@ -23,7 +24,6 @@ class SequentialSource(SupervisedSource):
         *,
         settings: CameraSettings | None = None,
         every: int = 1,
-        frame_count: int | None = None,
     ) -> None:
         """Opens the camera and reads its first frame.
 
@@ -32,30 +32,25 @@ class SequentialSource(SupervisedSource):
             name: For messages and frames.
             settings: Timeouts, in virtual time.
             every: Yield every n-th frame only.
-            frame_count: Frames that it will yield, if known.
 
         Raises:
             SourceError: It cannot be opened, or delivers no frame.
         """
         super().__init__(open_reader, name, settings=settings, every=every)
-        self.frame_count = frame_count
         self._reading = self._images(VirtualClock())
         first = next(self._reading, None)
         if first is None:
             raise SourceError(f"expected frames from {name!r}, got none")
-        self._first: tuple[Image, float] = first
+        self._first = first
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields all of its frames."""
         start_s = self._first[1]
-        for index, (image, at_s) in enumerate(self._all()):
+        images = chain((self._first,), self._reading)
+        for index, (image, at_s) in enumerate(images):
             if index % self._every == 0:
                 yield Frame(image, index, round(at_s - start_s, 6), self.name)
 
     def close(self) -> None:
         """Closes the camera."""
         self._reading.close()
-
-    def _all(self) -> Iterator[tuple[Image, float]]:
-        yield self._first
-        yield from self._reading
