@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,19 +23,6 @@ MAX_LIVE_FPS = 30.0  # dropped frames are filled with copies, each of them encod
 MAX_HOLD_S = 2.0  # an outage of an hour does not add an hour of copies
 _FRAMES_PER_SPACE_CHECK = 30
 _PROBE_WH = (64, 64)
-
-
-class ImageWriter(Protocol):
-    """Writes annotated frames."""
-
-    def write(self, image: Image, at_s: float | None = None) -> None:
-        """Writes one frame.
-
-        Args:
-            image: uint8 (H, W, 3) BGR.
-            at_s: Its time in a live source, which may drop frames; None for a file,
-                which does not.
-        """
 
 
 def check_output(path: Path, source: str, *, force: bool) -> None:
@@ -63,7 +49,7 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
 
 
 @contextmanager
-def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
+def open_output(path: Path, source: Source) -> Iterator[VideoFile | ImageFile]:
     """Yields a writer for a video or image file that appears when it is complete.
 
     Args:
@@ -75,19 +61,21 @@ def open_output(path: Path, source: Source) -> Iterator[ImageWriter]:
     """
     if path.suffix.lower() in VIDEO_CODECS:
         fps = min(source.fps, MAX_LIVE_FPS) if source.live else source.fps
-        opened = _open_video(path, fps)
+        with _open_video(path, fps) as video:
+            yield video
     elif source.kind == "pictures" and source.frame_count == 1:
-        opened = _open_image(path)
+        with replacing(path) as temporary:
+            image = ImageFile(temporary)
+            yield image
+            _check_written(image.count, path)
     else:
         raise OutputError(
             f"expected --output out.mp4 for more than one frame, got {str(path)!r}"
         )
-    with opened as writer:
-        yield writer
 
 
 @contextmanager
-def _open_video(path: Path, fps: float) -> Iterator[ImageWriter]:
+def _open_video(path: Path, fps: float) -> Iterator[VideoFile]:
     with suppress(_NothingWritten), replacing(path) as temporary:
         _make_video(temporary, fps, _PROBE_WH).release()  # fails early if at all
         writer = VideoFile(temporary, fps)
@@ -97,14 +85,6 @@ def _open_video(path: Path, fps: float) -> Iterator[ImageWriter]:
             writer.close()
         if writer.failed and writer.count == 0:
             raise _NothingWritten
-        _check_written(writer.count, path)
-
-
-@contextmanager
-def _open_image(path: Path) -> Iterator[ImageWriter]:
-    with replacing(path) as temporary:
-        writer = ImageFile(temporary)
-        yield writer
         _check_written(writer.count, path)
 
 
@@ -141,7 +121,8 @@ class VideoFile:
         Args:
             image: uint8 (H, W, 3) BGR.
             at_s: Its time in a live source: the frame before it is repeated until then,
-                for at most ``MAX_HOLD_S``; a frame that is too early is left out.
+                for at most ``MAX_HOLD_S``; a frame that is too early is left out. None
+                for a file, which drops no frames.
 
         Raises:
             OutputError: The disk is nearly full, or OpenCV cannot write this video.
