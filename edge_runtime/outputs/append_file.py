@@ -8,16 +8,8 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from edge_runtime.errors import OutputError
-
-
-class LineWriter(Protocol):
-    """Writes lines of text."""
-
-    def write(self, line: str) -> None:
-        """Writes one line, without its end, unbuffered."""
 
 
 class Stdout:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from edge_runtime.outputs.append_file import LineWriter
+from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 
 FRAME_SCHEMA = "fer-edge/frame/3"
@@ -106,7 +106,7 @@ def rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def write_frame(out: LineWriter, result: FrameResult) -> None:
+def write_frame(out: Stdout, result: FrameResult) -> None:
     """Writes a frame's JSON document (``--json``)."""
     out.write(json.dumps(frame_document(result)))
 
@@ -124,7 +124,7 @@ def select_events(*, live: bool) -> Callable[[FrameResult], TimedEvents | None]:
     return select
 
 
-def write_events(out: LineWriter, timed: TimedEvents) -> None:
+def write_events(out: Stdout | AppendedFile, timed: TimedEvents) -> None:
     """Writes the JSON documents of a frame's events, all at once (``--events``)."""
     result, utc = timed
     documents = [event_document(event, result.name, utc=utc) for event in result.events]
@@ -136,7 +136,7 @@ def select_faces(result: FrameResult) -> FrameResult | None:
     return result if result.faces else None
 
 
-def write_rows(out: LineWriter, labels: Iterable[str], result: FrameResult) -> None:
+def write_rows(out: AppendedFile, labels: Iterable[str], result: FrameResult) -> None:
     """Writes the CSV rows of a frame's faces, all at once (``--csv``).
 
     Args:
