@@ -63,15 +63,11 @@ class Notifier:
         self._status = ""
         self._status_s = -float("inf")
 
-    def ready(self) -> None:
-        """Reports once that the service has started."""
+    def beat(self) -> None:
+        """Reports progress, after each frame; the first call reports ready."""
         if not self._ready:
             self._ready = True
             self._send("READY=1")
-
-    def beat(self) -> None:
-        """Reports progress, after each frame; the first call reports ready."""
-        self.ready()
         self.still_trying()
 
     def still_trying(self) -> None:

@@ -134,7 +134,7 @@ def test_abstract_socket_is_reached(opened):
     name = f"fer-edge-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
-        opened({"NOTIFY_SOCKET": "@" + name}).ready()
+        opened({"NOTIFY_SOCKET": "@" + name}).beat()
         assert messages(listening) == ["READY=1"]
 
 
