@@ -31,19 +31,17 @@ class RateLimit(logging.Filter):
     def __init__(
         self,
         *,
-        window_s: float = WINDOW_S,
         limit: int = MAX_PER_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts with an empty window.
 
         Args:
-            window_s: Length of a window in seconds.
             limit: Messages of one kind in a window.
             clock: Seconds that never go back.
         """
         super().__init__()
-        self._window_s, self._limit, self._clock = window_s, limit, clock
+        self._limit, self._clock = limit, clock
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
@@ -59,7 +57,7 @@ class RateLimit(logging.Filter):
         self._kinds[key] = kind  # moved to the end: the oldest is removed first
         if len(self._kinds) > _MAX_KINDS:
             del self._kinds[next(iter(self._kinds))]
-        if now - kind.since >= self._window_s:
+        if now - kind.since >= WINDOW_S:
             dropped, self._kinds[key] = kind.dropped, _Kind(now, {text})
             if dropped:
                 record.msg, record.args = f"{text} ({dropped} more like it before)", ()
