@@ -204,7 +204,7 @@ def _user_of(root: Path, device: Path) -> str:
     return ""
 
 
-def first_frame(device: Path, *, timeout_s: float = FRAME_TIMEOUT_S) -> str | None:
+def first_frame(device: Path) -> str | None:
     """Returns the size of a frame as text; None if none comes (or a driver hangs)."""
     try:
         completed = subprocess.run(
@@ -213,7 +213,7 @@ def first_frame(device: Path, *, timeout_s: float = FRAME_TIMEOUT_S) -> str | No
             check=False,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=timeout_s,
+            timeout=FRAME_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         return None

@@ -57,7 +57,7 @@ def software_findings(model: Path | None) -> list[Finding]:
     Args:
         model: A model file to run on one image; None only loads the libraries.
     """
-    findings = [_python(), _numpy(), _opencv()]
+    findings = [_python(), Finding("numpy", "ok", np.__version__), _opencv()]
     if model is None:
         return [*findings, *library_findings(None)]
     finding = _model(model)
@@ -83,10 +83,6 @@ def _python() -> Finding:
     if sys.version_info[:2] < MIN_PYTHON:
         return Finding("Python", "fail", value, "install Python 3.11 or newer")
     return Finding("Python", "ok", value)
-
-
-def _numpy() -> Finding:
-    return Finding("numpy", "ok", np.__version__)
 
 
 def _opencv() -> Finding:
