@@ -22,8 +22,8 @@ from edge_runtime.hardware.board import (
     os_name,
     read_cpu,
     read_frequency,
-    total_memory_mb,
 )
+from edge_runtime.hardware.memory import read_memory
 from edge_runtime.inference.backends import installed_version
 from edge_runtime.utils.files import write_text
 
@@ -114,7 +114,7 @@ def machine_card(root: Path = Path("/")) -> Document:
         and versions of the wheels that can change a figure; empty or None where
         unknown.
     """
-    cpu, frequency = read_cpu(root), read_frequency(root)
+    cpu, frequency, memory = read_cpu(root), read_frequency(root), read_memory(root)
     return {
         "model": board_name(root),
         "cpu": cpu.name,
@@ -124,7 +124,7 @@ def machine_card(root: Path = Path("/")) -> Document:
         "governor": frequency.governor,
         "frequency_mhz": frequency.now_mhz,
         "max_frequency_mhz": frequency.max_mhz,
-        "memory_mb": total_memory_mb(root),
+        "memory_mb": memory and memory.total // 2**20,
         "os": os_name(root),
         "python": platform.python_version(),
         "load_average": load_average(),

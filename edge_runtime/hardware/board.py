@@ -139,9 +139,3 @@ def os_name(root: Path = ROOT) -> str:
     """Returns the name of the operating system and its version."""
     fields = read_fields(root / "etc/os-release", "=")
     return fields.get("PRETTY_NAME", "").strip("\"'") or platform.system()
-
-
-def total_memory_mb(root: Path = ROOT) -> int | None:
-    """Returns the memory of the board in MiB; None where the kernel does not say."""
-    words = read_fields(root / "proc/meminfo", ":").get("MemTotal", "").split()
-    return int(words[0]) // 1024 if words and words[0].isdecimal() else None
