@@ -74,9 +74,10 @@ def _call(
 ) -> int:
     """Runs a command, its configuration file read first."""
     if getattr(args, "command_parser", None) and args.config:
-        from edge_runtime.cli.config_file import apply_config
+        from edge_runtime.cli.config_file import flag_values
 
-        apply_config(args.command_parser, args.config)
+        values = flag_values(args.command_parser, args.config)
+        args.command_parser.set_defaults(**values)
         args = parser.parse_args(arguments)
     if getattr(args, "print_config", False):
         from edge_runtime.cli.config_file import print_config

@@ -66,19 +66,6 @@ def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
-    """Makes a file's values the defaults of a command.
-
-    Args:
-        parser: Of the command; parse the command line again afterwards.
-        path: The file.
-
-    Raises:
-        ConfigError: As for ``flag_values``.
-    """
-    parser.set_defaults(**flag_values(parser, path))
-
-
 def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """Returns a file's values by their names in the parsed arguments.
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_runtime.cli.config_file import apply_config
+from edge_runtime.cli.config_file import flag_values
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import check_watched, load_classifier
 from edge_runtime.cli.run import add_run
@@ -51,8 +51,9 @@ def check_service_config(path: Path, state: Path | None) -> argparse.Namespace:
     """
     commands = CommandLine().add_subparsers()
     add_run(commands)
-    apply_config(commands.choices["run"], path)
-    args: argparse.Namespace = commands.choices["run"].parse_args([])
+    parser = commands.choices["run"]
+    parser.set_defaults(**flag_values(parser, path))
+    args: argparse.Namespace = parser.parse_args([])
     _check_restarts(args, path)
     checked = argparse.Namespace(**vars(args))
     unknown = _resolve_paths(checked, state)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.__main__ import build_parser, main
-from edge_runtime.cli.config_file import _toml, apply_config, read_config
+from edge_runtime.cli.config_file import _toml, flag_values, read_config
 from edge_runtime.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def config(tmp_path: Path):
 
 
 def applied(parser: argparse.ArgumentParser, path: Path, *typed: str):
-    apply_config(parser, path)
+    parser.set_defaults(**flag_values(parser, path))
     return parser.parse_args(typed)
 
 
