@@ -67,7 +67,11 @@ class FrameRenderer:
 
     def prepare(self, frame: Frame, result: FrameResult) -> RenderedFrame:
         """Returns a frame with the boxes to blur; cheap: called for every frame."""
-        boxes = self._boxes_to_blur(result) if self._privacy else None
+        if not self._privacy:
+            return RenderedFrame(frame, result, None)
+        boxes = tuple(face.box_xywh for face in result.faces)
+        if self._sequence:
+            boxes = self._recent_boxes.add(result)
         return RenderedFrame(frame, result, boxes)
 
     def draw(self, rendered: RenderedFrame) -> Image:
@@ -81,11 +85,6 @@ class FrameRenderer:
                 image = annotate.draw(image, faces, text=self._text(rendered.result))
                 self._drawn = rendered, image
             return self._drawn[1]
-
-    def _boxes_to_blur(self, result: FrameResult) -> tuple[Box, ...]:
-        if self._sequence:
-            return self._recent_boxes.add(result)
-        return tuple(face.box_xywh for face in result.faces)
 
     def _text(self, result: FrameResult) -> str:
         busy_ms = result.detect_ms + result.track_ms + result.classify_ms
