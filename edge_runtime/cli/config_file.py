@@ -69,10 +69,6 @@ def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """Returns a file's values by their names in the parsed arguments.
 
-    Args:
-        parser: Of the command.
-        path: The file.
-
     Raises:
         ConfigError: It cannot be read, has a key that is no flag of the command, or a
             value that the flag does not accept.
@@ -91,12 +87,7 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
 
 
 def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
-    """Returns the effective configuration as TOML; unset keys are comments.
-
-    Args:
-        parser: Of the command, with a file's values applied.
-        arguments: The command line after the command's name.
-    """
+    """Returns the effective configuration as TOML; unset keys are comments."""
     lines = ["# python -m edge_runtime run --config FILE"]
     values, texts = parser.parse_args(arguments), _as_typed(parser, arguments)
     for group in parser._action_groups:  # argparse has no public interface for it

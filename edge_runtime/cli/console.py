@@ -238,12 +238,7 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
 
 
 def summary_table(status: Status, seconds: float) -> str:
-    """Returns the counts and medians of a run as a table.
-
-    Args:
-        status: The run's.
-        seconds: Its duration.
-    """
+    """Returns the counts and medians of a run of so many seconds as a table."""
     source, faces = status.source, status.faces
     counts = {
         "unreadable": source.skipped,

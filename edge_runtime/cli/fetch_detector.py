@@ -63,13 +63,7 @@ def fetch_detector(args: argparse.Namespace) -> int:
 
 
 def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
-    """Downloads a file and writes it if its sha256 is the expected one.
-
-    Args:
-        url: ``http://`` or ``https://``.
-        path: Where it is written, completely or not at all.
-        sha256: Of its content, hexadecimal.
-        force: Replace an existing file.
+    """Downloads a file and writes it, completely or not at all, if its sha256 is right.
 
     Raises:
         OutputError: The file exists and ``force`` is off, or cannot be written.
@@ -89,12 +83,7 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
 
 
 def _download(url: str, path: Path) -> bytes:
-    """Returns the content at an address, at most ``MAX_BYTES`` and one byte.
-
-    Args:
-        url: The address.
-        path: Where it will be written, for the message.
-    """
+    """Returns the content at an address, at most ``MAX_BYTES`` and one byte."""
     import urllib.request  # here: slow to import
 
     if not url.startswith(("https://", "http://")):

@@ -65,9 +65,6 @@ def open_classifier(
 def load_classifier(args: argparse.Namespace) -> Classifier:
     """Returns the model that the flags name, or the released one.
 
-    Args:
-        args: Of ``run``, after ``apply_tuning``.
-
     Raises:
         ModelError: It cannot be loaded.
     """

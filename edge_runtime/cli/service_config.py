@@ -120,22 +120,13 @@ def _is_known(path: Path, state: Path | None, *, output: bool) -> bool:
 
 
 def input_paths(args: argparse.Namespace) -> tuple[Path, ...]:
-    """Returns the absolute paths that a service reads.
-
-    Args:
-        args: From ``check_service_config``.
-    """
+    """Returns the absolute paths that a service reads."""
     paths = (_path(args, name) for name in _INPUTS)
     return tuple(path for path in paths if path is not None and path.is_absolute())
 
 
 def output_folders(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
-    """Returns the folders that a service writes to, beside its own and ``/tmp``.
-
-    Args:
-        args: From ``check_service_config``.
-        state: The service's own folder, absolute.
-    """
+    """Returns the folders that a service writes to, beside ``/tmp`` and its own."""
     folders = []
     for name in (*_OUTPUTS, "watch"):
         if path := _path(args, name):
@@ -175,11 +166,7 @@ def unreadable_paths(paths: Sequence[Path], *, account: str | None) -> list[str]
 
 
 def undiscoverable_detector(args: argparse.Namespace) -> Path | None:
-    """Returns YuNet's file where only the caller's home has it, not the service's.
-
-    Args:
-        args: From ``check_service_config``.
-    """
+    """Returns YuNet's file where only the caller's home has it, not the service's."""
     discovers = args.faces in ("auto", "yunet") and args.detector_model is None
     return fetched_model() if discovers else None
 

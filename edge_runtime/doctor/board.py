@@ -27,11 +27,7 @@ _SLOW_GOVERNORS = ("powersave", "userspace")
 
 
 def board_findings(root: Path) -> list[Finding]:
-    """Returns findings on board, system and processor.
-
-    Args:
-        root: Where ``proc``, ``sys`` and ``etc`` are found.
-    """
+    """Returns findings on board, system and processor."""
     return [
         Finding("board", "ok", board_name(root)),
         _system(root),

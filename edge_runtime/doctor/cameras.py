@@ -38,11 +38,7 @@ while capture.isOpened() and time.monotonic() < end:
 
 
 def camera_findings(root: Path) -> list[Finding]:
-    """Returns a finding for each camera, or one that says there is none.
-
-    Args:
-        root: Where ``sys``, ``dev`` and ``proc`` are found.
-    """
+    """Returns a finding for each camera, or one that says there is none."""
     findings = [*_csi_cameras(root), *_usb_cameras(root)]
     if findings:
         return findings
@@ -153,13 +149,7 @@ def _usb(root: Path, device: Path, name: str) -> Finding | None:
 
 
 def unusable(number: int | None, device: Path, name: str) -> tuple[str, str]:
-    """Returns why a camera cannot be opened, and the remedy.
-
-    Args:
-        number: ``errno``.
-        device: Its node.
-        name: Its own name.
-    """
+    """Returns why a camera cannot be opened, from ``errno``, and the remedy."""
     if number in (errno.EACCES, errno.EPERM):
         return (
             f"{name}: no permission for {device}",

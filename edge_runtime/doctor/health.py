@@ -27,12 +27,7 @@ _COOL = "add a heat sink or fan, or give it air"
 
 
 def health_findings(root: Path, folder: Path) -> list[Finding]:
-    """Returns findings on heat, power, memory and disk.
-
-    Args:
-        root: Where ``proc``, ``sys`` and ``usr/bin/vcgencmd`` are found.
-        folder: Where the service would write.
-    """
+    """Returns findings on heat, power, memory, and the disk of a folder."""
     return [
         *_temperature(root),
         *_throttling(root),

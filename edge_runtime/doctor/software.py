@@ -109,11 +109,7 @@ def _opencv() -> Finding:
 
 
 def library_findings(model: Path | None) -> list[Finding]:
-    """Returns a finding for each installed inference library, and the first label's.
-
-    Args:
-        model: As for ``software_findings``.
-    """
+    """Returns a finding for each installed inference library, and the first label's."""
     installed = [name for name in _MODULES if installed_version(name)]
     if not installed:
         return [

@@ -30,11 +30,7 @@ class Memory(NamedTuple):
 
 
 def read_memory(root: Path = ROOT) -> Memory | None:
-    """Returns the memory of this machine; None where the kernel does not say.
-
-    Args:
-        root: Where ``proc`` and ``sys`` are found.
-    """
+    """Returns the memory of this machine; None where the kernel does not say."""
     sizes = {}
     for name, value in read_fields(root / "proc/meminfo", ":").items():
         with suppress(ValueError, IndexError):

@@ -90,11 +90,7 @@ def highest_temperature_c(root: Path = ROOT) -> float | None:
 
 
 def read_board(root: Path = ROOT) -> dict[str, Any]:
-    """Returns temperature, throttling and this process's memory, JSON-ready.
-
-    Args:
-        root: Where ``sys``, ``proc`` and ``usr`` are found.
-    """
+    """Returns temperature, throttling and this process's memory, JSON-ready."""
     bits = read_throttled(root, timeout_s=BOARD_TIMEOUT_S)
     throttled = None
     if bits is not None:

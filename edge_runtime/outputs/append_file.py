@@ -27,11 +27,7 @@ class Stdout:
             self._descriptor = None
 
     def write(self, line: str, end: str = "\n") -> None:
-        """Writes one line.
-
-        Args:
-            line: Its text.
-            end: What follows it.
+        """Writes one line, and what follows it.
 
         Raises:
             BrokenPipeError: The reader has closed the pipe.

@@ -58,13 +58,7 @@ def face_document(face: FaceResult) -> dict[str, Any]:
 
 
 def event_document(event: Event, source: str, *, utc: str | None) -> dict[str, Any]:
-    """Returns an event, JSON-ready.
-
-    Args:
-        event: The event.
-        source: The frame's name.
-        utc: Its time of day; None for files, whose events have none.
-    """
+    """Returns an event, JSON-ready; ``utc`` is None for files, which have no date."""
     head = {"schema": EVENT_SCHEMA, **_event(event), "source": source}
     return head if utc is None else {**head, "utc": utc}
 
@@ -112,10 +106,9 @@ def write_frame(out: Stdout, result: FrameResult) -> None:
 
 
 def select_events(*, live: bool) -> Callable[[FrameResult], TimedEvents | None]:
-    """Returns a function that selects frames with events and notes their time of day.
+    """Returns a function that selects frames with events.
 
-    Args:
-        live: Whether the source is live; events of a file have no time of day.
+    It adds the time of day to those of a live source; a file's have none.
     """
 
     def select(result: FrameResult) -> TimedEvents | None:
@@ -137,13 +130,7 @@ def select_faces(result: FrameResult) -> FrameResult | None:
 
 
 def write_rows(out: AppendedFile, labels: Iterable[str], result: FrameResult) -> None:
-    """Writes the CSV rows of a frame's faces, all at once (``--csv``).
-
-    Args:
-        out: The file.
-        labels: The model's, one column each.
-        result: With at least one face.
-    """
+    """Writes the CSV rows of a frame's faces, at least one, all at once (``--csv``)."""
     out.write("\n".join(csv_row(result, face, labels) for face in result.faces))
 
 

@@ -215,9 +215,7 @@ def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
 def state_document(result: FrameResult | None, fps: float | None) -> dict[str, Any]:
     """Returns the label of the largest face and the speed of the run, JSON-ready.
 
-    Args:
-        result: The newest; None if it is too old.
-        fps: Frames processed per second.
+    Without a recent result there is no face.
     """
     faces = result.faces if result else ()
     age_ms = result.age_ms if result else None

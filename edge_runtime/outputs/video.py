@@ -221,12 +221,7 @@ def _check_space(path: Path) -> None:
 
 
 def fit_into(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Returns the image scaled to fit into a size, centred on black.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size_wh: Width and height in pixels.
-    """
+    """Returns a uint8 (H, W, 3) image scaled to fit into a size, centred on black."""
     height, width = image.shape[:2]
     if (width, height) == size_wh:
         return image

@@ -79,11 +79,7 @@ class WorkQueue(Generic[Item]):
         self._thread.start()
 
     def put(self, item: Item, *, event: bool = False) -> None:
-        """Adds one item.
-
-        Args:
-            item: Passed to the function later.
-            event: Whether it has an event: these are dropped last.
+        """Adds one item; those with an event are dropped last.
 
         Raises:
             OutputError: Lossless, and it cannot be written.

@@ -25,13 +25,7 @@ class SequentialSource(SupervisedSource):
         settings: CameraSettings | None = None,
         every: int = 1,
     ) -> None:
-        """Opens the camera and reads its first frame.
-
-        Args:
-            open_reader: Opens the camera; called again after each loss.
-            name: For messages and frames.
-            settings: Timeouts, in virtual time.
-            every: Yield every n-th frame only.
+        """Opens the camera and reads its first frame; timeouts are in virtual time.
 
         Raises:
             SourceError: It cannot be opened, or delivers no frame.

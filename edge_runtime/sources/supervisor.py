@@ -138,12 +138,7 @@ class Recovery:
     """
 
     def __init__(self, name: str, limit: int) -> None:
-        """Starts without a loss.
-
-        Args:
-            name: Of the camera, for messages.
-            limit: Failures within ``WINDOW_S`` after which it gives up; 0 for never.
-        """
+        """Starts without a loss; gives up at ``limit`` failures, never at 0."""
         self._name, self._limit = name, limit
         self._failures: deque[float] = deque(maxlen=max(1, limit))
         self._tries = 0

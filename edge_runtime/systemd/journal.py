@@ -34,12 +34,7 @@ class RateLimit(logging.Filter):
         limit: int = MAX_PER_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts with an empty window.
-
-        Args:
-            limit: Messages of one kind in a window.
-            clock: Seconds that never go back.
-        """
+        """Allows so many messages of one kind in a window."""
         super().__init__()
         self._limit, self._clock = limit, clock
         self._lock = threading.Lock()

@@ -47,13 +47,7 @@ class Notifier:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Opens the socket, where there is one.
-
-        Args:
-            environment: Has ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and
-                ``WATCHDOG_PID``.
-            clock: Monotonic seconds.
-        """
+        """Opens the socket, where the environment names one."""
         self.interval_s = _interval(environment)
         self._clock = clock
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -80,11 +74,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Sets the line that ``systemctl status`` shows; may be called often.
-
-        Args:
-            text: One line; sent if it has changed, at most every ten seconds.
-        """
+        """Sets the line that ``systemctl status`` shows, every ten seconds."""
         now = self._clock()
         if text != self._status and now - self._status_s >= STATUS_EVERY_S:
             self._status, self._status_s = text, now

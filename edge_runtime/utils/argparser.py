@@ -121,9 +121,7 @@ def add_command(
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``": did you mean X?"`` with the most similar known word, or ``""``.
 
-    Args:
-        word: As it was typed; what follows an ``=`` is ignored.
-        known: The words it may be.
+    What follows an ``=`` in the word is ignored.
     """
     import difflib  # here: only after a mistake
 

@@ -18,11 +18,7 @@ class WorkerPool:
     """
 
     def __init__(self, name: str) -> None:
-        """Starts no thread yet.
-
-        Args:
-            name: Of its threads.
-        """
+        """Starts no thread yet; all of them get this name."""
         self._name = name
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)

@@ -62,10 +62,6 @@ class Access:
     async def is_token(self, candidate: str, request: web.Request) -> bool:
         """Returns whether a text is the token; False takes a second.
 
-        Args:
-            candidate: The text.
-            request: Where it comes from.
-
         Raises:
             web.HTTPTooManyRequests: Too many wrong tokens of this address are waiting.
         """

@@ -50,15 +50,7 @@ class Routes:
         access: Access,
         privacy: dict[str, bool],
     ) -> None:
-        """Reads the static files.
-
-        Args:
-            state: Results for the page.
-            stream: The live view.
-            metrics: For Prometheus.
-            access: Checks each request.
-            privacy: Added to ``/api/state``.
-        """
+        """Reads the static files; ``privacy`` is added to ``/api/state``."""
         self.state, self.stream = state, stream
         self._metrics, self._access, self._privacy = metrics, access, privacy
         folder = files("edge_runtime.web") / "static"

@@ -32,13 +32,7 @@ class PageState:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts now, without results.
-
-        Args:
-            status: Counters of the run.
-            observe: Called with each result.
-            clock: Monotonic seconds.
-        """
+        """Starts now, without results; ``observe`` is called with each of them."""
         self._status, self._observe, self._clock = status, observe, clock
         self._started = clock()
         self._last_s = self._started
@@ -72,11 +66,7 @@ class PageState:
         return self.since_last_frame_s < STALE_S
 
     def document(self, *, since: int = -1) -> dict[str, Any]:
-        """Returns the whole state, JSON-ready.
-
-        Args:
-            since: Only history after this second of the run.
-        """
+        """Returns the state, JSON-ready; of the history what follows a second."""
         healthy, last = self.healthy, self._last  # read once: the loop goes on
         faces = last.faces if last and healthy else ()
         return {
@@ -101,12 +91,7 @@ class History:
         self._results: list[FrameResult] = []
 
     def add(self, result: FrameResult, uptime_s: float) -> None:
-        """Adds one result.
-
-        Args:
-            result: The result.
-            uptime_s: Its time in seconds since the start; never decreases.
-        """
+        """Adds one result; its time since the start never decreases."""
         second = int(uptime_s)
         with self._lock:
             if second != self._second and self._results:
@@ -122,12 +107,7 @@ class History:
 
 
 def summarize(second: int, results: Sequence[FrameResult]) -> dict[str, Any]:
-    """Returns the summary of one second, JSON-ready; times in ms.
-
-    Args:
-        second: Its number since the start.
-        results: Its results, at least one.
-    """
+    """Returns the summary of one second with at least one result; times in ms."""
     largest = [result.faces[0] for result in results if result.faces]
     shown = [face.decision or face for face in largest]
     ages = [result.age_ms for result in results if result.age_ms is not None]

@@ -106,12 +106,7 @@ class FakeReader:
 
 
 def corrupt_frame(seed: int, number: int) -> Any:
-    """Returns what a broken driver might give as frame ``number``.
-
-    Args:
-        seed: The camera's.
-        number: The frame's.
-    """
+    """Returns what a broken driver might give as frame ``number``."""
     rng = np.random.default_rng([seed, number, 2])
     noise = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
     kinds = (

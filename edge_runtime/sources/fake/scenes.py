@@ -147,12 +147,7 @@ class Noise:
 
 
 def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) -> Scene:
-    """Returns a scene from a file.
-
-    Args:
-        path: A video or an image.
-        size_wh: Width and height to resize to; None keeps the file's.
-        seed: Decides the noise of a still image.
+    """Returns the scene of a video or an image, resized where a size is given.
 
     Raises:
         SourceError: It cannot be read.
@@ -188,11 +183,7 @@ class VideoScene:
     """A video in a loop."""
 
     def __init__(self, path: Path, size_wh: tuple[int, int] | None) -> None:
-        """Opens the file and reads its first frame.
-
-        Args:
-            path: The video.
-            size_wh: Width and height to resize to; None keeps the file's.
+        """Opens the file and reads its first frame; frames are resized to ``size_wh``.
 
         Raises:
             SourceError: It cannot be read.
