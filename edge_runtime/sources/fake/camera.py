@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import Clock, EndOfSource
-from edge_runtime.sources.fake.scenes import DrawnScene, Scene, open_file_scene
+from edge_runtime.sources.fake.scenes import DrawnScene, RenderFrame, open_file_scene
 from edge_runtime.sources.fake.script import FakeCameraConfig
 
 DEFAULT_SIZE_WH = (640, 480)
@@ -26,7 +26,7 @@ class FakeCamera:
             SourceError: The file cannot be read.
         """
         self.config = config
-        self._scene = _open_scene(config)
+        self._render = _open_scene(config)
         self._started_s: float | None = None
         self._next_s = 0.0  # when the next frame is due, in the camera's time
 
@@ -67,7 +67,7 @@ class FakeCamera:
         number = round(shown_s * config.fps)
         if "garbage" in faults:
             return corrupt_frame(config.seed, number)
-        image = self._scene.render(number)
+        image = self._render(number)
         if "resize" in faults:
             size_wh = faults["resize"][0].size_wh
             resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
@@ -121,8 +121,8 @@ def corrupt_frame(seed: int, number: int) -> Any:
     return kinds[int(rng.integers(len(kinds)))]
 
 
-def _open_scene(config: FakeCameraConfig) -> Scene:
+def _open_scene(config: FakeCameraConfig) -> RenderFrame:
     if config.scene != "scene":
         return open_file_scene(config.scene, config.size_wh, seed=config.seed)
     size_wh = config.size_wh or DEFAULT_SIZE_WH
-    return DrawnScene(size_wh, config.fps, faces=config.faces, seed=config.seed)
+    return DrawnScene(size_wh, config.fps, faces=config.faces, seed=config.seed).render

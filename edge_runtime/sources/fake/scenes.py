@@ -7,8 +7,9 @@ camera that gives the same frame twice is frozen. Both detectors find these face
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -39,11 +40,8 @@ _EXPRESSIONS = [
 ]
 
 
-class Scene(Protocol):
-    """Frames by number."""
-
-    def render(self, number: int) -> Image:
-        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
+# Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255.
+RenderFrame = Callable[[int], Image]
 
 
 class DrawnScene:
@@ -65,9 +63,7 @@ class DrawnScene:
         rng = np.random.default_rng(seed)
         self._phases = rng.uniform(0, 2 * np.pi, (faces, 2))
         self._people = [_sample_person(rng) for _ in range(faces)]
-        self._sprites = dict[
-            int, tuple[tuple[float, int], FaceSprite]
-        ]()  # newest of each
+        self._sprites: dict[int, tuple[tuple[float, int], FaceSprite]] = {}
         self._wall = _draw_wall(size_wh)
 
     def render(self, number: int) -> Image:
@@ -146,7 +142,9 @@ class Noise:
         return np.asarray(cv2.add(image, tile), dtype=np.uint8)
 
 
-def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) -> Scene:
+def open_file_scene(
+    path: str, size_wh: tuple[int, int] | None, *, seed: int
+) -> RenderFrame:
     """Returns the scene of a video or an image, resized where a size is given.
 
     Raises:
@@ -159,24 +157,12 @@ def open_file_scene(path: str, size_wh: tuple[int, int] | None, *, seed: int) ->
             f" got {path!r}, which is no file"
         )
     if file.suffix.lower() not in IMAGE_SUFFIXES:
-        return VideoScene(file, size_wh)
+        return VideoScene(file, size_wh).render
     image = read_image(file)
     if image is None:
         raise SourceError(f"fake camera: {path!r} cannot be decoded: try another file")
-    return StillScene(_resize(image, size_wh), seed)
-
-
-class StillScene:
-    """One image, with a sensor's noise on it."""
-
-    def __init__(self, image: Image, seed: int) -> None:
-        """Keeps the image, uint8 (H, W, 3) BGR, and draws the noise of a seed."""
-        self._image = image
-        self._noise = Noise((image.shape[1], image.shape[0]), seed)
-
-    def render(self, number: int) -> Image:
-        """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255."""
-        return self._noise.add_to(self._image, number)
+    still = _resize(image, size_wh)
+    return partial(Noise((still.shape[1], still.shape[0]), seed).add_to, still)
 
 
 class VideoScene:
