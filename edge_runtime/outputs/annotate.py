@@ -6,8 +6,8 @@ import heapq
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,18 +39,11 @@ SMALL_PX, MIN_PX, MAX_PX = 100, 200, 1280
 GREY: Colour = (160, 160, 160)  # of "uncertain", which is no class
 
 
-@dataclass(frozen=True)
-class _Bar:
-    """One line of a face's panel.
-
-    Attributes:
-        text: As it is drawn.
-        probability: 0..1, the length of the bar; None for no bar.
-        colour: Of the bar, BGR.
-    """
+class _Bar(NamedTuple):
+    """One line of a face's panel: its text, and the length and colour of its bar."""
 
     text: str
-    probability: float | None
+    probability: float | None  # 0..1; None for no bar
     colour: Colour
 
 
@@ -69,13 +62,12 @@ def enlarge(
         return image, faces
     size_wh = (factor * width, factor * height)
     larger = cv2.resize(image, size_wh, interpolation=cv2.INTER_CUBIC)
-    scaled = [face._replace(box_xywh=_scale(face.box_xywh, factor)) for face in faces]
+    scaled = []
+    for face in faces:
+        x, y, w, h = face.box_xywh
+        box = factor * x, factor * y, factor * w, factor * h
+        scaled.append(face._replace(box_xywh=box))
     return np.asarray(larger, dtype=np.uint8), scaled
-
-
-def _scale(box: Box, factor: int) -> Box:
-    x, y, width, height = box
-    return factor * x, factor * y, factor * width, factor * height
 
 
 def draw(frame: Image, faces: Sequence[FaceResult], *, text: str = "") -> Image:
@@ -148,7 +140,8 @@ def _draw_panel(canvas: Image, box: Box, bars: Sequence[_Bar], unit: float) -> N
     widest = max(cv2.getTextSize(bar.text, FONT, scale, 1)[0][0] for bar in bars)
     width = max(box[2], widest + 4 * pad)
     x, y = _panel_corner(canvas, box, (width, line * len(bars)))
-    _darken(canvas, (x, y, width, line * len(bars)))
+    panel = canvas[y : y + line * len(bars), x : x + width]
+    panel[:] = panel // 3  # darker
     for number, bar in enumerate(bars):
         top = y + number * line
         length = max(1, round((bar.probability or 0.0) * width))
@@ -169,12 +162,6 @@ def _panel_corner(canvas: Image, box: Box, size_wh: tuple[int, int]) -> tuple[in
     else:
         top = canvas_height - height
     return max(0, min(x, canvas_width - width)), max(0, top)
-
-
-def _darken(canvas: Image, box: Box) -> None:
-    x, y, width, height = box
-    panel = canvas[y : y + height, x : x + width]
-    panel[:] = panel // 3
 
 
 def _put_text(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:
