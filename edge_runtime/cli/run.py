@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -84,14 +84,13 @@ def run(args: argparse.Namespace) -> int:
     return stop.exit_code
 
 
-@contextmanager
 def open_run_source(
     args: argparse.Namespace,
     *,
     colour: bool = False,
     keep_waiting: KeepWaiting = wait_forever,
-) -> Iterator[Source]:
-    """Yields the open source that the flags choose.
+) -> AbstractContextManager[Source]:
+    """Returns the source that the flags choose; ``with`` closes it.
 
     Args:
         args: With the flags of ``add_source_options``.
@@ -110,10 +109,9 @@ def open_run_source(
         frozen_s=args.frozen_after,
         reopen_limit=args.reopen_limit,
     )
-    with open_source(
+    return open_source(
         args.source, every=args.every, settings=settings, keep_waiting=keep_waiting
-    ) as source:
-        yield source
+    )
 
 
 def _keep_waiting(notifier: Notifier, stop: StopRequest, stuck: bool) -> bool:

@@ -43,12 +43,8 @@ class Source(Protocol):
     Attributes:
         name: As the user wrote it, without a password.
         kind: ``"camera"`` (streams and stdin too), ``"video"`` or ``"pictures"``.
-        fps: Frames per second that it yields; 25 if unknown.
         frame_count: Frames that it will yield, if known; None for a camera.
         live: Frames arrive at their own rate: only the newest is yielded.
-        skipped: Frames so far that could not be read.
-        dropped: Frames so far that were dropped for a newer one.
-        reopened: How often it was reopened after a freeze or a loss.
     """
 
     name: str
@@ -58,19 +54,19 @@ class Source(Protocol):
 
     @property
     def fps(self) -> float:
-        """Frames per second."""
+        """Frames per second that it yields; 25 if unknown."""
 
     @property
     def skipped(self) -> int:
-        """Frames that could not be read."""
+        """Frames so far that could not be read."""
 
     @property
     def dropped(self) -> int:
-        """Frames dropped for a newer one."""
+        """Frames so far that were dropped for a newer one."""
 
     @property
     def reopened(self) -> int:
-        """How often it was reopened."""
+        """How often it was reopened after a freeze or a loss."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields its frames; raises ``SourceError`` if it fails for good."""
