@@ -35,11 +35,6 @@ class Address:
     host: str
     port: int
 
-    @property
-    def local(self) -> bool:
-        """Whether only programs on this machine can connect."""
-        return is_loopback(self.host)
-
     def url(self, port: int) -> str:
         """Returns the URL for a browser, on another machine if that can connect."""
         host = external_address(self.host) if self.host in _ANY else self.host
@@ -93,7 +88,7 @@ def read_token(address: Address, token_file: Path | None) -> str | None:
     """
     if token_file is not None:
         return read_secret(token_file, "--token-file", min_length=MIN_TOKEN_LENGTH)
-    if address.local:
+    if is_loopback(address.host):
         return None
     raise OutputError(
         f"expected --token-file FILE to serve at {address.host}, where others can"

@@ -11,14 +11,13 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     InfoMetricFamily,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from edge_runtime.results import FrameResult
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
@@ -87,7 +86,9 @@ class _StateCollector(Collector):
         yield _gauge("uptime_seconds", "Time since the start", state["uptime_s"])
         celsius = board.get("temperature_c")
         yield _gauge("temperature_celsius", "Temperature of the processor", celsius)
-        yield from _throttling(board.get("throttled"))
+        if (throttled := board.get("throttled")) is not None:
+            now = len(throttled["now"])
+            yield _gauge("throttled", "Present reasons for throttling", now)
         yield _model(state)
 
 
@@ -109,26 +110,22 @@ def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> Met
 
 
 def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
-    name = "fer_edge_output_written"
     written = CounterMetricFamily(
-        name,
+        "fer_edge_output_written",
         "Frames written by an output; of events, frames with one",
         labels=["output"],
     )
-    name, labels = "fer_edge_output_dropped", ["output", "what"]
-    dropped = CounterMetricFamily(name, "Frames dropped by an output", labels=labels)
+    dropped = CounterMetricFamily(
+        "fer_edge_output_dropped",
+        "Frames dropped by an output",
+        labels=["output", "what"],
+    )
     for output, counts in outputs.items():
         written.add_metric([output], counts["written"])
         dropped.add_metric([output, "frames"], counts["dropped_frames"])
         dropped.add_metric([output, "events"], counts["dropped_events"])
     yield written
     yield dropped
-
-
-def _throttling(throttled: dict[str, list[str]] | None) -> Iterator[Metric]:
-    if throttled is not None:
-        now = len(throttled["now"])
-        yield _gauge("throttled", "Present reasons for throttling", now)
 
 
 def _model(state: dict[str, Any]) -> Metric:

@@ -7,13 +7,15 @@ import contextlib
 import json
 import re
 import socket
+from functools import partial
 from importlib.resources import files
 from urllib.parse import parse_qs
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from edge_runtime.web.access import Access, secure
-from edge_runtime.web.metrics import CONTENT_TYPE, Metrics
+from edge_runtime.web.metrics import Metrics
 from edge_runtime.web.state import PageState
 from edge_runtime.web.stream import MAX_VIEWERS, LatestJpeg, Stream
 
@@ -64,8 +66,8 @@ class Routes:
         )
         application.on_response_prepare.append(secure)
         router = application.router
-        router.add_get("/", self._index)
-        router.add_get("/login", self._login_form)
+        router.add_get("/", partial(self._html, "index.html"))
+        router.add_get("/login", partial(self._html, "login.html"))
         router.add_post("/login", self._login)
         router.add_get("/static/{name}", self._static)
         router.add_get("/api/state", self._api_state)
@@ -75,11 +77,10 @@ class Routes:
         router.add_get("/stream", self._live_view, allow_head=False)
         return application
 
-    async def _index(self, _: web.Request) -> web.Response:
-        return self._html("index.html")
-
-    async def _login_form(self, _: web.Request) -> web.Response:
-        return self._html("login.html")
+    async def _html(self, name: str, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._files[name], content_type="text/html", charset="utf-8"
+        )
 
     async def _login(self, request: web.Request) -> web.Response:
         """Redirects to the page with a cookie, or back to the form."""
@@ -117,7 +118,7 @@ class Routes:
         return web.Response(text=json.dumps(document), content_type="application/json")
 
     async def _prometheus(self, _: web.Request) -> web.Response:
-        headers = {"Content-Type": CONTENT_TYPE}
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=self._metrics.text(), headers=headers)
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -157,11 +158,6 @@ class Routes:
         if request.transport is not None:
             request.transport.abort()  # close() would wait until it reads
         return response
-
-    def _html(self, name: str) -> web.Response:
-        return web.Response(
-            body=self._files[name], content_type="text/html", charset="utf-8"
-        )
 
 
 async def _next(
