@@ -3,18 +3,6 @@
 docs/how-to/outputs.md says what each one writes.
 """
 
-from edge_runtime.outputs.base import Sink
-from edge_runtime.outputs.documents import (
-    EVENT_SCHEMA,
-    FRAME_SCHEMA,
-    event_document,
-    frame_document,
-)
+from edge_runtime.outputs.documents import event_document, frame_document
 
-__all__ = [
-    "EVENT_SCHEMA",
-    "FRAME_SCHEMA",
-    "Sink",
-    "event_document",
-    "frame_document",
-]
+__all__ = ["event_document", "frame_document"]

@@ -1,29 +1,15 @@
 """Frames from cameras, streams, files and a fake camera; see docs/how-to/sources.md."""
 
-from edge_runtime.sources.base import (
-    FALLBACK_FPS,
-    CameraSettings,
-    Frame,
-    Kind,
-    Source,
-    usable,
-)
+from edge_runtime.sources.base import CameraSettings, Frame, Source
 from edge_runtime.sources.factory import open_source
-from edge_runtime.sources.images import (
-    IMAGE_SUFFIXES,
-    ImageSource,
-    read_image,
-)
+from edge_runtime.sources.images import IMAGE_SUFFIXES, ImageSource, read_image
 
 __all__ = [
-    "FALLBACK_FPS",
     "IMAGE_SUFFIXES",
     "CameraSettings",
     "Frame",
     "ImageSource",
-    "Kind",
     "Source",
     "open_source",
     "read_image",
-    "usable",
 ]

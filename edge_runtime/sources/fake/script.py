@@ -62,28 +62,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class FakeCameraConfig:
-    """Configuration of a fake camera; the module describes the keys.
-
-    Attributes:
-        scene: ``"scene"``, or the path of a video or image.
-        size_wh: Width and height in pixels; None for those of the file.
-        fps: Frames per second.
-        seed: Decides faces, paths, noise and damaged frames.
-        faces: Drawn faces side by side.
-        frames: Ends after the time of this many frames; None for never.
-        virtual: Whether its clock is virtual.
-        repeat_s: Seconds after which the script starts again; infinity for never.
-        faults: The script.
-    """
+    """Configuration of a fake camera; the module describes the keys."""
 
     scene: str = "scene"
-    size_wh: tuple[int, int] | None = None
+    size_wh: tuple[int, int] | None = None  # None for the file's
     fps: float = 30.0
     seed: int = 0
     faces: int = 1
-    frames: int | None = None
+    frames: int | None = None  # None for no end
     virtual: bool = False
-    repeat_s: float = math.inf
+    repeat_s: float = math.inf  # infinity for never
     faults: tuple[Fault, ...] = ()
 
     def active_faults(self, at_s: float) -> dict[FaultKind, tuple[Fault, float]]:

@@ -17,7 +17,8 @@ from edge_runtime.cli.console import _next_steps
 from edge_runtime.cli.run import open_run_source
 from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import open_source, usable
+from edge_runtime.sources import open_source
+from edge_runtime.sources.base import usable
 from edge_runtime.sources.factory import display_name
 from edge_runtime.sources.opencv import quiet_opencv
 
