@@ -62,7 +62,7 @@ def system_unit(unit: Unit) -> str:
     paths = (unit.python, unit.config, *unit.reads, *unit.writable)
     below_home = any(lies_in(path, HOMES) for path in paths)
     return (
-        _head(unit)
+        _HEAD
         + _service(unit)
         + f"""\
 {_state(unit)}
@@ -128,7 +128,7 @@ def user_unit(unit: Unit) -> str:
     most of the hardening is the account's own.
     """
     return (
-        _head(unit)
+        _HEAD
         + _service(unit)
         + f"""\
 {_state(unit)}NoNewPrivileges=yes
@@ -143,17 +143,15 @@ WantedBy=default.target
     )
 
 
-def _head(unit: Unit) -> str:
-    seconds, starts = START_LIMIT
-    return f"""\
+_HEAD = f"""\
 # Written by  python -m edge_runtime install-service
 [Unit]
 Description=Camera to labels (fer-edge)
 Documentation=man:systemd.service(5)
 After=network-online.target
 Wants=network-online.target
-StartLimitIntervalSec={seconds}
-StartLimitBurst={starts}
+StartLimitIntervalSec={START_LIMIT[0]}
+StartLimitBurst={START_LIMIT[1]}
 
 """
 
