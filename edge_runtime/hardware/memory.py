@@ -81,12 +81,6 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
             yield limit, max(0, limit - used + inactive)
 
 
-def available_bytes(root: Path = ROOT) -> int | None:
-    """Returns the bytes that programs can still have; None where unknown."""
-    memory = read_memory(root)
-    return None if memory is None else memory.available
-
-
 def limits_memory(root: Path = ROOT) -> bool | None:
     """Returns whether the kernel can limit a service's memory (control groups 2).
 

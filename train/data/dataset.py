@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.errors import DatasetError, MetadataError
-from edge_runtime.hardware.memory import available_bytes
+from edge_runtime.hardware.memory import read_memory
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.preprocessing import CHANNELS, Colour
 from edge_runtime.sources.fake.face import LABELS
@@ -260,11 +260,12 @@ def _order_labels(
 def _require_memory(count: int, size_px: int, colour: Colour) -> None:
     """Raises DatasetError if the images would not fit into memory."""
     needed = 2 * count * size_px**2 * CHANNELS[colour]  # they are copied once
-    free = available_bytes()
-    if free is not None and needed > free:
+    memory = read_memory()
+    if memory is not None and needed > memory.available:
+        free = f"{memory.available / 2**30:.1f}"
         raise DatasetError(
             f"{count:,} images of {size_px} pixels need {needed / 2**30:.1f} GiB of"
-            f" memory, {free / 2**30:.1f} are free: choose a smaller --size"
+            f" memory, {free} are free: choose a smaller --size"
         )
 
 

@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.hardware.memory import (
-    available_bytes,
-    limits_memory,
-    read_memory,
-    resident_mb,
-)
+from edge_runtime.hardware.memory import limits_memory, read_memory, resident_mb
 
 MIB = 2**20
 MEMINFO = "MemTotal: 4194304 kB\nMemFree: 1 kB\nMemAvailable: 3145728 kB\n"
@@ -107,14 +102,12 @@ def test_available_memory_respects_the_limit(
     assert memory.total == 4096 * MIB
     assert memory.limit == (None if limit_mib is None else limit_mib * MIB)
     assert memory.available == available_mib * MIB
-    assert available_bytes(tmp_path) == memory.available
 
 
 @pytest.mark.parametrize("text", ["", "MemTotal:\n", "MemTotal: many kB\n"])
 def test_machine_that_does_not_report_its_memory(tmp_path: Path, text: str) -> None:
     plant(tmp_path, {"proc/meminfo": text})
     assert read_memory(tmp_path) is None
-    assert available_bytes(tmp_path) is None
 
 
 def test_memory_of_this_machine() -> None:

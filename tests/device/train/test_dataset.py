@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.hardware.memory import Memory
 from train.data.dataset import DRAWN, load, load_split
 from train.data.splits import balanced_indices, pixel_hash, stratified_indices
 
@@ -470,6 +471,7 @@ def test_too_large_set_is_refused_before_it_is_read(tmp_path):
 
 def test_limit_of_a_container_counts_for_too_large_sets(tmp_path, monkeypatch):
     root = write(tmp_path / "set", two_classes())
-    monkeypatch.setattr("train.data.dataset.available_bytes", lambda: 100)
+    memory = Memory(2**40, limit=100, available=100, swap_total=0, swap_free=0)
+    monkeypatch.setattr("train.data.dataset.read_memory", lambda: memory)
     with pytest.raises(DatasetError, match="GiB of memory"):
         load(root)
