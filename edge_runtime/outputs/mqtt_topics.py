@@ -24,9 +24,6 @@ class Broker:
     """An MQTT broker and this device's prefix there.
 
     Attributes:
-        host: Name or IP address.
-        port: TCP port.
-        tls: Whether the connection is encrypted.
         user: None for an anonymous connection.
         prefix: First levels of every topic, without a slash at either end.
     """

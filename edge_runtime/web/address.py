@@ -25,12 +25,7 @@ _FORM = re.compile(r"(?:(?:\[([^\]]+)\]|([^:\[\]]+)):)?([0-9]{1,5})")
 
 @dataclass(frozen=True)
 class Address:
-    """An address to listen on.
-
-    Attributes:
-        host: Name or IP address of this machine.
-        port: TCP port; 0 takes a free one.
-    """
+    """An address of this machine to listen on; port 0 takes a free one."""
 
     host: str
     port: int
