@@ -9,8 +9,8 @@ import cv2
 
 from edge_runtime import Classifier
 from edge_runtime.detection.factory import open_detector
+from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.pipeline.smoothing import SmoothingConfig
 from edge_runtime.sources import Frame
 
 GREEN_BGR = (0, 200, 0)
@@ -24,7 +24,7 @@ writer = cv2.VideoWriter(sys.argv[2], codec, fps, (width, height))
 pipeline = Pipeline(
     open_detector(),
     Classifier.load(),
-    smoothing=SmoothingConfig(uncertain_below=0.6),
+    decisions=DecisionConfig(uncertain_below=0.6),
 )
 
 index = 0

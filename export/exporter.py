@@ -23,7 +23,6 @@ from export.calibration.calibrate import (
     load_record,
 )
 from export.calibration.record import CalibrationRecord
-from export.contents import check_contents, describe_input, find_unfolded
 from export.convert import onnx_model, tflite
 from export.convert.converted_model import ConvertedModel
 from export.convert.formats import FloatModels, convert, needs_ranges
@@ -32,6 +31,7 @@ from export.convert.ranges import MeasuredRanges
 from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
 from export.trained_model import TrainedModel, find_trained_model, load_run_data
+from export.verify import check_contents, describe_input, find_unfolded
 
 
 @dataclass(frozen=True)

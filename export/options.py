@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from export.convert.recipes import Io
+from export.convert.quantize_tflite import Io
 from export.trained_model import Pixels
 
 Log = Callable[[str], None]  # called with a line about each step

@@ -90,8 +90,8 @@ def _average(options: argparse.Namespace) -> int:
         raise RunError(f"{runs[-1].path} was trained on other images than {data.name}")
     start_keras(None)
     from train.run import checkpoint
+    from train.run.git_revision import git_revision
     from train.run.results import write_calibration_choice, write_results
-    from train.run.revision import git_revision
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()

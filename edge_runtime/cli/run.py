@@ -21,7 +21,7 @@ from edge_runtime.errors import SourceError
 from edge_runtime.inference.classifier import released_model
 from edge_runtime.outputs.base import Sink
 from edge_runtime.pipeline.classification import FaceClassifier
-from edge_runtime.pipeline.smoothing import SmoothingConfig
+from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.results import FrameResult
@@ -144,7 +144,7 @@ def open_pipeline(
         detector,
         classifier,
         detect_every=1 if blur else args.detect_every or DETECT_EVERY,
-        smoothing=SmoothingConfig(
+        decisions=DecisionConfig(
             args.half_life, args.margin, args.dwell, args.uncertain_below
         ),
         wait_for_detector=waits_for_detector(args, live=source.live),

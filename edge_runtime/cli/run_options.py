@@ -9,7 +9,7 @@ from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
-from edge_runtime.pipeline.smoothing import SmoothingConfig
+from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.sources.base import PIXEL_FORMATS, CameraSettings
 from edge_runtime.utils import argparser as flags
 
@@ -169,7 +169,7 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_decision_options(parser: argparse.ArgumentParser) -> None:
-    default = SmoothingConfig()
+    default = DecisionConfig()
     seconds = partial(flags.number, low=0, high=3600)
     probability = partial(flags.number, low=0, high=1)
     add = parser.add_argument_group("decisions (videos and cameras)").add_argument

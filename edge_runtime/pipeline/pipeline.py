@@ -18,12 +18,12 @@ from edge_runtime.pipeline.classification import (
     face_result,
     prepare_batch,
 )
-from edge_runtime.pipeline.scheduler import RoundRobinScheduler
-from edge_runtime.pipeline.smoothing import (
+from edge_runtime.pipeline.decisions import (
+    DecisionConfig,
     Observation,
-    SmoothingConfig,
     TrackDecisions,
 )
+from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.tracking.face_tracker import FaceTracker, TrackedFaces
@@ -76,7 +76,7 @@ class Pipeline:
         classifier: FaceClassifier,
         *,
         detect_every: int = DETECT_EVERY,
-        smoothing: SmoothingConfig | None = None,
+        decisions: DecisionConfig | None = None,
         wait_for_detector: bool = True,
         scheduler: RoundRobinScheduler | None = None,
     ) -> None:
@@ -86,7 +86,7 @@ class Pipeline:
             detector: Finds the faces.
             classifier: Classifies them, all of a frame in one call.
             detect_every: Frames from one run of the detector to the next.
-            smoothing: How decisions are made.
+            decisions: How decisions are made.
             wait_for_detector: Every frame waits for the detector. If not, results also
                 depend on its speed: for cameras. Close the pipeline then.
             scheduler: For cameras: faces for which there is no time before the next
@@ -98,7 +98,7 @@ class Pipeline:
         )
         self._scheduler, self._classifier = scheduler, classifier
         self._labels = classifier.spec.labels
-        self._decisions = TrackDecisions(self._labels, smoothing or SmoothingConfig())
+        self._decisions = TrackDecisions(self._labels, decisions or DecisionConfig())
         # By track: the last probabilities, and the time of their frame.
         self._classified: dict[int, tuple[Probabilities, float]] = {}
 

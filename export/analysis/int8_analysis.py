@@ -17,7 +17,7 @@ from export.calibration.measure import measure_ranges
 from export.calibration.record import CalibrationRecord
 from export.calibration.representative import Representative, select_images
 from export.convert.converted_model import ConvertedModel
-from export.convert.recipes import quantize
+from export.convert.quantize_tflite import quantize
 from export.options import ExportOptions, Log
 from train.data.splits import Split
 

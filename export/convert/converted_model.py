@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_runtime.inference.backends import Backend, open_backend
 from edge_runtime.model_file.container import Kind, ModelFile
-from export.convert.recipes import Io
+from export.convert.quantize_tflite import Io
 
 FLOAT_FORMATS = ("float32", "float16")
 

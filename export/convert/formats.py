@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_runtime.errors import FerEdgeError
-from export.convert import onnx_model, recipes
+from export.convert import onnx_model, quantize_tflite
 from export.convert.converted_model import ConvertedModel
+from export.convert.quantize_tflite import Io
 from export.convert.ranges import MeasuredRanges
-from export.convert.recipes import Io
 
 FORMATS = {
     "float32": "TFLite, nothing is rounded",
@@ -80,7 +80,7 @@ def convert(
     """
     tflite, onnx = floats
     if name == "int8":
-        int8 = recipes.quantize(tflite, tflite_ranges.clipped, io=io)
+        int8 = quantize_tflite.quantize(tflite, tflite_ranges.clipped, io=io)
         return ConvertedModel("tflite-int8", int8, io)
     if name.startswith("onnx"):
         if name == "onnx-int8":
@@ -88,10 +88,10 @@ def convert(
         return ConvertedModel(name, onnx)
     match name:
         case "float16":
-            tflite = recipes.to_float16(tflite)
+            tflite = quantize_tflite.to_float16(tflite)
         case "dynamic-range":
-            tflite = recipes.to_dynamic_range(tflite)
+            tflite = quantize_tflite.to_dynamic_range(tflite)
         case "int16x8":
             whole = tflite_ranges.whole
-            tflite = recipes.quantize(tflite, whole, activation_bits=16)
+            tflite = quantize_tflite.quantize(tflite, whole, activation_bits=16)
     return ConvertedModel(f"tflite-{name}", tflite)

@@ -26,9 +26,9 @@ from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.outputs.documents import frame_document
 from edge_runtime.outputs.video import check_output, fit_into, open_output
 from edge_runtime.pipeline.classification import _warn_not_finite, crop
+from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.prefetch import prefetch_tracked
-from edge_runtime.pipeline.smoothing import SmoothingConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.preprocessing import Image, to_model_input
@@ -448,7 +448,7 @@ def test_whole_frames_are_one_lasting_face_without_a_detector() -> None:
 def test_decision_is_that_of_the_frames_so_far() -> None:
     dark, light = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
     pipeline = Pipeline(
-        WholeImage(), Brightness(), smoothing=SmoothingConfig(dwell_s=0.0)
+        WholeImage(), Brightness(), decisions=DecisionConfig(dwell_s=0.0)
     )
     results = [pipeline.process(one) for one in video(dark, dark, dark, light)]
     (face,) = results[-1].faces

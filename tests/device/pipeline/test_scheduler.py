@@ -21,9 +21,9 @@ from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.outputs.documents import frame_document
 from edge_runtime.pipeline import scheduler as scheduler_module
+from edge_runtime.pipeline.decisions import DecisionConfig, Observation, TrackDecisions
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import PERIOD_FRAMES, RoundRobinScheduler
-from edge_runtime.pipeline.smoothing import Observation, SmoothingConfig, TrackDecisions
 from edge_runtime.preprocessing import Image, to_model_input
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
@@ -300,10 +300,10 @@ def test_kept_probabilities_are_smoothed_once(one_a_frame: RoundRobinScheduler) 
             light = 0.5 + 0.08 * len(self.batches)
             return np.full((len(batch), 2), [1 - light, light], np.float32)
 
-    smoothing = SmoothingConfig(half_life_s=1e9)  # a plain mean
+    decisions = DecisionConfig(half_life_s=1e9)  # a plain mean
     classifier = Growing()
     pipeline = Pipeline(
-        Pair(), classifier, detect_every=1, smoothing=smoothing, scheduler=one_a_frame
+        Pair(), classifier, detect_every=1, decisions=decisions, scheduler=one_a_frame
     )
     last = answers(pipeline, 5, 0.1)[-1]
     means = [one.decision.probabilities["light"] for one in last.faces if one.decision]
@@ -435,7 +435,7 @@ def test_face_that_was_not_classified_gives_no_evidence() -> None:
     labels = []
     for between in (dark, None):
         decisions = TrackDecisions(
-            ("dark", "light"), SmoothingConfig(dwell_s=0.0, margin=0.0)
+            ("dark", "light"), DecisionConfig(dwell_s=0.0, margin=0.0)
         )
         for number, row in enumerate((dark, between, light)):
             sightings = [Observation(1, True, row)]
@@ -447,6 +447,6 @@ def test_face_that_was_not_classified_gives_no_evidence() -> None:
 
 def test_face_without_any_probabilities_is_an_error() -> None:
     with pytest.raises(ValueError, match="probabilities first"):
-        TrackDecisions(("dark", "light"), SmoothingConfig()).update(
+        TrackDecisions(("dark", "light"), DecisionConfig()).update(
             [Observation(1, True, None)], [], 0.0
         )

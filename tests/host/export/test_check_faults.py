@@ -25,7 +25,7 @@ from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from export.calibration.activations import onnx_reader, tflite_reader
 from export.calibration.measure import measure_ranges
-from export.convert import onnx_model, recipes, tflite
+from export.convert import onnx_model, quantize_tflite, tflite
 from export.suppress_output import suppress_output
 from train.networks.architectures import build_model, count_macs
 
@@ -128,7 +128,7 @@ def per_tensor(model: bytes) -> bytes:
 
 
 def int8(model: bytes) -> bytes:
-    return recipes.quantize(
+    return quantize_tflite.quantize(
         model, measure_ranges(tflite_reader(model), pixels(16)).clipped
     )
 
@@ -285,10 +285,10 @@ def exported(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> 
     onnx_ranges = measure_ranges(onnx_reader(onnx), pixels(48)).clipped
     files = {
         "float32.tflite": floats,
-        "float16.tflite": recipes.to_float16(floats),
-        "dynamic-range.tflite": recipes.to_dynamic_range(floats),
-        "int8.tflite": recipes.quantize(floats, ranges),
-        "int16x8.tflite": recipes.quantize(floats, ranges, activation_bits=16),
+        "float16.tflite": quantize_tflite.to_float16(floats),
+        "dynamic-range.tflite": quantize_tflite.to_dynamic_range(floats),
+        "int8.tflite": quantize_tflite.quantize(floats, ranges),
+        "int16x8.tflite": quantize_tflite.quantize(floats, ranges, activation_bits=16),
         "float32.onnx": onnx,
         "int8.onnx": onnx_model.quantize(onnx, onnx_ranges),
     }
@@ -323,7 +323,7 @@ def test_int8_model_with_other_ends_is_healthy(
     model = tflite.to_tflite(small_network())
     ranges = measure_ranges(tflite_reader(model), pixels(16)).clipped
     path = tmp_path / "a.int8.tflite"
-    path.write_bytes(recipes.quantize(model, ranges, io=io))  # type: ignore[arg-type]
+    path.write_bytes(quantize_tflite.quantize(model, ranges, io=io))  # type: ignore[arg-type]
     capsys.readouterr()
     code, document = checked(path, capsys)
     assert (code, document["input"]["dtype"]) == (0, io)

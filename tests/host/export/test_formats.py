@@ -31,13 +31,13 @@ from keras import layers  # noqa: E402
 from export.__main__ import main  # noqa: E402
 from export.calibration.activations import tflite_reader  # noqa: E402
 from export.calibration.measure import measure_ranges  # noqa: E402
-from export.contents import check_contents  # noqa: E402
 from export.convert import tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.formats import FORMATS, choose_formats  # noqa: E402
 from export.convert.keras_model import fold_rescaling, load_classifier, scaled  # noqa: E402
+from export.convert.quantize_tflite import quantize  # noqa: E402
 from export.convert.ranges import PIXEL_RANGE  # noqa: E402
-from export.convert.recipes import quantize  # noqa: E402
+from export.verify import check_contents  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -30,7 +30,7 @@ from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.editable_model import EditableModel  # noqa: E402
 from export.convert.even_rounding import round_evenly  # noqa: E402
 from export.convert.formats import FloatModels, convert  # noqa: E402
-from export.convert.recipes import quantize  # noqa: E402
+from export.convert.quantize_tflite import quantize  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -1,4 +1,4 @@
-"""Float32 TFLite to the smaller formats, with ai-edge-quantizer's recipes."""
+"""Float32 TFLite to int8, float16 and dynamic range, by ai-edge-quantizer."""
 
 from __future__ import annotations
 

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.pipeline.smoothing import (
+from edge_runtime.pipeline.decisions import (
+    DecisionConfig,
     LabelSmoother,
     Observation,
-    SmoothingConfig,
     TrackDecisions,
 )
 from edge_runtime.results import UNCERTAIN, Decision, Event
 
 LABELS = ("happy", "sad", "fear")
 HAPPY, SAD, UNSURE = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.34, 0.33, 0.33)
-CONFIG = SmoothingConfig()
+CONFIG = DecisionConfig()
 
 
 def row(values: Sequence[float]) -> np.ndarray:
@@ -29,7 +29,7 @@ def row(values: Sequence[float]) -> np.ndarray:
 def smoothed(
     rows: Sequence[Sequence[float]],
     rate_hz: float = 10.0,
-    config: SmoothingConfig = CONFIG,
+    config: DecisionConfig = CONFIG,
 ) -> list[Decision]:
     smoother = LabelSmoother(LABELS, config)
     return [
@@ -86,7 +86,7 @@ def test_label_is_given_up_when_nothing_is_clear() -> None:
 def test_new_label_must_lead_by_the_margin() -> None:
     close = [HAPPY] + [(0.45, 0.54, 0.01)] * 100
     assert labels_of(smoothed(close))[-1] == "happy"
-    assert labels_of(smoothed(close, config=SmoothingConfig(margin=0.05)))[-1] == "sad"
+    assert labels_of(smoothed(close, config=DecisionConfig(margin=0.05)))[-1] == "sad"
 
 
 def test_frames_that_are_seconds_apart_need_no_second_one_for_a_change() -> None:
@@ -106,10 +106,8 @@ def test_single_frame_after_a_gap_changes_nothing() -> None:
 
 def test_new_label_must_lead_for_the_dwell() -> None:
     rows = [HAPPY] * 10 + [SAD] * 30
-    at_once = labels_of(smoothed(rows, config=SmoothingConfig(dwell_s=0.0))).index(
-        "sad"
-    )
-    later = labels_of(smoothed(rows, config=SmoothingConfig(dwell_s=0.7))).index("sad")
+    at_once = labels_of(smoothed(rows, config=DecisionConfig(dwell_s=0.0))).index("sad")
+    later = labels_of(smoothed(rows, config=DecisionConfig(dwell_s=0.7))).index("sad")
     assert later - at_once == 7
 
 
@@ -125,7 +123,7 @@ def test_uncertain_has_the_leading_labels_probability() -> None:
 
 
 def test_half_life_says_how_much_an_old_frame_counts() -> None:
-    smoother = LabelSmoother(LABELS, SmoothingConfig(half_life_s=2.0))
+    smoother = LabelSmoother(LABELS, DecisionConfig(half_life_s=2.0))
     smoother.update(row((1, 0, 0)), 0.0)
     decision = smoother.update(row((0, 1, 0)), 2.0)
     assert decision.probabilities == pytest.approx(

@@ -22,7 +22,7 @@ from edge_runtime.results import UNCERTAIN, Decision, Event
 LONG_GAP_DWELLS = 2
 
 
-class SmoothingConfig(NamedTuple):
+class DecisionConfig(NamedTuple):
     """How decisions are made; docs/background/decisions.md explains the defaults.
 
     Attributes:
@@ -61,7 +61,7 @@ class LabelSmoother:
         decision: The last one; None before the first.
     """
 
-    def __init__(self, labels: Sequence[str], config: SmoothingConfig) -> None:
+    def __init__(self, labels: Sequence[str], config: DecisionConfig) -> None:
         """Starts without a decision.
 
         Args:
@@ -136,7 +136,7 @@ class LabelSmoother:
 class TrackDecisions:
     """Decides about every tracked face, and reports each event once."""
 
-    def __init__(self, labels: Sequence[str], config: SmoothingConfig) -> None:
+    def __init__(self, labels: Sequence[str], config: DecisionConfig) -> None:
         """Starts with no faces.
 
         Args:
