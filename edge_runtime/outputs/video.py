@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,9 @@ MAX_LIVE_FPS = 30.0  # dropped frames are filled with copies, each of them encod
 MAX_HOLD_S = 2.0  # an outage of an hour does not add an hour of copies
 _FRAMES_PER_SPACE_CHECK = 30
 _PROBE_WH = (64, 64)
+
+# Takes a uint8 (H, W, 3) BGR image, and its time in a live source; see ``VideoFile``.
+WriteFrame = Callable[[Image, float | None], None]
 
 
 def check_output(path: Path, source: str, *, force: bool) -> None:
@@ -49,8 +53,8 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
 
 
 @contextmanager
-def open_output(path: Path, source: Source) -> Iterator[VideoFile | ImageFile]:
-    """Yields a writer for a video or image file that appears when it is complete.
+def open_output(path: Path, source: Source) -> Iterator[WriteFrame]:
+    """Yields a function that writes to a file, which appears when it is complete.
 
     Args:
         path: ``.mp4`` or ``.avi``; ``.png`` or ``.jpg`` for a single image.
@@ -61,13 +65,12 @@ def open_output(path: Path, source: Source) -> Iterator[VideoFile | ImageFile]:
     """
     if path.suffix.lower() in VIDEO_CODECS:
         fps = min(source.fps, MAX_LIVE_FPS) if source.live else source.fps
-        with _open_video(path, fps) as video:
-            yield video
+        with _open_video(path, fps) as write:
+            yield write
     elif source.kind == "pictures" and source.frame_count == 1:
         with replacing(path) as temporary:
-            image = ImageFile(temporary)
-            yield image
-            _check_written(image.count, path)
+            yield partial(_write_image, temporary)
+            _check_written(temporary.stat().st_size, path)
     else:
         raise OutputError(
             f"expected --output out.mp4 for more than one frame, got {str(path)!r}"
@@ -75,12 +78,12 @@ def open_output(path: Path, source: Source) -> Iterator[VideoFile | ImageFile]:
 
 
 @contextmanager
-def _open_video(path: Path, fps: float) -> Iterator[VideoFile]:
+def _open_video(path: Path, fps: float) -> Iterator[WriteFrame]:
     with suppress(_NothingWritten), replacing(path) as temporary:
         _make_video(temporary, fps, _PROBE_WH).release()  # fails early if at all
         writer = VideoFile(temporary, fps)
         try:
-            yield writer
+            yield writer.write
         finally:
             writer.close()
         if writer.failed and writer.count == 0:
@@ -88,8 +91,8 @@ def _open_video(path: Path, fps: float) -> Iterator[VideoFile]:
         _check_written(writer.count, path)
 
 
-def _check_written(count: int, path: Path) -> None:
-    if count == 0:
+def _check_written(size: int, path: Path) -> None:
+    if size == 0:
         raise OutputError(f"no frame was processed: {str(path)!r} was not written")
 
 
@@ -115,7 +118,7 @@ class VideoFile:
         self._start_s: float | None = None  # source time at which the video begins
         self._lock = threading.Lock()  # close() waits for a frame in another thread
 
-    def write(self, image: Image, at_s: float | None = None) -> None:
+    def write(self, image: Image, at_s: float | None) -> None:
         """Writes one frame.
 
         Args:
@@ -167,32 +170,15 @@ class VideoFile:
                 self._writer.release()
 
 
-class ImageFile:
-    """An image file.
-
-    Attributes:
-        count: 1 once it is written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Takes the path; its suffix sets the format."""
-        self.count = 0
-        self._path = path
-
-    def write(self, image: Image, at_s: float | None = None) -> None:
-        """Writes a uint8 (H, W, 3) BGR image; its time is not used.
-
-        Raises:
-            OutputError: It cannot be encoded or written.
-        """
-        try:
-            with suppress_stderr():
-                done = cv2.imwrite(str(self._path), image)
-        except cv2.error:
-            done = False
-        if not done:
-            raise OutputError(f"this OpenCV cannot write a {self._path.suffix} picture")
-        self.count += 1
+def _write_image(path: Path, image: Image, at_s: float | None) -> None:
+    """Writes an image file; the time of a live source is not used."""
+    try:
+        with suppress_stderr():
+            done = cv2.imwrite(str(path), image)
+    except cv2.error:
+        done = False
+    if not done:
+        raise OutputError(f"this OpenCV cannot write a {path.suffix} picture")
 
 
 def _make_video(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter:

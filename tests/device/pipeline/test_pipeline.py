@@ -184,9 +184,9 @@ def test_video_has_every_frame_in_the_first_ones_size(
     tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    with open_output(path, pictures(3)) as writer:
+    with open_output(path, pictures(3)) as write:
         for image in images((48, 64), (100, 20), (31, 77)):
-            writer.write(image)
+            write(image, None)
         assert not path.exists()
     capture = cv2.VideoCapture(str(path))
     read = [capture.read() for _ in range(4)]
@@ -198,9 +198,9 @@ def test_video_has_every_frame_in_the_first_ones_size(
 def seconds_of(path: Path, times_s: Sequence[float], fps: float = 30.0) -> float:
     """Writes a live source's frames; returns how long the video lasts."""
     camera = SimpleNamespace(fps=fps, kind="camera", frame_count=None, live=True)
-    with open_output(path, camera) as writer:
+    with open_output(path, camera) as write:
         for at_s in times_s:
-            writer.write(images((48, 64))[0], at_s)
+            write(images((48, 64))[0], at_s)
     count = 0
     capture = cv2.VideoCapture(str(path))
     while capture.read()[0]:
@@ -241,10 +241,10 @@ def test_jitter_leaves_no_frame_out_of_a_live_video(tmp_path: Path) -> None:
     path, shades = tmp_path / "out.avi", [n % 7 for n in range(100)]
     jitter_s = np.random.default_rng(0).uniform(-0.014, 0.014, len(shades))
     camera = SimpleNamespace(fps=30.0, kind="camera", frame_count=None, live=True)
-    with open_output(path, camera) as writer:
+    with open_output(path, camera) as write:
         for number, shade in enumerate(shades):
             image = np.full((48, 64, 3), 30 * shade, np.uint8)
-            writer.write(image, number / 30 + jitter_s[number])
+            write(image, number / 30 + jitter_s[number])
     capture, shown = cv2.VideoCapture(str(path)), []
     while (read := capture.read())[0]:
         shown.append(round(read[1].mean() / 30))
@@ -258,8 +258,8 @@ def test_outage_of_an_hour_is_two_seconds_of_a_live_video(tmp_path: Path) -> Non
 
 
 def test_one_picture_is_written_as_a_picture(tmp_path: Path) -> None:
-    with open_output(tmp_path / "out.png", pictures(1)) as writer:
-        writer.write(images((9, 7))[0])
+    with open_output(tmp_path / "out.png", pictures(1)) as write:
+        write(images((9, 7))[0], None)
     assert cv2.imread(str(tmp_path / "out.png")).shape == (9, 7, 3)
 
 
@@ -271,9 +271,9 @@ def test_picture_output_for_many_frames_is_refused(tmp_path: Path) -> None:
 def test_failed_run_leaves_no_file(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError),
-        open_output(tmp_path / "out.mp4", pictures(2)) as writer,
+        open_output(tmp_path / "out.mp4", pictures(2)) as write,
     ):
-        writer.write(images((48, 64))[0])
+        write(images((48, 64))[0], None)
         raise RuntimeError
     with (
         pytest.raises(OutputError, match="no frame"),
