@@ -45,8 +45,7 @@ class MqttOptions:
     """How to connect to a broker.
 
     Attributes:
-        broker: Its address.
-        password: Of its user; never shown.
+        password: Of the broker's user; never shown.
         ca_file: Certificates to trust instead of the system's.
         discovery: Home Assistant's topic prefix; None for no discovery.
     """

@@ -37,12 +37,7 @@ STATIC = {
 
 
 class Routes:
-    """The handlers of all paths.
-
-    Attributes:
-        state: Results for the page.
-        stream: The live view.
-    """
+    """The handlers of all paths."""
 
     def __init__(
         self,

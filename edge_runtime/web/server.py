@@ -29,11 +29,7 @@ SHUTDOWN_S = 0.05  # for responses in progress, and again for clients that do no
 
 
 class Server:
-    """Serves the page until it is closed.
-
-    Attributes:
-        port: TCP port that it listens on.
-    """
+    """Serves the page on a TCP port until it is closed."""
 
     def __init__(self, address: Address, routes: Routes) -> None:
         """Starts the thread and waits until the port is open.

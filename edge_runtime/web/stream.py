@@ -25,11 +25,7 @@ MAX_VIEWERS = 32
 
 
 class LatestJpeg:
-    """The newest JPEG image, for any number of coroutines of one event loop.
-
-    Attributes:
-        count: Its number, from 1; 0 before the first.
-    """
+    """The newest JPEG image and its number, for the coroutines of one event loop."""
 
     def __init__(self) -> None:
         self.count, self._jpeg = 0, b""
@@ -64,9 +60,6 @@ class Stream:
     """Encodes frames of the loop in a thread of its own, for the clients.
 
     Attributes:
-        newest: The newest encoded frame.
-        viewers: Clients that are viewing.
-        queue: Frames to encode.
         loop: The event loop that serves the clients, once it runs.
     """
 

@@ -46,7 +46,6 @@ class Fault:
     """A fault of the camera that lasts for a while.
 
     Attributes:
-        kind: What goes wrong.
         start_s: When it begins, in seconds of the script.
         length_s: How long it lasts; infinity for ever.
         size_wh: Size of the frames, for ``resize``.
