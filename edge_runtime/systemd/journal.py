@@ -28,15 +28,9 @@ class RateLimit(logging.Filter):
     minute. The first one after that minute ends with the number of dropped ones.
     """
 
-    def __init__(
-        self,
-        *,
-        limit: int = MAX_PER_WINDOW,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Allows so many messages of one kind in a window."""
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._limit, self._clock = limit, clock
+        self._clock = clock
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
@@ -57,7 +51,7 @@ class RateLimit(logging.Filter):
             if dropped:
                 record.msg, record.args = f"{text} ({dropped} more like it before)", ()
             return True
-        if text in kind.texts or len(kind.texts) >= self._limit:
+        if text in kind.texts or len(kind.texts) >= MAX_PER_WINDOW:
             kind.dropped += 1
             return False
         kind.texts.add(text)
