@@ -38,19 +38,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds the model file and how it is run; ``check`` has these, too."""
+    add_model(parser)
     add = parser.add_argument
-    add(
-        "model",
-        nargs="?",
-        type=flags.path,
-        help=".tflite or .onnx (default: the released one, where there is one)",
-    )
-    add(
-        "--labels",
-        type=label_list,
-        metavar="A,B,C",
-        help="class names in order, for a model without metadata",
-    )
     add(
         "--backend",
         choices=("auto", *BACKENDS),
@@ -64,6 +53,32 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
     )
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the model file and its labels; ``tune`` has these, too."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=flags.path,
+        help=".tflite or .onnx (default: the released one, where there is one)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=_label_list,
+        metavar="A,B,C",
+        help="class names in order, for a model without metadata",
+    )
+
+
+def add_detector_model(parser: argparse._ActionsContainer) -> None:
+    """Adds the face detector's file; ``tune`` has it, too."""
+    parser.add_argument(
+        "--detector-model",
+        type=flags.path,
+        metavar="FILE",
+        help="face_detection_yunet_*.onnx",
+    )
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +147,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_face_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("faces").add_argument
+    group = parser.add_argument_group("faces")
+    add = group.add_argument
     add(
         "--faces",
         choices=("auto", "yunet", "haar", "none"),
@@ -140,12 +156,7 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
         help="detector; none: each frame is a face (default: yunet with"
         " --detector-model or after fetch-detector, else haar)",
     )
-    add(
-        "--detector-model",
-        type=flags.path,
-        metavar="FILE",
-        help="face_detection_yunet_*.onnx",
-    )
+    add_detector_model(group)
     add(
         "--detect-width",
         type=flags.positive,
@@ -354,6 +365,6 @@ def _add_update_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def label_list(text: str) -> tuple[str, ...]:
+def _label_list(text: str) -> tuple[str, ...]:
     """Returns class names from a list such as ``cat, dog``, for argparse."""
     return tuple(name.strip() for name in text.split(","))

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from edge_runtime.cli.run_options import TUNABLE, label_list
+from edge_runtime.cli.run_options import TUNABLE, add_detector_model, add_model
 from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
 from edge_runtime.detection.factory import open_detector
@@ -43,13 +43,8 @@ def add_tune(commands: Any) -> None:
     """Adds ``tune`` to the commands."""
     text = "measure which threads, library and detector width suit this board"
     parser = flags.add_command(commands, "tune", tune, text, EXAMPLES)
+    add_model(parser)
     add = parser.add_argument
-    add(
-        "model",
-        nargs="?",
-        type=flags.path,
-        help=".tflite or .onnx (default: the released one, where there is one)",
-    )
     number = partial(flags.number, low=1e-6, high=1e6)
     add("--max-latency", type=number, metavar="MS", help="for nine frames in ten")
     add("--min-fps", type=number, metavar="N", help="frames per second, by the median")
@@ -67,18 +62,7 @@ def add_tune(commands: Any) -> None:
         help=f"detector widths to try, with --frames ({DETECT_WIDTH_PX})",
     )
     add("--faces", choices=("auto", "yunet", "haar"), default="auto", help="detector")
-    add(
-        "--detector-model",
-        type=flags.path,
-        metavar="FILE",
-        help="face_detection_yunet_*.onnx",
-    )
-    add(
-        "--labels",
-        type=label_list,
-        metavar="A,B,C",
-        help="class names in order, for a model without metadata",
-    )
+    add_detector_model(parser)
     add("--force", action="store_true", help="replace an existing tuning file")
 
 
