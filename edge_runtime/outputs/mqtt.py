@@ -246,15 +246,12 @@ def _client(options: MqttOptions) -> Client:
     client.max_queued_messages_set(MAX_EVENTS)
     if broker.user is not None:
         client.username_pw_set(broker.user, options.password)
-    if broker.tls:
-        _set_tls(client, options.ca_file)
-    return client
-
-
-def _set_tls(client: Client, ca_file: Path | None) -> None:
+    ca_file = None if options.ca_file is None else str(options.ca_file)
     try:
-        client.tls_set(ca_certs=None if ca_file is None else str(ca_file))
+        if broker.tls:
+            client.tls_set(ca_certs=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise OutputError(
-            f"expected certificates (PEM) in {str(ca_file)!r}, got: {error}"
+            f"expected certificates (PEM) in {ca_file!r}, got: {error}"
         ) from error
+    return client

@@ -101,7 +101,16 @@ def discovery_messages(
         labels: The model's class names.
         model: The model's name, shown as the device's model.
     """
-    common = _common(broker, model)
+    common = {
+        "availability_topic": broker.topic("availability"),
+        "device": {
+            "identifiers": [broker.node],
+            "name": broker.prefix,
+            "model": model,
+            "sw_version": VERSION,
+        },
+        "origin": {"name": "fer-edge", "sw_version": VERSION},
+    }
     expressions = [*labels, "uncertain", "none"]
     entities = {
         "sensor/expression": _sensor(broker, "Expression", "expression")
@@ -135,19 +144,6 @@ _EVENT_TEMPLATE = (
     "{{ {'event_type': value_json.event, 'label': value_json.label,"
     " 'previous': value_json.previous, 'track': value_json.track} | tojson }}"
 )
-
-
-def _common(broker: Broker, model: str) -> dict[str, Any]:
-    return {
-        "availability_topic": broker.topic("availability"),
-        "device": {
-            "identifiers": [broker.node],
-            "name": broker.prefix,
-            "model": model,
-            "sw_version": VERSION,
-        },
-        "origin": {"name": "fer-edge", "sw_version": VERSION},
-    }
 
 
 def _sensor(broker: Broker, name: str, key: str) -> dict[str, Any]:
