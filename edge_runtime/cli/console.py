@@ -67,9 +67,7 @@ class Console:
     ) -> None:
         """Prints the summary, hints, and the next commands.
 
-        Args:
-            outputs: What each output wrote and dropped, by its name.
-            broken: An error message follows: it says what to do instead.
+        Where the source or a pipe is broken, the error message says what to do.
         """
         if self._queue is not None:
             lines = []

@@ -67,13 +67,7 @@ def _source(findings: Sequence[Finding]) -> str:
 
 
 def examine(model: Path | None, root: Path = ROOT) -> list[Finding]:
-    """Returns all findings.
-
-    Args:
-        model: A model file to run on one image; None takes the released one, where
-            there is one.
-        root: Where ``proc``, ``sys``, ``dev``, ``etc`` and ``usr`` are found.
-    """
+    """Returns all findings; without a model, those with the released one, if any."""
     # Here: they import OpenCV and more, which other commands need not wait for.
     from edge_runtime.doctor.board import board_findings
     from edge_runtime.doctor.cameras import camera_findings

@@ -31,9 +31,6 @@ def open_classifier(
 ) -> Iterator[Classifier | UpdatingClassifier]:
     """Yields the model that the flags name; with ``--watch`` it can be updated.
 
-    Args:
-        args: Of ``run``, after ``apply_tuning``.
-
     Raises:
         ModelError: The model cannot be loaded, or the watched folder does not exist.
     """

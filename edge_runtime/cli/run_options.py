@@ -19,12 +19,7 @@ TUNABLE = {"threads": 1, "backend": "auto", "detect_width": DETECT_WIDTH_PX}
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all flags of ``run`` to its parser.
-
-    Args:
-        parser: It is remembered in the parsed arguments as ``command_parser``, for
-            the configuration file.
-    """
+    """Adds all flags of ``run``; parsed arguments keep the parser, for ``--config``."""
     add_model_options(parser)
     add_source_options(parser)
     _add_face_options(parser)

@@ -142,9 +142,7 @@ def output_folders(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
 def unreadable_paths(paths: Sequence[Path], *, account: str | None) -> list[str]:
     """Returns why a service may not be able to read some paths, one sentence each.
 
-    Args:
-        paths: Absolute; links are followed.
-        account: The user that it runs as; None where systemd creates one.
+    Paths are absolute; without an account systemd creates one.
     """
     notes = []
     for path in dict.fromkeys(paths):

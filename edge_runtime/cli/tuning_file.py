@@ -26,12 +26,7 @@ def tuning_path(model: Path) -> Path:
 
 
 def tuning_text(model: Path, setting: dict[str, Any]) -> str:
-    """Returns the content of a tuning file (TOML).
-
-    Args:
-        model: The model file that was measured.
-        setting: Values by the keys of ``TUNABLE``; None where not measured.
-    """
+    """Returns the content of a tuning file (TOML); None is what was not measured."""
     flags = {key.replace("_", "-"): value for key, value in setting.items()}
     return "\n".join(
         [

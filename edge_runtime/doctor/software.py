@@ -54,8 +54,7 @@ else:
 def software_findings(model: Path | None) -> list[Finding]:
     """Returns findings on Python, wheels and inference libraries.
 
-    Args:
-        model: A model file to run on one image; None only loads the libraries.
+    The libraries run the model on one image; without one they are only loaded.
     """
     findings = [_python(), Finding("numpy", "ok", np.__version__), _opencv()]
     if model is None:

@@ -105,11 +105,7 @@ class FrameFanout:
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
-    """Returns an image as a JPEG file.
-
-    Args:
-        image: uint8 (H, W, 3) BGR or (H, W) grey.
-        quality: 0..100.
+    """Returns a uint8 image, BGR or grey, as a JPEG file of quality 0..100.
 
     Raises:
         OutputError: This OpenCV cannot encode JPEG.

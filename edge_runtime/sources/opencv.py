@@ -31,12 +31,7 @@ class CaptureReader:
     """An open camera or stream in OpenCV's ``VideoCapture``."""
 
     def __init__(self, capture: cv2.VideoCapture, *, stream: bool = False) -> None:
-        """Takes an open capture.
-
-        Args:
-            capture: The capture.
-            stream: Whether a frame that is missed means the end of the stream.
-        """
+        """Takes an open capture; the first frame that a stream misses is its end."""
         self.fps = fps_of(capture)
         self._capture, self._stream = capture, stream
 

@@ -38,12 +38,7 @@ class PipeReader:
     """JPEG images from a file descriptor, decoded one at a time."""
 
     def __init__(self, descriptor: int, fps: float | None = None) -> None:
-        """Takes an open descriptor, which stays open.
-
-        Args:
-            descriptor: Of a pipe or file.
-            fps: Frames per second that the sender sends, if known.
-        """
+        """Takes an open descriptor, which stays open, and the sender's frame rate."""
         self.fps = fps or FALLBACK_FPS
         self._descriptor = descriptor
         self._splitter = JpegSplitter()

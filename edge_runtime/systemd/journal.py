@@ -91,8 +91,7 @@ def _is_journal(stream: str) -> bool:
 def set_up_logging(environment: Mapping[str, str] = os.environ) -> None:
     """Sends the log to stderr: warnings in a terminal, and information in a service.
 
-    Args:
-        environment: systemd sets ``JOURNAL_STREAM`` where it connects the journal.
+    systemd sets ``JOURNAL_STREAM`` where it connects the journal.
     """
     service = _is_journal(environment.get("JOURNAL_STREAM", ""))
     handler = logging.StreamHandler()

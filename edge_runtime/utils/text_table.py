@@ -6,12 +6,7 @@ from collections.abc import Sequence
 
 
 def align(rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Returns rows as lines of aligned cells.
-
-    Args:
-        rows: Cells; the same number in each row.
-        left: Number of columns, from the first on, that are aligned to the left.
-    """
+    """Returns rows as aligned lines, the first ``left`` columns to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -25,14 +25,9 @@ def open_page(
 ) -> Iterator[tuple[PageState, Stream]]:
     """Yields the page's ``Sink`` and its live view; prints its URL on stderr.
 
-    It is served until the end of the block.
-
-    Args:
-        address: Where it listens.
-        renderer: Draws the frames of the live view.
-        status: Counters of the run.
-        token: Required of every client; None where only this machine can connect.
-        privacy: ``blurred`` and ``recording``: the page shows them.
+    It is served until the end of the block. The token is required of every client;
+    None where only this machine can connect. The page shows whether faces are blurred
+    and frames recorded (``privacy``).
 
     Raises:
         MissingDependencyError: aiohttp or prometheus_client is not installed.

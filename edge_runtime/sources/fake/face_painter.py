@@ -107,12 +107,7 @@ class FaceSprite(NamedTuple):
 
 
 def draw_sprite(face: DrawnFace, unit_px: float) -> FaceSprite:
-    """Returns a face with its hair and neck.
-
-    Args:
-        face: What to draw.
-        unit_px: Half the height of the head in pixels.
-    """
+    """Returns a face with its hair and neck; half the head is ``unit_px`` high."""
     aside, up, down = (round(units * unit_px) for units in SPRITE_UNITS)
     canvas = np.zeros((up + down, 2 * aside, 2), dtype=np.uint8)
     # Once on black and once on white: the difference is what shows through.

@@ -50,14 +50,7 @@ class DrawnScene:
     def __init__(
         self, size_wh: tuple[int, int], fps: float, *, faces: int = 1, seed: int = 0
     ) -> None:
-        """Draws the wall and chooses the people.
-
-        Args:
-            size_wh: Width and height in pixels.
-            fps: Frames per second, for the speed of movements.
-            faces: Number of faces, side by side.
-            seed: Decides faces, paths and noise.
-        """
+        """Draws the wall and chooses the people; ``fps`` sets how fast they move."""
         self._size_wh, self._fps = size_wh, fps
         self._noise = Noise(size_wh, seed)
         rng = np.random.default_rng(seed)
