@@ -16,7 +16,6 @@ import numpy as np
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.base import usable
 from edge_runtime.sources.fake.face import (
     PROTOTYPES,
     DrawnFace,
@@ -27,7 +26,7 @@ from edge_runtime.sources.fake.face import (
 )
 from edge_runtime.sources.fake.face_painter import FaceSprite, draw_sprite
 from edge_runtime.sources.images import IMAGE_SUFFIXES, read_image
-from edge_runtime.sources.video import open_video
+from edge_runtime.sources.video import VideoSource, open_video
 
 _NOISE_LEVELS = 5
 _WALL_BGR = (112, 104, 96)
@@ -169,8 +168,7 @@ class VideoScene:
         """
         self._path, self._size_wh = path, size_wh
         self._length: int | None = None
-        self._capture, self._image = self._open()
-        self._number = 0
+        self._restart()
 
     def render(self, number: int) -> Image:
         """Returns frame ``number``, uint8 (H, W, 3) BGR, 0..255.
@@ -180,25 +178,20 @@ class VideoScene:
         if self._length is not None:
             number %= self._length
         if number < self._number:
-            self._capture, self._image = self._open()
-            self._number = 0
+            self._restart()
         while self._number < number:
-            image = usable(self._capture.read()[1])
-            if image is None:
+            frame = next(self._frames, None)
+            if frame is None:
                 self._length = self._number + 1
                 return self.render(number)
-            self._number, self._image = self._number + 1, _resize(image, self._size_wh)
+            self._number += 1
+            self._image = _resize(frame.image, self._size_wh)
         return self._image
 
-    def _open(self) -> tuple[cv2.VideoCapture, Image]:
-        capture = open_video(self._path)
-        image = usable(capture.read()[1])
-        if image is None:
-            raise SourceError(
-                f"fake camera: {str(self._path)!r} opens but has no frame:"
-                " play it in a video player, or copy it again"
-            )
-        return capture, _resize(image, self._size_wh)
+    def _restart(self) -> None:
+        self._frames = iter(VideoSource(open_video(self._path), str(self._path)))
+        self._number = 0
+        self._image = _resize(next(self._frames).image, self._size_wh)
 
 
 def _resize(image: Image, size_wh: tuple[int, int] | None) -> Image:
