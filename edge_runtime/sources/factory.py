@@ -137,7 +137,7 @@ def _open_stdin(
 ) -> Source:
     from edge_runtime.sources.live import LiveSource
     from edge_runtime.sources.sequential import SequentialSource
-    from edge_runtime.sources.stdin import PacedReader, PipeReader, is_file
+    from edge_runtime.sources.stdin import PipeReader, is_file
 
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
@@ -146,9 +146,7 @@ def _open_stdin(
         )
     reader = PipeReader(sys.stdin.fileno(), settings.fps)
     if is_file(sys.stdin.fileno()):
-        return SequentialSource(
-            lambda clock: PacedReader(reader, clock), "-", every=every
-        )
+        return SequentialSource(reader.paced, "-", every=every)
     # A pipe cannot be reopened: no timeouts. A second thread would read the rest of an
     # image that the first one has begun.
     return LiveSource(

@@ -41,10 +41,16 @@ class PipeReader:
         """Takes an open descriptor, which stays open, and the sender's frame rate."""
         self.fps = fps or FALLBACK_FPS
         self._descriptor = descriptor
+        self._clock: Clock | None = None
         self._splitter = JpegSplitter()
         self._ready: deque[bytes] = deque()
         self._decoded = self._bytes = 0
         self._first = b""
+
+    def paced(self, clock: Clock) -> PipeReader:
+        """Returns itself; from now on each image waits for its time, by a clock."""
+        self._clock = clock
+        return self
 
     def read(self) -> Any:
         """Returns the next image, uint8 (H, W, 3) BGR; None for a damaged one.
@@ -53,6 +59,8 @@ class PipeReader:
             EndOfSource: The sender has closed the pipe.
             SourceError: The data is not JPEG.
         """
+        if self._clock is not None:
+            self._clock.sleep(1 / self.fps)
         while not self._ready:
             self._receive()
         data = np.frombuffer(self._ready.popleft(), np.uint8)
@@ -91,23 +99,6 @@ class PipeReader:
             return f"{self._bytes} bytes of one that is cut off or damaged"
         kind = "a PNG file" if self._first == b"\x89PNG" else "something else"
         return f"{kind} ({self._bytes} bytes)"
-
-
-class PacedReader:
-    """A reader that delivers frames at their rate, by a clock."""
-
-    def __init__(self, reader: PipeReader, clock: Clock) -> None:
-        self.fps = reader.fps
-        self._reader, self._clock = reader, clock
-
-    def read(self) -> Any:
-        """Waits for the time of one frame and returns the next."""
-        self._clock.sleep(1 / self.fps)
-        return self._reader.read()
-
-    def close(self) -> None:
-        """Closes the reader."""
-        self._reader.close()
 
 
 def is_file(descriptor: int) -> bool:
