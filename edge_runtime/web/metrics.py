@@ -20,7 +20,7 @@ from edge_runtime.results import FrameResult
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-class Metrics:
+class Metrics(Collector):
     """Histograms that the loop fills, and counters that are read at each request."""
 
     def __init__(self) -> None:
@@ -52,18 +52,15 @@ class Metrics:
 
     def read_from(self, document: Callable[[], dict[str, Any]]) -> None:
         """Sets the state document that all counters are read from at each request."""
-        self._registry.register(_StateCollector(document))
+        self._document = document
+        self._registry.register(self)
 
     def text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-
-class _StateCollector(Collector):
-    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
-        self._document = document
-
     def collect(self) -> Iterator[Metric]:
+        """Yields the counters; called by the registry."""
         state = self._document()
         source, board = state["source"], state["board"]
         yield _counter("frames", "Frames processed", state["frames"])
