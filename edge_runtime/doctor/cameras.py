@@ -79,16 +79,8 @@ def picamera2_error() -> str:
     """
     if importlib.util.find_spec("picamera2") is None:
         return "Python has no picamera2 here"
-    try:
-        completed = subprocess.run(
-            [sys.executable, "-c", "import picamera2"],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=FRAME_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
+    completed = _run_python("import picamera2")
+    if completed is None:
         return "picamera2 does not load in time"
     lines = completed.stderr.strip().splitlines() or [
         f"it ended with {completed.returncode}"
@@ -196,9 +188,15 @@ def _user_of(root: Path, device: Path) -> str:
 
 def first_frame(device: Path) -> str | None:
     """Returns the size of a frame as text; None if none comes (or a driver hangs)."""
+    completed = _run_python(FRAME_PROGRAM, str(device))
+    return None if completed is None else completed.stdout.strip() or None
+
+
+def _run_python(*arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Runs a program in a process of its own; returns None if it hangs."""
     try:
-        completed = subprocess.run(
-            [sys.executable, "-c", FRAME_PROGRAM, str(device)],
+        return subprocess.run(
+            [sys.executable, "-c", *arguments],
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
@@ -207,4 +205,3 @@ def first_frame(device: Path) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    return completed.stdout.strip() or None

@@ -40,7 +40,6 @@ class LiveSource(SupervisedSource):
     """
 
     live = True
-    frame_count: int | None = None
 
     def __init__(
         self,

@@ -15,7 +15,6 @@ class SequentialSource(SupervisedSource):
 
     live = False
     dropped = 0
-    frame_count: int | None = None
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class SupervisedSource:
     """
 
     kind: Kind = "camera"
+    frame_count: int | None = None
 
     def __init__(
         self,
