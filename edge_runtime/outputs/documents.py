@@ -58,7 +58,7 @@ def face_document(face: FaceResult) -> dict[str, Any]:
 
 
 def event_document(event: Event, source: str, *, utc: str | None) -> dict[str, Any]:
-    """Returns an event, JSON-ready; ``utc`` is None for files, which have no date."""
+    """Returns an event, JSON-ready; ``utc`` is its time of day, None in files."""
     head = {"schema": EVENT_SCHEMA, **_event(event), "source": source}
     return head if utc is None else {**head, "utc": utc}
 

@@ -51,7 +51,7 @@ class FreezeDetector:
         self._new_at, self._repeated, self._next_s = now_s, 0, now_s
 
     def check(self, image: Image, now_s: float) -> None:
-        """Checks one frame, uint8 (H, W, 3) BGR or (H, W) grey, which arrived now.
+        """Checks one frame, uint8 (H, W, 3) BGR or (H, W) grey, that arrived at a time.
 
         Raises:
             SourceError: The camera is frozen.

@@ -139,7 +139,7 @@ class Recovery:
     """
 
     def __init__(self, name: str, limit: int) -> None:
-        """Starts without a loss; gives up at ``limit`` failures, never at 0."""
+        """Starts without a loss; ``limit`` failures are too many, 0 for no limit."""
         self._name, self._limit = name, limit
         self._failures: deque[float] = deque(maxlen=max(1, limit))
         self._tries = 0

@@ -74,7 +74,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Sets the line that ``systemctl status`` shows, every ten seconds."""
+        """Sets the line that ``systemctl status`` shows, at most every ten seconds."""
         now = self._clock()
         if text != self._status and now - self._status_s >= STATUS_EVERY_S:
             self._status, self._status_s = text, now

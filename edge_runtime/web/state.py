@@ -66,7 +66,7 @@ class PageState:
         return self.since_last_frame_s < STALE_S
 
     def document(self, *, since: int = -1) -> dict[str, Any]:
-        """Returns the state, JSON-ready; of the history what follows a second."""
+        """Returns the state, JSON-ready, with the history after second ``since``."""
         healthy, last = self.healthy, self._last  # read once: the loop goes on
         faces = last.faces if last and healthy else ()
         return {
@@ -91,7 +91,7 @@ class History:
         self._results: list[FrameResult] = []
 
     def add(self, result: FrameResult, uptime_s: float) -> None:
-        """Adds one result; its time since the start never decreases."""
+        """Adds one result; ``uptime_s`` never decreases."""
         second = int(uptime_s)
         with self._lock:
             if second != self._second and self._results:
