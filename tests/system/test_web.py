@@ -551,7 +551,7 @@ def test_watchers_who_go_while_the_camera_is_away_are_counted_no_longer(
     """Nothing is written then, so no failed write tells that they went."""
     camera = "fps=20&script=disconnect@1s"
     with serving(tmp_path, tiny_model_path, camera=camera) as one:
-        until(lambda: one.state()["since_last_frame_s"] > 1)
+        until(lambda: (one.state()["since_last_frame_s"] or 0) > 1)
         with streaming(one.port, 32):
             until(lambda: one.state()["watchers"] == 32)
         until(lambda: one.state()["watchers"] == 0, 5)
