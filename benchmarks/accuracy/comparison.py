@@ -15,7 +15,6 @@ from benchmarks.accuracy.statistics import (
     Floats,
     Labels,
     bootstrap_intervals,
-    count_flips,
     flips_by_class,
     margins,
     mcnemar_p,
@@ -65,18 +64,20 @@ def compare(
         labels: Class names in order.
         names: N names of the images.
     """
-    flips = count_flips(y_true, first.predicted, second.predicted)
+    by_class = flips_by_class(y_true, first.predicted, second.predicted, len(labels))
+    worse, better, count = (int(counts.sum()) for counts in by_class)
+    changed = int(np.sum(first.predicted != second.predicted))
     return {
-        "agreement": flips.agreement,
-        **_accuracy_difference(flips.right_to_wrong, flips.wrong_to_right, flips.count),
+        "agreement": 1 - changed / count,
+        **_accuracy_difference(worse, better, count),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
-        "mcnemar_p": mcnemar_p(flips.right_to_wrong, flips.wrong_to_right),
+        "mcnemar_p": mcnemar_p(worse, better),
         "flips": {
-            "right_to_wrong": flips.right_to_wrong,
-            "wrong_to_right": flips.wrong_to_right,
-            "wrong_to_other_wrong": flips.wrong_to_other_wrong,
+            "right_to_wrong": worse,
+            "wrong_to_right": better,
+            "wrong_to_other_wrong": changed - worse - better,
         },
-        **_recall_differences(y_true, first.predicted, second.predicted, labels),
+        **_recall_differences(*by_class, labels),
         "flipped_images": flipped_images(
             y_true, first, second, labels=labels, names=names
         ),
@@ -149,10 +150,9 @@ def _accuracy_difference(worse: int, better: int, count: int) -> Document:
 
 
 def _recall_differences(
-    y_true: Labels, first: Labels, second: Labels, labels: Sequence[str]
+    worse: Labels, better: Labels, count: Labels, labels: Sequence[str]
 ) -> Document:
     """Returns the change of each class's recall, resampled within the class."""
-    worse, better, count = flips_by_class(y_true, first, second, len(labels))
     bootstrap = 100 * bootstrap_intervals(worse, better, count)
     score = 100 * score_intervals(worse, better, count)
     change = np.full(len(labels), np.nan)

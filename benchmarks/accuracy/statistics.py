@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,46 +19,6 @@ Floats = npt.NDArray[np.float64]
 RESAMPLES = 10_000
 SEED = 0
 BISECTIONS = 60  # to the last bit of a float64
-
-
-@dataclass(frozen=True)
-class Flips:
-    """Counts of images with another prediction from the second classifier.
-
-    Attributes:
-        right_to_wrong: The first was right, the second is wrong.
-        wrong_to_right: The first was wrong, the second is right.
-        wrong_to_other_wrong: Both are wrong, with different classes.
-        count: Images in all.
-    """
-
-    right_to_wrong: int
-    wrong_to_right: int
-    wrong_to_other_wrong: int
-    count: int
-
-    @property
-    def agreement(self) -> float:
-        """Share of images with the same prediction from both, in [0, 1]."""
-        changed = self.right_to_wrong + self.wrong_to_right + self.wrong_to_other_wrong
-        return 1 - changed / self.count
-
-
-def count_flips(y_true: Labels, first: Labels, second: Labels) -> Flips:
-    """Returns how many predictions changed between two classifiers.
-
-    Args:
-        y_true: int64 (N,), N > 0.
-        first: int64 (N,), predictions of the reference.
-        second: int64 (N,), predictions of the other.
-    """
-    was_right, is_right = first == y_true, second == y_true
-    return Flips(
-        right_to_wrong=int(np.sum(was_right & ~is_right)),
-        wrong_to_right=int(np.sum(~was_right & is_right)),
-        wrong_to_other_wrong=int(np.sum(~was_right & ~is_right & (first != second))),
-        count=len(y_true),
-    )
 
 
 def mcnemar_p(right_to_wrong: int, wrong_to_right: int) -> float:

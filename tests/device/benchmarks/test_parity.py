@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.accuracy.comparison import Predictions, compare
 from benchmarks.accuracy.gate import check_gate, up_to, with_gate
 from benchmarks.accuracy.statistics import (
-    Flips,
     bootstrap_intervals,
-    count_flips,
     flips_by_class,
     images_needed,
     margins,
@@ -41,33 +39,35 @@ def compared(y_true, first, second, labels=("a", "b", "c")):
 
 
 def test_flips_are_counted_by_kind():
-    y_true = np.array([0, 0, 0, 0, 1, 1])
-    first = np.array([0, 0, 1, 1, 1, 2])
-    second = np.array([0, 1, 0, 2, 1, 2])
-    flips = count_flips(y_true, first, second)
-    assert flips == Flips(
-        right_to_wrong=1, wrong_to_right=1, wrong_to_other_wrong=1, count=6
-    )
-    assert flips.agreement == pytest.approx(3 / 6)
+    y_true = [0, 0, 0, 0, 1, 1]
+    first, second = answers(0, 0, 1, 1, 1, 2), answers(0, 1, 0, 2, 1, 2)
+    comparison = compared(y_true, first, second)
+    assert comparison["flips"] == {
+        "right_to_wrong": 1,
+        "wrong_to_right": 1,
+        "wrong_to_other_wrong": 1,
+    }
+    assert comparison["agreement"] == pytest.approx(3 / 6)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=80))
 def test_flips_explain_the_accuracy_difference(rows):
     y_true, first, second = np.array(rows).T
-    flips = count_flips(y_true, first, second)
+    comparison = compared(y_true, answers(*first), answers(*second), "abcd")
+    flips = comparison["flips"]
     gained = np.mean(second == y_true) - np.mean(first == y_true)
-    difference = (flips.wrong_to_right - flips.right_to_wrong) / flips.count
+    difference = (flips["wrong_to_right"] - flips["right_to_wrong"]) / len(rows)
     assert difference == pytest.approx(gained)
-    assert flips.agreement == pytest.approx(np.mean(first == second))
+    assert comparison["agreement"] == pytest.approx(np.mean(first == second))
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=80))
 def test_flips_by_class_add_up(rows):
     y_true, first, second = np.array(rows).T
     worse, better, count = flips_by_class(y_true, first, second, 4)
-    flips = count_flips(y_true, first, second)
-    assert worse.sum() == flips.right_to_wrong
-    assert better.sum() == flips.wrong_to_right
+    was_right, is_right = first == y_true, second == y_true
+    assert worse.sum() == np.sum(was_right & ~is_right)
+    assert better.sum() == np.sum(is_right & ~was_right)
     assert count.tolist() == np.bincount(y_true, minlength=4).tolist()
 
 
