@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
 
 import numpy as np
 
@@ -25,9 +24,8 @@ def invoke_call(model: bytes, *, library: str, threads: int) -> Call:
     """
     try:
         with suppress_stderr():
-            interpreter = _interpreter(library)(
-                model_content=model, num_threads=threads
-            )
+            module = import_module(f"{library.replace('-', '_')}.interpreter")
+            interpreter = module.Interpreter(model_content=model, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError, SystemError) as error:
         raise MeasurementError(f"{library} cannot load a model: {error}") from error
@@ -37,12 +35,3 @@ def invoke_call(model: bytes, *, library: str, threads: int) -> Call:
     interpreter.set_tensor(image["index"], pixels.astype(image["dtype"]))
     invoke: Call = interpreter.invoke
     return invoke
-
-
-def _interpreter(library: str) -> Callable[..., Any]:
-    if library == "tflite-runtime":
-        from tflite_runtime import interpreter
-    else:
-        from ai_edge_litert import interpreter
-    interpreter_class: Callable[..., Any] = interpreter.Interpreter
-    return interpreter_class
