@@ -22,9 +22,9 @@ from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import (
     Document,
     check_writable,
-    open_models,
     save_result,
 )
+from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
@@ -81,12 +81,15 @@ def _accuracy(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     check_writable([options.json, options.picture, options.report], force=options.force)
     _check_accuracy_options(options)
-    models = open_models(
-        options.models,
-        threads=options.threads,
-        backend=options.backend,
-        labels=options.labels,
-    )
+    models = [
+        Classifier.load(
+            path,
+            num_threads=options.threads,
+            backend=options.backend,
+            labels=options.labels,
+        )
+        for path in options.models
+    ]
     opened = time.perf_counter()
     images = load_images(options.data, models, split=options.split, limit=options.limit)
     reading_s = time.perf_counter() - opened

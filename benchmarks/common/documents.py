@@ -42,30 +42,6 @@ LEFT_ALIGNED = frozenset(
 )
 
 
-def open_models(
-    paths: Sequence[Path],
-    *,
-    threads: int = 1,
-    backend: str = "auto",
-    labels: Sequence[str] | None = None,
-) -> list[Classifier]:
-    """Returns the classifiers of model files, each checked as on a device.
-
-    Args:
-        paths: ``.tflite`` or ``.onnx`` files.
-        threads: CPU threads of each.
-        backend: Inference library, or ``"auto"``.
-        labels: Class names in order, for files without metadata.
-
-    Raises:
-        ModelError: A file is missing, damaged, altered or no such classifier.
-    """
-    return [
-        Classifier.load(path, num_threads=threads, backend=backend, labels=labels)
-        for path in paths
-    ]
-
-
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Returns the file names without folders, numbered where two are the same."""
     names: list[str] = []

@@ -19,7 +19,6 @@ from benchmarks.common.documents import (
     machine_card,
     model_record,
     now,
-    open_models,
     unique_names,
 )
 from benchmarks.common.timing import (
@@ -58,9 +57,9 @@ class Variant:
 
     def open(self, threads: int) -> Classifier:
         """Returns its classifier with some CPU threads, checked as on a device."""
-        return open_models(
-            [self.path], threads=threads, backend=self.backend, labels=self.labels
-        )[0]
+        return Classifier.load(
+            self.path, num_threads=threads, backend=self.backend, labels=self.labels
+        )
 
 
 @dataclass(frozen=True)

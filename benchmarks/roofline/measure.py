@@ -20,7 +20,6 @@ from benchmarks.common.documents import (
     machine_card,
     model_record,
     now,
-    open_models,
     unique_names,
 )
 from benchmarks.common.interpreter import invoke_call
@@ -28,6 +27,7 @@ from benchmarks.common.timing import Call, Protocol, Timings, time_interleaved
 from benchmarks.common.validity import verdict
 from benchmarks.roofline.peak_model import CONVOLUTIONS, Convolution, Dtype, peak_model
 from benchmarks.roofline.prefix_model import prefix_model
+from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
 from edge_runtime.inspection.analyzer import LayerSummary, analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
@@ -100,7 +100,9 @@ def measure_roofline(
     Raises:
         ModelError: A file is missing, damaged, or not a TFLite file.
     """
-    classifiers = open_models(paths, threads=1, backend=backend, labels=labels)
+    classifiers = [
+        Classifier.load(path, backend=backend, labels=labels) for path in paths
+    ]
     names = unique_names(paths)
     models = [
         _open(path, name, classifier.backend.name)
