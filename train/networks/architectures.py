@@ -4,6 +4,9 @@ Each begins with ``Rescaling(1/255)``, so that no caller normalises pixels, and 
 a Dense layer without softmax, so that the quantized file keeps the range of the logits.
 The layers are those that quantize well: convolution, BatchNorm directly after it (it is
 folded), ReLU, addition, pooling.
+
+Each network is a function from pixels, float32 (N, H, W, C) in [0, 1], to the features
+that the Dense layer reads, float32 (N, features).
 """
 
 from __future__ import annotations
@@ -53,9 +56,6 @@ def fer_resnet(x: Tensor) -> Tensor:
     Dense 3x3 convolutions with BatchNorm and ReLU, widths 24 to 192, global average
     pooling; the figures hold for 48x48 grey input and seven classes. After He et al.,
     "Deep residual learning for image recognition" (2015), shrunk for 48x48 pixels.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     x = conv_bn_relu(x, 24, 3)
     x = conv_bn_relu(x, 32, 3, stride=2)
@@ -76,9 +76,6 @@ def fer_plain(x: Tensor) -> Tensor:
     Two 3x3 convolutions on each of five sizes, max pooling between them, at the cost of
     ``fer_resnet``. After Simonyan and Zisserman, "Very deep convolutional networks"
     (2014).
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     for filters in (16, 48, 96, 160):
         x = conv_bn_relu(x, filters, 3)
@@ -94,9 +91,6 @@ def fer_wide(x: Tensor) -> Tensor:
     """Returns the features of a shallow, wide net: 1.11 M parameters, 58.8 MMACs.
 
     Five convolutions, one on each size, at the cost of ``fer_resnet``.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     x = conv_bn_relu(x, 48, 5, stride=2)
     for filters in (96, 144, 224):
@@ -112,9 +106,6 @@ def fer_lowres(x: Tensor) -> Tensor:
 
     A quarter of the side after two convolutions; what this saves at 48x48 and 24x24
     pixels is spent on width at 12x12 and 6x6.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     x = conv_bn_relu(x, 32, 3, stride=2)
     x = conv_bn_relu(x, 80, 3, stride=2)
@@ -131,9 +122,6 @@ def fer_small(x: Tensor) -> Tensor:
     """Returns the features of a net for the smallest boards: 0.24 M, 24.2 MMACs.
 
     ``fer_resnet`` with half its widths and one block on each size.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     x = conv_bn_relu(x, 16, 3)
     x = conv_bn_relu(x, 24, 3, stride=2)
@@ -151,9 +139,6 @@ def notebook_cnn(x: Tensor) -> Tensor:
 
     Four convolutions (36, 128, 512, 512) with BatchNorm, ReLU, max pooling and
     dropout, then Dense 128; 238 MMACs at 48x48. Kept as the baseline.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     for filters, kernel in ((36, 3), (128, 5), (512, 3), (512, 3)):
         x = layers.Conv2D(filters, kernel, padding="same")(x)
@@ -174,9 +159,6 @@ def mini_xception(x: Tensor) -> Tensor:
     Arriaga et al., "Real-time convolutional neural networks for emotion and gender
     classification" (2017). The original ends in a convolution with one filter per class
     and global pooling; pooling and the Dense layer are the same linear map.
-
-    Args:
-        x: float32 (N, H, W, C) in [0, 1].
     """
     for _ in range(2):
         x = conv_bn_relu(x, 8, 3)
