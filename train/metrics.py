@@ -45,11 +45,6 @@ def recall_by_class(matrix: Labels) -> npt.NDArray[np.float64]:
     return _ratio(np.diag(matrix), matrix.sum(axis=1))
 
 
-def precision_by_class(matrix: Labels) -> npt.NDArray[np.float64]:
-    """Returns the precision of each class, float64 (classes,); NaN if not predicted."""
-    return _ratio(np.diag(matrix), matrix.sum(axis=0))
-
-
 def macro_f1(matrix: Labels) -> float:
     """Returns the mean over classes of F1 = 2 TP / (2 TP + FP + FN), in [0, 1].
 
