@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -189,37 +191,20 @@ def _onnx_info(value: Any) -> TensorInfo:
     return TensorInfo(shape, np.dtype(dtypes[value.type]), Quantization(0.0, 0))
 
 
-def _open_litert(file: ModelFile, threads: int) -> Backend:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return _open_tflite(file, "ai-edge-litert", Interpreter, threads)
-
-
-def _open_tflite_runtime(file: ModelFile, threads: int) -> Backend:
-    import tflite_runtime  # noqa: F401  # raises ImportError where it is missing
-
-    _refuse_numpy_2()
-    from tflite_runtime.interpreter import Interpreter
-
-    return _open_tflite(file, "tflite-runtime", Interpreter, threads)
-
-
-def _refuse_numpy_2() -> None:
+def _open_tflite(name: str, file: ModelFile, threads: int) -> Backend:
+    package = name.replace("-", "_")
+    import_module(package)  # raises ImportError where it is missing
     # It imports with NumPy 2 and then fails inside Interpreter() without a reason.
-    if int(np.__version__.split(".")[0]) >= 2:
+    if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
         raise MissingDependencyError(
             f"tflite-runtime needs NumPy 1, got {np.__version__}:"
             " run  pip install 'numpy<2'  or use ai-edge-litert"
         )
-
-
-def _open_tflite(
-    file: ModelFile, name: str, interpreter_class: Callable[..., Any], threads: int
-) -> Backend:
+    module = import_module(f"{package}.interpreter")
     try:
         with suppress_stderr():
             # XNNPACK fixes its thread count here; it cannot be set afterwards.
-            interpreter = interpreter_class(
+            interpreter = module.Interpreter(
                 model_content=file.model, num_threads=threads
             )
             interpreter.allocate_tensors()
@@ -248,8 +233,8 @@ def _open_onnx(file: ModelFile, threads: int) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[ModelFile, int], Backend]] = {
-    "ai-edge-litert": _open_litert,
-    "tflite-runtime": _open_tflite_runtime,
+    "ai-edge-litert": partial(_open_tflite, "ai-edge-litert"),
+    "tflite-runtime": partial(_open_tflite, "tflite-runtime"),
     "onnxruntime": _open_onnx,
 }
 BACKENDS_BY_KIND = {
