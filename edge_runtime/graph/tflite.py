@@ -6,7 +6,7 @@ schema/schema.fbs. Fields are given by their number in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,12 +48,6 @@ UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT
 OPERATORS = _OPERATORS.split()
 
 
-@dataclass(frozen=True)
-class _Code:
-    name: str
-    custom: bool
-
-
 def read_tflite(model: bytes) -> Graph:
     """Returns the graph of a TFLite flatbuffer.
 
@@ -87,14 +81,15 @@ def read_tflite(model: bytes) -> Graph:
     return Graph(tuple(tensors), tuple(operators), *inputs_and_outputs[0])
 
 
-def _code(table: Table) -> _Code:
+def _code(table: Table) -> tuple[str, bool]:
+    """Returns an operator's name, and whether it is custom."""
     # Numbers up to 127 are in the first field, larger ones in the later one.
     number = max(table.number(0, "<b"), table.number(3, "<i"))
     if number == CUSTOM:
-        return _Code(printable(table.text(1)) or "CUSTOM", True)
+        return printable(table.text(1)) or "CUSTOM", True
     if 0 <= number < len(OPERATORS):
-        return _Code(OPERATORS[number], False)
-    return _Code(f"BUILTIN_{number}", False)
+        return OPERATORS[number], False
+    return f"BUILTIN_{number}", False
 
 
 def _buffer_size(file: Flatbuffer, table: Table) -> int:
@@ -117,32 +112,31 @@ def _tensor(table: Table, sizes: list[int]) -> Tensor:
     shape: Shape = tuple(max(1, size) for size in table.integers(0))  # -1 is free
     name = table.text(3)
     dtype_name = DTYPES[dtype] if 0 <= dtype < len(DTYPES) else f"type {dtype}"
+    tensor = Tensor(
+        name, shape, dtype_name, constant=buffer_bytes > 0, bytes=buffer_bytes
+    )
     if quantization is None:
-        return Tensor(
-            name, shape, dtype_name, constant=buffer_bytes > 0, bytes=buffer_bytes
-        )
-    return Tensor(
-        name,
-        shape,
-        dtype_name,
+        return tensor
+    return replace(
+        tensor,
         scales=quantization.array(2, "<f4").astype(np.float32, copy=False),
         zero_points=quantization.array(3, "<i8").astype(np.int64, copy=False),
         axis=quantization.number(6, "<i"),
-        constant=buffer_bytes > 0,
-        bytes=buffer_bytes,
     )
 
 
-def _operator(table: Table, codes: list[_Code], first: int, count: int) -> Operator:
+def _operator(
+    table: Table, codes: list[tuple[str, bool]], first: int, count: int
+) -> Operator:
     index = table.number(0, "<I")
     if index >= len(codes):
         raise _bad_index("operator code", index, len(codes))
-    code = codes[index]
+    name, custom = codes[index]
     return Operator(
-        code.name,
+        name,
         _shift(table.integers(1), first, count),
         _shift(table.integers(2), first, count),
-        code.custom,
+        custom,
     )
 
 
