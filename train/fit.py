@@ -214,12 +214,13 @@ def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> N
             _schedule(config, steps_per_epoch), momentum=0.9, nesterov=True, **common
         )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    on_cpu = all(name.startswith("cpu") for name in devices())
     model.compile(
         optimizer,
         keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
-        jit_compile="auto" if _on_accelerator() else False,
+        jit_compile=False if on_cpu else "auto",
     )
 
 
@@ -243,10 +244,6 @@ def _schedule(
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-def _on_accelerator() -> bool:
-    return any(not name.startswith("cpu") for name in devices())
 
 
 def devices() -> list[str]:
