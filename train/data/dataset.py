@@ -164,7 +164,7 @@ def load(
 def load_split(
     path: Path | str,
     *,
-    split: str | None,
+    split: str,
     size_px: int,
     colour: Colour,
     labels: Sequence[str],
@@ -176,8 +176,7 @@ def load_split(
 
     Args:
         path: As for ``load``.
-        split: ``"train"``, ``"validation"`` or ``"test"``; None takes test, else
-            validation, else everything.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
         size_px: Side of the square images, from the model.
         colour: ``"grey"`` or ``"rgb"``, from the model.
         labels: The model's class names in order; the source must hold no others.
@@ -186,11 +185,10 @@ def load_split(
         DatasetError: As for ``load``, or the source has no such split.
     """
     if str(path) == DRAWN:
-        return _drawn_split(split or TEST, size_px)
+        return _drawn_split(split, size_px)
     with open_listing(Path(path)) as listing:
         names = _order_labels(listing, labels)
         present = {entry.split for entry in listing.entries}
-        split = split or next((s for s in (TEST, VALIDATION) if s in present), TRAIN)
         chosen = [entry for entry in listing.entries if entry.split == split]
         if not chosen:
             raise DatasetError(

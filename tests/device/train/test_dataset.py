@@ -375,7 +375,7 @@ FINISHED = {"size_px": 12, "colour": "grey", "labels": ["cat", "dog"]}
 
 
 @pytest.mark.parametrize(
-    ("split", "count"), [("train", 20), ("validation", 8), ("test", 10), (None, 10)]
+    ("split", "count"), [("train", 20), ("validation", 8), ("test", 10)]
 )
 def test_one_split_is_read_alone(tmp_path, split, count):
     root = write(tmp_path / "set", split_set())
@@ -384,7 +384,7 @@ def test_one_split_is_read_alone(tmp_path, split, count):
 
 def test_source_without_splits_is_taken_whole(tmp_path):
     root = write(tmp_path / "set", two_classes(6))
-    assert len(load_split(root, split=None, **FINISHED)) == 12
+    assert len(load_split(root, split="train", **FINISHED)) == 12
 
 
 def test_missing_split_is_refused_with_those_there_are(tmp_path):
