@@ -6,7 +6,8 @@ face detection are not part of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,22 +63,6 @@ class Variant:
         )
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in memory, and its start-up times.
-
-    Attributes:
-        classifier: The model.
-        load_ms: Time for reading, checking and replaying its golden vectors, in a
-            process that has loaded it before (so no imports, and the file is cached).
-        first_ms: Time of its first prediction.
-    """
-
-    classifier: Classifier
-    load_ms: float
-    first_ms: float
-
-
 def variants_of(
     paths: Sequence[Path],
     backends: Sequence[str] = ("auto",),
@@ -118,11 +103,7 @@ def measure_latency(
     monitor = monitor or ConditionMonitor()
     results: list[Document] = []
     for count in threads:
-        loaded = [_load(variant, count) for variant in variants]
-        names = [variant.name for variant in variants]
-        results += measure_interleaved(
-            names, loaded, count, protocol, after_window=monitor.sample
-        )
+        results += _measure(variants, count, protocol, monitor)
     conditions = monitor.finish()
     return {
         "schema": SCHEMA,
@@ -144,34 +125,30 @@ def measure_latency(
     }
 
 
-def measure_interleaved(
-    names: Sequence[str],
-    loaded: Sequence[LoadedModel],
+def _measure(
+    variants: Sequence[Variant],
     threads: int,
     protocol: Protocol,
-    *,
-    after_window: Callable[[], None] = lambda: None,
+    monitor: ConditionMonitor,
 ) -> list[Document]:
-    """Returns the percentiles of every model, timed in rotation, JSON-ready.
-
-    Args:
-        names: Their names in the document.
-        loaded: The models; the first is the reference of the ratios.
-        threads: CPU threads they were opened with, for the record.
-        protocol: How long to measure.
-        after_window: Called between windows.
-    """
-    calls = []
-    for model in loaded:
-        calls += [one_image(model.classifier), one_face(model.classifier)]
-    timings = time_interleaved(calls, protocol, after_window=after_window)
+    """Returns the percentiles of every model, timed in rotation, JSON-ready."""
+    calls: list[Call] = []
+    starts: list[Document] = []
+    for variant in variants:
+        # The process has loaded it before: no imports, and the file is cached.
+        started = time.perf_counter()
+        classifier = variant.open(threads)
+        load_ms = 1e3 * (time.perf_counter() - started)
+        image, face = one_image(classifier), one_face(classifier)
+        starts.append({"load_ms": load_ms, "first_ms": time_ms(image)})
+        calls += [image, face]
+    timings = time_interleaved(calls, protocol, after_window=monitor.sample)
     logits, predict = timings[::2], timings[1::2]
     return [
         {
-            "model": name,
+            "model": variant.name,
             "threads": threads,
-            "load_ms": model.load_ms,
-            "first_ms": model.first_ms,
+            **starts[i],
             "warmup_runs": logits[i].warmup_runs,
             "logits_ms": logits[i].percentiles(),
             "predict_ms": predict[i].percentiles(),
@@ -182,7 +159,7 @@ def measure_interleaved(
             "stable": logits[i].stable(protocol),
             "ratio_to_first": _ratios(logits, predict, i),
         }
-        for i, (name, model) in enumerate(zip(names, loaded, strict=True))
+        for i, variant in enumerate(variants)
     ]
 
 
@@ -191,13 +168,6 @@ def one_image(classifier: Classifier) -> Call:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, *classifier.spec.input_shape), dtype=np.uint8)
     return lambda: classifier.logits(image)
-
-
-def _load(variant: Variant, threads: int) -> LoadedModel:
-    loaded: list[Classifier] = []
-    load_ms = time_ms(lambda: loaded.append(variant.open(threads)))
-    first_ms = time_ms(one_image(loaded[0]))
-    return LoadedModel(loaded[0], load_ms, first_ms)
 
 
 def _fresh_process(variant: Variant, threads: int, processes: int) -> Document:
