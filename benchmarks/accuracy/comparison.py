@@ -78,17 +78,14 @@ def compare(
             "wrong_to_other_wrong": changed - worse - better,
         },
         **_recall_differences(*by_class, labels),
-        "flipped_images": flipped_images(
-            y_true, first, second, labels=labels, names=names
-        ),
+        "flipped_images": _flipped_images(y_true, first, second, labels, names),
     }
 
 
-def flipped_images(
+def _flipped_images(
     y_true: Labels,
     first: Predictions,
     second: Predictions,
-    *,
     labels: Sequence[str],
     names: Sequence[str],
 ) -> list[Document]:
@@ -97,15 +94,9 @@ def flipped_images(
     First those that were right and are wrong, last those that were wrong and are right;
     within each kind the larger sum of both margins first. (With two small margins
     rounding decided between nearly equal classes.)
-
-    Args:
-        y_true: int64 (N,) class indices.
-        first: Predictions of the reference.
-        second: Predictions of the other model.
-        labels: Class names in order.
-        names: N names of the images.
     """
-    kinds = _kinds(y_true, first.predicted, second.predicted)
+    changes = [first.predicted == y_true, second.predicted != y_true]
+    kinds = np.select(changes, [0, 1], default=2)  # indices into KINDS
     changed = np.flatnonzero(first.predicted != second.predicted)
     margins_sum = (first.margin + second.margin)[changed]
     return [
@@ -129,12 +120,6 @@ def by_label(labels: Sequence[str], values: Floats) -> dict[str, float | None]:
         label: None if math.isnan(value) else float(value)
         for label, value in zip(labels, values, strict=True)
     }
-
-
-def _kinds(y_true: Labels, first: Labels, second: Labels) -> Labels:
-    """Returns the index into KINDS of each image's change, int64 (N,)."""
-    choices = [first == y_true, second != y_true]
-    return np.select(choices, [0, 1], default=2).astype(np.int64)
 
 
 def _accuracy_difference(worse: int, better: int, count: int) -> Document:
