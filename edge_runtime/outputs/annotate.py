@@ -80,8 +80,9 @@ def draw(frame: Image, faces: Sequence[FaceResult], *, text: str = "") -> Image:
     """
     canvas = _to_bgr(frame)
     unit = max(0.5, min(canvas.shape[:2]) / REFERENCE_PX)
+    top = round(34 * unit) if text else 0  # the text's line stays free of panels
     for face in reversed(faces):  # the largest face on top
-        _draw_face(canvas, face, unit)
+        _draw_face(canvas, face, unit, top)
     if text:
         at = (round(10 * unit), round(24 * unit))
         _put_text(canvas, _to_ascii(text), at, TEXT_SCALE * unit)
@@ -94,12 +95,12 @@ def _to_bgr(frame: Image) -> Image:
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
 
 
-def _draw_face(canvas: Image, face: FaceResult, unit: float) -> None:
+def _draw_face(canvas: Image, face: FaceResult, unit: float, top: int) -> None:
     # Small faces get one bar: more would hide their neighbours.
     small = face.box_xywh[2] < 70 * unit
     bars = _bars(face, 1 if small else MAX_BARS)
     _draw_box(canvas, face.box_xywh, bars[0].colour, unit)
-    _draw_panel(canvas, face.box_xywh, bars, unit)
+    _draw_panel(canvas, face.box_xywh, bars, unit, top)
 
 
 def _bars(face: FaceResult, count: int) -> list[_Bar]:
@@ -133,35 +134,46 @@ def _draw_box(canvas: Image, box: Box, colour: Colour, unit: float) -> None:
     cv2.rectangle(canvas, *corners, colour, thickness, cv2.LINE_AA)
 
 
-def _draw_panel(canvas: Image, box: Box, bars: Sequence[_Bar], unit: float) -> None:
+def _draw_panel(
+    canvas: Image, box: Box, bars: Sequence[_Bar], unit: float, top: int
+) -> None:
     """Draws one line a label on a darkened panel: a bar with its text on it."""
     line, pad = round(21 * unit), round(5 * unit)
     scale = 0.82 * TEXT_SCALE * unit
     widest = max(cv2.getTextSize(bar.text, FONT, scale, 1)[0][0] for bar in bars)
     width = max(box[2], widest + 4 * pad)
-    x, y = _panel_corner(canvas, box, (width, line * len(bars)))
+    x, y = _panel_corner(canvas, box, (width, line * len(bars)), top)
     panel = canvas[y : y + line * len(bars), x : x + width]
     panel[:] = panel // 3  # darker
-    for number, bar in enumerate(bars):
-        top = y + number * line
+    for bar in bars:
         length = max(1, round((bar.probability or 0.0) * width))
-        end = (x + length - 1, top + line - 2)
-        cv2.rectangle(canvas, (x, top + 1), end, bar.colour, cv2.FILLED)
-        _put_text(canvas, bar.text, (x + pad, top + round(0.74 * line)), scale)
+        end = (x + length - 1, y + line - 2)
+        cv2.rectangle(canvas, (x, y + 1), end, bar.colour, cv2.FILLED)
+        _put_text(canvas, bar.text, (x + pad, y + round(0.74 * line)), scale)
+        y += line
 
 
-def _panel_corner(canvas: Image, box: Box, size_wh: tuple[int, int]) -> tuple[int, int]:
-    """Returns where a panel goes: below the box, else above it, else inside."""
+def _panel_corner(
+    canvas: Image, box: Box, size_wh: tuple[int, int], top: int
+) -> tuple[int, int]:
+    """Returns where a panel goes: below the box, else above it, else inside.
+
+    Args:
+        canvas: The image.
+        box: The face's.
+        size_wh: The panel's width and height in pixels.
+        top: Rows at the top that are taken.
+    """
     x, y, _, box_height = box
     width, height = size_wh
     canvas_height, canvas_width = canvas.shape[:2]
     if y + box_height + height <= canvas_height:
-        top = y + box_height
-    elif y - height >= 0:
-        top = y - height
+        row = y + box_height
+    elif y - height >= top:
+        row = y - height
     else:
-        top = canvas_height - height
-    return max(0, min(x, canvas_width - width)), max(0, top)
+        row = canvas_height - height
+    return max(0, min(x, canvas_width - width)), max(0, row)
 
 
 def _put_text(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:

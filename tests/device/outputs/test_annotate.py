@@ -84,6 +84,14 @@ def test_any_box_in_any_frame_can_be_drawn(shape: tuple[int, int], box: Box) -> 
     assert drawn.shape == (*shape, 3)
 
 
+def test_panel_above_a_face_leaves_the_text_readable() -> None:
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    face = result((10, 60, 300, 410))  # room for the panel between text and face
+    drawn = draw(frame, [face], text="45.5 fps  13.6 ms")
+    alone = draw(frame, [], text="45.5 fps  13.6 ms")
+    assert (drawn[:34] == alone[:34]).all()
+
+
 def test_small_picture_is_enlarged_with_its_boxes() -> None:
     face = result((8, 16, 24, 24))
     image, moved = enlarge(np.zeros((48, 60, 3), np.uint8), [face])
