@@ -110,11 +110,6 @@ class GraphSummary:
         return sum(layer.macs or 0 for layer in self.layers)
 
     @property
-    def weighted_layers(self) -> list[LayerSummary]:
-        """The layers with constant weights: convolutions and matrix products."""
-        return [layer for layer in self.layers if layer.weights is not None]
-
-    @property
     def int8_share(self) -> float:
         """Share of all multiply-accumulates that are computed in int8, 0..1."""
         return self.macs_share(layer for layer in self.layers if layer.dtype == "int8")
