@@ -77,7 +77,7 @@ def time_settings(
             settings.append((count, classifier.backend.name, width))
             calls.append(call)
     timed = []
-    for setting, times_ms in zip(settings, _time_calls(calls, seconds), strict=True):
+    for setting, times_ms in zip(settings, time_calls(calls, seconds), strict=True):
         p50_ms, p90_ms = map(float, np.percentile(times_ms, (50, 90)))
         timed.append(Setting(*setting, p50_ms, p90_ms, len(times_ms)))
     return timed
@@ -122,12 +122,16 @@ def _calls(
     return [(width, call(detector)) for width, detector in detectors.items()]
 
 
-def _time_calls(
+def time_calls(
     calls: Sequence[Callable[[], object]], seconds: float
 ) -> list[list[float]]:
     """Returns the milliseconds of every run of each call.
 
     A short block of each call in turn: what slows the machine slows all of them.
+
+    Args:
+        calls: The calls.
+        seconds: Least time spent on each, with at least ``MIN_RUNS`` runs.
     """
     clock = time.perf_counter
     times_ms: list[list[float]] = [[] for _ in calls]

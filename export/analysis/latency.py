@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
+from edge_runtime.pipeline.tuning import time_calls
 from export.convert.converted_model import ConvertedModel
-from train.progress import progress_bar
 
-ROUNDS = 12
-BLOCK_SECONDS = 0.03
-LEAST_CALLS, WARM_UP_CALLS = 3, 5
+SECONDS = 0.36  # of each model
 
 
 def median_latency_ms(
@@ -28,18 +26,6 @@ def median_latency_ms(
     """
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
-    backends = [converted.open() for converted in models]
-    for backend in backends:
-        for _ in range(WARM_UP_CALLS):
-            backend.logits(image)
-    times_ms: list[list[float]] = [[] for _ in backends]
-    for _ in progress_bar(range(ROUNDS), "timing", unit="round"):
-        for backend, durations in zip(backends, times_ms, strict=True):
-            end = time.perf_counter() + BLOCK_SECONDS
-            calls = 0
-            while calls < LEAST_CALLS or time.perf_counter() < end:
-                started = time.perf_counter()
-                backend.logits(image)
-                durations.append(1e3 * (time.perf_counter() - started))
-                calls += 1
+    calls = [partial(converted.open().logits, image) for converted in models]
+    times_ms = time_calls(calls, SECONDS)
     return [round(float(np.median(durations)), 4) for durations in times_ms]
