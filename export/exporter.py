@@ -8,11 +8,7 @@ from typing import Any
 from edge_runtime.inspection.analyzer import GraphSummary
 from edge_runtime.inspection.verdict import UNFOLDED
 from edge_runtime.model_file.metadata import ModelSpec
-from export.analysis.accuracy import (
-    keras_logits,
-    measure_accuracy,
-    require_same_function,
-)
+from export.analysis.accuracy import measure_accuracy, require_same_function
 from export.analysis.int8_analysis import Int8Analysis, analyze_int8
 from export.analysis.latency import median_latency_ms
 from export.calibration.audit import audit
@@ -32,6 +28,7 @@ from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
 from export.trained_model import TrainedModel, find_trained_model, load_run_data
 from export.verify import check_contents, describe_input, find_unfolded
+from train.run.results import predict_logits
 
 
 @dataclass(frozen=True)
@@ -223,6 +220,6 @@ def _spec(
         origin[UNFOLDED] = unfolded
     spec = with_golden(replace(trained.spec, origin=origin), converted)
     if spec.golden and not converted.quantized:
-        reference = keras_logits(trained.model, spec.golden.inputs)
+        reference = predict_logits(trained.model, spec.golden.inputs)
         require_same_function(converted, spec.golden, reference)
     return spec

@@ -55,6 +55,17 @@ def macro_f1(matrix: Labels) -> float:
     return float(np.nanmean(f1)) if np.isfinite(f1).any() else math.nan
 
 
+def summarize(matrix: Labels) -> dict[str, Any]:
+    """Returns count, accuracy with its 95 % interval, and macro-F1, JSON-ready."""
+    count, right = int(matrix.sum()), int(np.trace(matrix))
+    return {
+        "count": count,
+        "accuracy": round(accuracy(matrix), 5),
+        "accuracy_95": [round(bound, 5) for bound in wilson_interval(right, count)],
+        "macro_f1": round(macro_f1(matrix), 5),
+    }
+
+
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     """Returns the 95 % Wilson score interval of a share, in [0, 1].
 

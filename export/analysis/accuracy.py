@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError
 from edge_runtime.inference.classifier import Classifier
+from edge_runtime.model_file.container import parse_model_file
 from edge_runtime.model_file.metadata import GoldenVectors, ModelSpec
 from export.calibration.calibrate import CalibrationInputs
 from export.calibration.record import CalibrationRecord
@@ -22,6 +21,7 @@ from export.options import Log
 from export.package import file_bytes
 from train import metrics
 from train.data.splits import Split
+from train.run.results import predict_logits
 
 Logits = npt.NDArray[np.float32]
 
@@ -62,7 +62,7 @@ def measure_accuracy(
     if split is None:
         return figures
     log(f"comparing on {len(split):,} validation images")
-    reference = keras_logits(trained.model, split.images)
+    reference = predict_logits(trained.model, split.images)
     figures["keras"] = compare(split, reference, reference)
     for converted, spec in zip(models, specs, strict=True):
         logits = _file_logits(file_bytes(spec, converted), converted, split.images)
@@ -77,17 +77,6 @@ def measure_accuracy(
     return figures
 
 
-def keras_logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Logits:
-    """Returns the Keras model's logits, float32 (N, classes).
-
-    Args:
-        model: Raw pixels in, logits out.
-        images: uint8 (N, S, S, C).
-    """
-    logits = model.predict(images, batch_size=512, verbose=0)
-    return np.asarray(logits, dtype=np.float32)
-
-
 def compare(split: Split, reference: Logits, logits: Logits) -> dict[str, Any]:
     """Returns a file's figures on labelled images, JSON-ready.
 
@@ -98,15 +87,8 @@ def compare(split: Split, reference: Logits, logits: Logits) -> dict[str, Any]:
     """
     predictions = logits.argmax(axis=1)
     matrix = metrics.confusion_matrix(split.labels, predictions, logits.shape[1])
-    interval = metrics.wilson_interval(int(np.trace(matrix)), len(split))
-    agreement = np.mean(predictions == reference.argmax(axis=1))
-    return {
-        "count": len(split),
-        "accuracy": round(metrics.accuracy(matrix), 5),
-        "accuracy_95": [round(bound, 5) for bound in interval],
-        "macro_f1": round(metrics.macro_f1(matrix), 5),
-        "agreement": round(float(agreement), 5),
-    }
+    agreement = float(np.mean(predictions == reference.argmax(axis=1)))
+    return {**metrics.summarize(matrix), "agreement": round(agreement, 5)}
 
 
 def largest_difference(reference: Logits, logits: Logits) -> float:
@@ -149,7 +131,5 @@ def _file_logits(
     content: bytes, converted: ConvertedModel, images: npt.NDArray[np.uint8]
 ) -> Logits:
     """Returns a finished file's logits, through ``edge_runtime`` as on the device."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"model{converted.suffix}"
-        path.write_bytes(content)
-        return Classifier.load(path).logits(images)
+    file = parse_model_file(Path(f"model{converted.suffix}"), content)
+    return Classifier.from_file(file).logits(images)

@@ -9,7 +9,6 @@ epoch.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -168,10 +167,9 @@ def teacher_probabilities(config: TrainConfig, data: Dataset) -> Targets:
             trained on evaluation images.
     """
     models = [load_teacher(find_model(name), data) for name in config.teachers]
-    views = [data.train]
+    views = [data.train.images]
     if config.augmentation.flip:
-        mirrored = data.train.images[:, :, ::-1]
-        views.append(dataclasses.replace(data.train, images=mirrored))
+        views.append(data.train.images[:, :, ::-1])
     probabilities = np.zeros((len(data.train), len(data.labels)))
     for teacher, model in zip(config.teachers, models, strict=True):
         print(f"teacher {teacher}: {len(data.train):,} training images")

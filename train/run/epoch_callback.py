@@ -17,7 +17,7 @@ from train.progress import open_bar
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.folder import RunFolder
-from train.run.results import confusion_matrix, predict_logits
+from train.run.results import predict_logits
 
 
 class EpochCallback(keras.callbacks.Callback):
@@ -82,7 +82,7 @@ class EpochCallback(keras.callbacks.Callback):
         logs = logs or {}
         self._copy_weights()
         split = self._data.validation
-        logits = predict_logits(self._best_model, split)
+        logits = predict_logits(self._best_model, split.images)
         # Both: logits can be NaN while the loss is finite.
         if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
             raise FerEdgeError(
@@ -90,7 +90,8 @@ class EpochCallback(keras.callbacks.Callback):
                 f" start again with a lower --learning-rate"
                 f" than {self._config.learning_rate}"
             )
-        matrix = confusion_matrix(split, logits, len(self._data.labels))
+        predicted, classes = logits.argmax(axis=1), len(self._data.labels)
+        matrix = metrics.confusion_matrix(split.labels, predicted, classes)
         row = {
             "epoch": epoch + 1,
             "loss": round(float(logs["loss"]), 5),

@@ -29,20 +29,19 @@ def backend_name() -> str:
     return name
 
 
-def predict_logits(model: keras.Model, split: Split) -> npt.NDArray[np.float32]:
-    """Returns the model's logits for every image, float32 (N, classes), no softmax."""
+def predict_logits(
+    model: keras.Model, images: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """Returns a Keras model's logits, float32 (N, classes), no softmax.
+
+    Args:
+        model: Takes raw pixels.
+        images: uint8 (N, S, S, C).
+    """
     # Memory depends on the number of pixels.
-    side = split.images.shape[1]
-    batch = max(1, EVALUATION_PIXELS // side**2)
-    logits = model.predict(split.images, batch_size=batch, verbose=0)
+    batch = max(1, EVALUATION_PIXELS // images.shape[1] ** 2)
+    logits = model.predict(images, batch_size=batch, verbose=0)
     return np.asarray(logits, dtype=np.float32)
-
-
-def confusion_matrix(
-    split: Split, logits: npt.NDArray[np.float32], classes: int
-) -> npt.NDArray[np.int64]:
-    """Returns the confusion matrix of the predictions, int64 (classes, classes)."""
-    return metrics.confusion_matrix(split.labels, logits.argmax(axis=1), classes)
 
 
 def write_calibration_choice(
@@ -91,7 +90,9 @@ def write_results(
         for name in ("validation", "test")
         if len(data.split(name))
     }
-    logits = {name: predict_logits(model, split) for name, split in splits.items()}
+    logits = {
+        name: predict_logits(model, split.images) for name, split in splits.items()
+    }
     temperature = metrics.fit_temperature(logits["validation"], data.validation.labels)
     figures = {
         name: evaluate(split, logits[name], data.labels, temperature)
@@ -143,16 +144,11 @@ def evaluate(
         labels: Class names in order.
         temperature: For the calibration error.
     """
-    matrix = confusion_matrix(split, logits, len(labels))
+    predicted = logits.argmax(axis=1)
+    matrix = metrics.confusion_matrix(split.labels, predicted, len(labels))
     recall = metrics.recall_by_class(matrix)
-    correct = int(np.trace(matrix))
     return {
-        "count": len(split),
-        "accuracy": round(metrics.accuracy(matrix), 5),
-        "accuracy_95": [
-            round(x, 5) for x in metrics.wilson_interval(correct, len(split))
-        ],
-        "macro_f1": round(metrics.macro_f1(matrix), 5),
+        **metrics.summarize(matrix),
         "expected_calibration_error": round(
             metrics.expected_calibration_error(logits, split.labels, temperature), 5
         ),
