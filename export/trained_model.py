@@ -115,14 +115,7 @@ def _from_run(run: RunFolder) -> TrainedModel:
     model = load_classifier(run.model)
     origin: dict[str, Any] = {
         key: metrics[key]
-        for key in (
-            "run",
-            "git_revision",
-            "data",
-            "versions",
-            "best_epoch",
-            "averaged",
-        )
+        for key in ("run", "git_revision", "data", "versions", "best_epoch", "averaged")
         if key in metrics
     }
     spec = ModelSpec(

@@ -25,11 +25,7 @@ from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
 from train.run.folder import RunFolder, find_model, read_labels
-from train.run.results import (
-    backend_name,
-    write_calibration_choice,
-    write_results,
-)
+from train.run.results import backend_name, write_calibration_choice, write_results
 
 POLICIES = {
     "float32": "float32",

@@ -64,13 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"name of the release ({DEFAULT_NAME}); other names are beside it, in"
         " train/released/<name>/",
     )
-    add(
-        "--root",
-        type=Path,
-        default=ROOT,
-        metavar="DIR",
-        help="checkout (this one)",
-    )
+    add("--root", type=Path, default=ROOT, metavar="DIR", help="checkout (this one)")
     add("--force", action="store_true", help="replace an earlier release")
     return parser
 

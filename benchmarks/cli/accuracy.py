@@ -12,18 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.gate import check_gate, with_gate
-from benchmarks.accuracy.measure import (
-    load_images,
-    measure_accuracy,
-    with_seconds,
-)
+from benchmarks.accuracy.measure import load_images, measure_accuracy, with_seconds
 from benchmarks.accuracy.table import accuracy_table, time_line
 from benchmarks.cli.parser import add_models, points
-from benchmarks.common.documents import (
-    Document,
-    check_writable,
-    save_result,
-)
+from benchmarks.common.documents import Document, check_writable, save_result
 from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS

@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cli.parser import add_result_file
-from benchmarks.common.documents import (
-    check_writable,
-    read_document,
-    save_result,
-)
+from benchmarks.common.documents import check_writable, read_document, save_result
 from benchmarks.latency.compare import MAY_DIFFER, compare_latency, comparison_lines
 from benchmarks.latency.measure import SCHEMA
 from edge_runtime.utils.argparser import add_command
@@ -29,11 +25,7 @@ different conditions are refused (exit code 4), unless --despite names the condi
 def add_compare(commands: Any) -> None:
     """Adds ``compare`` to the commands."""
     parser = add_command(
-        commands,
-        "compare",
-        _compare,
-        "the ratio of two latency measurements",
-        EXAMPLES,
+        commands, "compare", _compare, "the ratio of two latency measurements", EXAMPLES
     )
     add = parser.add_argument
     add("a", type=Path, metavar="A.json", help="from latency --json")

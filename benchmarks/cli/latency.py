@@ -8,17 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import (
-    add_models,
-    backends,
-    seconds,
-    thread_counts,
-)
-from benchmarks.common.documents import (
-    Document,
-    check_writable,
-    save_result,
-)
+from benchmarks.cli.parser import add_models, backends, seconds, thread_counts
+from benchmarks.common.documents import Document, check_writable, save_result
 from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency.measure import measure_latency, variants_of

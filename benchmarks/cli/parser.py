@@ -44,9 +44,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         command: The one that will be parsed; any other text adds all of them.
     """
     parser = CommandLine(
-        prog="python -m benchmarks",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
+        prog="python -m benchmarks", description=DESCRIPTION, epilog=EXAMPLES
     )
     add_commands(parser, COMMANDS, ALIASES.get(command, command))
     return parser

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cli.parser import add_result_file
-from benchmarks.common.documents import (
-    check_writable,
-    describe,
-    save_result,
-)
+from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
 from edge_runtime.inference.backends import BACKENDS

@@ -26,10 +26,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def render_accuracy(
-    accuracy: Document,
-    latency: Document | None = None,
-    *,
-    pixels: Pixels | None = None,
+    accuracy: Document, latency: Document | None = None, *, pixels: Pixels | None = None
 ) -> str:
     """Returns a self-contained HTML page; all text from the documents is escaped.
 

@@ -69,11 +69,7 @@ def _backend(replay: Replay) -> Document | None:
     if replay.classifier is None:
         return None
     backend = replay.classifier.backend
-    return {
-        "name": backend.name,
-        "version": backend.version,
-        "threads": replay.threads,
-    }
+    return {"name": backend.name, "version": backend.version, "threads": replay.threads}
 
 
 def _golden(spec: ModelSpec | None, replay: Replay) -> Document | None:

@@ -18,11 +18,7 @@ from edge_runtime.pipeline.classification import (
     face_result,
     prepare_batch,
 )
-from edge_runtime.pipeline.decisions import (
-    DecisionConfig,
-    Observation,
-    TrackDecisions,
-)
+from edge_runtime.pipeline.decisions import DecisionConfig, Observation, TrackDecisions
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame

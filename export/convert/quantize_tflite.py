@@ -148,9 +148,7 @@ def _unsigned(qtyping: Any) -> Any:
     return qtyping.OpQuantizationConfig(
         activation_tensor_config=tensor(num_bits=8, symmetric=False, dtype="UINT"),
         weight_tensor_config=tensor(
-            num_bits=8,
-            symmetric=True,
-            granularity=qtyping.QuantGranularity.CHANNELWISE,
+            num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
         ),
         compute_precision=qtyping.ComputePrecision.INTEGER,
         explicit_dequantize=False,

@@ -162,12 +162,7 @@ def load(
 
 
 def load_split(
-    path: Path | str,
-    *,
-    split: str,
-    size_px: int,
-    colour: Colour,
-    labels: Sequence[str],
+    path: Path | str, *, split: str, size_px: int, colour: Colour, labels: Sequence[str]
 ) -> Split:
     """Returns the images of one split as a finished model takes them.
 

@@ -38,8 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
     add(
-        "--name",
-        help="run folder below runs/, or a path with a / (default: a new one)",
+        "--name", help="run folder below runs/, or a path with a / (default: a new one)"
     )
     add(
         "--recipe",
