@@ -17,8 +17,13 @@ from typing import Any
 
 from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, OutputError
-from edge_runtime.hardware.board import board_name, os_name, read_cpu, read_frequency
-from edge_runtime.hardware.memory import read_memory
+from edge_runtime.hardware.board import (
+    board_name,
+    os_name,
+    read_cpu,
+    read_frequency,
+    read_memory,
+)
 from edge_runtime.inference.backends import installed_version
 from edge_runtime.utils.files import write_text
 

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.hardware.board import board_name
-from edge_runtime.hardware.memory import limits_memory, read_memory
+from edge_runtime.hardware.board import board_name, limits_memory, read_memory
 from edge_runtime.hardware.sensors import (
     highest_temperature_c,
     read_throttled,

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.hardware.board import ROOT, read_int, read_text
-from edge_runtime.hardware.memory import resident_mb
+from edge_runtime.hardware.board import ROOT, read_int, read_text, resident_mb
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 REASONS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.errors import DatasetError, MetadataError
-from edge_runtime.hardware.memory import read_memory
+from edge_runtime.hardware.board import read_memory
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.preprocessing import CHANNELS, Colour
 from edge_runtime.sources.fake.face import LABELS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.hardware.memory import limits_memory, read_memory, resident_mb
+from edge_runtime.hardware.board import limits_memory, read_memory, resident_mb
 
 MIB = 2**20
 MEMINFO = "MemTotal: 4194304 kB\nMemFree: 1 kB\nMemAvailable: 3145728 kB\n"

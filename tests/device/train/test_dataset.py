@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.hardware.memory import Memory
+from edge_runtime.hardware.board import Memory
 from train.data.dataset import DRAWN, load, load_split
 from train.data.splits import balanced_indices, pixel_hash, stratified_indices
 
