@@ -23,12 +23,12 @@ start_keras()
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from export import contents  # noqa: E402
+from export import verify  # noqa: E402
 from export.__main__ import main  # noqa: E402
 from export.analysis.accuracy import require_agreement  # noqa: E402
 from export.calibration.record import SCHEMA, CalibrationRecord, sha256_of  # noqa: E402
 from export.calibration.representative import check_leaks, select_images  # noqa: E402
-from export.convert import keras_model, recipes  # noqa: E402
+from export.convert import keras_model, quantize_tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.ranges import MeasuredRanges  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
@@ -352,7 +352,9 @@ def test_ranges_of_another_model_are_not_used(tmp_path):
 
 def test_ranges_that_name_other_tensors_are_refused(exported):
     with pytest.raises(ModelError, match="belong to another model"):
-        recipes.quantize(model_bytes(exported, ".float32.tflite"), {"x": (0.0, 1.0)})
+        quantize_tflite.quantize(
+            model_bytes(exported, ".float32.tflite"), {"x": (0.0, 1.0)}
+        )
 
 
 def test_calibration_images_come_from_the_training_split(images):
@@ -578,7 +580,7 @@ def test_nothing_is_written_when_a_check_fails(tmp_path, capsys, monkeypatch):
     def fail(*_, **_options):
         raise ModelError("not what it must be")
 
-    monkeypatch.setattr(contents, "check_format", fail)
+    monkeypatch.setattr(verify, "check_format", fail)
     path, out = saved(sequential_network(), tmp_path / "m.keras"), tmp_path / "out"
     assert main([str(path), "--labels", "a,b,c", "--out", str(out)]) == 2
     assert "not what it must be" in one_error_line(capsys)
@@ -595,10 +597,10 @@ def test_file_under_the_name_of_another_format_is_refused(exported, suffix):
     for format in ("float32", "int8"):
         converted = ConvertedModel(f"{file.kind}-{format}", file.model)
         if spec.format == converted.format:
-            contents.check_contents(converted, spec)
+            verify.check_contents(converted, spec)
         else:
             with pytest.raises(ModelError, match="expected"):
-                contents.check_contents(converted, spec)
+                verify.check_contents(converted, spec)
 
 
 @pytest.mark.parametrize("io", ["uint8", "float32"])
@@ -606,7 +608,7 @@ def test_int8_file_with_other_input_and_output_than_asked_is_refused(exported, i
     file = read_model_file(exported.folder / "tiny.int8.tflite")
     spec = ModelSpec.from_document(file.document)
     with pytest.raises(ModelError, match=f"expected .* {io} input"):
-        contents.check_contents(ConvertedModel("tflite-int8", file.model, io), spec)
+        verify.check_contents(ConvertedModel("tflite-int8", file.model, io), spec)
 
 
 def test_float_file_that_disagrees_with_keras_is_refused():
