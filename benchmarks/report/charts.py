@@ -83,9 +83,9 @@ def scatter_chart(points: Sequence[tuple[str, float, Document]]) -> Picture:
         points: Name, median latency in ms and part of an accuracy document of each
             model.
     """
-    from matplotlib.ticker import LogLocator, NullLocator
-
     figure, (axes,) = new_figure((6.4, max(3.8, 0.23 * len(points))))
+    from matplotlib.ticker import LogLocator, NullLocator  # new_figure found it there
+
     axes.set(xscale="log", xlabel="p50 in ms, one thread", ylabel="accuracy, percent")
     ordered = sorted(points, key=lambda point: -point[2]["accuracy"])
     for index, (name, ms, model) in enumerate(ordered):

@@ -2,6 +2,7 @@ import base64
 import copy
 import html.parser
 import json
+import sys
 from xml.etree import ElementTree
 
 import cv2
@@ -16,8 +17,8 @@ from benchmarks.accuracy.statistics import reliability_diagram
 from benchmarks.accuracy.table import accuracy_table
 from benchmarks.common.documents import machine_card, read_document, write_json
 from benchmarks.report.accuracy_page import render_accuracy
-from benchmarks.report.charts import confusion_chart, sustained_svg
-from edge_runtime.errors import FerEdgeError
+from benchmarks.report.charts import confusion_chart, scatter_chart, sustained_svg
+from edge_runtime.errors import FerEdgeError, MissingDependencyError
 from train import metrics
 
 pytest.importorskip("jinja2", reason="writes pages")
@@ -308,3 +309,13 @@ def test_other_documents_are_refused(content, tmp_path):
     path.write_text(content)
     with pytest.raises(FerEdgeError, match="expected"):
         read_document(path, accuracy.SCHEMA)
+
+
+def test_chart_without_matplotlib_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    point = ("model", 1.0, {"accuracy": 0.5, "accuracy_95": [0.4, 0.6]})
+
+    with pytest.raises(MissingDependencyError, match="matplotlib is not installed"):
+        scatter_chart([point])
