@@ -17,6 +17,9 @@ from typing import Any, NoReturn
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 
 
+InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise
+
+
 class CommandLine(argparse.ArgumentParser):
     """An ``ArgumentParser`` that does not print its usage with each error.
 

@@ -12,6 +12,7 @@ that the Dense layer reads, float32 (N, features).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import layers
@@ -57,17 +58,7 @@ def fer_resnet(x: Tensor) -> Tensor:
     pooling; the figures hold for 48x48 grey input and seven classes. After He et al.,
     "Deep residual learning for image recognition" (2015), shrunk for 48x48 pixels.
     """
-    x = conv_bn_relu(x, 24, 3)
-    x = conv_bn_relu(x, 32, 3, stride=2)
-    x = residual(x, 32)
-    x = residual(x, 64, stride=2)
-    x = residual(x, 64)
-    x = residual(x, 128, stride=2)
-    x = residual(x, 128)
-    x = residual(x, 192, stride=2)
-    x = conv_bn_relu(x, 256, 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(0.2)(x)
+    return _residual_net(x, ((24, 1), (32, 2)), (32, 64, 64, 128, 128, 192), 256, 0.2)
 
 
 def fer_plain(x: Tensor) -> Tensor:
@@ -107,15 +98,7 @@ def fer_lowres(x: Tensor) -> Tensor:
     A quarter of the side after two convolutions; what this saves at 48x48 and 24x24
     pixels is spent on width at 12x12 and 6x6.
     """
-    x = conv_bn_relu(x, 32, 3, stride=2)
-    x = conv_bn_relu(x, 80, 3, stride=2)
-    x = residual(x, 80)
-    x = residual(x, 80)
-    x = residual(x, 128, stride=2)
-    x = residual(x, 128)
-    x = conv_bn_relu(x, 320, 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(0.2)(x)
+    return _residual_net(x, ((32, 2), (80, 2)), (80, 80, 128, 128), 320, 0.2)
 
 
 def fer_small(x: Tensor) -> Tensor:
@@ -123,15 +106,32 @@ def fer_small(x: Tensor) -> Tensor:
 
     ``fer_resnet`` with half its widths and one block on each size.
     """
-    x = conv_bn_relu(x, 16, 3)
-    x = conv_bn_relu(x, 24, 3, stride=2)
-    x = residual(x, 24)
-    x = residual(x, 48, stride=2)
-    x = residual(x, 48)
-    x = residual(x, 96, stride=2)
-    x = conv_bn_relu(x, 192, 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(0.1)(x)
+    return _residual_net(x, ((16, 1), (24, 2)), (24, 48, 48, 96), 192, 0.1)
+
+
+def _residual_net(
+    x: Tensor,
+    stem: Sequence[tuple[int, int]],
+    widths: Sequence[int],
+    head: int,
+    dropout: float,
+) -> Tensor:
+    """Returns the pooled features of a residual net.
+
+    Args:
+        x: float32 (N, H, W, C).
+        stem: Filters and stride of the first 3x3 convolutions.
+        widths: Filters of each residual block; where they grow, the size is halved.
+        head: Filters of the last, 1x1 convolution.
+        dropout: Share of its features that are dropped in training.
+    """
+    for filters, stride in stem:
+        x = conv_bn_relu(x, filters, 3, stride=stride)
+    for filters in widths:
+        x = residual(x, filters, stride=1 if filters == x.shape[-1] else 2)
+    return layers.Dropout(dropout)(
+        layers.GlobalAveragePooling2D()(conv_bn_relu(x, head, 1))
+    )
 
 
 def notebook_cnn(x: Tensor) -> Tensor:
@@ -163,10 +163,8 @@ def mini_xception(x: Tensor) -> Tensor:
     for _ in range(2):
         x = conv_bn_relu(x, 8, 3)
     for filters in (16, 32, 64, 128):
-        shortcut = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)(
-            x
-        )
-        shortcut = layers.BatchNormalization()(shortcut)
+        project = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)
+        shortcut = layers.BatchNormalization()(project(x))
         x = separable_bn(x, filters)
         x = layers.ReLU()(x)
         x = separable_bn(x, filters)
@@ -196,14 +194,8 @@ def count_macs(model: keras.Model) -> int:
 
 
 def _layer_macs(layer: keras.Layer) -> int:
-    if isinstance(layer, layers.SeparableConv2D):
-        pixels = math.prod(layer.output.shape[1:3])
-        depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
-        kernels = math.prod(depthwise.shape) + math.prod(pointwise.shape)
-        return int(pixels * kernels)
-    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-        pixels = math.prod(layer.output.shape[1:3])
-        return int(pixels * math.prod(layer.kernel.shape))
-    if isinstance(layer, layers.Dense):
-        return int(math.prod(layer.kernel.shape))
-    return 0
+    kernels = [each.shape for each in layer.weights if each.name.endswith("kernel")]
+    if not kernels:
+        return 0
+    places = math.prod(layer.output.shape[1:-1])  # 1 for a Dense layer
+    return int(places * sum(map(math.prod, kernels)))

@@ -20,7 +20,6 @@ disconnect (fails, and cannot be opened), hang (a read does not return), resize 
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 from collections.abc import Callable
@@ -30,7 +29,14 @@ from typing import Any, Literal, get_args
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import CameraSettings
-from edge_runtime.utils.argparser import number, positive, seed, size_wh, whole_number
+from edge_runtime.utils.argparser import (
+    InvalidValue,
+    number,
+    positive,
+    seed,
+    size_wh,
+    whole_number,
+)
 
 FaultKind = Literal[
     "freeze", "drop", "black", "garbage", "disconnect", "hang", "resize", "slow"
@@ -102,10 +108,10 @@ def parse_config(text: str, settings: CameraSettings) -> FakeCameraConfig:
         try:
             if not equals or key not in _OPTIONS:
                 expected = f"one of {', '.join(_OPTIONS)}, as KEY=VALUE"
-                raise argparse.ArgumentTypeError(f"expected {expected}")
+                raise InvalidValue(f"expected {expected}")
             name, parse = _OPTIONS[key]
             values[name] = parse(value)
-        except argparse.ArgumentTypeError as error:
+        except InvalidValue as error:
             raise SourceError(
                 f"fake camera: {option[:60]!r}: {error}; as in"
                 "  'fake:scene?fps=30&script=freeze@2s+3s,black@8s+1s'"
@@ -121,7 +127,7 @@ def _parse_fault(text: str) -> Fault:
     match = _FAULT.fullmatch(text)
     kind = next((kind for kind in KINDS if match and kind == match[1]), None)
     if match is None or kind is None:
-        raise argparse.ArgumentTypeError(
+        raise InvalidValue(
             f"expected a fault such as freeze@2s+3s ({', '.join(KINDS)}), got {text!r}"
         )
     fault = Fault(kind, float(match[2]), float(match[3] or "inf"))
@@ -132,12 +138,12 @@ def _parse_fault(text: str) -> Fault:
         return replace(fault, size_wh=size_wh(value))
     if kind == "slow":
         return replace(fault, fps=_fps(value))
-    raise argparse.ArgumentTypeError(f"expected no value for {kind}, got {text!r}")
+    raise InvalidValue(f"expected no value for {kind}, got {text!r}")
 
 
 def _parse_clock(text: str) -> bool:
     if text not in ("real", "virtual"):
-        raise argparse.ArgumentTypeError(f"expected real or virtual, got {text!r}")
+        raise InvalidValue(f"expected real or virtual, got {text!r}")
     return text == "virtual"
 
 
