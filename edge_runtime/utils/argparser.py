@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 
-
 InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise
 
 
