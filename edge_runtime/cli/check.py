@@ -76,9 +76,9 @@ def check(args: argparse.Namespace) -> int:
     if verdict.violations:
         rules = ", ".join({violation.rule: None for violation in verdict.violations})
         raise GateError(f"{file.name} is not what it says it is ({rules})")
-    for missing in (graph_error, replay.error):
-        if missing is not None:
-            raise missing
+    missing = [error for error in (graph_error, replay.error) if error is not None]
+    if missing:  # both at once: else the second is found only after the first
+        raise FerEdgeError("; ".join(map(str, missing)))
     # A model with several outputs, such as a face detector, is no classifier.
     if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
         labels = "" if spec else " --labels A,B,..."

@@ -262,6 +262,19 @@ def test_without_onnx_the_rest_is_checked_and_the_report_says_what_to_install(
     assert "onnx-check" in err
 
 
+def test_without_onnx_and_onnxruntime_both_are_named(
+    tiny_onnx_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for library in ("onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, library, None)
+    assert main(["check", str(tiny_onnx_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fer-edge[onnx-check]" in line
+    assert "fer-edge[onnx]" in line
+
+
 def test_without_onnx_a_name_that_contradicts_the_metadata_is_code_3(
     rewrite: Rewrite,
     capsys: pytest.CaptureFixture[str],
