@@ -39,7 +39,7 @@ class Console:
         self._args, self._status, self._stop = args, status, stop
         self._source = source = status.source
         self._started_s = self._progress_s = time.perf_counter()
-        self._terminal = sys.stdout.isatty()
+        self._terminal = sys.stdout is not None and sys.stdout.isatty()
         self._queue: WorkQueue[_Message] | None = None
         if not (args.json or args.events == "-"):
             self._queue = WorkQueue(

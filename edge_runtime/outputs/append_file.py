@@ -20,11 +20,14 @@ class Stdout:
 
     def __init__(self) -> None:
         self._stream = sys.stdout
+        self._descriptor: int | None = None
+        if sys.stdout is None:  # closed at the start: print writes nothing
+            return
         try:
             sys.stdout.flush()
-            self._descriptor: int | None = sys.stdout.fileno()
+            self._descriptor = sys.stdout.fileno()
         except OSError:  # replaced by another object, as in a notebook
-            self._descriptor = None
+            pass
 
     def write(self, line: str, end: str = "\n") -> None:
         """Writes one line, and what follows it.

@@ -76,8 +76,9 @@ def exit_now(code: int) -> NoReturn:
     """
     logging.shutdown()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it is None where it was closed at the start
+                stream.flush()
     except (OSError, ValueError):  # Python's own exit reports what is wrong
         sys.exit(code)
     os._exit(code)

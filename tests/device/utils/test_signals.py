@@ -112,6 +112,14 @@ def test_output_that_cannot_be_written_is_no_success() -> None:
     assert b"No space left" in completed.stderr
 
 
+def test_stdout_closed_at_the_start_is_no_traceback(tiny_model_path: Path) -> None:
+    run = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    run += ["--source", "fake:scene", "--faces", "none", "--max-frames", "2"]
+    command = ["sh", "-c", '"$@" >&-', "sh", *run]
+    completed = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, timeout=60)
+    assert (completed.returncode, completed.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("unbuffered", ["1", ""], ids=["at once", "at the end"])
 def test_full_disk_behind_stdout_is_one_line_and_no_traceback(
     tiny_model_path: Path, unbuffered: str
