@@ -39,7 +39,7 @@ Every file explains itself: labels, input, temperature, origin and golden vector
 inside. The int8 files are calibrated on training images; the measured ranges are kept
 in the run folder, so the same files can be made again without any image.
 
-exit codes: 0 done, 2 an error of use, 3 no exception holds the bound of --max-drop
+exit codes: 0 done, 2 an error of use, 3 more accuracy is lost than --max-drop allows
 """
 
 
@@ -109,7 +109,7 @@ def _add_analysis(group: argparse._ArgumentGroup) -> None:
         type=_points,
         metavar="POINTS",
         help="keep the worst layers in float, until the TFLite accuracy on validation"
-        " images is at most this much below float; exit code 3 when none holds",
+        " images is at most this much below float; exit code 3 when that is impossible",
     )
     add(
         "--float-layers",

@@ -148,7 +148,7 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
         "--faces",
         choices=("auto", "yunet", "haar", "none"),
         default="auto",
-        help="detector; none: each frame is a face (default: yunet with"
+        help="detector; none: classify the whole frame (default: yunet with"
         " --detector-model or after fetch-detector, else haar)",
     )
     add_detector_model(group)
