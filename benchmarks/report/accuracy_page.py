@@ -13,6 +13,7 @@ from benchmarks.common.documents import Document
 from benchmarks.report.charts import confusion_chart, reliability_chart
 from benchmarks.report.html import Picture, png_address, render_page
 from benchmarks.report.results import complete_documents
+from benchmarks.report.tables import describe_conditions
 
 MAX_LISTED = 100
 MAX_PHOTOS = 48
@@ -57,6 +58,8 @@ def render_accuracy(
             flip_rows=[_flip_rows(each) for each in flipped],
             max_listed=MAX_LISTED,
             latency=latency,
+            latency_conditions=describe_conditions(latency) if latency else "",
+            latency_valid=not latency or latency.get("verdict", {}).get("valid", True),
         )
 
 

@@ -63,7 +63,7 @@ def plot_confusion_matrices(
         path: Where the picture is written.
     """
     width, height = panel_inches(labels)
-    titles = [textwrap.fill(printable(name), int(7 * width)) for name in matrices]
+    titles = [_title(name, int(7 * width)) for name in matrices]
     first, *others = matrices.values()
     rows, columns = (2, len(matrices)) if len(others) > 1 else (1, 1 + 2 * len(others))
     height += 0.4 + 0.2 * max(title.count("\n") for title in titles)
@@ -89,6 +89,11 @@ def plot_confusion_matrices(
     if rows == 2:
         all_axes[columns].set_axis_off()
     save_png(figure, path)
+
+
+def _title(name: str, width: int) -> str:
+    lines = name.split("\n")
+    return "\n".join(textwrap.fill(printable(line), width) for line in lines)
 
 
 def draw_confusion_matrix(

@@ -124,7 +124,7 @@ def write_results(
     plotted = "test" if "test" in figures else "validation"
     matrix = np.array(figures[plotted]["confusion_matrix"], dtype=np.int64)
     plot_confusion_matrices(
-        {f"{title}, {plotted} ({len(splits[plotted]):,})": matrix},
+        {f"{title}\n{plotted}, {len(splits[plotted]):,} images": matrix},
         data.labels,
         run.path / "confusion_matrix.png",
     )

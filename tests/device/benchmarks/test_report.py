@@ -144,6 +144,12 @@ def test_page_shows_the_figures(document, timed):
         assert shown in text
 
 
+def test_page_says_that_a_latency_is_invalid(document, timed):
+    timed["verdict"] = {"valid": False, "reasons": ["a busy machine"], "unknown": []}
+    text = parsed(render_accuracy(document, timed)).text
+    assert "INVALID: a busy machine" in text
+
+
 def test_text_from_documents_is_escaped(document, timed):
     document["data"]["name"] = HOSTILE
     document["labels"] = [HOSTILE, "dog"]
