@@ -194,7 +194,9 @@ def _layers(document: Document) -> str:
 
 def _verdict(document: Document) -> str:
     verdict = document["verdict"]
-    format, claim = verdict["format"], f"as its {verdict['judged_by']} says"
+    format, judge = verdict["format"], verdict["judged_by"]
+    judge = judge if judge == "--expect" else f"its {judge}"
+    claim = f"as {judge} says"
     lines = [f"note: {note}" for note in verdict["notes"]]
     if format is None:
         lines.append("verdict: nothing promised (no metadata, --expect or .int8. name)")
@@ -205,7 +207,7 @@ def _verdict(document: Document) -> str:
         rest = "" if replayed else ", but it could not be run here"
         lines.append(f"verdict: is {format}, {claim}{rest}")
     else:
-        lines.append(f"verdict: is NOT {format}, {claim}")
+        lines.append(f"verdict: is NOT {format}, contrary to {judge}")
     for violation in verdict["violations"]:
         rule = violation["rule"]
         lines.append(f"  {rule}: expected {violation['expected']}")
