@@ -282,7 +282,7 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
     if set(trained.spec.labels) != set(FER2013_LABELS):
         print(
             f"       python -m edge_runtime run {best} --source 0 --faces none"
-            "   # for pictures of something else than faces"
+            "   # where the images are not faces"
         )
     if best is not first:
         data = trained.config.data if trained.config else "PATH"
