@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # All else is in the run's configuration.
 RESUME_FLAGS = {"data", "threads", "name", "resume", "force"}
+FEW_STEPS = 300
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,7 +136,26 @@ def _fit(
     }
     print(f"run {run.path}: {config.arch}, {config.epochs} epochs, {config.precision}")
     print(f"training on {', '.join(fit.devices())} ({backend_name()})")
+    if note := few_steps_note(config, len(data.train)):
+        print(note)
     return fit.fit(config, data, run, record=record, resume=resume)
+
+
+def few_steps_note(config: TrainConfig, images: int) -> str:
+    """Returns advice where a run has too few steps to learn much, else nothing.
+
+    Args:
+        config: The configuration.
+        images: Number of training images.
+    """
+    batch = min(config.batch_size, images)
+    steps = config.epochs * (images // batch)
+    if steps >= FEW_STEPS:
+        return ""
+    return (
+        f"note: {images:,} images in batches of {batch} make only {steps} steps,"
+        " too few to learn much:\n      see 'A few hundred images' in docs/how-to/train.md"
+    )
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.__main__ import build_config, main
+from train.__main__ import build_config, few_steps_note, main
 from train.options.arguments import build_parser
 from train.options.recipes import RECIPES
 
@@ -202,6 +202,15 @@ def help_text(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "few"),
+    [(162, 128, True), (162, 16, False), (28_000, 128, False), (3, 128, True)],
+)
+def test_too_few_steps_are_announced(images, batch, few):
+    config = build_config({"batch_size": batch})
+    assert ("too few" in few_steps_note(config, images)) == few
 
 
 def test_help_shows_examples(capsys):
