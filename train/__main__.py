@@ -154,7 +154,8 @@ def few_steps_note(config: TrainConfig, images: int) -> str:
         return ""
     return (
         f"note: {images:,} images in batches of {batch} make only {steps} steps,"
-        " too few to learn much:\n      see 'A few hundred images' in docs/how-to/train.md"
+        " too few to learn much:\n"
+        "      see 'A few hundred images' in docs/how-to/train.md"
     )
 
 
