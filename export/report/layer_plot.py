@@ -38,7 +38,8 @@ def plot_layers(layers: Sequence[LayerError], path: Path, *, title: str) -> None
     right.axvline(IDEAL_ERROR_STEPS, color="black", linestyle=":", label="ideal 0.289")
     right.set_xlabel("error over step size")
     # Linear from 0 to 1, where a good layer lies.
-    right.set_xscale("symlog", linthresh=1, subs=[2, 5])
+    if max(error.error_steps for error in ordered) > 1:
+        right.set_xscale("symlog", linthresh=1, subs=[2, 5])
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter("{x:g}")
     right.legend(**above)
