@@ -278,12 +278,12 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
         (path for end in preferred for path in paths if end in path.name), first
     )
     print(f"wrote {len(paths)} files to {first.parent}/")
-    print(f"next:  python -m edge_runtime run {best} --source 0")
-    if set(trained.spec.labels) != set(FER2013_LABELS):
-        print(
-            f"       python -m edge_runtime run {best} --source 0 --faces none"
-            "   # where the images are not faces"
-        )
+    run = f"python -m edge_runtime run {best} --source 0"
+    if set(trained.spec.labels) == set(FER2013_LABELS):
+        print(f"next:  {run}")
+    else:
+        print(f"next:  {run} --faces none   # classifies the whole image")
+        print(f"       {run}                # classifies each face in it")
     if best is not first:
         data = trained.config.data if trained.config else "PATH"
         print(f"       python -m benchmarks accuracy {first} {best} --data {data}")
