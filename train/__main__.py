@@ -126,8 +126,7 @@ def _fit(
 ) -> FitResult:
     # Importing Keras takes seconds; the errors above come before.
     from train import fit
-    from train.run.git_revision import git_revision
-    from train.run.results import backend_name
+    from train.run.results import backend_name, git_revision
 
     record = {
         "config": config.to_dict(),

@@ -43,7 +43,6 @@ examples:
 
 The new run has the configuration and the images of the last one given.
 """
-Weights = list[npt.NDArray[np.float32]]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,8 +89,7 @@ def _average(options: argparse.Namespace) -> int:
         raise RunError(f"{runs[-1].path} was trained on other images than {data.name}")
     start_keras(None)
     from train.run import checkpoint
-    from train.run.git_revision import git_revision
-    from train.run.results import write_calibration_choice, write_results
+    from train.run.results import git_revision, write_calibration_choice, write_results
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()
@@ -183,10 +181,9 @@ def mean_model(runs: Sequence[RunFolder], shares: Sequence[float]) -> keras.Mode
         keras.models.load_model(Path(run.model), compile=False, safe_mode=True)
         for run in runs
     ]
-    weights: list[Weights] = [model.get_weights() for model in models]
     mean = [
         sum(share * tensor for share, tensor in zip(shares, tensors, strict=True))
-        for tensors in zip(*weights, strict=True)
+        for tensors in zip(*(model.get_weights() for model in models), strict=True)
     ]
     models[-1].set_weights(mean)
     return models[-1]

@@ -9,7 +9,6 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.measure import DRAWN_NAME
 from benchmarks.common.documents import Document
 from benchmarks.latency import measure as latency
-from benchmarks.pipeline import requirements as pipeline
 from benchmarks.report import instructions
 from benchmarks.report.accuracy_page import confusion_charts
 from benchmarks.report.charts import (
@@ -27,7 +26,13 @@ from benchmarks.report.results import (
     is_invalid,
     with_schema,
 )
-from benchmarks.report.tables import HEADINGS, LEGEND, describe_conditions, model_cells
+from benchmarks.report.tables import (
+    HEADINGS,
+    LEGEND,
+    PIPELINE_SCHEMA,
+    describe_conditions,
+    model_cells,
+)
 from benchmarks.roofline import measure as roofline
 
 MAX_ROWS = 60
@@ -165,6 +170,6 @@ def _cell(value: Any) -> str:
 
 def _source(result: Result) -> str:
     text = f"{result.name}: {result.document.get('created', '')}"
-    if result.schema in (latency.SCHEMA, roofline.SCHEMA, pipeline.SCHEMA):
+    if result.schema in (latency.SCHEMA, roofline.SCHEMA, PIPELINE_SCHEMA):
         text += f", {describe_conditions(result.document)}"
     return text

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _lock = threading.Lock()
 _inside = 0
@@ -20,33 +21,22 @@ def suppress_stderr() -> Iterator[None]:
     Python's own exceptions are not affected. Threads may overlap: the first closes
     stderr and the last one reopens it. Set FER_EDGE_VERBOSE=1 to see everything.
     """
+    global _inside, _saved
     if os.environ.get("FER_EDGE_VERBOSE") or sys.stderr is None:
         yield
         return
     sys.stderr.flush()
-    _enter()
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            _saved = os.dup(2)
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        _leave()
-
-
-def _enter() -> None:
-    global _inside, _saved
-    with _lock:
-        _inside += 1
-        if _inside > 1:
-            return
-        _saved = os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-
-
-def _leave() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        if _inside == 0:
-            os.dup2(_saved, 2)
-            os.close(_saved)
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                os.dup2(_saved, 2)
+                os.close(_saved)

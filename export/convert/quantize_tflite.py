@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +62,12 @@ def quantize(
     if output in in_float:
         recipe += _ends("float32", outputs_only=True)
     recipe += _excluded(in_float)
-    return _apply(_evenly_rounded(model, in_float), recipe, _as_result(ranges))
+    scalar = partial(np.full, (1, 1, 1, 1), dtype=np.float32)
+    calibration = {
+        name: {"min": scalar(low), "max": scalar(high)}
+        for name, (low, high) in ranges.items()
+    }
+    return _apply(_evenly_rounded(model, in_float), recipe, calibration)
 
 
 def to_float16(model: bytes) -> bytes:
@@ -188,27 +194,10 @@ def _apply(
     return bytes(done.quantized_model)
 
 
-def _as_result(ranges: Ranges) -> CalibrationResult:
-    return {
-        name: {"min": _scalar(low), "max": _scalar(high)}
-        for name, (low, high) in ranges.items()
-    }
-
-
-def _scalar(value: float) -> npt.NDArray[np.float32]:
-    return np.full((1, 1, 1, 1), value, dtype=np.float32)
-
-
 def _library() -> Any:
     try:
-        import ai_edge_quantizer
-        from ai_edge_quantizer import (
-            algorithm_manager,  # noqa: F401
-            qtyping,  # noqa: F401
-            quantizer,  # noqa: F401
-            recipe,  # noqa: F401
-            recipe_manager,  # noqa: F401
-        )
+        import ai_edge_quantizer.quantizer
+        import ai_edge_quantizer.recipe
     except ImportError as error:
         raise missing_in_checkout("ai-edge-quantizer", "export") from error
     return ai_edge_quantizer

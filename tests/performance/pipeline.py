@@ -36,7 +36,8 @@ from benchmarks.common.validity import verdict, verdict_lines
 from benchmarks.latency.measure import one_face
 from benchmarks.pipeline.frame_age import measure_age
 from benchmarks.pipeline.measure import read_images
-from benchmarks.pipeline.requirements import SCHEMA, requirement_cells
+from benchmarks.report.tables import PIPELINE_SCHEMA as SCHEMA
+from benchmarks.report.tables import requirement_cells
 from edge_runtime import Classifier
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import fetched_model, open_detector
@@ -63,7 +64,7 @@ from tests.performance.loops import (
 from tests.performance.requirements import requirements
 from tests.performance.start_up import IMPORTS, REPEATS, measure_start
 from tests.performance.timed import Timed
-from train.run.git_revision import git_revision
+from train.run.results import git_revision
 
 FULL_WIDTH_PX = 100_000  # frames are never made wider
 SHORT_AGE_S = 60.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 import sys
 from typing import Any
 
@@ -85,14 +87,9 @@ def write_results(
         dropped: Number of training images dropped because of the raters' votes.
     """
     model = keras.models.load_model(run.model, safe_mode=True)
-    splits = {
-        name: data.split(name)
-        for name in ("validation", "test")
-        if len(data.split(name))
-    }
-    logits = {
-        name: predict_logits(model, split.images) for name, split in splits.items()
-    }
+    splits = {"validation": data.validation, "test": data.test}
+    splits = {name: split for name, split in splits.items() if len(split)}
+    logits = {name: predict_logits(model, each.images) for name, each in splits.items()}
     temperature = metrics.fit_temperature(logits["validation"], data.validation.labels)
     figures = {
         name: evaluate(split, logits[name], data.labels, temperature)
@@ -188,3 +185,16 @@ def versions() -> dict[str, str]:
 def _backend_version() -> str:
     module = sys.modules.get(backend_name())
     return str(getattr(module, "__version__", "unknown"))
+
+
+def git_revision() -> str:
+    """Returns the short revision of the checkout, with ``+`` if changed, or ``""``."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

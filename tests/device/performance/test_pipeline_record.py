@@ -19,7 +19,7 @@ from benchmarks.pipeline.frame_age import (
     age_figures,
     classified_figures,
 )
-from benchmarks.pipeline.requirements import requirement_cells
+from benchmarks.report.tables import requirement_cells
 from edge_runtime import Classifier
 from edge_runtime.detection.base import Face
 from edge_runtime.errors import GateError
