@@ -20,6 +20,7 @@ from train.run.folder import (
     create_run,
     find_model,
     find_run,
+    git_revision,
     require_free_name,
 )
 
@@ -126,7 +127,7 @@ def _fit(
 ) -> FitResult:
     # Importing Keras takes seconds; the errors above come before.
     from train import fit
-    from train.run.results import backend_name, git_revision
+    from train.run.results import backend_name
 
     record = {
         "config": config.to_dict(),

@@ -29,6 +29,7 @@ from train.run.folder import (
     RunFolder,
     create_run,
     find_run,
+    git_revision,
     require_free_name,
     run_path,
 )
@@ -89,7 +90,7 @@ def _average(options: argparse.Namespace) -> int:
         raise RunError(f"{runs[-1].path} was trained on other images than {data.name}")
     start_keras(None)
     from train.run import checkpoint
-    from train.run.results import git_revision, write_calibration_choice, write_results
+    from train.run.results import write_calibration_choice, write_results
 
     last = checkpoint.load_progress(runs[-1].checkpoint)
     record["git_revision"] = git_revision()

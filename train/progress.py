@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -55,8 +55,5 @@ def progress_counter(
         unit: What one step is called.
     """
     bar = open_bar(description, unit, total=total)
-    if bar is None:
-        yield lambda _: None
-        return
-    with bar:
-        yield bar.update
+    with nullcontext() if bar is None else bar:
+        yield (lambda _: None) if bar is None else bar.update

@@ -76,16 +76,19 @@ def draw(frame: Image, faces: Sequence[FaceResult], *, text: str = "") -> Image:
     Args:
         frame: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; not changed.
         faces: Faces in this frame, the largest first.
-        text: One line for the upper left corner, such as the frame rate.
+        text: One line for an upper corner, such as the frame rate.
     """
     canvas = _to_bgr(frame)
     unit = max(0.5, min(canvas.shape[:2]) / REFERENCE_PX)
-    top = round(34 * unit) if text else 0  # the text's line stays free of panels
-    for face in reversed(faces):  # the largest face on top
-        _draw_face(canvas, face, unit, top)
+    panels = [
+        _draw_face(canvas, face, unit) for face in reversed(faces)
+    ]  # largest last
     if text:
-        at = (round(10 * unit), round(24 * unit))
-        _put_text(canvas, _to_ascii(text), at, TEXT_SCALE * unit)
+        text, scale, x = _to_ascii(text), TEXT_SCALE * unit, round(10 * unit)
+        end = x + cv2.getTextSize(text, FONT, scale, 1)[0][0]
+        if any(left < end and top < 34 * unit for left, top in panels):
+            x = max(x, canvas.shape[1] - end)  # the other corner is readable
+        _put_text(canvas, text, (x, round(24 * unit)), scale)
     return canvas
 
 
@@ -95,12 +98,13 @@ def _to_bgr(frame: Image) -> Image:
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
 
 
-def _draw_face(canvas: Image, face: FaceResult, unit: float, top: int) -> None:
+def _draw_face(canvas: Image, face: FaceResult, unit: float) -> tuple[int, int]:
+    """Draws a face's box and panel; returns the panel's upper left corner."""
     # Small faces get one bar: more would hide their neighbours.
     small = face.box_xywh[2] < 70 * unit
     bars = _bars(face, 1 if small else MAX_BARS)
     _draw_box(canvas, face.box_xywh, bars[0].colour, unit)
-    _draw_panel(canvas, face.box_xywh, bars, unit, top)
+    return _draw_panel(canvas, face.box_xywh, bars, unit)
 
 
 def _bars(face: FaceResult, count: int) -> list[_Bar]:
@@ -135,45 +139,37 @@ def _draw_box(canvas: Image, box: Box, colour: Colour, unit: float) -> None:
 
 
 def _draw_panel(
-    canvas: Image, box: Box, bars: Sequence[_Bar], unit: float, top: int
-) -> None:
+    canvas: Image, box: Box, bars: Sequence[_Bar], unit: float
+) -> tuple[int, int]:
     """Draws one line a label on a darkened panel: a bar with its text on it."""
     line, pad = round(21 * unit), round(5 * unit)
     scale = 0.82 * TEXT_SCALE * unit
     widest = max(cv2.getTextSize(bar.text, FONT, scale, 1)[0][0] for bar in bars)
     width = max(box[2], widest + 4 * pad)
-    x, y = _panel_corner(canvas, box, (width, line * len(bars)), top)
+    x, y = _panel_corner(canvas, box, (width, line * len(bars)))
     panel = canvas[y : y + line * len(bars), x : x + width]
     panel[:] = panel // 3  # darker
-    for bar in bars:
+    for number, bar in enumerate(bars):
+        top = y + number * line
         length = max(1, round((bar.probability or 0.0) * width))
-        end = (x + length - 1, y + line - 2)
-        cv2.rectangle(canvas, (x, y + 1), end, bar.colour, cv2.FILLED)
-        _put_text(canvas, bar.text, (x + pad, y + round(0.74 * line)), scale)
-        y += line
+        end = (x + length - 1, top + line - 2)
+        cv2.rectangle(canvas, (x, top + 1), end, bar.colour, cv2.FILLED)
+        _put_text(canvas, bar.text, (x + pad, top + round(0.74 * line)), scale)
+    return x, y
 
 
-def _panel_corner(
-    canvas: Image, box: Box, size_wh: tuple[int, int], top: int
-) -> tuple[int, int]:
-    """Returns where a panel goes: below the box, else above it, else inside.
-
-    Args:
-        canvas: The image.
-        box: The face's.
-        size_wh: The panel's width and height in pixels.
-        top: Rows at the top that are taken.
-    """
+def _panel_corner(canvas: Image, box: Box, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Returns where a panel goes: below the box, else above it, else inside."""
     x, y, _, box_height = box
     width, height = size_wh
     canvas_height, canvas_width = canvas.shape[:2]
     if y + box_height + height <= canvas_height:
-        row = y + box_height
-    elif y - height >= top:
-        row = y - height
+        top = y + box_height
+    elif y - height >= 0:
+        top = y - height
     else:
-        row = canvas_height - height
-    return max(0, min(x, canvas_width - width)), max(0, row)
+        top = canvas_height - height
+    return max(0, min(x, canvas_width - width)), max(0, top)
 
 
 def _put_text(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:

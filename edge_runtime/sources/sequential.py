@@ -31,10 +31,10 @@ class SequentialSource(SupervisedSource):
         """
         super().__init__(open_reader, name, settings=settings, every=every)
         self._reading = self._images(VirtualClock())
-        first = next(self._reading, None)
-        if first is None:
-            raise SourceError(f"expected frames from {name!r}, got none")
-        self._first = first
+        try:
+            self._first = next(self._reading)
+        except StopIteration:
+            raise SourceError(f"expected frames from {name!r}, got none") from None
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields all of its frames."""

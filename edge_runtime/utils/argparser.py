@@ -6,16 +6,16 @@ import argparse
 import errno
 import importlib
 import logging
-import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 
+Number = TypeVar("Number", int, float)
 InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise
 
 
@@ -162,35 +162,25 @@ def path(text: str) -> Path:
 
 
 def whole_number(text: str, low: int, high: int) -> int:
-    """Returns a whole number within bounds, for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: It is not one; the message gives the bounds.
-    """
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number from {low} to {high}, got {text[:40]!r}"
-        )
-    return value
+    """Returns a whole number from ``low`` to ``high``; raises ``InvalidValue``."""
+    return _within(int, "a whole number", text, low, high)
 
 
 def number(text: str, low: float, high: float) -> float:
-    """Returns a number within bounds, for argparse.
+    """Returns a number from ``low`` to ``high``; raises ``InvalidValue``."""
+    return _within(float, "a number", text, low, high)
 
-    Raises:
-        argparse.ArgumentTypeError: It is not one; the message gives the bounds.
-    """
+
+def _within(
+    kind: Callable[[str], Number], name: str, text: str, low: float, high: float
+) -> Number:
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(
-            f"expected a number from {low:g} to {high:g}, got {text[:40]!r}"
+        value = None
+    if value is None or not low <= value <= high:  # NaN is within no bounds
+        raise InvalidValue(
+            f"expected {name} from {low:.10g} to {high:.10g}, got {text[:40]!r}"
         )
     return value
 

@@ -64,7 +64,7 @@ from tests.performance.loops import (
 from tests.performance.requirements import requirements
 from tests.performance.start_up import IMPORTS, REPEATS, measure_start
 from tests.performance.timed import Timed
-from train.run.results import git_revision
+from train.run.folder import git_revision
 
 FULL_WIDTH_PX = 100_000  # frames are never made wider
 SHORT_AGE_S = 60.0

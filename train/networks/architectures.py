@@ -74,8 +74,7 @@ def fer_plain(x: Tensor) -> Tensor:
         x = layers.MaxPooling2D(2, padding="same")(x)
     x = conv_bn_relu(x, 192, 3)
     x = conv_bn_relu(x, 192, 3)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(0.2)(x)
+    return layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
 
 
 def fer_wide(x: Tensor) -> Tensor:
@@ -88,8 +87,7 @@ def fer_wide(x: Tensor) -> Tensor:
         x = conv_bn_relu(x, filters, 3)
         x = layers.MaxPooling2D(2, padding="same")(x)
     x = conv_bn_relu(x, 320, 3)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dropout(0.2)(x)
+    return layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
 
 
 def fer_lowres(x: Tensor) -> Tensor:
@@ -129,9 +127,8 @@ def _residual_net(
         x = conv_bn_relu(x, filters, 3, stride=stride)
     for filters in widths:
         x = residual(x, filters, stride=1 if filters == x.shape[-1] else 2)
-    return layers.Dropout(dropout)(
-        layers.GlobalAveragePooling2D()(conv_bn_relu(x, head, 1))
-    )
+    x = conv_bn_relu(x, head, 1)
+    return layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
 
 
 def notebook_cnn(x: Tensor) -> Tensor:

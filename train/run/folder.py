@@ -17,6 +17,8 @@ import contextlib
 import csv
 import itertools
 import json
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -208,3 +210,16 @@ def run_path(name: str) -> Path:
     """Returns the folder of a run's name (below ``runs/``) or path."""
     path = Path(name)
     return path if len(path.parts) > 1 or path.is_absolute() else RUNS / name
+
+
+def git_revision() -> str:
+    """Returns the short revision of the checkout, with ``+`` if changed, or ``""``."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

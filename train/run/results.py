@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
 import sys
 from typing import Any
 
@@ -185,16 +183,3 @@ def versions() -> dict[str, str]:
 def _backend_version() -> str:
     module = sys.modules.get(backend_name())
     return str(getattr(module, "__version__", "unknown"))
-
-
-def git_revision() -> str:
-    """Returns the short revision of the checkout, with ``+`` if changed, or ``""``."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()

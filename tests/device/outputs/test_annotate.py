@@ -84,12 +84,14 @@ def test_any_box_in_any_frame_can_be_drawn(shape: tuple[int, int], box: Box) -> 
     assert drawn.shape == (*shape, 3)
 
 
-def test_panel_above_a_face_leaves_the_text_readable() -> None:
+def test_text_goes_to_the_corner_that_no_panel_covers() -> None:
     frame = np.full((480, 640, 3), 90, np.uint8)
-    face = result((10, 60, 300, 410))  # room for the panel between text and face
-    drawn = draw(frame, [face], text="45.5 fps  13.6 ms")
-    alone = draw(frame, [], text="45.5 fps  13.6 ms")
-    assert (drawn[:34] == alone[:34]).all()
+    left, right = result((10, 60, 300, 410)), result((330, 60, 300, 410))
+    for face, text_is_right in ((left, True), (right, False)):
+        plain = draw(frame, [face]).astype(int)
+        changed = (draw(frame, [face], text="45.5 fps") != plain).any(axis=(0, 2))
+        assert changed.any()
+        assert (changed.nonzero()[0].mean() > 320) == text_is_right
 
 
 def test_small_picture_is_enlarged_with_its_boxes() -> None:
