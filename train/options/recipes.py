@@ -24,7 +24,9 @@ class Recipe:
 
 
 RECIPES = {
-    "standard": Recipe("a sound start on any image set; an hour", TrainConfig()),
+    "standard": Recipe(
+        "a sound start with thousands of images; an hour", TrainConfig()
+    ),
     "long": Recipe(
         "twice the epochs, when accuracy counts; two hours",
         TrainConfig(epochs=60, warmup_epochs=3.0),
