@@ -70,7 +70,7 @@ class FreezeDetector:
             return
         if still_s >= self._patience_s:
             self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
-            raise SourceError(f"frozen: the same image for {still_s:.1f} s")
+            raise SourceError(f"frozen, the same image for {still_s:.1f} s")
 
     def _is_new(self, image: Image) -> bool:
         digest = zlib.crc32(image[::_ROW_STEP].tobytes())
