@@ -96,5 +96,12 @@ def _fresh_process(document: Document) -> list[str]:
         ]
         for fresh in document["fresh_process"]
     ]
-    headings = ["model", "file KiB", "peak MiB", "steady MiB", "ms to loaded", "answer"]
+    headings = [
+        "model",
+        "file KiB",
+        "peak MiB",
+        "steady MiB",
+        "ms to load",
+        "to answer",
+    ]
     return columns(headings, rows)
