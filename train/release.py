@@ -120,7 +120,8 @@ def require_exported_from(run: RunFolder, file: ModelFile) -> None:
     if spec.format != "tflite-int8":
         raise ModelError(f"{file.name}: expected a tflite-int8 file, got {spec.format}")
     measured = ranges["accuracy"].get(hashlib.sha256(file.model).hexdigest())
-    same_model = ranges["model_sha256"] == _sha256(run.model)
+    trained_sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest()
+    same_model = ranges["model_sha256"] == trained_sha256
     same_run = (
         spec.origin.get("run") == metrics["run"]
         and spec.origin.get("data") == metrics["data"]
@@ -147,10 +148,6 @@ def _bare_name(source: str) -> str:
     """Returns the last part of a path; for a run's model the name of the run."""
     path = Path(source)
     return path.parent.name if path.name == "model.keras" else path.name
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write(contents: dict[Path, bytes], *, force: bool) -> None:

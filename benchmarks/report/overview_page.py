@@ -62,12 +62,21 @@ def render_overview(results: Sequence[Result]) -> str:
             "overview.html",
             title="What was measured",
             drawn=any(m.data and m.data["name"] == DRAWN_NAME for m in models),
-            warnings=_warnings(results) if models else [],
+            warnings=[
+                f"{result.name}: {describe_conditions(result.document)}"
+                for result in results
+                if models and is_invalid(result.document)
+            ],
             legend=LEGEND,
             model_headings=HEADINGS,
             model_rows=model_cells(models),
             scatter_charts=_scatter_charts(models),
-            latency_charts=_latency_charts(models),
+            latency_charts=[
+                latency_chart(_name(model, threads), row)
+                for model in models
+                for threads, row in sorted(model.latency.items())
+                if "histogram" in row
+            ],
             rooflines=rooflines,
             roofline_charts=[roofline_chart(name, row) for name, row in rooflines],
             sustained_charts=[
@@ -94,14 +103,6 @@ def _name(model: ModelResults, threads: int) -> str:
     return f"{model.label}, {threads} thread" + ("s" if threads > 1 else "")
 
 
-def _warnings(results: Sequence[Result]) -> list[str]:
-    return [
-        f"{result.name}: {describe_conditions(result.document)}"
-        for result in results
-        if is_invalid(result.document)
-    ]
-
-
 def _scatter_charts(models: Sequence[ModelResults]) -> list[Picture]:
     points = [
         (model.label, model.latency[1]["logits_ms"]["p50"], model.accuracy)
@@ -109,15 +110,6 @@ def _scatter_charts(models: Sequence[ModelResults]) -> list[Picture]:
         if model.accuracy and 1 in model.latency
     ]
     return [scatter_chart(points)] if len(points) > 1 else []
-
-
-def _latency_charts(models: Sequence[ModelResults]) -> list[Picture]:
-    return [
-        latency_chart(_name(model, threads), row)
-        for model in models
-        for threads, row in sorted(model.latency.items())
-        if "histogram" in row
-    ]
 
 
 def _others(results: Sequence[Result]) -> list[tuple[str, list[Table]]]:

@@ -145,7 +145,7 @@ def collect_by_model(results: Sequence[Result]) -> list[ModelResults]:
                 model.mark("roofline", result.document)
         for result in with_schema(results, instructions.SCHEMA):
             _add_instructions(models, result.document)
-    return sorted(models.values(), key=_architecture_and_format)
+    return sorted(models.values(), key=_by_architecture)
 
 
 def _valid_last(results: Sequence[Result]) -> list[Result]:
@@ -188,7 +188,5 @@ def _add_instructions(models: dict[str, ModelResults], document: Document) -> No
                 model.instructions[count["core"]] = count["instructions"]
 
 
-def _architecture_and_format(model: ModelResults) -> tuple[str, str]:
-    return str(model.record.get("architecture", "")), str(
-        model.record.get("format", "")
-    )
+def _by_architecture(model: ModelResults) -> list[str]:
+    return [str(model.record.get(key, "")) for key in ("architecture", "format")]

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_runtime.utils.text_table import align
 from export.analysis.debugger import EXACT_DB, IDEAL_ERROR_STEPS
 from export.calibration.audit import CENTRAL_SHARE
 from export.report.document import Document
 
 SHOWN_LAYERS = 12
+FIGURE_HEADINGS = ("accuracy", "95 % interval", "agrees", "logits")
+LAYER_HEADINGS = ("answer dB", "own dB", "error/step", "whole dB", "lost")
 
 
 def files_table(document: Document) -> str:
     """Returns the table of the files: one row each, and what the figures mean."""
     files, reference = document["files"], document["keras"]
-    width = max(21, *(len(file["file"]) for file in files))
-    rows = [
-        f"{'file':<{width}}  {'MB':>5}  {'accuracy':>8}  {'95 % interval':>15}"
-        f"  {'agrees':>7}  {'logits':>7}  {'p50 ms':>7}  {'int8':>5}  input"
-    ]
+    cells = [["file", "MB", *FIGURE_HEADINGS, "p50 ms", "int8"]]
     if reference:
-        rows.append(
-            f"{'Keras model (float32)':<{width}}  {'':>5}  {_accuracy(reference)}"
-        )
+        cells.append(["Keras model (float32)", "", *_accuracy(reference), *[""] * 4])
     for file in files:
-        size = f"{file['bytes'] / 1e6:>5.2f}"
-        rows.append(f"{file['file']:<{width}}  {size}  {_figures(file)}")
+        cost = f"{file['latency_ms']:.3f}", f"{file['int8_share']:.0%}"
+        size = f"{file['bytes'] / 1e6:.2f}"
+        cells.append([file["file"], size, *_figures(file["figures"]), *cost])
+    inputs = ["input", *[""] * bool(reference), *[file["input"] for file in files]]
+    lines = align(cells, left=1).splitlines()
+    rows = [
+        f"{line}  {what}".rstrip() for line, what in zip(lines, inputs, strict=True)
+    ]
     if reference:
         rows.append(f"{document['images']}: {reference['count']:,} images")
     else:
@@ -80,19 +83,17 @@ def describe_audit(audit: Document) -> list[str]:
 
 def layers_table(layers: Sequence[Document]) -> str:
     """Returns the layers, the one that harms the answers most first."""
-    width = max(5, *(len(layer["layer"]) for layer in layers))
-    rows = [
-        f"{'layer':<{width}}  {'operator':<17}  {'answer dB':>9}  {'own dB':>7}"
-        f"  {'error/step':>10}  {'whole dB':>8}  {'lost':>7}"
-    ]
+    cells = [["layer", "operator", *LAYER_HEADINGS]]
     for layer in layers[:SHOWN_LAYERS]:
-        lost = f"{layer['lost_channels']}/{layer['channels']}"
-        rows.append(
-            f"{layer['layer']:<{width}}  {layer['operator']:<17}"
-            f"  {_db(layer['answer_snr_db']):>9}  {_db(layer['own_snr_db']):>7}"
-            f"  {layer['error_steps']:>10.3f}  {_db(layer['whole_snr_db']):>8}"
-            f"  {lost:>7}"
+        cells.append(
+            [
+                *(layer["layer"], layer["operator"]),
+                *(_db(layer["answer_snr_db"]), _db(layer["own_snr_db"])),
+                *(f"{layer['error_steps']:.3f}", _db(layer["whole_snr_db"])),
+                f"{layer['lost_channels']}/{layer['channels']}",
+            ]
         )
+    rows = [align(cells, left=2)]
     if len(layers) > SHOWN_LAYERS:
         rows.append(f"... and {len(layers) - SHOWN_LAYERS} that harm less (--json)")
     rows.append(
@@ -108,17 +109,18 @@ def layers_table(layers: Sequence[Document]) -> str:
 
 def exceptions_table(exceptions: Document) -> str:
     """Returns the attempts to stay within the largest drop, and what each costs."""
-    rows = [
-        f"{'kept in float':<40}  {'MB':>5}  {'p50 ms':>7}  {'accuracy':>8}  {'drop':>6}"
-    ]
+    cells = [["kept in float", "MB", "p50 ms", "accuracy", "drop", ""]]
     for step in exceptions["steps"]:
         names = ", ".join(step["float_layers"]) or "nothing (int8)"
-        text = names if len(names) <= 40 else f"{names[:37]}..."
-        rows.append(
-            f"{text:<40}  {step['bytes'] / 1e6:>5.2f}  {step['latency_ms']:>7.3f}"
-            f"  {step['accuracy']:>8.2%}  {step['drop_points']:>6.2f}"
-            f"{'  holds' if step['holds'] else ''}"
+        cells.append(
+            [
+                names if len(names) <= 40 else f"{names[:37]}...",
+                *(f"{step['bytes'] / 1e6:.2f}", f"{step['latency_ms']:.3f}"),
+                *(f"{step['accuracy']:.2%}", f"{step['drop_points']:.2f}"),
+                "holds" if step["holds"] else "",
+            ]
         )
+    rows = [align(cells, left=1)]
     rows.append(
         f"drop: points below the float32 file, at most"
         f" {exceptions['max_drop_points']:g}; the float32"
@@ -127,23 +129,17 @@ def exceptions_table(exceptions: Document) -> str:
     return "\n".join(rows)
 
 
-def _accuracy(figures: Document) -> str:
+def _accuracy(figures: Document) -> list[str]:
     low, high = figures["accuracy_95"]
-    interval = f"{100 * low:.2f} to {100 * high:.2f}"
-    return f"{figures['accuracy']:>8.2%}  {interval:>15}"
+    return [f"{figures['accuracy']:.2%}", f"{100 * low:.2f} to {100 * high:.2f}"]
 
 
-def _figures(file: Document) -> str:
-    figures = file["figures"]
-    cells = f"{'?':>8}  {'?':>15}  {'?':>7}  {'?':>7}"
-    if figures:
-        difference = figures.get("largest_logit_difference")
-        logits = "?" if difference is None else f"{difference:.3g}"
-        cells = f"{_accuracy(figures)}  {figures['agreement']:>7.2%}  {logits:>7}"
-    return (
-        f"{cells}  {file['latency_ms']:>7.3f}  {file['int8_share']:>5.0%}"
-        f"  {file['input']}"
-    )
+def _figures(figures: Document | None) -> list[str]:
+    if not figures:
+        return ["?"] * len(FIGURE_HEADINGS)
+    difference = figures.get("largest_logit_difference")
+    logits = "?" if difference is None else f"{difference:.3g}"
+    return [*_accuracy(figures), f"{figures['agreement']:.2%}", logits]
 
 
 def _tensor_name(tensor: Document) -> str:

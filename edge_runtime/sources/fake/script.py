@@ -119,10 +119,6 @@ def parse_config(text: str, settings: CameraSettings) -> FakeCameraConfig:
     return FakeCameraConfig(scene or "scene", **values)
 
 
-def _parse_script(text: str) -> tuple[Fault, ...]:
-    return tuple(map(_parse_fault, filter(None, text.split(","))))
-
-
 def _parse_fault(text: str) -> Fault:
     match = _FAULT.fullmatch(text)
     kind = next((kind for kind in KINDS if match and kind == match[1]), None)
@@ -157,5 +153,8 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "frames": ("frames", positive),
     "clock": ("virtual", _parse_clock),
     "repeat": ("repeat_s", partial(number, low=0.1, high=math.inf)),
-    "script": ("faults", _parse_script),
+    "script": (
+        "faults",
+        lambda text: tuple(map(_parse_fault, filter(None, text.split(",")))),
+    ),
 }
