@@ -60,7 +60,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--labels",
-        type=_label_list,
+        type=lambda text: tuple(name.strip() for name in text.split(",")),
         metavar="A,B,C",
         help="class names in order, for a model without metadata",
     )
@@ -358,8 +358,3 @@ def _add_update_options(parser: argparse.ArgumentParser) -> None:
         help="longest time per face, as a multiple of the present model's"
         f" ({default.max_slowdown:g})",
     )
-
-
-def _label_list(text: str) -> tuple[str, ...]:
-    """Returns class names from a list such as ``cat, dog``, for argparse."""
-    return tuple(name.strip() for name in text.split(","))

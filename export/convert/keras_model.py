@@ -139,7 +139,9 @@ def fold_rescaling(model: keras.Model) -> keras.Model:
     # One layer may have several nodes: a Sequential is traced more than once.
     nodes = rescaling._outbound_nodes
     users = list({id(node.operation): node.operation for node in nodes}.values())
-    plain = rescaling.input is model.inputs[0] and _zero(rescaling.offset)
+    offset = rescaling.offset
+    no_offset = isinstance(offset, int | float) and offset == 0
+    plain = rescaling.input is model.inputs[0] and no_offset
     if not plain or not all(type(user) is layers.Conv2D for user in users):
         return model
 
@@ -152,10 +154,6 @@ def fold_rescaling(model: keras.Model) -> keras.Model:
         kernel = folded.get_layer(user.name).kernel
         kernel.assign(kernel * rescaling.scale)
     return folded
-
-
-def _zero(offset: Any) -> bool:
-    return isinstance(offset, int | float) and offset == 0
 
 
 def scaled(model: keras.Model, scale: float, offset: float) -> keras.Model:
@@ -175,10 +173,10 @@ def scaled(model: keras.Model, scale: float, offset: float) -> keras.Model:
     scaled_pixels: list[Any] = []  # one tensor for all layers that read the input
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        tensor = args[0]
-        if isinstance(tensor, keras.KerasTensor) and _is_input(tensor):
+        history = getattr(args[0], "_keras_history", None)
+        if history and isinstance(history.operation, layers.InputLayer):
             if not scaled_pixels:
-                scaled_pixels.append(rescaling(tensor))
+                scaled_pixels.append(rescaling(args[0]))
             args = (scaled_pixels[0], *args[1:])
         return layer(*args, **kwargs)
 
@@ -194,10 +192,6 @@ def scales_pixels(model: keras.Model) -> bool:
         or (isinstance(layer, keras.Model) and scales_pixels(layer))
         for layer in model.layers
     )
-
-
-def _is_input(tensor: Any) -> bool:
-    return isinstance(tensor._keras_history.operation, layers.InputLayer)
 
 
 def _reason(outputs: list[tuple[int | None, ...]]) -> str:

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_VALIDATION_NAMES = "val valid validation validation_set publictest dev eval"
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "publictest": "validation",
-    "dev": "validation",
-    "eval": "validation",
-    "validation_set": "validation",
-    "train_set": "train",
-    "training_set": "train",
-    "test_set": "test",
-    "test": "test",
-    "testing": "test",
-    "privatetest": "test",
+    **dict.fromkeys(["train", "training", "train_set", "training_set"], "train"),
+    **dict.fromkeys(_VALIDATION_NAMES.split(), "validation"),
+    **dict.fromkeys(["test", "testing", "test_set", "privatetest"], "test"),
 }
 
 
