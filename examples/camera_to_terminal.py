@@ -13,6 +13,8 @@ from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.sources import CameraSettings, open_source
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 pipeline = Pipeline(
     open_detector(),
     Classifier.load(num_threads=2),

@@ -10,6 +10,8 @@ from edge_runtime.detection.factory import open_detector
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.sources import open_source
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 classifier = Classifier.load()  # the released model, or Classifier.load("file.tflite")
 detector = open_detector()  # YuNet after "edge-runtime fetch-detector", else Haar
 

@@ -15,6 +15,8 @@ import keras
 from edge_runtime import Classifier
 from edge_runtime.sources import read_image
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 photos, path = Path(sys.argv[1]), Path(sys.argv[2])
 images = keras.utils.image_dataset_from_directory(photos, image_size=(64, 64), seed=0)
 model = keras.Sequential(

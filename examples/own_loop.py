@@ -15,6 +15,8 @@ from edge_runtime.sources import Frame
 
 GREEN_BGR = (0, 200, 0)
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 capture = cv2.VideoCapture(sys.argv[1])
 fps = capture.get(cv2.CAP_PROP_FPS)
 width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))

@@ -106,6 +106,7 @@ def fit(
     finished = _run_epochs(model, feed, config, progress.epoch, epochs)
     if epochs.progress.best_epoch:
         dropped = len(data.train) - len(images)
+        print("measuring the best epoch", flush=True)
         write_results(config, data, run, epochs.progress, dropped=dropped)
     return FitResult(epochs.progress, finished)
 

@@ -43,6 +43,23 @@ def run_program(*arguments, standard_input=""):
     return done.stdout
 
 
+@pytest.mark.parametrize(
+    "name", ["camera_to_terminal", "classify_picture", "export_own_model", "own_loop"]
+)
+def test_without_arguments_a_script_says_how_it_is_used(name):
+    if name == "export_own_model":
+        pytest.importorskip("keras", reason="Keras is not in this environment")
+    done = subprocess.run(
+        [sys.executable, f"examples/{name}.py"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert f"python examples/{name}.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_picture_is_classified(frames, tmp_path):
     path = tmp_path / "face.png"
     cv2.imwrite(str(path), frames[0])
