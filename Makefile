@@ -62,6 +62,7 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/device/test_layout.py
 	$(BIN)/codespell
 
 # The documentation in build/site; a broken link is an error.

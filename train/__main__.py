@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, DatasetError, RunError
 from edge_runtime.utils.argparser import exit_code_of
 from train.data.dataset import Dataset
+from train.data.summary import summarize
 from train.networks.backend import start_keras
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
@@ -43,7 +44,7 @@ def _train(options: dict[str, Any]) -> int:
         run, config, data = _resume_run(options)
     else:
         run, config, data = _start_run(options)
-    print(data.summary(), flush=True)
+    print(summarize(data), flush=True)
     try:
         start_keras(options.get("threads"))
         result = _fit(config, data, run, resume="resume" in options)

@@ -19,7 +19,7 @@ from edge_runtime.preprocessing import CHANNELS, Colour
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import drawn_faces
-from train.data.image_files import ImageListing, open_listing
+from train.data.image_files import ImageListing, describe_unreadable, open_listing
 from train.data.splits import (
     SPLITS,
     TEST,
@@ -31,7 +31,6 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
-from train.data.summary import describe_unreadable, summarize
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +80,6 @@ class Dataset:
             raise DatasetError(f"expected a split of {SPLITS}, got {name!r}")
         split: Split = getattr(self, name)
         return split
-
-    def summary(self) -> str:
-        """Returns a table of images per class and split, and what was left out."""
-        return summarize(self)
 
 
 def load(

@@ -23,6 +23,7 @@ from train.data.fer2013 import read_entries
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 LARGEST_FILE_BYTES = 64 * 2**20  # an image beyond this is a mistake or a zip bomb
 SHOWN_KINDS = 5
+SHOWN_UNREADABLE = 10
 _SUFFIX = re.compile(r"\.[a-z0-9_]{1,12}")  # not the rest of a sentence, nor bytes
 
 
@@ -97,6 +98,14 @@ def describe_other_files(other_files: Mapping[str, int]) -> str:
     rest = f" and {hidden} other kinds" if hidden > 0 else ""
     suffixes = " ".join(sorted(SUFFIXES))
     return f"{', '.join(kinds[:SHOWN_KINDS])}{rest} (read is {suffixes})"
+
+
+def describe_unreadable(unreadable: Sequence[str]) -> str:
+    """Returns a line with the number of unreadable files and some of their names."""
+    shown = ", ".join(unreadable[:SHOWN_UNREADABLE])
+    hidden = len(unreadable) - SHOWN_UNREADABLE
+    rest = f" and {hidden} more" if hidden > 0 else ""
+    return f"skipped {len(unreadable)} files that are no readable images: {shown}{rest}"
 
 
 def _count_other_files(names: Iterable[str]) -> dict[str, int]:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from train.data.image_files import describe_other_files
+from train.data.dataset import Dataset
+from train.data.image_files import describe_other_files, describe_unreadable
 from train.data.splits import SPLITS
-
-if TYPE_CHECKING:
-    from train.data.dataset import Dataset
-
-SHOWN_UNREADABLE = 10
 
 
 def summarize(data: Dataset) -> str:
@@ -43,11 +36,3 @@ def summarize(data: Dataset) -> str:
     if data.unreadable:
         rows.append(describe_unreadable(data.unreadable))
     return "\n".join(rows)
-
-
-def describe_unreadable(unreadable: Sequence[str]) -> str:
-    """Returns a line with the number of unreadable files and some of their names."""
-    shown = ", ".join(unreadable[:SHOWN_UNREADABLE])
-    hidden = len(unreadable) - SHOWN_UNREADABLE
-    rest = f" and {hidden} more" if hidden > 0 else ""
-    return f"skipped {len(unreadable)} files that are no readable images: {shown}{rest}"

@@ -13,6 +13,7 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.hardware.board import Memory
 from train.data.dataset import DRAWN, load, load_split
 from train.data.splits import balanced_indices, pixel_hash, stratified_indices
+from train.data.summary import summarize
 
 
 def noise(seed, size=12, channels=0):
@@ -111,7 +112,7 @@ def test_unreadable_images_are_counted_and_the_first_ten_named(tmp_path):
         (root / "cat" / f"bad{i:02}.png").write_bytes(b"no image")
     data = load(root)
     assert len(data.unreadable) == 13
-    summary = data.summary()
+    summary = summarize(data)
     assert "skipped 13 files" in summary
     assert "bad09.png" in summary
     assert "bad10.png" not in summary
@@ -119,7 +120,7 @@ def test_unreadable_images_are_counted_and_the_first_ten_named(tmp_path):
 
 
 def test_summary_counts_images_per_class_and_split(tmp_path):
-    lines = load(write(tmp_path / "set", split_set())).summary().splitlines()
+    lines = summarize(load(write(tmp_path / "set", split_set()))).splitlines()
     assert lines[2].split() == ["cat", "10", "4", "5"]
     assert lines[4].split() == ["all", "20", "8", "10"]
 
@@ -182,7 +183,7 @@ def test_training_copies_of_evaluation_images_are_dropped(tmp_path, split):
     data = load(write(tmp_path / "set", images))
     assert data.dropped == ("train/cat/copy.png", "train/dog/copy.png")
     assert counts(data) == (20, 8, 10)
-    assert "dropped 2 training images" in data.summary()
+    assert "dropped 2 training images" in summarize(data)
 
 
 def test_copies_across_the_carved_split_are_dropped(tmp_path):
