@@ -1,4 +1,4 @@
-"""The tree stays one that a stranger finds their way in; ``make check`` runs this too."""
+"""The tree stays one in which a stranger finds their way; ``make check`` runs this."""
 
 import ast
 from collections import Counter
