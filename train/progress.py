@@ -11,9 +11,7 @@ Item = TypeVar("Item")
 
 
 def open_bar(description: str, unit: str, **length: Any) -> Any:
-    """Returns a tqdm bar on stderr; None without a terminal, or without tqdm.
-
-    The board does not need tqdm.
+    """Returns a tqdm bar on stderr; None without a terminal or, as on a board, tqdm.
 
     Args:
         description: Shown before the bar.

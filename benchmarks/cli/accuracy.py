@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import time
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy as np
 from benchmarks.accuracy.gate import check_gate, with_gate
 from benchmarks.accuracy.measure import load_images, measure_accuracy, with_seconds
 from benchmarks.accuracy.table import accuracy_table, time_line
-from benchmarks.cli.parser import add_models, points
+from benchmarks.cli.parser import add_models, points, require_installed
 from benchmarks.common.documents import Document, check_writable, save_result
 from edge_runtime import Classifier
-from edge_runtime.errors import FerEdgeError, missing_in_checkout
+from edge_runtime.errors import FerEdgeError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
@@ -109,10 +108,8 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
         raise FerEdgeError(
             "--with-pictures puts images into the page: add --report FILE.html"
         )
-    needed = ["matplotlib"] if options.picture or options.report else []
-    for library in [*needed, "jinja2"] if options.report else needed:
-        if importlib.util.find_spec(library) is None:
-            raise missing_in_checkout(library, "bench")  # before minutes of measuring
+    if options.picture or options.report:
+        require_installed("matplotlib", *["jinja2"] * bool(options.report))
 
 
 def _write_pictures(

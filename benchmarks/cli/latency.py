@@ -8,7 +8,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import add_models, backends, seconds, thread_counts
+from benchmarks.cli.parser import (
+    add_models,
+    backends,
+    require_installed,
+    seconds,
+    thread_counts,
+)
 from benchmarks.common.documents import Document, check_writable, save_result
 from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
 from benchmarks.common.validity import require_valid, verdict_lines
@@ -80,6 +86,8 @@ def _latency(options: argparse.Namespace) -> int:
     check_writable([options.json, options.picture], force=options.force)
     if options.picture and not options.sustained:
         raise FerEdgeError("--picture shows what --sustained measured: add it")
+    if options.picture:
+        require_installed("matplotlib")
     variants = variants_of(options.models, options.backend, options.labels)
     document = measure_latency(
         variants, threads=options.threads, protocol=_protocol(options)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.__main__ import build_parser, main
 from benchmarks.cli import latency as latency_command
+from benchmarks.cli import parser
 from benchmarks.common.timing import (
     MLPERF_TINY,
     Protocol,
@@ -227,16 +228,34 @@ def test_failing_fresh_process_is_named(tmp_path):
 
 def test_command_writes_its_document(tiny_model_path, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(latency_command, "_protocol", lambda options: QUICK)
-    out, picture = tmp_path / "latency.json", tmp_path / "heat.svg"
+    out = tmp_path / "latency.json"
     argv = ["latency", str(tiny_model_path), "--json", str(out)]
-    assert main([*argv, "--sustained", "1.6", "--picture", str(picture)]) == 0
+    assert main([*argv, "--sustained", "1.6"]) == 0
     document = json.loads(out.read_text())
     assert document["results"][0]["logits_ms"]["runs"] >= QUICK.runs
     assert document["sustained"][0]["windows"]
-    assert "<svg" in picture.read_text()
     shown = capsys.readouterr().out
     assert "measurement " in shown
     assert "next:" in shown
+
+
+def test_picture_of_sustained_load_is_an_svg(tiny_model_path, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not in this environment")
+    monkeypatch.setattr(latency_command, "_protocol", lambda options: QUICK)
+    picture = tmp_path / "heat.svg"
+    argv = ["latency", str(tiny_model_path), "--sustained", "1.6"]
+    assert main([*argv, "--picture", str(picture)]) == 0
+    assert "<svg" in picture.read_text()
+
+
+def test_library_of_the_picture_is_missed_before_anything_is_measured(
+    tiny_model_path, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(parser, "find_spec", lambda name: None)
+    monkeypatch.setattr(latency_command, "measure_latency", None)
+    argv = ["latency", str(tiny_model_path), "--sustained", "1.6"]
+    assert main([*argv, "--picture", str(tmp_path / "heat.svg")]) == 2
+    assert "matplotlib is not installed" in one_error_line(capsys)
 
 
 def test_standard_protocol_reaches_a_99th_percentile():
