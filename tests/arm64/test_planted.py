@@ -103,7 +103,7 @@ def test_linear_interpolation_is_found_by_the_pixels(
 ):
     # On both sides: OpenCV itself gives other pixels on arm64.
     package = with_other_code(
-        work, tmp_path, "preprocess.py", "cv2.INTER_LINEAR_EXACT", "cv2.INTER_LINEAR"
+        work, tmp_path, "preprocessing.py", "cv2.INTER_LINEAR_EXACT", "cv2.INTER_LINEAR"
     )
     here = on_this_machine(work, model_without_golden_vectors, tmp_path, package)
     board = on_board(work, model_without_golden_vectors, tmp_path, package)
@@ -118,7 +118,7 @@ def test_wrong_input_scale_is_found_by_the_logits(
     package = with_other_code(
         work,
         tmp_path,
-        "quantization.py",
+        "inference/quantization.py",
         "values / quantization.scale",
         "values / 1.02",
     )
@@ -131,7 +131,7 @@ def test_wrong_output_scale_is_refused_by_the_golden_vectors(work, tmp_path):
     package = with_other_code(
         work,
         tmp_path,
-        "quantization.py",
+        "inference/quantization.py",
         "quantization.scale * wide",
         "1.02 * quantization.scale * wide",
     )

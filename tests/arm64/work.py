@@ -141,7 +141,8 @@ def run_device_tests(board: Board, tests: DeviceTests, folder: Path) -> Done:
     skip = shutil.ignore_patterns("__pycache__")
     for name in ("train", "tests/device", "tests/data"):
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
-    shutil.copy(ROOT / "tests" / "conftest.py", folder / "tests")
+    for name in ("conftest.py", "onnx_runtime.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
     modules = [f"tests/device/{name}.py" for name in tests.modules]
     options = ["-q", "-p", "no:cacheprovider", "-k", tests.without]
