@@ -131,13 +131,23 @@ def expected_calibration_error(
         y_true: int64 (N,) class indices.
         temperature: Divides the logits before the softmax.
     """
+    _, right, confidence = confidence_bins(logits, y_true, temperature)
+    return float(np.abs(right - confidence).sum() / len(y_true))
+
+
+def confidence_bins(
+    logits: Floats, y_true: Labels, temperature: float
+) -> tuple[npt.NDArray[Any], ...]:
+    """Returns each bin's images, right ones and sum of confidences, (15,) each.
+
+    Arguments and bins are those of ``expected_calibration_error``.
+    """
     probabilities = softmax(logits, temperature)
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == y_true
-    bins = EXPECTED_CALIBRATION_BINS
+    confidence, bins = probabilities.max(axis=1), EXPECTED_CALIBRATION_BINS
     which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(which, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(y_true))
+    right = which[probabilities.argmax(axis=1) == y_true]
+    sums = np.bincount(which, weights=confidence, minlength=bins)  # in float64
+    return np.bincount(which, minlength=bins), np.bincount(right, minlength=bins), sums
 
 
 def _ratio(above: Labels, below: Labels) -> npt.NDArray[np.float64]:

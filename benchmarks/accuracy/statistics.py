@@ -12,6 +12,7 @@ from benchmarks.common.documents import Document
 from edge_runtime.inference.classifier import softmax
 from train import metrics
 from train.metrics import EXPECTED_CALIBRATION_BINS as BINS
+from train.metrics import confidence_bins
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -187,13 +188,7 @@ def reliability_diagram(
         Bins of equal width over [0, 1], each with ``range`` (its confidences),
         ``count``, ``right`` and ``confidence`` (their mean, None for an empty bin).
     """
-    probabilities = softmax(logits, temperature)
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == y_true
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    rights = np.bincount(bins[right], minlength=BINS)
-    sums = np.bincount(bins, weights=confidence, minlength=BINS)
+    counts, rights, sums = confidence_bins(logits, y_true, temperature)
     return [
         {
             "range": [i / BINS, (i + 1) / BINS],
