@@ -328,10 +328,10 @@ def hostile_archives():
 def test_hostile_archive_is_refused_quickly(tiny_model_path, tmp_path, name):
     path = tmp_path / "hostile.tflite"
     path.write_bytes(read_model_file(tiny_model_path).model + hostile_archives()[name])
-    started = time.perf_counter()
+    started = time.process_time()  # other programs' time is not ours
     with pytest.raises(MetadataError):
         Classifier.load(path, labels=LABELS)
-    assert time.perf_counter() - started < REFUSED_WITHIN_S
+    assert time.process_time() - started < REFUSED_WITHIN_S
 
 
 @pytest.mark.parametrize("name", ["zip-bomb", "too-large", "compressed"])

@@ -223,16 +223,16 @@ def test_golden_vectors_that_unpack_to_more_than_the_input_are_refused_quickly(
     document,
 ):
     bomb = base64.b64encode(zlib.compress(bytes(2**29), 9)).decode()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(MetadataError, match="do not fit"):
         ModelSpec.from_document(changed(document, "golden.inputs", bomb))
-    assert time.perf_counter() - started < 1 + 10 * _seconds_to_decode(bomb)
+    assert time.process_time() - started < 1 + 10 * _seconds_to_decode(bomb)
 
 
 def _seconds_to_decode(text):
-    started = time.perf_counter()
+    started = time.process_time()
     base64.b64decode(text, validate=True)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def test_golden_vectors_of_huge_inputs_are_refused(document):

@@ -302,8 +302,7 @@ def test_keep_waiting_is_called_while_a_camera_hangs() -> None:
 def test_camera_that_vanishes_is_logged_once_and_reopened(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    gone_until = time.monotonic() + 0.5
-    opened = []
+    opened, refused = [], []
 
     def give(number: int) -> np.ndarray:
         if len(opened) == 1 and number == 3:
@@ -311,18 +310,18 @@ def test_camera_that_vanishes_is_logged_once_and_reopened(
         return at_100_per_second(number)
 
     def open_camera(_: Clock) -> Camera:
-        if opened and time.monotonic() < gone_until:
+        if opened and len(refused) < 2:
+            refused.append(True)
             raise SourceError("no such device")
-        opened.append(True)
+        opened.append(len(refused))
         return Camera(give)
 
     source = LiveSource(open_camera, "cam", settings=QUICK)
     with caplog.at_level(logging.WARNING):
-        for frame, _ in zip(source, range(10), strict=False):
-            last = frame
+        for _ in zip(source, range(10), strict=False):
+            pass
     source.close()
-    assert last.captured_s > gone_until
-    assert last.captured_s - gone_until < MAX_PAUSE_S + 1
+    assert opened == [0, 2]
     assert source.reopened == 1
     lost, back = caplog.messages
     assert lost == "cam: unplugged: opening it again"

@@ -279,10 +279,9 @@ def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
     run = tmp_path / "run"
     process = start(more_data, run, epochs=400)
     process.send_signal(signal.SIGINT)
-    started = time.monotonic()
     out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, out
-    assert time.monotonic() - started < SECONDS / 2
+    assert len(history(run)) < 400
     assert f"--resume {run}" in out
     assert "Traceback" not in out
     assert {path.name for path in run.iterdir()} == FILES
