@@ -138,10 +138,7 @@ def expected_calibration_error(
 def confidence_bins(
     logits: Floats, y_true: Labels, temperature: float
 ) -> tuple[npt.NDArray[Any], ...]:
-    """Returns each bin's images, right ones and sum of confidences, (15,) each.
-
-    Arguments and bins are those of ``expected_calibration_error``.
-    """
+    """Returns images, right ones and summed confidence of each of the bins above."""
     probabilities = softmax(logits, temperature)
     confidence, bins = probabilities.max(axis=1), EXPECTED_CALIBRATION_BINS
     which = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -152,5 +149,4 @@ def confidence_bins(
 
 def _ratio(above: Labels, below: Labels) -> npt.NDArray[np.float64]:
     result = np.full(len(below), np.nan)
-    np.divide(above, below, out=result, where=below > 0)
-    return result
+    return np.asarray(np.divide(above, below, out=result, where=below > 0))

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from benchmarks.common.documents import Document
 from edge_runtime.inference.classifier import softmax
 from train import metrics
-from train.metrics import EXPECTED_CALIBRATION_BINS as BINS
-from train.metrics import confidence_bins
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -188,15 +186,15 @@ def reliability_diagram(
         Bins of equal width over [0, 1], each with ``range`` (its confidences),
         ``count``, ``right`` and ``confidence`` (their mean, None for an empty bin).
     """
-    counts, rights, sums = confidence_bins(logits, y_true, temperature)
+    counts, rights, sums = metrics.confidence_bins(logits, y_true, temperature)
     return [
         {
-            "range": [i / BINS, (i + 1) / BINS],
+            "range": [i / len(counts), (i + 1) / len(counts)],
             "count": int(counts[i]),
             "right": int(rights[i]),
             "confidence": float(sums[i] / counts[i]) if counts[i] else None,
         }
-        for i in range(BINS)
+        for i in range(len(counts))
     ]
 
 
