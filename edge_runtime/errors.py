@@ -103,3 +103,12 @@ def missing_in_checkout(library: str, group: str) -> MissingDependencyError:
         f"{library} is not installed: in the checkout run  make setup"
         f"  (or  pip install --group {group})"
     )
+
+
+def require_in_checkout(*libraries: str, group: str) -> None:
+    """Raises ``missing_in_checkout`` for a missing one, before hours of work."""
+    from importlib.util import find_spec
+
+    for library in libraries:
+        if find_spec(library) is None:
+            raise missing_in_checkout(library, group)

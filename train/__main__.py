@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import INTERRUPTED_EXIT_CODE, DatasetError, RunError
+from edge_runtime.errors import (
+    INTERRUPTED_EXIT_CODE,
+    DatasetError,
+    RunError,
+    require_in_checkout,
+)
 from edge_runtime.utils.argparser import exit_code_of
 from train.data.dataset import Dataset
 from train.data.summary import summarize
@@ -40,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
+    require_in_checkout("matplotlib", group="train")  # of the plots at the end
     if "resume" in options:
         run, config, data = _resume_run(options)
     else:

@@ -13,10 +13,10 @@ import numpy as np
 from benchmarks.accuracy.gate import check_gate, with_gate
 from benchmarks.accuracy.measure import load_images, measure_accuracy, with_seconds
 from benchmarks.accuracy.table import accuracy_table, time_line
-from benchmarks.cli.parser import add_models, points, require_installed
+from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import Document, check_writable, save_result
 from edge_runtime import Classifier
-from edge_runtime.errors import FerEdgeError
+from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
@@ -109,7 +109,8 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
             "--with-pictures puts images into the page: add --report FILE.html"
         )
     if options.picture or options.report:
-        require_installed("matplotlib", *["jinja2"] * bool(options.report))
+        pages = ["jinja2"] if options.report else []
+        require_in_checkout("matplotlib", *pages, group="bench")
 
 
 def _write_pictures(

@@ -8,20 +8,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import (
-    add_models,
-    backends,
-    require_installed,
-    seconds,
-    thread_counts,
-)
+from benchmarks.cli.parser import add_models, backends, seconds, thread_counts
 from benchmarks.common.documents import Document, check_writable, save_result
 from benchmarks.common.timing import LEAST_RUNS, MLPERF_TINY, Protocol
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from edge_runtime.errors import FerEdgeError
+from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 
@@ -87,7 +81,7 @@ def _latency(options: argparse.Namespace) -> int:
     if options.picture and not options.sustained:
         raise FerEdgeError("--picture shows what --sustained measured: add it")
     if options.picture:
-        require_installed("matplotlib")
+        require_in_checkout("matplotlib", group="bench")
     variants = variants_of(options.models, options.backend, options.labels)
     document = measure_latency(
         variants, threads=options.threads, protocol=_protocol(options)

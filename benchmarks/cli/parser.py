@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from edge_runtime.errors import missing_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
@@ -119,10 +117,3 @@ def points(text: str) -> float:
             f"expected more than 0 and at most 100 points, got {text}"
         )
     return value
-
-
-def require_installed(*libraries: str) -> None:
-    """Raises MissingDependencyError for a missing one: before minutes of measuring."""
-    for library in libraries:
-        if find_spec(library) is None:
-            raise missing_in_checkout(library, "bench")

@@ -1,13 +1,13 @@
 import dataclasses
 import itertools
 import json
+import sys
 import time
 
 import pytest
 
 from benchmarks.__main__ import build_parser, main
 from benchmarks.cli import latency as latency_command
-from benchmarks.cli import parser
 from benchmarks.common.timing import (
     MLPERF_TINY,
     Protocol,
@@ -251,7 +251,7 @@ def test_picture_of_sustained_load_is_an_svg(tiny_model_path, tmp_path, monkeypa
 def test_library_of_the_picture_is_missed_before_anything_is_measured(
     tiny_model_path, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(parser, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(latency_command, "measure_latency", None)
     argv = ["latency", str(tiny_model_path), "--sustained", "1.6"]
     assert main([*argv, "--picture", str(tmp_path / "heat.svg")]) == 2

@@ -235,3 +235,13 @@ def test_backend_that_was_asked_for_and_is_not_there_is_named():
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: KERAS_BACKEND is torch")
+
+
+def test_library_of_the_plots_is_missed_before_the_training(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.chdir(tmp_path)
+    assert main(["--name", "run"]) == 2
+    assert "matplotlib is not installed" in one_error_line(capsys)
+    assert not (tmp_path / "runs").exists()
