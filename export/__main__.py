@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import GateError, OutputError
+from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.signature import sign, signature_path
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes, write_text
@@ -73,7 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure the activation ranges afresh on these training images"
         " (raw pixels; folder per class, zip or CSV)",
     )
-    add("--labels", metavar="A,B,...", help="class names, for a bare .keras file")
+    add(
+        "--labels",
+        type=labels,
+        metavar="A,B,...",
+        help="class names in order, or a file with one on each line, for a bare .keras"
+        " file",
+    )
     add(
         "--pixels",
         choices=("raw", "unit", "signed"),
@@ -161,7 +168,7 @@ def _options(args: argparse.Namespace) -> ExportOptions:
     return ExportOptions(
         formats=choose_formats(args.formats, int8=int8),
         io=args.io,
-        labels=args.labels.split(",") if args.labels else None,
+        labels=args.labels,
         pixels=args.pixels,
         calibration_data=args.calibration_data,
         audit=args.audit,

@@ -144,7 +144,10 @@ def _from_file(
         )
     names = check_labels(labels)
     if len(names) != classes:
-        raise ModelError(f"{path.name} has {classes} classes, got {len(names)} labels")
+        raise ModelError(
+            f"{path.name} has {classes} classes, got {len(names)} labels (names that"
+            " contain a comma: give a file with one on each line)"
+        )
     shape = model.inputs[0].shape
     colour: Colour = "grey" if shape[3] == 1 else "rgb"
     origin: dict[str, Any] = {"parameters": model.count_params()}

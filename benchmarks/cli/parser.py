@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.inference.backends import BACKENDS
+from edge_runtime.model_file.labels import labels
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
 
@@ -63,9 +64,10 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     add("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx file")
     add(
         "--labels",
-        type=lambda text: text.split(","),
+        type=labels,
         metavar="A,B",
-        help="class names in order, for a model without metadata",
+        help="class names in order, or a file with one on each line, for a model"
+        " without metadata",
     )
     add_result_file(parser)
 

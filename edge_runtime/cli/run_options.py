@@ -7,6 +7,7 @@ from functools import partial
 
 from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
 from edge_runtime.inference.backends import BACKENDS
+from edge_runtime.model_file.labels import labels
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.pipeline.decisions import DecisionConfig
@@ -60,9 +61,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--labels",
-        type=lambda text: tuple(name.strip() for name in text.split(",")),
+        type=labels,
         metavar="A,B,C",
-        help="class names in order, for a model without metadata",
+        help="class names in order, or a file with one on each line, for a model"
+        " without metadata",
     )
 
 

@@ -69,9 +69,12 @@ class Violation:
 
 
 def format_in_name(name: str) -> str | None:
-    """Returns the format a file name claims, such as ``fer.int8.tflite``'s; or None."""
+    """Returns the format a file name claims, such as ``fer.int8.tflite``'s; or None.
+
+    The last one: ``pets.float32.int8.tflite`` was made of ``pets.float32.keras``.
+    """
     parts = name.lower().split(".")
-    claims = [f"{parts[-1]}-{part}" for part in parts[1:-1]]
+    claims = [f"{parts[-1]}-{part}" for part in reversed(parts[1:-1])]
     return next((claim for claim in claims if claim in FORMATS), None)
 
 

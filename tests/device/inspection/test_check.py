@@ -306,6 +306,8 @@ def test_unreadable_file_is_code_2(
         ("a.b.dynamic-range.tflite", "tflite-dynamic-range"),
         ("a.int16x8.tflite", "tflite-int16x8"),
         ("a.int8.onnx", "onnx-int8"),
+        ("a.float32.int8.tflite", "tflite-int8"),
+        ("a.int8.float32.onnx", "onnx-float32"),
         ("a.int16x8.onnx", None),
         ("int8.tflite", None),
         ("a_int8.tflite", None),
