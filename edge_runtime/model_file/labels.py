@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 import re
 from collections.abc import Sequence
@@ -72,6 +71,8 @@ def _split(text: str) -> list[str]:
             "expected names such as cat,dog or a file with one on each line, got"
             f" {text[:200]!r}, which is no file"
         )
+    import csv  # here: a start-up need not wait for it
+
     try:
         return next(csv.reader([text], skipinitialspace=True))
     except csv.Error as error:
