@@ -7,11 +7,14 @@ python examples/camera_to_terminal.py 'fake:scene?faces=2'    # no camera: drawn
 import sys
 from contextlib import closing
 
-from edge_runtime import Classifier
-from edge_runtime.detection.factory import open_detector
-from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.pipeline.scheduler import RoundRobinScheduler
-from edge_runtime.sources import CameraSettings, open_source
+from edge_runtime import (
+    CameraSettings,
+    Classifier,
+    Pipeline,
+    RoundRobinScheduler,
+    open_detector,
+    open_source,
+)
 
 if len(sys.argv) != 2:
     sys.exit(__doc__)

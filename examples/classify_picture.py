@@ -5,10 +5,7 @@ python examples/classify_picture.py group.jpg
 
 import sys
 
-from edge_runtime import Classifier
-from edge_runtime.detection.factory import open_detector
-from edge_runtime.pipeline.still import classify_still
-from edge_runtime.sources import open_source
+from edge_runtime import Classifier, classify_still, open_detector, open_source
 
 if len(sys.argv) != 2:
     sys.exit(__doc__)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import keras
 
-from edge_runtime import Classifier
-from edge_runtime.sources import read_image
+from edge_runtime import Classifier, read_image
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)

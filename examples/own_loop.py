@@ -7,11 +7,7 @@ import sys
 
 import cv2
 
-from edge_runtime import Classifier
-from edge_runtime.detection.factory import open_detector
-from edge_runtime.pipeline.decisions import DecisionConfig
-from edge_runtime.pipeline.pipeline import Pipeline
-from edge_runtime.sources import Frame
+from edge_runtime import Classifier, DecisionConfig, Frame, Pipeline, open_detector
 
 GREEN_BGR = (0, 200, 0)
 

@@ -136,3 +136,18 @@ def test_device_environment_has_no_training_library(name):
     if ".venv-device" not in Path(sys.prefix).parts:
         pytest.skip("this is not a device environment: training libraries may be here")
     assert importlib.util.find_spec(name) is None
+
+
+def test_every_public_name_is_importable_and_loads_no_detector_before_it_is_asked_for():
+    done = run_python(
+        "import sys, edge_runtime\n"
+        "early = [m for m in sys.modules if m.startswith('edge_runtime.pipeline')]\n"
+        "for name in edge_runtime.__all__:\n    getattr(edge_runtime, name)\n"
+        "print(early, 'edge_runtime.pipeline.pipeline' in sys.modules)"
+    )
+    assert done.stdout == "[] True\n", done.stderr
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Pipelines'"):
+        _ = edge_runtime.Pipelines
