@@ -160,12 +160,13 @@ class _Opening:
     def _video(self, renderer: FrameRenderer) -> FrameSink:
         from edge_runtime.outputs.video import open_output
 
+        pictures = self._source.kind == "pictures"  # they have no time
         output = open_output(self._args.output, self._source)
         write_frame = self._stack.enter_context(output)
 
         def draw_and_write(rendered: RenderedFrame) -> None:
-            at_s = rendered.result.timestamp_s if self._source.live else None
-            write_frame(renderer.draw(rendered), at_s)
+            at_s = rendered.result.timestamp_s
+            write_frame(renderer.draw(rendered), None if pictures else at_s)
 
         queue = self._queue(
             "output", draw_and_write, capacity=VIDEO_CAPACITY, close_s=VIDEO_CLOSE_S

@@ -21,11 +21,12 @@ from edge_runtime.utils.stderr import suppress_stderr
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 SPARE_BYTES = 32 * 2**20  # left free on the disk for other programs
 MAX_LIVE_FPS = 30.0  # dropped frames are filled with copies, each of them encoded
-MAX_HOLD_S = 2.0  # an outage of an hour does not add an hour of copies
+# An outage of an hour does not add an hour of copies; a file may hold a picture longer.
+MAX_HOLD_S, MAX_FILE_HOLD_S = 2.0, 60.0
 _FRAMES_PER_SPACE_CHECK = 30
 _PROBE_WH = (64, 64)
 
-# Takes a uint8 (H, W, 3) BGR image, and its time in a live source; see ``VideoFile``.
+# Takes a uint8 (H, W, 3) BGR image, and its time in the source; see ``VideoFile``.
 WriteFrame = Callable[[Image, float | None], None]
 
 
@@ -64,8 +65,9 @@ def open_output(path: Path, source: Source) -> Iterator[WriteFrame]:
         OutputError: The folder or this OpenCV cannot write it, or there was no frame.
     """
     if path.suffix.lower() in VIDEO_CODECS:
-        fps = min(source.fps, MAX_LIVE_FPS) if source.live else source.fps
-        with _open_video(path, fps) as write:
+        fps = min(source.fps, MAX_LIVE_FPS) if source.live else source.peak_fps
+        max_hold_s = MAX_FILE_HOLD_S if source.kind == "video" else MAX_HOLD_S
+        with _open_video(path, fps, max_hold_s) as write:
             yield write
     elif source.kind == "pictures" and source.frame_count == 1:
         with replacing(path) as temporary:
@@ -78,10 +80,10 @@ def open_output(path: Path, source: Source) -> Iterator[WriteFrame]:
 
 
 @contextmanager
-def _open_video(path: Path, fps: float) -> Iterator[WriteFrame]:
+def _open_video(path: Path, fps: float, max_hold_s: float) -> Iterator[WriteFrame]:
     with suppress(_NothingWritten), replacing(path) as temporary:
         _make_video(temporary, fps, _PROBE_WH).release()  # fails early if at all
-        writer = VideoFile(temporary, fps)
+        writer = VideoFile(temporary, fps, max_hold_s=max_hold_s)
         try:
             yield writer.write
         finally:
@@ -108,10 +110,15 @@ class VideoFile:
         failed: Whether a frame could not be written.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
-        """Takes the path and the frame rate; the first frame sets the size."""
+    def __init__(
+        self, path: Path, fps: float, *, max_hold_s: float = MAX_HOLD_S
+    ) -> None:
+        """Takes the path and the frame rate; the first frame sets the size.
+
+        A frame is repeated for at most ``max_hold_s``.
+        """
         self.count, self.failed = 0, False
-        self._path, self._fps = path, fps
+        self._path, self._fps, self._max_hold_s = path, fps, max_hold_s
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._last = np.zeros((0, 0, 3), np.uint8)
@@ -123,9 +130,8 @@ class VideoFile:
 
         Args:
             image: uint8 (H, W, 3) BGR.
-            at_s: Its time in a live source: the frame before it is repeated until then,
-                for at most ``MAX_HOLD_S``; a frame that is too early is left out. None
-                for a file, which drops no frames.
+            at_s: Its time in the source: the frame before it is repeated until then; a
+                frame that is too early is left out. None for pictures.
 
         Raises:
             OutputError: The disk is nearly full, or OpenCV cannot write this video.
@@ -146,7 +152,7 @@ class VideoFile:
         if self._start_s is None:
             self._start_s = at_s
         gap = round((at_s - self._start_s) * self._fps) - self.count
-        max_gap = max(1, round(MAX_HOLD_S * self._fps))
+        max_gap = max(1, round(self._max_hold_s * self._fps))
         if gap > max_gap:
             self._start_s += (gap - max_gap) / self._fps
             return max_gap

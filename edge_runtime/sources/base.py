@@ -54,7 +54,11 @@ class Source(Protocol):
 
     @property
     def fps(self) -> float:
-        """Frames per second that it yields; 25 if unknown."""
+        """Frames per second that it yields, on average; 25 if unknown."""
+
+    @property
+    def peak_fps(self) -> float:
+        """The same where they come fastest."""
 
     @property
     def skipped(self) -> int:

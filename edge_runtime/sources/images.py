@@ -29,7 +29,8 @@ class ImageSource:
 
     def __init__(self, paths: Sequence[Path], name: str, every: int = 1) -> None:
         """Takes at least one path; if all are unreadable, iterating raises an error."""
-        self.name, self.fps = name, FALLBACK_FPS
+        self.name = name
+        self.fps = self.peak_fps = FALLBACK_FPS
         self.skipped = self.dropped = self.reopened = 0
         self._paths = list(enumerate(paths))[::every]
         self.frame_count: int | None = len(self._paths)

@@ -65,6 +65,11 @@ class SupervisedSource:
         return self._camera_fps / self._every
 
     @property
+    def peak_fps(self) -> float:
+        """The same: a camera's rate does not vary by much."""
+        return self.fps
+
+    @property
     def reopened(self) -> int:
         """How often it was back after a freeze or a loss."""
         return self._recovery.reopened

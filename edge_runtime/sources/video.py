@@ -1,4 +1,4 @@
-"""Video files: every frame, in order, without waiting."""
+"""Video files: every frame that can be decoded, in order, without waiting."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import Frame, Kind, usable
-from edge_runtime.sources.opencv import fps_of
+from edge_runtime.sources.opencv import fps_of, quiet_opencv
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
 
+# OpenCV reports a damaged frame as it reports the end. Attempts after the end take
+# microseconds.
+MAX_UNREADABLE = 500  # in a row
+# Length and rate promise a number of frames; fewer by this part are worth a line.
+SHORTFALL_FRAC, SHORTFALL_FRAMES = 0.01, 2
+MAX_PEAK_FPS = 60.0
+VARIABLE_RATIO = 1.2  # times are rounded: less is a constant rate
+
 
 class VideoSource:
-    """A video file in OpenCV's ``VideoCapture``."""
+    """A video in OpenCV's ``VideoCapture``."""
 
     kind: Kind = "video"
     live = False
@@ -34,9 +43,11 @@ class VideoSource:
         self._capture, self._every = capture, every
         self._native_fps = fps_of(capture)
         self.fps = self._native_fps / every
-        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.frame_count = math.ceil(frames / every) if frames > 0 else None
-        self._first = self._read()
+        self._promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.frame_count = math.ceil(self._promised / every) or None
+        self._count = 0  # frames so far, unreadable ones included
+        self._timeline = _Timeline(self._native_fps)
+        self._first = self._next(1)
         if self._first is None:
             capture.release()
             raise SourceError(
@@ -45,26 +56,128 @@ class VideoSource:
             )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields its frames until it ends."""
-        index, image, file_name = 0, self._first, Path(self.name).name
-        self._first = None
-        while image is not None:
-            yield Frame(image, index, index / self._native_fps, file_name)
-            index += self._every
-            # grab() without retrieve() saves the conversion to BGR.
-            skipped = all(self._capture.grab() for _ in range(self._every - 1))
-            image = self._read() if skipped else None
+        """Yields its frames until it ends; unreadable ones are counted."""
+        frame, self._first = self._first, None
+        while frame is not None:
+            yield frame
+            frame = self._next(self._every)
+        self._report()
+
+    @property
+    def peak_fps(self) -> float:
+        """Frames per second where they are closest; needs a moment to find out."""
+        fastest = None if "://" in self.name else _fastest_fps(self.name)
+        if fastest is None or fastest < VARIABLE_RATIO * self._native_fps:
+            return self.fps
+        return fastest / self._every
 
     def close(self) -> None:
         """Closes the file."""
         self._capture.release()
 
-    def _read(self) -> Image | None:
+    def _next(self, step: int) -> Frame | None:
+        """Returns the frame so many frames on, or the next one that is readable."""
+        target, image = self._count + step, None
+        while image is None:
+            if not self._grab():
+                return None
+            if self._count >= target:  # else retrieving, which converts, is needless
+                image = self._retrieve()
+                self.skipped += image is None
+        name = self.name if "://" in self.name else Path(self.name).name
+        return Frame(image, self._count - 1, self._timeline.now_s, name)
+
+    def _grab(self) -> bool:
+        """Moves to the next frame that can be decoded; False at the end."""
+        for unreadable in range(MAX_UNREADABLE):
+            try:
+                grabbed = self._capture.grab()
+            except cv2.error as error:
+                logger.debug("%s: %s", self.name, error)
+                grabbed = False
+            if grabbed:
+                self.skipped += unreadable
+                self._count += unreadable + 1
+                self._timeline.move(
+                    self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._count - 1
+                )
+                return True
+        return False
+
+    def _retrieve(self) -> Image | None:
         try:
-            return usable(self._capture.read()[1])
+            return usable(self._capture.retrieve()[1])
         except cv2.error as error:
             logger.debug("%s: %s", self.name, error)
             return None
+
+    def _report(self) -> None:
+        """Logs, at the end, what could not be read."""
+        if self.skipped:
+            frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
+            logger.warning(
+                "%s: %s could not be decoded: the file is damaged", self.name, frames
+            )
+        missing = self._promised - self._count
+        if missing > max(SHORTFALL_FRAMES, SHORTFALL_FRAC * self._promised):
+            logger.warning(
+                "%s: its header promises %d frames, it ends after %d: it is cut off or"
+                " damaged, was trimmed, or its rate varies",
+                self.name,
+                self._promised,
+                self._count,
+            )
+
+
+class _Timeline:
+    """The times of a video's frames: the container's own, which may be far apart.
+
+    Attributes:
+        now_s: Time of the present frame in seconds, 0 for the first; it only grows.
+    """
+
+    def __init__(self, fps: float) -> None:
+        """Takes the average rate, for what has no times or times that jump back."""
+        self._interval_s = 1 / fps
+        self._offset_s: float | None = None
+        self.now_s = 0.0
+
+    def move(self, position_s: float, index: int) -> None:
+        """Moves to a frame.
+
+        Args:
+            position_s: The container's time of it; not finite or 0 where it has none.
+            index: Its number, from 0.
+        """
+        if not math.isfinite(position_s):
+            position_s = 0.0
+        if self._offset_s is None:
+            # Frames before the first readable one took their time, too.
+            self.now_s = index * self._interval_s
+            self._offset_s = self.now_s - position_s
+            return
+        if position_s + self._offset_s <= self.now_s:
+            self._offset_s = self.now_s + self._interval_s - position_s
+        self.now_s = position_s + self._offset_s
+
+
+def _fastest_fps(path: str) -> float | None:
+    """Returns the rate of the fastest twentieth of a video; None if unknown."""
+    # Packets without decoding: a hundred thousand a second.
+    with suppress_stderr():
+        packets = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    try:
+        times_ms = []
+        while packets.grab():
+            times_ms.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+    except cv2.error:
+        return None
+    finally:
+        packets.release()
+    intervals_ms = np.diff(np.unique(np.round(times_ms)))
+    if not intervals_ms.size:
+        return None
+    return min(MAX_PEAK_FPS, 1000 / float(np.quantile(intervals_ms, 0.05)))
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
@@ -73,6 +186,7 @@ def open_video(path: Path) -> cv2.VideoCapture:
     Raises:
         SourceError: OpenCV cannot read it.
     """
+    quiet_opencv()  # FFmpeg writes a line for each damaged frame
     with suppress_stderr():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not capture.isOpened():

@@ -56,7 +56,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8
 class Camera:
     """What outputs ask a source; not iterated over here."""
 
-    name, fps, frame_count = "camera", 25.0, None
+    name, fps, peak_fps, frame_count = "camera", 25.0, 25.0, None
     skipped = dropped = reopened = 0
 
     def __init__(self, *, live: bool = True, kind: Kind = "camera") -> None:
