@@ -11,6 +11,7 @@ import keras
 
 from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
 from edge_runtime.model_file.metadata import ModelSpec, check_labels
+from edge_runtime.model_file.released import find_released
 from edge_runtime.preprocessing import Colour
 from export.convert.keras_model import load_classifier, scaled
 from train.data import dataset
@@ -20,7 +21,6 @@ from train.run.folder import RUNS, RunFolder, find_run
 
 Pixels = Literal["raw", "unit", "signed"]
 SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
-RELEASED = Path(__file__).parent.parent / "train" / "released"
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ def find_trained_model(
         return _from_file(path, labels, pixels)
     _refuse_file_options(labels, pixels)
     if name is None and not list(RUNS.glob("*/config.json")):
-        if not RELEASED.exists():
-            raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
-        return _from_run(RunFolder(RELEASED))
+        return _from_run(find_run(find_released().name))
     return _from_run(find_run(name))
 
 

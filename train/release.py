@@ -1,9 +1,10 @@
 """``python -m train.release``: releases the model of a finished run.
 
-train/released/                 input of ``python -m export``
+train/released/<name>/                      input of ``python -m export <name>``
     model.keras, metrics.json, history.csv, config.json,
     calibration.json, calibration_ranges.json
 edge_runtime/models/<name>.int8.tflite      the file in the wheel
+edge_runtime/models/released.json           the list of released models
 
 They contain no image and no path: paths are replaced by their last part.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,18 +23,19 @@ from typing import Any
 from edge_runtime.errors import ModelError, OutputError, RunError
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.released import LIST, SCHEMA
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
-from edge_runtime.utils.files import write_bytes
+from edge_runtime.utils.files import write_bytes, write_text
 from train.run.folder import RunFolder, find_run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = """\
 examples:
-  python -m train.release my-run
-  python -m train.release my-run --file artifacts/my-run/my-run.int8.tflite --force
-  python -m train.release my-run --name digits           beside the released one
+  python -m train.release my-run --as ferplus --force
+  python -m train.release my-run --as digits --default \\
+      --labels-of "the digit that was written"
 """
-DEFAULT_NAME = "fer"
+LICENCE = "Apache-2.0 (code and weights)"
 COPIED = (
     "model.keras",
     "metrics.json",
@@ -59,11 +62,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="its int8 file (default: artifacts/<run>/<run>.int8.tflite)",
     )
     add(
-        "--name",
-        default=DEFAULT_NAME,
-        help=f"name of the release ({DEFAULT_NAME}); other names are beside it, in"
-        " train/released/<name>/",
+        "--as",
+        dest="name",
+        required=True,
+        type=model_name,
+        metavar="NAME",
+        help="name of the released model, as in  edge-runtime run NAME",
     )
+    add(
+        "--labels-of",
+        metavar="TEXT",
+        help="where its labels come from, one sentence (as released before)",
+    )
+    add(
+        "--licence",
+        metavar="TEXT",
+        help=f"(as released before, else {LICENCE})",
+    )
+    add("--default", action="store_true", help="used where no model is named")
     add("--root", type=Path, default=ROOT, metavar="DIR", help="checkout (this one)")
     add("--force", action="store_true", help="replace an earlier release")
     return parser
@@ -79,22 +95,64 @@ def _release(options: argparse.Namespace) -> int:
     run = find_run(options.run)
     model = options.file or Path("artifacts", run.name, f"{run.name}.int8.tflite")
     require_finished(run)
-    require_exported_from(run, read_model_file(model))
-    folder = released_folder(options.root, options.name)
-    target = options.root / "edge_runtime" / "models" / f"{options.name}.int8.tflite"
+    labels = require_exported_from(run, read_model_file(model))
+    folder = options.root / "train" / "released" / options.name
+    models = options.root / "edge_runtime" / "models"
+    target = models / f"{options.name}.int8.tflite"
     contents = {folder / name: (run.path / name).read_bytes() for name in COPIED}
     contents[folder / "config.json"] = config_without_paths(run)
     contents[target] = model.read_bytes()
+    listed = updated_list(models / LIST, options, model.read_bytes(), labels)
     _write(contents, force=options.force)
-    print(f"released {run.path}: {folder}/ and {target}")
+    write_text(models / LIST, json.dumps(listed, indent=1) + "\n")
+    print(f"released {run.path} as {options.name}: {folder}/ and {target}")
     print(f"next:  python -m export {folder} --int8    exports the same file again")
     return 0
 
 
-def released_folder(root: Path, name: str) -> Path:
-    """Returns the run folder of a release in a checkout."""
-    folder = root / "train" / "released"
-    return folder if name == DEFAULT_NAME else folder / name
+def model_name(text: str) -> str:
+    """Returns the name of a released model, for argparse: no path, no suffix."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", text):
+        raise argparse.ArgumentTypeError(
+            f"expected a name of small letters, digits, _ and -, got {text!r}"
+        )
+    return text
+
+
+def updated_list(
+    path: Path, options: argparse.Namespace, content: bytes, labels: Sequence[str]
+) -> Document:
+    """Returns the list of released models with this one in it, JSON-ready.
+
+    Args:
+        path: The list as it is; need not exist.
+        options: Name and texts; texts that were not given are kept.
+        content: The model file.
+        labels: Its class names in order.
+
+    Raises:
+        RunError: It is a new model, and nothing says where its labels come from.
+    """
+    document: Document = {"schema": SCHEMA, "default": options.name, "models": {}}
+    if path.exists():
+        document = json.loads(path.read_text(encoding="utf-8"))
+    before = document["models"].get(options.name, {})
+    labels_of = options.labels_of or before.get("labels_of")
+    if not labels_of:
+        raise RunError(
+            f"{options.name} is new: say where its labels come from, as in"
+            ' --labels-of "the majority of ten raters"'
+        )
+    document["models"][options.name] = {
+        "file": f"{options.name}.int8.tflite",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "labels": list(labels),
+        "labels_of": labels_of,
+        "licence": options.licence or before.get("licence", LICENCE),
+    }
+    if options.default:
+        document["default"] = options.name
+    return document
 
 
 def require_finished(run: RunFolder) -> None:
@@ -113,8 +171,12 @@ def require_finished(run: RunFolder) -> None:
         )
 
 
-def require_exported_from(run: RunFolder, file: ModelFile) -> None:
-    """Raises ModelError unless a file is the int8 export of this run."""
+def require_exported_from(run: RunFolder, file: ModelFile) -> tuple[str, ...]:
+    """Returns a file's labels.
+
+    Raises:
+        ModelError: It is not the int8 export of this run.
+    """
     spec = ModelSpec.from_document(file.document or {})
     ranges, metrics = run.read_json(run.ranges), run.read_json(run.metrics)
     if spec.format != "tflite-int8":
@@ -132,6 +194,7 @@ def require_exported_from(run: RunFolder, file: ModelFile) -> None:
             f"{file.name} is not the export of {run.path} as it is now, measured on its"
             f" images: export it again with  python -m export {run.path} --int8 --force"
         )
+    return spec.labels
 
 
 def config_without_paths(run: RunFolder) -> bytes:

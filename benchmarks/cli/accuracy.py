@@ -25,10 +25,10 @@ from train.data.splits import SPLITS, Split
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks accuracy fer.int8.tflite --data photos/
-  python -m benchmarks accuracy fer.float32.tflite fer.int8.tflite \\
+  python -m benchmarks accuracy fer2013.int8.tflite --data photos/
+  python -m benchmarks accuracy fer2013.float32.tflite fer2013.int8.tflite \\
       --data fer2013.zip --max-drop 1 --json accuracy.json --report accuracy.html
-  python -m benchmarks accuracy fer.int8.tflite --data drawn --limit 500
+  python -m benchmarks accuracy fer2013.int8.tflite --data drawn --limit 500
 
 DATA is a folder, a zip of one (not unpacked), fer2013.csv, or "drawn" for the built-in
 drawn faces. The first model is the reference that the others are compared with.

@@ -21,11 +21,11 @@ from edge_runtime.utils.files import write_text
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks latency fer.int8.tflite
-  python -m benchmarks latency fer.float32.tflite fer.int8.tflite --threads 1,2,4
-  python -m benchmarks latency fer.int8.tflite --backend ai-edge-litert,tflite-runtime
-  python -m benchmarks latency fer.int8.tflite --protocol mlperf-tiny --strict
-  python -m benchmarks latency fer.int8.tflite --sustained 10m --picture heat.svg
+  python -m benchmarks latency fer2013.int8.tflite                 or: fer2013
+  python -m benchmarks latency float.tflite int8.tflite --threads 1,2,4
+  python -m benchmarks latency fer2013 --backend ai-edge-litert,tflite-runtime
+  python -m benchmarks latency fer2013.int8.tflite --protocol mlperf-tiny --strict
+  python -m benchmarks latency fer2013.int8.tflite --sustained 10m --picture heat.svg
 
 The models are interleaved, so that their ratio holds on a busy machine. Takes five to
 twenty seconds for each model and thread count. The last lines say whether the

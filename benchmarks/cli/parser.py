@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_runtime.errors import ModelError
 from edge_runtime.inference.backends import BACKENDS
+from edge_runtime.inference.classifier import model_path
 from edge_runtime.model_file.labels import labels
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
@@ -35,6 +37,7 @@ COMMANDS = {
     "pipeline": "benchmarks.cli.pipeline:add_pipeline",
     "report": "benchmarks.cli.report:add_report",
 }
+MODEL_HELP = ".tflite or .onnx file, or the name of a released model"
 ALIASES = {"limit": "roofline"}  # as the command was called up to version 0.1
 
 
@@ -58,10 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code_of(lambda: int(options.call(options)))
 
 
+def model_file(text: str) -> Path:
+    """Returns the path of a model file or of a released model, for argparse."""
+    try:
+        return model_path(text)
+    except ModelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Adds the model files, their labels, and the result's file."""
     add = parser.add_argument
-    add("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .onnx file")
+    add("models", nargs="+", type=model_file, metavar="MODEL", help=MODEL_HELP)
     add(
         "--labels",
         type=labels,

@@ -7,12 +7,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import add_result_file
+from benchmarks.cli.parser import MODEL_HELP, add_result_file, model_file
 from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
 from edge_runtime.inference.backends import BACKENDS
-from edge_runtime.inference.classifier import released_model
+from edge_runtime.inference.classifier import model_path
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
 
@@ -20,9 +20,9 @@ FRAMES = 120
 SOURCE = "fake:scene?clock=virtual"
 EXAMPLES = """\
 examples:
-  python -m benchmarks pipeline fer.int8.tflite
-  python -m benchmarks pipeline fer.int8.tflite --source 0 --frames 60
-  python -m benchmarks pipeline fer.int8.tflite --source clip.mp4 --faces yunet
+  python -m benchmarks pipeline fer2013.int8.tflite
+  python -m benchmarks pipeline fer2013.int8.tflite --source 0 --frames 60
+  python -m benchmarks pipeline fer2013.int8.tflite --source clip.mp4 --faces yunet
 
 The frames are read first and then measured from memory, so reading and decoding are not
 counted. Frame rate: as run does with a file. Frame age: as run does with a camera that
@@ -40,7 +40,13 @@ def add_pipeline(commands: Any) -> None:
         EXAMPLES,
     )
     add = parser.add_argument
-    add("model", type=Path, nargs="?", metavar="MODEL", help="(the released one)")
+    add(
+        "model",
+        type=model_file,
+        nargs="?",
+        metavar="MODEL",
+        help=f"{MODEL_HELP} (the default one)",
+    )
     add("--source", "--clip", default=SOURCE, help=f"as for run ({SOURCE})")
     add(
         "--frames",
@@ -66,7 +72,7 @@ def add_pipeline(commands: Any) -> None:
 
 def _pipeline(options: argparse.Namespace) -> int:
     check_writable([options.json], force=options.force)
-    model = options.model or released_model()
+    model = model_path(options.model)
     document = measure_pipeline(
         Setup(
             model,

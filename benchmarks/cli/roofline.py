@@ -16,8 +16,8 @@ from edge_runtime.utils.argparser import add_command
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks roofline fer.int8.tflite
-  python -m benchmarks roofline fer.float32.tflite fer.int8.tflite --threads 1,2
+  python -m benchmarks roofline fer2013.int8.tflite
+  python -m benchmarks roofline fer2013.float32.tflite fer2013.int8.tflite --threads 1,2
 
 The peak is measured in the same run. Takes about twenty seconds for each model and
 thread count. "limit" is an older name of this command.

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_runtime.cli.run_options import add_model_options
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
-from edge_runtime.inference.classifier import Classifier, released_model
+from edge_runtime.inference.classifier import Classifier, model_path
 from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.inspection.document import Document, check_document
 from edge_runtime.inspection.format_rules import FORMATS
@@ -57,7 +57,7 @@ def add_check(commands: Any) -> None:
 
 def check(args: argparse.Namespace) -> int:
     """Prints what is in a model file; fails where it is not what it claims to be."""
-    path = args.model or released_model()
+    path = model_path(args.model)
     file = read_model_file(path, public_key=args.require_signature)
     spec = ModelSpec.from_document(file.document) if file.document else None
     graph, graph_error = None, None

@@ -37,7 +37,7 @@ def add_doctor(commands: Any) -> None:
         "model",
         nargs="?",
         type=flags.path,
-        help=".tflite or .onnx to try (default: the released one, where there is one)",
+        help="file or released model to try (default: the released one)",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
 
@@ -77,19 +77,19 @@ def examine(model: Path | None, root: Path = ROOT) -> list[Finding]:
     return [
         *board_findings(root),
         *health_findings(root, Path.cwd()),
-        *software_findings(model or _released()),
+        *software_findings(_model_file(model)),
         *camera_findings(root),
     ]
 
 
-def _released() -> Path | None:
+def _model_file(model: Path | None) -> Path | None:
     from edge_runtime.errors import ModelError
-    from edge_runtime.inference.classifier import released_model
+    from edge_runtime.inference.classifier import model_path
 
     try:
-        return released_model()
+        return model_path(model)
     except ModelError:
-        return None
+        return model  # a finding says what is wrong with it
 
 
 def document(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import SourceError
-from edge_runtime.inference.classifier import released_model
+from edge_runtime.inference.classifier import model_path
 from edge_runtime.outputs.base import Sink
 from edge_runtime.pipeline.classification import FaceClassifier
 from edge_runtime.pipeline.decisions import DecisionConfig
@@ -52,7 +52,7 @@ def add_run(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or is stopped."""
     check_flags(args)
-    if message := apply_tuning(args, args.model or released_model()):
+    if message := apply_tuning(args, model_path(args.model)):
         print(message, file=sys.stderr)
     with ExitStack() as stack:
         stop = stack.enter_context(handle_signals())

@@ -57,7 +57,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         type=flags.path,
-        help=".tflite or .onnx (default: the released one, where there is one)",
+        help=".tflite or .onnx file, or the name of a released model (default: the"
+        " released one)",
     )
     parser.add_argument(
         "--labels",

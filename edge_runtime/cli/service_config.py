@@ -21,7 +21,8 @@ from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.detection.factory import fetched_model, open_detector
 from edge_runtime.errors import ConfigError
-from edge_runtime.inference.classifier import released_model
+from edge_runtime.inference.classifier import model_path
+from edge_runtime.model_file.released import released_models
 from edge_runtime.systemd.unit import HOMES, lies_in
 from edge_runtime.utils.argparser import CommandLine
 from edge_runtime.utils.files import read_secret
@@ -64,7 +65,7 @@ def check_service_config(path: Path, state: Path | None) -> argparse.Namespace:
     if checked.mqtt_password_file:
         read_secret(checked.mqtt_password_file, "--mqtt-password-file")
     if "model" not in unknown:
-        apply_tuning(checked, checked.model or released_model())
+        apply_tuning(checked, model_path(checked.model))
         load_classifier(checked)
     if checked.watch:
         check_watched(checked.watch)
@@ -171,4 +172,6 @@ def undiscoverable_detector(args: argparse.Namespace) -> Path | None:
 
 def _path(args: argparse.Namespace, name: str) -> Path | None:
     value = getattr(args, name)
+    if name == "model" and str(value) in released_models():
+        return None
     return None if value in (None, STDOUT) else Path(value)

@@ -14,7 +14,7 @@ from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import FerEdgeError, OutputError
-from edge_runtime.inference.classifier import released_model
+from edge_runtime.inference.classifier import model_path
 from edge_runtime.pipeline.tuning import MIN_SECONDS, Setting, choose, time_settings
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.utils import argparser as flags
@@ -68,7 +68,7 @@ def add_tune(commands: Any) -> None:
 
 def tune(args: argparse.Namespace) -> int:
     """Times all settings, prints them, and writes the best for ``run``."""
-    model = args.model or released_model()
+    model = model_path(args.model)
     path = tuning_path(model)
     if path.exists() and not args.force:
         raise OutputError(f"{str(path)!r} exists: give --force to replace it")

@@ -19,8 +19,6 @@ from edge_runtime.preprocessing import Colour, Image, to_model_input
 
 logger = logging.getLogger(__name__)
 
-RELEASED_MODEL = "fer.int8.tflite"
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -50,7 +48,7 @@ class Classifier:
 
     Examples:
         >>> import cv2
-        >>> classifier = Classifier.load("fer.int8.tflite", num_threads=2)
+        >>> classifier = Classifier.load("fer2013.int8.tflite", num_threads=2)
         >>> prediction = classifier.predict(cv2.imread("face.png"))
         >>> prediction.label
         'happy'
@@ -89,7 +87,8 @@ class Classifier:
         golden vectors.
 
         Args:
-            path: A ``.tflite`` or ``.onnx`` file; None for the released model.
+            path: A ``.tflite`` or ``.onnx`` file, or the name of a released model;
+                None for the default one (``edge_runtime.model_file.released``).
             num_threads: CPU threads.
             backend: Inference library, see ``inference.backends.open_backend``.
             labels: Class names in order, for a model without metadata, whose input must
@@ -105,7 +104,7 @@ class Classifier:
             ValueError: ``num_threads`` is not 1 to 256.
         """
         file = read_model_file(
-            Path(path) if path is not None else released_model(),
+            model_path(path),
             public_key=Path(public_key) if public_key is not None else None,
         )
         return cls.from_file(
@@ -216,19 +215,21 @@ def softmax(
     return values.astype(np.float32)
 
 
-def released_model() -> Path:
-    """Returns the path of the released model, which is part of the wheel.
+def model_path(model: Path | str | None) -> Path:
+    """Returns the path of a model file.
+
+    Args:
+        model: The path itself, the name of a released model, or None for the released
+            model that is the default.
 
     Raises:
-        ModelError: This installation has none.
+        ModelError: There is no released model of this name.
     """
-    path = Path(__file__).parent.parent / "models" / RELEASED_MODEL
-    if not path.exists():
-        raise ModelError(
-            "this version contains no released model: name a model file"
-            " (make one with  python -m export --int8)"
-        )
-    return path
+    if model is not None and Path(model).suffix:
+        return Path(model)
+    from edge_runtime.model_file.released import find_released  # not with a path
+
+    return find_released(model).path
 
 
 def _spec_in_file(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None:

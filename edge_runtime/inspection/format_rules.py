@@ -69,7 +69,7 @@ class Violation:
 
 
 def format_in_name(name: str) -> str | None:
-    """Returns the format a file name claims, such as ``fer.int8.tflite``'s; or None.
+    """Returns the format a file name claims, such as ``pets.int8.tflite``'s; or None.
 
     The last one: ``pets.float32.int8.tflite`` was made of ``pets.float32.keras``.
     """

@@ -26,7 +26,7 @@ LARGEST_KEY_BYTES = 16_384
 
 
 def signature_path(model: Path) -> Path:
-    """Returns the path of a model file's signature, as ``fer.int8.tflite.sig``."""
+    """Returns the path of a model file's signature, as ``fer2013.int8.tflite.sig``."""
     return model.with_name(model.name + SUFFIX)
 
 

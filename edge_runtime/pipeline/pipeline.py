@@ -57,7 +57,7 @@ class Pipeline:
         >>> from edge_runtime import Classifier
         >>> from edge_runtime.detection.factory import open_detector
         >>> from edge_runtime.sources import open_source
-        >>> classifier = Classifier.load("fer.int8.tflite")
+        >>> classifier = Classifier.load("fer2013.int8.tflite")
         >>> pipeline = Pipeline(open_detector("haar"), classifier)
         >>> with open_source("clip.avi") as source:
         ...     for frame in source:

@@ -14,7 +14,7 @@ from tests.arm64.wheels import LITERT, PYTHON_313, TFLITE_RUNTIME, Environment
 Place = tuple[Environment, Core]
 
 TINY = ROOT / "tests" / "data" / "tiny.int8.tflite"
-RELEASED = ROOT / "edge_runtime" / "models" / "fer.int8.tflite"
+RELEASED = ROOT / "edge_runtime" / "models" / "fer2013.int8.tflite"
 RESULTS = ROOT / "benchmarks" / "results"
 # Where the instructions of each stand on record.
 RECORDS = {

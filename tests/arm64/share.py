@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.common.documents import Document, check_writable, now, write_json
 from edge_runtime.errors import FerEdgeError, MissingDependencyError
-from edge_runtime.inference.classifier import released_model
+from edge_runtime.inference.classifier import model_path
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.argparser import exit_code_of
 from tests.arm64.cache import UnavailableError
@@ -118,7 +118,7 @@ def count_all(frames: int, yunet: Path | None) -> Document:
 
 
 def _document(loops: list[Document], seen: dict[str, Any]) -> Document:
-    model = read_model_file(released_model())
+    model = read_model_file(model_path(None))
     return {
         "schema": SCHEMA,
         "created": now(),

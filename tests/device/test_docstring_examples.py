@@ -28,7 +28,7 @@ def example_folder(
 ) -> Path:
     """A folder with the files that the examples name."""
     folder = tmp_path_factory.mktemp("examples")
-    shutil.copy(tiny_model_path, folder / "fer.int8.tflite")
+    shutil.copy(tiny_model_path, folder / "fer2013.int8.tflite")
     images, labels = drawn_faces(70, 99)
     happy = images[labels == LABELS.index("happy")][0]
     cv2.imwrite(str(folder / "face.png"), happy)

@@ -72,7 +72,7 @@ DELAY_S = 0.1  # a Raspberry Pi's Haar cascade takes so much longer than a serve
 LOOP_HEADINGS = ("", "ms/frame", "frames/s", "detect", "network", "speed-up")
 EXAMPLES = """\
 examples:
-  python -m tests.performance.pipeline fer.float32.tflite fer.int8.tflite
+  python -m tests.performance.pipeline fer2013.float32.tflite fer2013.int8.tflite
   python -m tests.performance.pipeline FLOAT INT8 --detector-model yunet.onnx --strict
   python -m tests.performance.pipeline FLOAT INT8 --clip mine.mp4 --json pipeline.json
 

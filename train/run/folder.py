@@ -28,6 +28,7 @@ from edge_runtime.errors import OutputError, RunError
 from edge_runtime.utils.files import write_text
 
 RUNS = Path("runs")
+RELEASED = Path(__file__).parents[1] / "released"  # a run folder of each released model
 RUN_SCHEMA = "fer-edge/run/1"
 RUN_FILES = (
     "model.keras",
@@ -166,11 +167,16 @@ def create_run(name: str | None, stem: str) -> RunFolder:
 def find_run(name: str | None) -> RunFolder:
     """Returns an existing run by name or path; for None the last one written to.
 
+    The name of a released model is that of its run, unless ``runs/`` has one.
+
     Raises:
         RunError: There is none.
     """
     if name is not None:
         run = RunFolder(run_path(name))
+        if not run.config.exists() and len(Path(name).parts) == 1:
+            released = RunFolder(RELEASED / name)
+            run = released if released.config.exists() else run
         if not run.config.exists():
             raise RunError(f"expected a run folder, got {name!r}: no config.json there")
         return run

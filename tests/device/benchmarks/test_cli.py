@@ -40,3 +40,16 @@ def test_every_command_has_a_help(capsys):
             build_parser(name).parse_args([name, "--help"])
         assert ended.value.code == 0
         assert "examples:" in capsys.readouterr().out
+
+
+def test_model_is_a_file_or_the_name_of_a_released_one(capsys):
+    parser = build_parser("accuracy")
+    given = ["fer2013", "pets.tflite"]
+    options = parser.parse_args(["accuracy", *given, "--data", "drawn"])
+    assert [path.name for path in options.models] == [
+        "fer2013.int8.tflite",
+        "pets.tflite",
+    ]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["accuracy", "fer2014", "--data", "drawn"])
+    assert "expected a released model (" in capsys.readouterr().err

@@ -177,7 +177,9 @@ def test_conditions_are_sampled_between_windows():
 
 
 def test_mlperf_tiny_is_five_windows_of_ten_seconds():
-    options = build_parser().parse_args(["latency", "m", "--protocol", "mlperf-tiny"])
+    options = build_parser().parse_args(
+        ["latency", "m.onnx", "--protocol", "mlperf-tiny"]
+    )
     chosen = latency_command._protocol(options)
     assert (chosen.windows, chosen.window_seconds) == (5, 10.0)
     assert chosen.most_seconds == chosen.seconds == 50.0

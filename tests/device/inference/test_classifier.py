@@ -13,7 +13,7 @@ from edge_runtime import Classifier, ModelSpec
 from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import open_backend
-from edge_runtime.inference.classifier import released_model, softmax
+from edge_runtime.inference.classifier import model_path, softmax
 from edge_runtime.model_file.container import attach, read_model_file
 from edge_runtime.sources.fake.face import LABELS
 from tests.onnx_runtime import require_onnxruntime
@@ -321,7 +321,7 @@ def test_tflite_runtime_is_refused_with_numpy_2_and_says_so(
 def test_without_a_path_the_released_model_is_taken_or_missed_with_advice():
     """Both are right: a checkout has no released model before the first release."""
     try:
-        path = released_model()
+        path = model_path(None)
     except ModelError as error:
         assert "python -m export" in str(error)
     else:

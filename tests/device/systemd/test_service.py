@@ -368,6 +368,7 @@ def test_configuration_that_could_not_start_is_refused(config, capsys, text, mes
         ('serve = 8080\ntoken-file = "/nonexistent/token"', "token-file"),
         ('serve = "0.0.0.0:8080"', "expected --token-file"),
         ('model = "/nonexistent.tflite"', "nonexistent.tflite"),
+        ('model = "fer2014"', "expected a released model"),
         ('watch = "/nope"', "make it with mkdir -p /nope"),
         ('watch = "nope"', "/var/lib/fer-edge/nope"),
         ('detector-model = "/nope.onnx"', "nope.onnx"),
@@ -394,6 +395,12 @@ def test_configuration_that_run_would_refuse_is_refused(config, capsys, text, me
 def test_what_only_the_service_will_find_is_no_reason_to_refuse(config, text):
     config.write_text(text)
     assert main(["install-service", "--config", str(config)]) == 0
+
+
+def test_released_model_is_no_path_of_the_service(config, capsys):
+    config.write_text('model = "fer2013"')
+    assert main(["install-service", "--config", str(config)]) == 0
+    assert "fer2013" not in capsys.readouterr().out  # no folder to open
 
 
 def test_what_the_service_cannot_read_is_reported(config, tmp_path, capsys):

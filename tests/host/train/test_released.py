@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
-from edge_runtime.inference.classifier import RELEASED_MODEL
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.released import released_models
 from export.__main__ import main as export_main
 from train.__main__ import main as train_main
 from train.networks.backend import start_keras
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROOT = Path(__file__).resolve().parents[3]
 RELEASED = ROOT / "train" / "released"
-MODEL = ROOT / "edge_runtime" / "models" / RELEASED_MODEL
 FILES = {*COPIED, "config.json"}
+LABELS_OF = ("--labels-of", "the brightness")
 
 
 def write_images(root):
@@ -68,8 +68,16 @@ def work(tmp_path_factory):
 @pytest.fixture
 def checkout(work, tmp_path):
     """Another checkout, into which the run was released."""
-    assert main(["tiny", "--root", str(tmp_path)]) == 0
+    assert release(tmp_path, "shades") == 0
     return tmp_path
+
+
+def release(root, name, *more, run="tiny"):
+    return main([run, "--root", str(root), "--as", name, *LABELS_OF, *more])
+
+
+def listed(root):
+    return json.loads((root / "edge_runtime" / "models" / "released.json").read_text())
 
 
 @pytest.fixture
@@ -104,22 +112,39 @@ def rebuilt(released, folder):
 
 
 def test_release_holds_what_an_export_needs_and_nothing_else(checkout):
-    released = checkout / "train" / "released"
+    released = checkout / "train" / "released" / "shades"
     assert {path.name for path in released.iterdir()} == FILES
-    assert Classifier.load(checkout / "edge_runtime" / "models" / RELEASED_MODEL)
+    assert Classifier.load(checkout / "edge_runtime" / "models" / "shades.int8.tflite")
+
+
+def test_list_names_labels_licence_and_hash(checkout):
+    content = (checkout / "edge_runtime/models/shades.int8.tflite").read_bytes()
+    assert listed(checkout) == {
+        "schema": "fer-edge/released/1",
+        "default": "shades",
+        "models": {
+            "shades": {
+                "file": "shades.int8.tflite",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "labels": ["black", "grey", "white"],
+                "labels_of": "the brightness",
+                "licence": "Apache-2.0 (code and weights)",
+            }
+        },
+    }
 
 
 def test_file_is_made_again_without_images_byte_for_byte(checkout, monkeypatch, capsys):
     monkeypatch.chdir(checkout)
-    again = rebuilt(Path("train/released"), Path("again"))
+    again = rebuilt(Path("train/released/shades"), Path("again"))
     assert "figures: recorded" in capsys.readouterr().out
-    assert again == Path("edge_runtime/models", RELEASED_MODEL).read_bytes()
+    assert again == Path("edge_runtime/models/shades.int8.tflite").read_bytes()
 
 
 def test_file_is_the_same_where_the_images_lie_beside(checkout, capsys):
-    again = rebuilt(checkout / "train" / "released", checkout / "again")
+    again = rebuilt(checkout / "train" / "released" / "shades", checkout / "again")
     assert "figures: recorded" in capsys.readouterr().out
-    assert again == (checkout / "edge_runtime/models" / RELEASED_MODEL).read_bytes()
+    assert again == (checkout / "edge_runtime/models/shades.int8.tflite").read_bytes()
 
 
 def test_paths_of_the_machine_stay_behind(work, copied, tmp_path):
@@ -129,8 +154,8 @@ def test_paths_of_the_machine_stay_behind(work, copied, tmp_path):
 
     edit(copied / "config.json", add_sources)
     file = "artifacts/tiny/tiny.int8.tflite"
-    assert main([str(copied), "--file", file, "--root", str(tmp_path)]) == 0
-    released = tmp_path / "train" / "released"
+    assert release(tmp_path, "shades", "--file", file, run=str(copied)) == 0
+    released = tmp_path / "train" / "released" / "shades"
     config = json.loads((released / "config.json").read_text())["config"]
     assert (config["data"], config["soft_labels"]) == ("images", "votes.csv")
     assert config["teachers"] == ["big", "other"]
@@ -139,25 +164,42 @@ def test_paths_of_the_machine_stay_behind(work, copied, tmp_path):
 
 
 def test_second_network_is_released_beside_the_first(checkout):
-    assert main(["tiny", "--root", str(checkout), "--name", "fer_small"]) == 0
-    released = checkout / "train" / "released"
-    assert {path.name for path in (released / "fer_small").iterdir()} == FILES
+    assert release(checkout, "shades_small", "--licence", "MIT") == 0
+    folder = checkout / "train" / "released" / "shades_small"
+    assert {path.name for path in folder.iterdir()} == FILES
     models = {path.name for path in (checkout / "edge_runtime" / "models").iterdir()}
-    assert models == {"fer.int8.tflite", "fer_small.int8.tflite"}
+    assert models == {
+        "shades.int8.tflite",
+        "shades_small.int8.tflite",
+        "released.json",
+    }
+    assert listed(checkout)["default"] == "shades"
+    assert listed(checkout)["models"]["shades_small"]["licence"] == "MIT"
 
 
-def test_same_release_again_changes_nothing(checkout):
-    assert main(["tiny", "--root", str(checkout)]) == 0
+def test_default_is_the_one_that_was_released_as_default(checkout):
+    assert release(checkout, "shades_small", "--default") == 0
+    assert listed(checkout)["default"] == "shades_small"
+    assert list(released_models(checkout / "edge_runtime" / "models")) == [
+        "shades_small",
+        "shades",
+    ]
+
+
+def test_same_release_again_changes_nothing_and_needs_no_text(checkout):
+    before = listed(checkout)
+    assert main(["tiny", "--root", str(checkout), "--as", "shades"]) == 0
+    assert listed(checkout) == before
 
 
 def test_another_release_is_replaced_by_force_alone(checkout, capsys):
-    model = checkout / "edge_runtime" / "models" / RELEASED_MODEL
+    model = checkout / "edge_runtime" / "models" / "shades.int8.tflite"
     content = model.read_bytes()
     model.write_bytes(b"another")
-    assert main(["tiny", "--root", str(checkout)]) == 2
+    assert release(checkout, "shades") == 2
     assert "--force" in one_error_line(capsys)
     assert model.read_bytes() == b"another"
-    assert main(["tiny", "--root", str(checkout), "--force"]) == 0
+    assert release(checkout, "shades", "--force") == 0
     assert model.read_bytes() == content
 
 
@@ -202,7 +244,7 @@ def test_run_that_does_not_belong_to_the_file_is_refused(
     spoil(copied)
     root = tmp_path / "root"
     file = "artifacts/tiny/tiny.int8.tflite"
-    assert main([str(copied), "--file", file, "--root", str(root)]) == 2
+    assert release(root, "shades", "--file", file, run=str(copied)) == 2
     assert part in one_error_line(capsys)
     assert not root.exists()
 
@@ -212,43 +254,76 @@ def test_file_of_another_format_is_refused(work, tmp_path, capsys):
     assert export_main(["tiny", "--formats", "float32", "--out", out]) == 0
     capsys.readouterr()
     file = f"{out}/tiny.float32.tflite"
-    assert main(["tiny", "--file", file, "--root", str(tmp_path / "root")]) == 2
+    assert release(tmp_path / "root", "shades", "--file", file) == 2
     assert "expected a tflite-int8 file, got tflite-float32" in one_error_line(capsys)
 
 
 def test_missing_file_says_so(work, tmp_path, capsys):
-    assert main(["tiny", "--file", "gone.tflite", "--root", str(tmp_path)]) == 2
+    assert release(tmp_path, "shades", "--file", "gone.tflite") == 2
     assert "gone.tflite" in one_error_line(capsys)
 
 
-# --- the release of this checkout --------------------------------------------------
+def test_new_model_says_where_its_labels_come_from(work, tmp_path, capsys):
+    assert main(["tiny", "--root", str(tmp_path), "--as", "shades"]) == 2
+    assert "--labels-of" in one_error_line(capsys)
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def released():
-    if not MODEL.exists():
-        pytest.skip("this version has no released model yet")
-    return json.loads((RELEASED / "metrics.json").read_text())
+@pytest.mark.parametrize("name", ["", "../up", "a.tflite", "Shades", "-x", "a b"])
+def test_name_of_a_model_is_a_plain_word(work, tmp_path, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        release(tmp_path, name)
+    assert ended.value.code == 2
+    assert "--as" in one_error_line(capsys)
 
 
-def test_released_file_is_made_again_byte_for_byte(released, tmp_path, monkeypatch):
+# --- the releases of this checkout -------------------------------------------------
+
+
+EACH = pytest.mark.parametrize(
+    "model", released_models().values(), ids=lambda m: m.name
+)
+
+
+def metrics_of(model):
+    return json.loads((RELEASED / model.name / "metrics.json").read_text())
+
+
+@EACH
+def test_released_file_is_made_again_byte_for_byte(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no image set lies
-    assert rebuilt(RELEASED, tmp_path / "again") == MODEL.read_bytes()
+    assert rebuilt(model.name, tmp_path / "again") == model.path.read_bytes()
 
 
-def test_released_model_is_small_enough_for_the_board(released):
-    assert MODEL.stat().st_size <= 1.7e6
-    assert released["parameters"] <= 1.5e6
-    assert released["macs"] <= 60e6
+@EACH
+def test_released_model_is_small_enough_for_the_board(model):
+    assert model.path.stat().st_size <= 1.7e6
+    assert metrics_of(model)["parameters"] <= 1.5e6
+    assert metrics_of(model)["macs"] <= 60e6
 
 
-def test_released_model_is_as_accurate_as_promised(released):
+@EACH
+def test_int8_loses_next_to_nothing(model):
+    figures = read_model_file(model.path).document["accuracy"]
+    assert figures["keras"]["accuracy"] - figures["this_file"]["accuracy"] <= 0.003
+    assert figures["this_file"]["agreement"] >= 0.98
+
+
+@EACH
+def test_released_folder_names_no_path(model):
+    config = json.loads((RELEASED / model.name / "config.json").read_text())["config"]
+    sources = [config["data"], config["start_from"], config["soft_labels"]]
+    assert not [one for one in (*sources, *config["teachers"]) if os.sep in one]
+
+
+MODEL = released_models()["fer2013"].path
+
+
+def test_fer2013_is_as_accurate_as_promised():
     figures = read_model_file(MODEL).document["accuracy"]
     assert figures["this_file"]["count"] == 3589
     assert figures["this_file"]["accuracy"] >= 0.68
     assert figures["this_file"]["macro_f1"] >= 0.65
-    assert figures["keras"]["accuracy"] - figures["this_file"]["accuracy"] <= 0.003
-    assert figures["this_file"]["agreement"] >= 0.98
 
 
 # DESIGN: the diagonal of the confusion matrix that the origin project published.
@@ -263,7 +338,7 @@ NOTEBOOK_RECALL = {
 }
 
 
-def test_released_model_keeps_what_its_card_says(released):
+def test_fer2013_keeps_what_its_card_says():
     results = ROOT / "benchmarks" / "results" / "fer_accuracy.json"
     (measured,) = (
         model
@@ -277,18 +352,3 @@ def test_released_model_keeps_what_its_card_says(released):
     assert measured["sha256"] in card
     assert f"**{100 * measured['accuracy']:.2f} %**" in card
     assert f"| {measured['expected_calibration_error']:.3f} |" in card
-
-
-def test_released_model_is_loaded_where_none_is_named(released):
-    classifier = Classifier.load()
-    assert list(classifier.spec.labels) == released["labels"]
-    assert classifier.spec.origin["run"] == released["run"]
-    # Not one step of the quantized logits (0.04 or more) off: what is left is the
-    # rounding of the recorded decimals.
-    assert classifier.golden_difference < 1e-5
-
-
-def test_released_folder_names_no_path(released):
-    config = json.loads((RELEASED / "config.json").read_text())["config"]
-    sources = [config["data"], config["start_from"], config["soft_labels"]]
-    assert not [one for one in (*sources, *config["teachers"]) if os.sep in one]
