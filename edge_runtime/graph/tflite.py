@@ -81,6 +81,19 @@ def read_tflite(model: bytes) -> Graph:
     return Graph(tuple(tensors), tuple(operators), *inputs_and_outputs[0])
 
 
+def outer_buffer_bytes(model: bytes) -> int:
+    """Returns how many bytes of constants lie behind the flatbuffer, not inside it.
+
+    Interpreters that do not know ``Buffer.offset``, such as TensorFlow Lite Micro, load
+    such a file and compute with other values.
+
+    Raises:
+        ModelError: The model is cut off, damaged or hostile.
+    """
+    tables = Flatbuffer(model).root().tables(4)
+    return sum(table.number(2, "<Q") for table in tables if table.number(1, "<Q") > 1)
+
+
 def _code(table: Table) -> tuple[str, bool]:
     """Returns an operator's name, and whether it is custom."""
     # Numbers up to 127 are in the first field, larger ones in the later one.

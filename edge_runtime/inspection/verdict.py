@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_runtime.errors import FerEdgeError, GoldenVectorError
+from edge_runtime.graph.tflite import outer_buffer_bytes
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.inspection.analyzer import GraphSummary
 from edge_runtime.inspection.format_rules import (
@@ -87,6 +88,13 @@ def evaluate(
             violations += check_format(summary, format, declared=declared)
         if spec is not None:
             violations += check_metadata(summary, spec)
+    outer = outer_buffer_bytes(file.model) if file.kind == "tflite" else 0
+    if outer:
+        notes.append(
+            f"{outer:,} bytes of constants lie behind the flatbuffer: TensorFlow Lite"
+            " Micro and other interpreters that do not know this load the file and"
+            " compute with other values; export it again"
+        )
     for source, claim in claims.items():
         if claim and claim != format:
             expected = f"{format} ({judged_by})"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.graph.tflite import outer_buffer_bytes
+
 QUANTIZE_CODE, DEQUANTIZE_CODE = 114, 6  # BuiltinOperator in the TFLite schema
 INT8 = 9  # TensorType
+ALIGNMENT = 16  # of a buffer's data, in bytes, as the schema demands
 
 
 class EditableModel:
@@ -35,9 +39,11 @@ class EditableModel:
         return self.model.subgraphs[0]
 
     def to_bytes(self) -> bytes:
-        """Returns the flatbuffer."""
+        """Returns the flatbuffer, with the data of all buffers inside it."""
         from ai_edge_litert.tools import flatbuffer_utils
 
+        for buffer in self.model.buffers:
+            buffer.Pack = partial(_pack_aligned, buffer)
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
 
     def names(self) -> list[str]:
@@ -120,6 +126,25 @@ class EditableModel:
         operator.opcodeIndex = len(self.model.operatorCodes) - 1
         operator.inputs, operator.outputs = [source], [target]
         return operator
+
+
+def with_inner_buffers(model: bytes) -> bytes:
+    """Returns a TFLite model whose constants are all inside the flatbuffer.
+
+    ai-edge-quantizer writes large ones behind it (``Buffer.offset``). TensorFlow Lite
+    Micro and other interpreters that do not know this load the file and compute with
+    whatever they find. A model without such buffers is returned as it is.
+    """
+    if not outer_buffer_bytes(model):
+        return model
+    return EditableModel(model).to_bytes()
+
+
+def _pack_aligned(buffer: Any, builder: Any) -> int:
+    """Writes a buffer with its data aligned, which the generated code leaves out."""
+    if buffer.data is not None:
+        builder.Prep(ALIGNMENT, len(buffer.data))
+    return int(type(buffer).Pack(buffer, builder))
 
 
 def _quantization(scale: float, zero_point: int) -> Any:

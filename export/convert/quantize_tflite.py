@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.graph.tflite import read_tflite
-from export.convert.editable_model import EditableModel
+from export.convert.editable_model import EditableModel, with_inner_buffers
 from export.convert.even_rounding import round_evenly
 from export.convert.ranges import Ranges
 from export.suppress_output import suppress_output
@@ -191,7 +191,7 @@ def _apply(
             )
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"quantization failed: {error}") from error
-    return bytes(done.quantized_model)
+    return with_inner_buffers(bytes(done.quantized_model))
 
 
 def _library() -> Any:
