@@ -21,6 +21,16 @@ from train.run.folder import RUNS, RunFolder, find_run
 
 Pixels = Literal["raw", "unit", "signed"]
 SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
+# Of metrics.json, what a model file contains about its origin.
+RECORDED = (
+    "run",
+    "git_revision",
+    "data",
+    "weights",
+    "versions",
+    "best_epoch",
+    "averaged",
+)
 
 
 @dataclass(frozen=True)
@@ -111,11 +121,7 @@ def _from_run(run: RunFolder) -> TrainedModel:
         )
     metrics = run.read_json(run.metrics)
     model = load_classifier(run.model)
-    origin: dict[str, Any] = {
-        key: metrics[key]
-        for key in ("run", "git_revision", "data", "versions", "best_epoch", "averaged")
-        if key in metrics
-    }
+    origin: dict[str, Any] = {key: metrics[key] for key in RECORDED if key in metrics}
     spec = ModelSpec(
         labels=check_labels(metrics["labels"]),
         size_px=metrics["input"]["size_px"],

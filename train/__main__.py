@@ -17,6 +17,7 @@ from edge_runtime.errors import (
 from edge_runtime.utils.argparser import exit_code_of
 from train.data.dataset import Dataset
 from train.data.summary import summarize
+from train.networks import pretrained
 from train.networks.backend import start_keras
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
@@ -75,7 +76,20 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
         given["augmentation"] = dataclasses.replace(
             recipe.augmentation, flip=options["flip"]
         )
-    return dataclasses.replace(recipe, **given)
+    return _with_weights(dataclasses.replace(recipe, **given), options)
+
+
+def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
+    """Returns the configuration with published weights where nothing else was said."""
+    if "pretrained" in options:
+        if config.start_from and config.pretrained != pretrained.NONE:
+            raise RunError(
+                "--from and --pretrained both name initial weights: leave out one"
+            )
+        return config
+    published = config.arch in pretrained.PRETRAINED and not config.start_from
+    weights = pretrained.IMAGENET if published else pretrained.NONE
+    return dataclasses.replace(config, pretrained=weights)
 
 
 def _start_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
@@ -94,6 +108,7 @@ def _require_inputs(config: TrainConfig) -> None:
     for source in (config.start_from, *config.teachers):
         if source:
             find_model(source)
+    pretrained.require_weights(config.arch, config.pretrained)
     if config.soft_labels and not Path(config.soft_labels).is_file():
         raise DatasetError(
             f"expected a CSV of votes, got {config.soft_labels!r}: no such file"

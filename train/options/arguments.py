@@ -62,6 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="initial weights from another run or .keras file where the shapes fit (the"
         " classes may differ)",
     )
+    add(
+        "--pretrained",
+        metavar="WEIGHTS",
+        help="published weights to begin with: imagenet (the default where the network"
+        " has them), none, or their file: .pth of an EfficientNet-Lite, .h5 of"
+        " keras.applications.MobileNetV2 without its last layer",
+    )
     add("--epochs", type=positive, metavar="N", help="number of epochs")
     add("--batch-size", type=positive, metavar="N", help="images per step")
     add("--learning-rate", type=float, metavar="X", help="peak learning rate")

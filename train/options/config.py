@@ -25,6 +25,13 @@ ARCHITECTURE_NAMES = (
     "fer_small",
     "notebook_cnn",
     "mini_xception",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenet_v2",
+    "mobilenet_v2_075",
+    "mobilenet_v2_050",
+    "mobilenet_v2_035",
 )
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
@@ -38,6 +45,8 @@ class TrainConfig:
         arch: One of ``train.networks.architectures.ARCHITECTURES``.
         start_from: Run or ``.keras`` file to take the initial weights from, where the
             layers have the same shape; ``""`` for random weights.
+        pretrained: Published weights to begin with: ``"imagenet"``, a file of them, or
+            ``"none"``; see ``train.networks.pretrained``.
         epochs: Passes over the training images.
         batch_size: Images per step.
         optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
@@ -79,6 +88,7 @@ class TrainConfig:
     data: str = "drawn"
     arch: str = "fer_resnet"
     start_from: str = ""
+    pretrained: str = "none"
     epochs: int = 30
     batch_size: int = 128
     optimizer: Optimizer = "sgd"

@@ -207,6 +207,17 @@ def read_labels(model: Path) -> list[str] | None:
     return labels if isinstance(labels, list) else None
 
 
+def read_weights(run: RunFolder) -> dict[str, Any] | None:
+    """Returns the source and licence of the published weights that a run began with.
+
+    None without such weights, and for a folder that is no run.
+    """
+    if not run.config.is_file():
+        return None
+    weights = run.read_json(run.config).get("weights")
+    return weights if isinstance(weights, dict) else None
+
+
 def _last_written(config: Path) -> float:
     files = (config, config.parent / "history.csv", config.parent / "metrics.json")
     return max(file.stat().st_mtime for file in files if file.exists())

