@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.base import CameraSettings, KeepWaiting, Source, wait_forever
+from edge_runtime.sources.base import (
+    CameraSettings,
+    Clock,
+    KeepWaiting,
+    Reader,
+    Source,
+    wait_forever,
+)
 from edge_runtime.sources.images import (
     IMAGE_SUFFIXES,
     ImageSource,
+    fixed_part,
     images_in,
     images_matching,
+    is_image,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +39,8 @@ _EXPECTED = (
     "expected a camera number, picamera2, a video, an image, a folder of images,"
     " an rtsp:// or http:// address, - or fake:scene"
 )
-_STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
+# Below these there are no cameras, but perhaps videos.
+_NO_CAMERAS = ("/dev/shm/", "/dev/fd/")
 _NO_SETTINGS = CameraSettings()
 
 
@@ -45,10 +55,11 @@ def open_source(
     """Yields an open source that delivers frames, and closes it afterwards.
 
     Args:
-        text: A camera number (``"0"``), a device (``"/dev/video0"``), ``"picamera2"``,
-            a video file, an image file, a folder or a pattern whose images are read in
-            the order of their names, an ``rtsp://`` or ``http://`` address, ``"-"`` for
-            JPEG images on stdin, or ``"fake:..."`` (see ``sources.fake.script``).
+        text: A camera number (``"0"``), a device (``"/dev/video0"`` or any name of it,
+            as below ``/dev/v4l/by-id``), ``"picamera2"``, a video file, an image file,
+            a folder or a pattern whose images are read in the order of their names, an
+            ``rtsp://`` or ``http://`` address, ``"-"`` for JPEG images on stdin, or
+            ``"fake:..."`` (see ``sources.fake.script``).
         every: Yield every n-th frame only.
         settings: Of a camera or stream.
         keep_waiting: Called while a live source delivers no frame; see ``KeepWaiting``.
@@ -68,12 +79,15 @@ def _open(
 ) -> Source:
     if text.startswith("fake:"):
         return _open_fake(text, every, settings, keep_waiting)
-    if text == "-":
+    if text in ("-", "/dev/stdin"):
         return _open_stdin(every, settings, keep_waiting)
+    text = _plain_address(text)
     open_reader = _camera_opener(text, settings)
-    if open_reader is not None:
-        from edge_runtime.sources.live import LiveSource
+    if open_reader is None:
+        return _open_files(text, every)
+    from edge_runtime.sources.live import LiveSource
 
+    try:
         return LiveSource(
             open_reader,
             display_name(text),
@@ -81,13 +95,34 @@ def _open(
             every=every,
             keep_waiting=keep_waiting,
         )
-    return _open_files(text, every)
+    except FileAtAddress:
+        from edge_runtime.sources.opencv import open_stream
+        from edge_runtime.sources.video import VideoSource
+
+        capture = open_stream(text, settings).capture
+        return VideoSource(capture, display_name(text), every)
+
+
+class FileAtAddress(SourceError):  # noqa: N818  (a file is no error)
+    """An address has a video file, which is no camera: it has an end."""
+
+
+def _plain_address(text: str) -> str:
+    """Returns an address with its scheme in lower case; the path of ``file://``."""
+    if "://" not in text:
+        return text
+    from urllib.parse import unquote, urlsplit
+
+    from edge_runtime.sources.address import scheme_of, with_plain_scheme
+
+    if scheme_of(text) == "file":
+        return unquote(urlsplit(text).path)
+    return with_plain_scheme(text)
 
 
 def _camera_opener(text: str, settings: CameraSettings) -> OpenReader | None:
     """Returns a function that opens a camera or stream; None for another source."""
-    # Not everything under /dev is a camera: videos may be in /dev/shm.
-    if text.isdecimal() or text.startswith("/dev/video"):
+    if text.isdecimal() or _is_device(text):
         from edge_runtime.sources.opencv import open_camera
 
         return lambda clock: open_camera(text, settings)
@@ -95,18 +130,45 @@ def _camera_opener(text: str, settings: CameraSettings) -> OpenReader | None:
         from edge_runtime.sources.picamera import open_pi_camera
 
         return lambda clock: open_pi_camera(text, settings)
-    if text.startswith(_STREAMS):
+    if text.startswith(("http://", "https://")):
+        return lambda clock: _open_http(text, settings, clock)
+    if text.startswith(("rtsp://", "rtsps://")):
         from edge_runtime.sources.opencv import open_stream
 
         return lambda clock: open_stream(text, settings)
     return None
 
 
+def _is_device(text: str) -> bool:
+    """Returns whether a path is a device, under any name, or would be one."""
+    if text.startswith("/dev/") and not text.startswith(_NO_CAMERAS):
+        return not Path(text).is_file()
+    try:
+        return Path(text).is_char_device()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def _open_http(text: str, settings: CameraSettings, clock: Clock) -> Reader:
+    """Returns the camera at an address, or raises ``FileAtAddress``."""
+    from edge_runtime.sources.http import open_http
+    from edge_runtime.sources.opencv import open_stream
+
+    camera = open_http(text, settings, clock)
+    if camera is not None:
+        return camera
+    stream = open_stream(text, settings)
+    if stream.frame_count:
+        stream.close()
+        raise FileAtAddress(f"{display_name(text)} is a file")
+    return stream
+
+
 def display_name(text: str) -> str:
     """Returns the name of a source for messages: an address without its password."""
     if "://" not in text:
         return text
-    from edge_runtime.sources.opencv import without_secrets
+    from edge_runtime.sources.address import without_secrets
 
     return without_secrets(text)
 
@@ -161,16 +223,21 @@ def _open_stdin(
 def _open_files(text: str, every: int) -> Source:
     path = _find(text)
     if path is None:
-        return ImageSource(images_matching(text), text, every)
+        return ImageSource(images_matching(text), text, every, root=fixed_part(text))
     if not os.access(path, os.R_OK):
         raise SourceError(f"cannot read {text!r}: {os.strerror(errno.EACCES)}")
     if path.is_dir():
         return ImageSource(images_in(path), text, every)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image(path):
         return ImageSource([path], text, every)
     from edge_runtime.sources.video import VideoSource, open_video
 
-    return VideoSource(open_video(path), text, every)
+    try:
+        return VideoSource(open_video(path), text, every)
+    except SourceError:
+        if path.suffix.lower() in IMAGE_SUFFIXES:  # then say what it should be
+            return ImageSource([path], text, every)
+        raise
 
 
 def _find(text: str) -> Path | None:

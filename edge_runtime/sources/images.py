@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,13 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+# How files begin that OpenCV decodes as one image. A GIF may have many: it is a video.
+_BEGINNINGS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|BM.{12}|II\*\0|MM\0\*|RIFF.{4}WEBP|P[456]\s"
+    rb"|.{4}ftypavi[fs]",
+    re.DOTALL,
+)
+
 
 class ImageSource:
     """Image files, decoded one at a time; unreadable ones are skipped and counted."""
@@ -27,12 +36,22 @@ class ImageSource:
     kind: Kind = "pictures"
     live = False
 
-    def __init__(self, paths: Sequence[Path], name: str, every: int = 1) -> None:
-        """Takes at least one path; if all are unreadable, iterating raises an error."""
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        every: int = 1,
+        *,
+        root: Path | None = None,
+    ) -> None:
+        """Takes at least one path; if all are unreadable, iterating raises an error.
+
+        A frame's name is the path below ``root``; without one, the file's name.
+        """
         self.name = name
         self.fps = self.peak_fps = FALLBACK_FPS
         self.skipped = self.dropped = self.reopened = 0
-        self._paths = list(enumerate(paths))[::every]
+        self._root, self._paths = root, list(enumerate(paths))[::every]
         self.frame_count: int | None = len(self._paths)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -40,7 +59,8 @@ class ImageSource:
         for index, path in self._paths:
             image = read_image(path)
             if image is not None:
-                yield Frame(image, index, 0.0, path.name)
+                root = self._root or path.parent
+                yield Frame(image, index, 0.0, str(path.relative_to(root)))
                 continue
             self.skipped += 1
             if len(self._paths) > 1:
@@ -59,11 +79,26 @@ def read_image(path: Path) -> Image | None:
     """Returns an image as uint8 (H, W, 3) BGR, rotated upright; None if unreadable."""
     try:
         with suppress_stderr():
-            data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+            return decode_image(path.read_bytes())
+    except OSError:
+        return None
+
+
+def decode_image(data: bytes) -> Image | None:
+    """Returns an image file's content as ``read_image`` does; None if unreadable."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
         return None
     return usable(image)
+
+
+def is_image(path: Path) -> bool:
+    """Returns whether a file is an image, by its content: names may be wrong."""
+    if not path.is_file():  # opening a pipe would wait for its sender
+        return False
+    with path.open("rb") as file:
+        return _BEGINNINGS.match(file.read(16)) is not None
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -102,6 +137,13 @@ def images_matching(pattern: str) -> list[Path]:
             " quotes, as in  --source 'shots/*.jpg'"
         )
     return paths
+
+
+def fixed_part(pattern: str) -> Path:
+    """Returns the folders of a pattern before its first wildcard."""
+    parts = Path(pattern).parts[:-1]
+    fixed = takewhile(lambda part: not any(char in part for char in "*?["), parts)
+    return Path(*fixed)
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
-import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 
 from edge_runtime.errors import SourceError
+from edge_runtime.sources.address import diagnose, without_secrets
 from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings
 
 logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 5.0
-_CONNECT_TIMEOUT_S = 2.0
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
 _AV_LOG_QUIET = "-8"
 _CV_LOG_SILENT = 0
 
@@ -30,10 +26,23 @@ _CV_LOG_SILENT = 0
 class CaptureReader:
     """An open camera or stream in OpenCV's ``VideoCapture``."""
 
-    def __init__(self, capture: cv2.VideoCapture, *, stream: bool = False) -> None:
-        """Takes an open capture; the first frame that a stream misses is its end."""
+    def __init__(
+        self, capture: cv2.VideoCapture, *, stall_s: float | None = None
+    ) -> None:
+        """Takes an open capture.
+
+        Args:
+            capture: Of a camera or stream.
+            stall_s: Of a stream: the timeout of its reads. The first frame that it
+                misses is its end.
+        """
         self.fps = fps_of(capture)
-        self._capture, self._stream = capture, stream
+        self.capture, self._stall_s = capture, stall_s
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of a file; 0 for a camera or stream."""
+        return max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def read(self) -> Any:
         """Returns the next image; None for one that was missed or is damaged.
@@ -41,18 +50,24 @@ class CaptureReader:
         Raises:
             SourceError: The stream ended, or delivered nothing in time.
         """
+        started_s = time.monotonic()
         try:
-            received, image = self._capture.read()
+            received, image = self.capture.read()
         except cv2.error as error:
             logger.debug("%s", error)
             return None
-        if self._stream and not received:
-            raise SourceError("the stream ended")
+        if self._stall_s is not None and not received:
+            elapsed_s = time.monotonic() - started_s
+            raise SourceError(
+                f"no frame for {elapsed_s:.1f} s"
+                if elapsed_s > 0.9 * self._stall_s
+                else "the stream ended"
+            )
         return image
 
     def close(self) -> None:
         """Closes the device or connection."""
-        self._capture.release()
+        self.capture.release()
 
 
 def open_camera(text: str, settings: CameraSettings) -> CaptureReader:
@@ -127,22 +142,6 @@ def _check_device(device: Path) -> None:
         )
 
 
-def without_secrets(url: str) -> str:
-    """Returns an address for logs, without passwords: ``rtsp://host:554/...``.
-
-    Cameras take passwords before the host, in the query and in the path: only scheme,
-    host and port are kept. If a password may be in the place of the host (it contains a
-    ``/``), the host is left out, too.
-    """
-    scheme, _, rest = url.partition("://")
-    authority, *after = re.split(r"[/?#]", rest, maxsplit=1)
-    host = authority.rpartition("@")[2]
-    tail = after[0] if after else ""
-    if "@" in tail or not _HOST.fullmatch(host):
-        return f"{scheme}://..."
-    return f"{scheme}://{host}" + ("/..." if tail else "")
-
-
 def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
     """Returns an open stream; RTSP uses TCP.
 
@@ -161,38 +160,13 @@ def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
         int(1000 * OPEN_TIMEOUT_S),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        # Before the supervisor's timeout, which would abandon a thread.
-        int(800 * settings.stall_s),
+        int(1000 * settings.stall_s),
     ]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if capture.isOpened():
-        return CaptureReader(capture, stream=True)
+        return CaptureReader(capture, stall_s=settings.stall_s)
     raise SourceError(
-        f"expected a stream at {without_secrets(url)}, got {_diagnose(url)}"
-    )
-
-
-def _diagnose(url: str) -> str:
-    """Returns why an address does not open, and what to do."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port or _PORTS[parts.scheme]
-        socket.create_connection(
-            (parts.hostname or "", port), _CONNECT_TIMEOUT_S
-        ).close()
-    except ValueError:
-        return (
-            "a port that is no number: write  rtsp://host:554/path  and in a password"
-            " %2F for / and %40 for @"
-        )
-    except socket.gaierror:
-        return "no host of that name: check the spelling and the network"
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        return f"no answer ({reason}): check that the camera is on, and the port"
-    return (
-        "an answer that is no video: check path, user and password, as with"
-        f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.hostname}/PATH"
+        f"expected a stream at {without_secrets(url)}, got {diagnose(url)}"
     )
 
 

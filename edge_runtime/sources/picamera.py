@@ -28,9 +28,7 @@ class PiCameraReader:
         """Configures and starts a ``Picamera2``."""
         self.fps = settings.fps or DEFAULT_FPS
         self._camera = camera
-        # Before the supervisor's timeout: that would abandon a thread which holds the
-        # camera, and it can be opened only once.
-        self._stall_s = 0.8 * settings.stall_s
+        self._stall_s = settings.stall_s
         self._wait_s = max(FIRST_TIMEOUT_S, self._stall_s)
         size_wh = settings.size_wh or DEFAULT_SIZE_WH
         # picamera2 names formats after the order in a register: RGB888 is BGR in

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 OpenReader = Callable[[Clock], Reader]
 
 OPEN_TIMEOUT_S = 15.0  # to the first frame: a stream may wait for a key frame
+# A read that should have timed out by itself has this part of it
+# longer. Then its thread is
+# abandoned, which holds a camera that can be opened only once.
+HANGING_FRAC, MAX_HANGING_S = 0.25, 0.5
 MAX_MISSED_FRAMES = 30  # in a row (a loose cable, a mode change)
 _MISSED_PAUSE_S = 0.01
 
@@ -117,7 +121,7 @@ class SupervisedSource:
         stall_s = self._settings.stall_s
         missed, deadline_s = 0, clock.now() + max(OPEN_TIMEOUT_S, stall_s)
         while True:
-            clock.deadline_s = deadline_s
+            clock.deadline_s = deadline_s + min(HANGING_FRAC * stall_s, MAX_HANGING_S)
             image = usable(reader.read())
             clock.deadline_s = math.inf
             if not clock.running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # OpenCV reports a damaged frame as it reports the end. Attempts after the end take
 # microseconds.
-MAX_UNREADABLE = 500  # in a row
+MAX_UNREADABLE, MAX_UNREADABLE_S = 500, 10.0  # in a row
 # Length and rate promise a number of frames; fewer by this part are worth a line.
 SHORTFALL_FRAC, SHORTFALL_FRAMES = 0.01, 2
 MAX_PEAK_FPS = 60.0
@@ -47,7 +48,8 @@ class VideoSource:
         self.frame_count = math.ceil(self._promised / every) or None
         self._count = 0  # frames so far, unreadable ones included
         self._timeline = _Timeline(self._native_fps)
-        self._first = self._next(1)
+        with suppress_stderr():
+            self._first = self._next(1)
         if self._first is None:
             capture.release()
             raise SourceError(
@@ -89,7 +91,10 @@ class VideoSource:
 
     def _grab(self) -> bool:
         """Moves to the next frame that can be decoded; False at the end."""
+        give_up_s = time.monotonic() + MAX_UNREADABLE_S  # a server may be gone
         for unreadable in range(MAX_UNREADABLE):
+            if time.monotonic() > give_up_s:
+                break
             try:
                 grabbed = self._capture.grab()
             except cv2.error as error:

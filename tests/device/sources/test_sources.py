@@ -18,7 +18,7 @@ from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source
 from edge_runtime.sources.base import usable
-from edge_runtime.sources.factory import display_name
+from edge_runtime.sources.factory import _is_device, display_name
 from edge_runtime.sources.opencv import quiet_opencv
 
 
@@ -238,8 +238,83 @@ def test_pattern_names_pictures_in_order_and_nothing_else(tmp_path: Path) -> Non
         write_picture(tmp_path / name)
     (tmp_path / "b" / "notes.txt").write_text("no picture")
     with open_source(str(tmp_path / "**" / "[12]*")) as source:
-        assert [frame.name for frame in source] == ["1.jpg", "2.png"]
+        assert [frame.name for frame in source] == ["b/1.jpg", "b/2.png"]
     assert (source.live, source.dropped, source.reopened) == (False, 0, 0)
+
+
+@pytest.mark.parametrize("pattern", ["**/*.png", "*/0001.png", "?/*"])
+def test_pictures_of_one_name_in_two_folders_have_two_names(
+    tmp_path: Path, pattern: str
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_picture(tmp_path / folder / "0001.png")
+    with open_source(str(tmp_path / pattern)) as source:
+        assert [frame.name for frame in source] == ["a/0001.png", "b/0001.png"]
+
+
+def test_pattern_below_the_present_folder_names_pictures_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    write_picture(tmp_path / "a" / "1.png")
+    monkeypatch.chdir(tmp_path)
+    with open_source("a/*.png") as source:
+        assert [frame.name for frame in source] == ["1.png"]
+    with open_source("*/*.png") as source:
+        assert [frame.name for frame in source] == ["a/1.png"]
+
+
+@pytest.mark.parametrize("name", ["shot", "shot.jfif", "shot.mp4", "shot.JPG"])
+def test_picture_is_one_whatever_its_name(tmp_path: Path, name: str) -> None:
+    picture = write_picture(tmp_path / "face.jpg")
+    with open_source(str(picture.rename(tmp_path / name))) as source:
+        assert (source.kind, len(list(source))) == ("pictures", 1)
+
+
+@pytest.mark.parametrize("name", ["clip.jpg", "clip", "clip.bin"])
+def test_video_is_one_whatever_its_name(tmp_path: Path, name: str) -> None:
+    video = write_video(tmp_path / "clip.avi", 4)
+    with open_source(str(video.rename(tmp_path / name))) as source:
+        assert (source.kind, len(list(source))) == ("video", 4)
+
+
+def test_address_of_a_file_is_that_file(tmp_path: Path) -> None:
+    picture = write_picture(tmp_path / "my face.png")
+    with open_source(picture.as_uri()) as source:
+        assert (source.kind, len(list(source))) == ("pictures", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("/dev/v4l/by-id/usb-046d_HD_Webcam-video-index0", True),
+        ("/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0", True),
+        ("/dev/gate-camera", True),  # a link of udev's that is not there yet
+        ("/dev/null", True),
+        ("/dev/shm/clip.mp4", False),
+        ("/dev/fd/63", False),
+        ("clip.mp4", False),
+        ("x" * 5000, False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_names_of_devices(text: str, device: bool) -> None:
+    assert _is_device(text) is device
+
+
+def test_link_to_a_device_is_a_camera(tmp_path: Path) -> None:
+    link = tmp_path / "usb-046d_HD_Webcam-video-index0"
+    link.symlink_to("/dev/null")
+    refused = pytest.raises(SourceError, match=r"expected a camera at .*index0")
+    with refused, open_source(str(link)):
+        pass
+
+
+def test_scheme_may_be_in_capitals() -> None:
+    refused = pytest.raises(SourceError, match=r"expected a stream at rtsp:.*refused")
+    with refused, open_source("RTSP://127.0.0.1:1/x"):
+        pass
 
 
 def test_file_whose_name_looks_like_a_pattern_is_opened(tmp_path: Path) -> None:

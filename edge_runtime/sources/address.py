@@ -1,0 +1,69 @@
+"""Addresses of network cameras: what may be shown, and why one does not open."""
+
+from __future__ import annotations
+
+import re
+import socket
+from urllib.parse import urlsplit
+
+STREAMS = ("rtsp", "rtsps", "http", "https")
+_CONNECT_TIMEOUT_S = 2.0
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
+
+
+def scheme_of(text: str) -> str:
+    """Returns the scheme of an address in lower case; empty for anything else."""
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator else ""
+
+
+def with_plain_scheme(text: str) -> str:
+    """Returns an address with its scheme in lower case, as FFmpeg needs it."""
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme.lower()}{separator}{rest}" if separator else text
+
+
+def without_secrets(url: str) -> str:
+    """Returns an address for logs, without passwords: ``rtsp://host:554/...``.
+
+    Cameras take passwords before the host, in the query and in the path: only scheme,
+    host and port are kept. If a password may be in the place of the host (it contains a
+    ``/``), the host is left out, too.
+    """
+    scheme, _, rest = url.partition("://")
+    authority, *after = re.split(r"[/?#]", rest, maxsplit=1)
+    host = authority.rpartition("@")[2]
+    tail = after[0] if after else ""
+    if "@" in tail or not _HOST.fullmatch(host):
+        return f"{scheme}://..."
+    return f"{scheme}://{host}" + ("/..." if tail else "")
+
+
+def diagnose(url: str) -> str:
+    """Returns why an address does not open, and what to do."""
+    if without_secrets(url).endswith("://..."):
+        return (
+            "an @, / or # in a place where it ends the password: in user and password"
+            " write @ as %40, / as %2F, # as %23, ? as %3F, : as %3A"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+        socket.create_connection(
+            (parts.hostname or "", port), _CONNECT_TIMEOUT_S
+        ).close()
+    except ValueError:
+        return (
+            "a port that is no number: write  rtsp://host:554/path  and in a password"
+            " %2F for / and %40 for @"
+        )
+    except socket.gaierror:
+        return "no host of that name: check the spelling and the network"
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return f"no answer ({reason}): check that the camera is on, and the port"
+    return (
+        "an answer that is no video: check path, user and password, as with"
+        f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.hostname}/PATH"
+    )

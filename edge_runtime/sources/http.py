@@ -1,0 +1,202 @@
+"""Cameras behind ``http://``: JPEG images in a stream, or one image that is polled.
+
+What an address is, its answer says. What is neither is left to FFmpeg: a video file, or
+a stream of another kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib import request
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from edge_runtime.errors import SourceError
+from edge_runtime.preprocessing import Image
+from edge_runtime.sources.address import diagnose, without_secrets
+from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings, Clock
+from edge_runtime.sources.images import decode_image
+from edge_runtime.sources.stdin import MAX_IMAGE_BYTES, JpegSplitter
+
+OPEN_TIMEOUT_S = 5.0
+POLL_FPS = 1.0  # of a still; --fps sets it
+_CHUNK_BYTES = 64 * 1024
+_PLAIN = "%/:=&?~+!$,;'@()*[]"  # not to be quoted again
+_REFUSED = {
+    401: "a refusal (401): check user and password, as in  http://USER:PASSWORD@HOST/",
+    403: "a refusal (403): this user may not see it, or the camera has locked him out",
+    404: "no such path (404): look it up in the camera's manual",
+}
+
+
+class MjpegReader:
+    """A ``multipart`` answer: one JPEG image after the other."""
+
+    fps = FALLBACK_FPS
+
+    def __init__(self, response: Any, settings: CameraSettings) -> None:
+        """Takes an open answer, of which nothing was read."""
+        self._response, self._stall_s = response, settings.stall_s
+        self._splitter = JpegSplitter()
+        self._ready: deque[bytes] = deque()
+
+    def read(self) -> Image | None:
+        """Returns the next image; None for a damaged one.
+
+        Raises:
+            SourceError: The stream ended, or has no image for too long.
+        """
+        started_s = time.monotonic()
+        while not self._ready:
+            try:
+                chunk = self._response.read1(_CHUNK_BYTES)
+            except (OSError, http.client.HTTPException) as error:
+                raise _lost(error, self._stall_s) from error
+            if not chunk:
+                raise SourceError("the stream ended")
+            self._ready.extend(self._splitter.feed(chunk))
+            if time.monotonic() - started_s > self._stall_s:
+                raise SourceError(f"no JPEG image in it for {self._stall_s:g} s")
+        return decode_image(self._ready.popleft())
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._response.close()
+
+
+class StillReader:
+    """An address that answers each request with one image."""
+
+    def __init__(
+        self,
+        response: Any,
+        ask: Callable[[], Any],
+        settings: CameraSettings,
+        clock: Clock,
+    ) -> None:
+        """Takes the first answer, and what asks for another one."""
+        self.fps = settings.fps or POLL_FPS
+        self._response, self._ask = response, ask
+        self._stall_s, self._clock = settings.stall_s, clock
+        self._next_s = clock.now()
+
+    def read(self) -> Image | None:
+        """Waits until it is time, and returns the next image; None for a damaged one.
+
+        Raises:
+            SourceError: It was refused, or did not come in time.
+        """
+        self._clock.deadline_s += 1 / self.fps  # waiting is no hanging
+        self._clock.sleep(self._next_s - self._clock.now())
+        self._next_s = max(self._next_s + 1 / self.fps, self._clock.now())
+        response = self._response or self._ask()
+        self._response = None
+        try:
+            with contextlib.closing(response):
+                return decode_image(response.read(MAX_IMAGE_BYTES))
+        except (OSError, http.client.HTTPException) as error:
+            raise _lost(error, self._stall_s) from error
+
+    def close(self) -> None:
+        """Closes a connection that was not used."""
+        if self._response is not None:
+            self._response.close()
+
+
+def open_http(
+    url: str, settings: CameraSettings, clock: Clock
+) -> MjpegReader | StillReader | None:
+    """Returns an open camera; None if the address is no image and no stream of them.
+
+    Args:
+        url: ``http://`` or ``https://``, perhaps with user and password. Certificates
+            are not checked, as FFmpeg does not: cameras sign their own.
+        settings: ``stall_s`` limits each read; ``fps`` is the rate of a still.
+        clock: For waiting.
+
+    Raises:
+        SourceError: There is no answer within 5 s, or it is a refusal.
+    """
+    opener, plain = _opener(url)
+    ask = partial(_ask, opener, plain, url)
+    try:
+        response = ask(OPEN_TIMEOUT_S)
+    except http.client.HTTPException:  # FFmpeg may understand it
+        return None
+    kind = response.headers.get_content_maintype()
+    try:
+        start = response.peek(4)[:4]
+    except (OSError, http.client.HTTPException):
+        start = b""
+    _set_timeout(response, settings.stall_s)
+    if kind == "multipart" or start[:2] == b"--":
+        return MjpegReader(response, settings)
+    if kind == "image" or start[:3] == b"\xff\xd8\xff":
+        return StillReader(response, partial(ask, settings.stall_s), settings, clock)
+    response.close()
+    return None
+
+
+def _opener(url: str) -> tuple[request.OpenerDirector, str]:
+    """Returns what opens an address with its user and password, and the rest of it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        passwords = request.HTTPPasswordMgrWithPriorAuth()
+        plain = urlunsplit((parts.scheme, host, quote(parts.path, _PLAIN), "", ""))
+        if parts.query:
+            plain += f"?{quote(parts.query, _PLAIN)}"
+        if parts.username is not None:
+            user, password = unquote(parts.username), unquote(parts.password or "")
+            passwords.add_password(None, plain, user, password)
+    except ValueError as error:
+        raise _not_opened(url, diagnose(url)) from error
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = request.build_opener(
+        request.HTTPSHandler(context=context),
+        request.HTTPDigestAuthHandler(passwords),
+        request.HTTPBasicAuthHandler(passwords),
+    )
+    return opener, plain
+
+
+def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float) -> Any:
+    """Returns the answer of an address; ``url`` is the same with its password."""
+    try:
+        return opener.open(plain, timeout=timeout_s)
+    except HTTPError as error:
+        error.close()
+        status = f"HTTP status {error.code} ({error.reason})"
+        raise _not_opened(url, _REFUSED.get(error.code, status)) from error
+    except TimeoutError as error:
+        reason = f"no answer within {timeout_s:g} s: check that the camera is on"
+        raise _not_opened(url, reason) from error
+    except (OSError, ValueError) as error:
+        raise _not_opened(url, diagnose(url)) from error
+
+
+def _lost(error: Exception, stall_s: float) -> SourceError:
+    """Returns the error for a read that failed."""
+    if isinstance(error, TimeoutError):
+        return SourceError(
+            f"no frame for {stall_s:.1f} s (--stall-after is for slower cameras)"
+        )
+    return SourceError(f"the stream ended ({str(error) or type(error).__name__})")
+
+
+def _not_opened(url: str, reason: str) -> SourceError:
+    return SourceError(f"expected a stream at {without_secrets(url)}, got {reason}")
+
+
+def _set_timeout(response: Any, timeout_s: float) -> None:
+    """Sets the timeout of each read; that of the opening was another."""
+    with contextlib.suppress(AttributeError):
+        response.fp.raw._sock.settimeout(timeout_s)

@@ -1,0 +1,239 @@
+"""An address is what its answer says: a stream, a still, a file, a refusal."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.errors import SourceError
+from edge_runtime.sources import CameraSettings, open_source
+from edge_runtime.sources.address import diagnose
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+QUICK = CameraSettings(stall_s=1.0)
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    """Yields host and port of a server that answers every request like this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                answer(self)
+            except OSError:  # whoever asked has gone
+                return
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def picture(number: int, suffix: str = ".jpg") -> bytes:
+    noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
+    return bytes(cv2.imencode(suffix, noise)[1])
+
+
+def head(handler: BaseHTTPRequestHandler, kind: str, length: int | None = None) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", kind)
+    if length is not None:
+        handler.send_header("Content-Length", str(length))
+    handler.end_headers()
+
+
+def stream(
+    handler: BaseHTTPRequestHandler,
+    kind: str = "multipart/x-mixed-replace; boundary=b",
+    part: str = "image/jpeg",
+    pause_s: float = 0.01,
+    pictures: int = 1000,
+) -> None:
+    head(handler, kind)
+    for number in range(pictures):
+        handler.wfile.write(f"--b\r\nContent-Type: {part}\r\n\r\n".encode())
+        handler.wfile.write(picture(number) + b"\r\n")
+        time.sleep(pause_s)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("multipart/x-mixed-replace; boundary=b", "image/jpeg"),
+        ("multipart/x-mixed-replace;boundary=--b", "image/jpg"),
+        ("multipart/mixed", "image/pjpeg"),
+        ("application/octet-stream", "image/jpeg"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_stream_of_images_is_a_camera(kind: str, part: str, scheme: str) -> None:
+    answer = partial(stream, kind=kind, part=part)
+    with (
+        serving(answer) as host,
+        open_source(f"{scheme}://{host}/video", settings=QUICK) as source,
+    ):
+        frames = list(islice(source, 3))
+    assert (source.kind, source.live, source.name) == (
+        "camera",
+        True,
+        f"http://{host}/...",
+    )
+    assert frames[0].image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/jpg"])
+def test_still_is_polled(kind: str, suffix: str) -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(time.monotonic())
+        data = picture(len(asked), suffix)
+        head(handler, kind, len(data))
+        handler.wfile.write(data)
+
+    settings = QUICK._replace(fps=10.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap.cgi", settings=settings) as source,
+    ):
+        started = time.monotonic()
+        frames = list(islice(source, 4))
+    assert (source.kind, source.live, source.fps) == ("camera", True, 10.0)
+    assert time.monotonic() - started > 0.2
+    assert len(frames) == 4
+    assert len(asked) >= 4  # one request, one image
+
+
+def test_still_slower_than_the_stall_time_is_no_loss() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = picture(int(10 * time.monotonic()))
+        head(handler, "image/jpeg", len(data))
+        handler.wfile.write(data)
+
+    settings = CameraSettings(stall_s=0.2, fps=1.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap.jpg", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 3))) == 3
+    assert source.reopened == 0
+
+
+def test_camera_nearly_as_slow_as_the_stall_time_is_no_loss() -> None:
+    settings = CameraSettings(stall_s=1.0, frozen_s=0.0)
+    with (
+        serving(partial(stream, pause_s=0.9)) as host,
+        open_source(f"http://{host}/v", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 4))) == 4
+    assert source.reopened == 0
+
+
+def test_video_at_an_address_is_a_file_with_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for number in range(9):
+        writer.write(cv2.imdecode(np.frombuffer(picture(number), np.uint8), 1))
+    writer.release()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = path.read_bytes()
+        head(handler, "video/x-msvideo", len(data))
+        handler.wfile.write(data)
+
+    with serving(answer) as host, open_source(f"http://{host}/clip.avi") as source:
+        frames = list(source)
+    assert (source.kind, source.live, source.frame_count) == ("video", False, 9)
+    assert [frame.index for frame in frames] == list(range(9))
+    assert frames[0].name == f"http://{host}/..."
+
+
+def refuse(status: int) -> Answer:
+    return lambda handler: handler.send_error(status)
+
+
+def lacks_images(handler: BaseHTTPRequestHandler) -> None:
+    head(handler, "multipart/x-mixed-replace; boundary=b")
+    while True:
+        handler.wfile.write(b"--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n" * 20)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("answer", "part"),
+    [
+        (refuse(401), "user and password"),
+        (refuse(403), r"refusal \(403\)"),
+        (refuse(404), r"no such path \(404\)"),
+        (refuse(500), "HTTP status 500"),
+        (lambda handler: head(handler, "text/html", 0), "no video"),
+        (lacks_images, "no JPEG image"),
+    ],
+    ids=["401", "403", "404", "500", "html", "text"],
+)
+def test_reason_is_told_without_the_password(answer: Answer, part: str) -> None:
+    with serving(answer) as host:
+        url = f"http://me:s3cret@{host}/x"
+        with (
+            pytest.raises(SourceError, match=part) as caught,
+            open_source(url, settings=QUICK),
+        ):
+            pass
+    assert "s3cret" not in str(caught.value)
+
+
+def test_user_and_password_are_sent_decoded() -> None:
+    seen = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        kind, _, text = handler.headers.get("Authorization", "").partition(" ")
+        if kind != "Basic":
+            handler.send_response(401)
+            handler.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            handler.end_headers()
+            return
+        seen.append(base64.b64decode(text).decode())
+        stream(handler)
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://me:a%23b%2Fc%40d@{host}/v?q=1", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
+    assert seen == ["me:a#b/c@d"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cam:pa@ss/w#rd@127.0.0.1:1/v",
+        "http://cam:12#4@127.0.0.1:1/v",
+        "rtsp://cam:a#b@127.0.0.1:1/v",
+        "rtsp://cam:a?b@127.0.0.1:1/v",
+        "https://cam:a/b@camera.local/v",
+    ],
+)
+def test_sign_in_a_password_is_named_instead_of_the_host(url: str) -> None:
+    assert "# as %23" in diagnose(url)
+    with pytest.raises(SourceError, match="write @ as %40"), open_source(url):
+        pass
