@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a run after the current frame, and a fast exit."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the current frame; a fast exit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -40,14 +40,21 @@ class StopRequest:
 
 @contextmanager
 def handle_signals() -> Iterator[StopRequest]:
-    """Yields what Ctrl-C and SIGTERM set, so that a run ends with its files complete.
+    """Yields what a signal sets, so that a run ends with its files complete.
+
+    The signals are Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal or SSH
+    session ends: then nothing can be written there any more. ``nohup`` ignores it.
 
     A second Ctrl-C ends at once, but not within ``ECHO_S`` of the first: ``timeout -s
     INT`` signals the process and then its group.
     """
     stop = StopRequest()
 
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
     def request_stop(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _discard_output(terminals)
         if stop.signal is None:
             stop.signal, stop.signal_s = number, time.monotonic()
         elif time.monotonic() - stop.signal_s > ECHO_S:
@@ -57,7 +64,9 @@ def handle_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         signal.signal(number, request_stop)
@@ -66,6 +75,14 @@ def handle_signals() -> Iterator[StopRequest]:
     finally:
         for number in numbers:
             signal.signal(number, before[number])
+
+
+def _discard_output(descriptors: Sequence[int]) -> None:
+    """Lets what is written from now on vanish, instead of raising an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def exit_now(code: int) -> NoReturn:

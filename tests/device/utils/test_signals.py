@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -57,6 +58,62 @@ def test_first_signal_is_noted_its_echo_ignored_and_a_later_one_has_its_default(
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.signal(signal.SIGINT, saved) == before
+
+
+VIDEO_RUN = ("--faces", "none", "--output")
+SOURCE = ("--source", "fake:scene?fps=20&size=160x120")
+
+
+def wait_for_video(folder: Path) -> None:
+    deadline_s = time.monotonic() + 60
+    while not any(path.stat().st_size for path in folder.iterdir()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_video_is_complete_after_a_signal(
+    tiny_model_path: Path, tmp_path: Path, number: int
+) -> None:
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    with subprocess.Popen(
+        [*command, *SOURCE, *VIDEO_RUN, str(tmp_path / "out.avi")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        wait_for_video(tmp_path)
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
+
+
+def test_video_is_complete_after_its_terminal_went_away(
+    tiny_model_path: Path, tmp_path: Path
+) -> None:
+    """As when an SSH session breaks: SIGHUP, and a terminal that takes no output."""
+    command = [sys.executable, "-m", "edge_runtime", "run", str(tiny_model_path)]
+    command += [*SOURCE, *VIDEO_RUN, str(tmp_path / "out.avi")]
+    terminal, its_end = pty.openpty()
+    # A session's first process gets the terminal that it opens.
+    shell = ["sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(its_end), *command]
+    with subprocess.Popen(shell, cwd=ROOT, start_new_session=True) as process:
+        wait_for_video(tmp_path)
+        os.close(its_end)
+        os.close(terminal)
+        assert process.wait(30) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
+
+
+def test_ignored_hangup_stays_ignored() -> None:
+    """As ``nohup`` has it."""
+    saved = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handle_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, saved)
 
 
 def test_exit_code_after_ctrl_c() -> None:
