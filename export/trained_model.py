@@ -93,7 +93,8 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
     if trained.config is None:
         return None
     config = trained.config
-    if config.data != dataset.DRAWN and not Path(config.data).exists():
+    files = [path for path in (config.data, config.labels_from) if path]
+    if not all(path == dataset.DRAWN or Path(path).exists() for path in files):
         return None
     data = dataset.load(
         config.data,
@@ -102,6 +103,7 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
         validation_from=config.validation_from,
         validation_frac=config.validation_frac,
         seed=config.seed,
+        votes=config.votes,
     )
     expected = trained.spec.origin.get("data", {}).get("fingerprint")
     if expected != data.fingerprint:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from train.fit import FitResult
 
 # All else is in the run's configuration.
-RESUME_FLAGS = {"data", "threads", "name", "resume", "force"}
+RESUME_FLAGS = {"data", "labels_from", "threads", "name", "resume", "force"}
 FEW_STEPS = 300
 
 
@@ -70,8 +70,9 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
     recipe = RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
-    if "teachers" in given:
-        given["teachers"] = tuple(given["teachers"])
+    for name in ("teachers", "drop_categories"):
+        if name in given:
+            given[name] = tuple(given[name])
     if "flip" in options:
         given["augmentation"] = dataclasses.replace(
             recipe.augmentation, flip=options["flip"]
@@ -109,10 +110,9 @@ def _require_inputs(config: TrainConfig) -> None:
         if source:
             find_model(source)
     pretrained.require_weights(config.arch, config.pretrained)
-    if config.soft_labels and not Path(config.soft_labels).is_file():
-        raise DatasetError(
-            f"expected a CSV of votes, got {config.soft_labels!r}: no such file"
-        )
+    for votes in (config.soft_labels, config.labels_from):
+        if votes and not Path(votes).is_file():
+            raise DatasetError(f"expected a CSV of votes, got {votes!r}: no such file")
 
 
 def _resume_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
@@ -129,7 +129,8 @@ def _resume_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Datase
         )
     run = find_run(options["resume"] or options.get("name"))
     config = TrainConfig.from_dict(run.read_json(run.config)["config"])
-    config = dataclasses.replace(config, data=options.get("data", config.data))
+    moved = {key: options[key] for key in ("data", "labels_from") if key in options}
+    config = dataclasses.replace(config, **moved)
     data = config.load_images()
     _check_same_data(run, data)
     return run, config, data

@@ -38,6 +38,7 @@ from train.data.splits import (
     pixel_hash,
     stratified_indices,
 )
+from train.data.votes import VoteSource
 from train.progress import progress_counter
 
 SCHEMA = "fer-edge/accuracy/1"
@@ -51,7 +52,8 @@ class Images:
     """The labelled images, in the input format of each model.
 
     Attributes:
-        name: Name of the source; ``"drawn faces"`` for the built-in set.
+        name: Name of the source, with that of the votes that the labels come from;
+            ``"drawn faces"`` for the built-in set.
         split: train, validation or test.
         whole_source: The source has only training images, and all of them were taken.
         formats: The images by side in pixels and colour, always in the same order.
@@ -73,6 +75,7 @@ def load_images(
     *,
     split: str | None = None,
     limit: int | None = None,
+    votes: VoteSource | None = None,
 ) -> Images:
     """Returns the images of one split in the input format of each model.
 
@@ -81,6 +84,7 @@ def load_images(
         classifiers: The models, which must have the same labels.
         split: train, validation or test; None takes test, else validation, else all.
         limit: Take about this many, a seeded sample with the classes in proportion.
+        votes: Raters' votes that the labels come from, instead of class folders.
 
     Raises:
         DatasetError: The images cannot be read or have unknown classes.
@@ -88,12 +92,18 @@ def load_images(
     """
     labels = _common_labels(classifiers)
     name, chosen, whole = _choose_split(data, split)
+    name = votes.name_with(name) if votes else name
     formats = {}
     for spec in (classifier.spec for classifier in classifiers):
         size_px, colour = spec.size_px, spec.colour
         if (size_px, colour) not in formats:
             loaded = load_split(
-                data, split=chosen, size_px=size_px, colour=colour, labels=labels
+                data,
+                split=chosen,
+                size_px=size_px,
+                colour=colour,
+                labels=labels,
+                votes=votes,
             )
             formats[size_px, colour] = _sample(loaded, limit)
     return Images(name, chosen, whole, formats)

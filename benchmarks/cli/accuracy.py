@@ -22,6 +22,7 @@ from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
+from train.data.votes import VoteSource
 
 EXAMPLES = """\
 examples:
@@ -29,6 +30,8 @@ examples:
   python -m benchmarks accuracy fer2013.float32.tflite fer2013.int8.tflite \\
       --data fer2013.zip --max-drop 1 --json accuracy.json --report accuracy.html
   python -m benchmarks accuracy fer2013.int8.tflite --data drawn --limit 500
+  python -m benchmarks accuracy ferplus --data fer2013.zip \\
+      --labels-from ferplus_votes.csv
 
 DATA is a folder, a zip of one (not unpacked), fer2013.csv, or "drawn" for the built-in
 drawn faces. The first model is the reference that the others are compared with.
@@ -48,6 +51,18 @@ def add_accuracy(commands: Any) -> None:
     add = parser.add_argument
     add("--backend", choices=("auto", *BACKENDS), default="auto")
     add("--data", required=True, metavar="PATH", help="labelled images, or: drawn")
+    add(
+        "--labels-from",
+        metavar="CSV",
+        help="labels by the majority of raters' votes instead of class folders, as for"
+        " train",
+    )
+    add(
+        "--drop-category",
+        action="append",
+        metavar="NAME",
+        help="category of the votes that is no label (unknown and NF)",
+    )
     add("--split", choices=SPLITS, help="default: test, else validation, else all")
     add("--limit", type=flags.positive, metavar="N", help="a seeded sample of about N")
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
@@ -82,7 +97,13 @@ def _accuracy(options: argparse.Namespace) -> int:
         for path in options.models
     ]
     opened = time.perf_counter()
-    images = load_images(options.data, models, split=options.split, limit=options.limit)
+    images = load_images(
+        options.data,
+        models,
+        split=options.split,
+        limit=options.limit,
+        votes=_votes(options),
+    )
     reading_s = time.perf_counter() - opened
     document = measure_accuracy(options.models, models, images, threads=options.threads)
     if options.max_drop is not None:
@@ -108,9 +129,19 @@ def _check_accuracy_options(options: argparse.Namespace) -> None:
         raise FerEdgeError(
             "--with-pictures puts images into the page: add --report FILE.html"
         )
+    if options.drop_category and not options.labels_from:
+        raise FerEdgeError("--drop-category needs --labels-from, the file of the votes")
     if options.picture or options.report:
         pages = ["jinja2"] if options.report else []
         require_in_checkout("matplotlib", *pages, group="bench")
+
+
+def _votes(options: argparse.Namespace) -> VoteSource | None:
+    """Returns the votes that the labels come from; None for class folders."""
+    if options.labels_from:
+        dropped = options.drop_category
+        return VoteSource(options.labels_from, tuple(dropped) if dropped else None)
+    return None
 
 
 def _write_pictures(

@@ -31,6 +31,7 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
+from train.data.votes import VotedListing, VoteSource, label_by_votes
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Dataset:
     """A labelled image set, read and split.
 
     Attributes:
-        name: File or folder name of the listing.
+        name: File or folder name of the images, with that of the votes that the labels
+            come from.
         labels: Class names in label order (sorted by name).
         size_px: Side of the square images in pixels.
         colour: ``"grey"`` or ``"rgb"``.
@@ -55,6 +57,7 @@ class Dataset:
         unreadable: Names of files that could not be decoded.
         unlabelled: Number of images in no class folder.
         other_files: Number of files of other kinds by suffix.
+        left_out: Number of images without a label, by reason.
         validation_from: Where the validation split comes from: ``"source"``,
             ``"train"`` (a seeded stratified part of it) or ``"test"``.
         fingerprint: SHA-256 of the labelled pixels of all splits, hexadecimal.
@@ -71,6 +74,7 @@ class Dataset:
     unreadable: tuple[str, ...] = ()
     unlabelled: int = 0
     other_files: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     validation_from: str = "source"
     fingerprint: str = ""
 
@@ -91,6 +95,7 @@ def load(
     validation_frac: float = 0.1,
     seed: int = 0,
     labels: Sequence[str] | None = None,
+    votes: VoteSource | None = None,
 ) -> Dataset:
     """Returns the labelled images at a path, decoded, split and without leaks.
 
@@ -107,6 +112,8 @@ def load(
             when the source has no validation split, in (0, 0.5].
         seed: Decides which training images validate.
         labels: Expected class names in order; None sorts the names found.
+        votes: Raters' votes that the labels come from, instead of class folders; see
+            ``train.data.votes.label_by_votes``.
 
     Raises:
         DatasetError: Nothing there, no images, one class, an empty class, or an
@@ -126,7 +133,11 @@ def load(
     if str(path) == DRAWN:
         return _drawn(size_px or DRAWN_SIZE_PX)
     with open_listing(Path(path)) as listing:
-        entries, names = listing.entries, _order_labels(listing, labels)
+        voted = VotedListing(listing, ())
+        if votes is not None:
+            voted = label_by_votes(listing, votes)
+        entries = voted.listing.entries
+        names = _order_labels(voted.listing, labels or voted.labels or None)
         if size_px is None or colour is None:
             found_size, found_colour = probe_format(entries)
             size_px, colour = size_px or found_size, colour or found_colour
@@ -136,11 +147,12 @@ def load(
     if validation_from == "test":
         splits, origin = validate_on_test(splits, listing.name)
     elif validation_from == "train" or not len(splits[VALIDATION]):
-        splits, origin = carve_validation(splits, validation_frac, seed), "train"
+        origin = "train"
+        splits = carve_validation(splits, validation_frac, seed, voted.undecided)
     splits, dropped = drop_leaks(splits)
-    _require_every_class(splits, names, listing.name, origin)
+    _require_every_class(splits, names, voted.listing.name, origin)
     return Dataset(
-        name=listing.name,
+        name=voted.listing.name,
         labels=names,
         size_px=size_px,
         colour=colour,
@@ -151,13 +163,20 @@ def load(
         unreadable=unreadable,
         unlabelled=listing.unlabelled,
         other_files=listing.other_files,
+        left_out=voted.left_out,
         validation_from=origin,
         fingerprint=fingerprint(splits, names),
     )
 
 
 def load_split(
-    path: Path | str, *, split: str, size_px: int, colour: Colour, labels: Sequence[str]
+    path: Path | str,
+    *,
+    split: str,
+    size_px: int,
+    colour: Colour,
+    labels: Sequence[str],
+    votes: VoteSource | None = None,
 ) -> Split:
     """Returns the images of one split as a finished model takes them.
 
@@ -170,6 +189,7 @@ def load_split(
         size_px: Side of the square images, from the model.
         colour: ``"grey"`` or ``"rgb"``, from the model.
         labels: The model's class names in order; the source must hold no others.
+        votes: As for ``load``; every image then has the label of a majority.
 
     Raises:
         DatasetError: As for ``load``, or the source has no such split.
@@ -177,9 +197,13 @@ def load_split(
     if str(path) == DRAWN:
         return _drawn_split(split, size_px)
     with open_listing(Path(path)) as listing:
-        names = _order_labels(listing, labels)
-        present = {entry.split for entry in listing.entries}
-        chosen = [entry for entry in listing.entries if entry.split == split]
+        voted = VotedListing(listing, ())
+        if votes is not None:
+            voted = label_by_votes(listing, votes)
+        names = _order_labels(voted.listing, labels)
+        decided = [e for e in voted.listing.entries if e.name not in voted.undecided]
+        present = {entry.split for entry in decided}
+        chosen = [entry for entry in decided if entry.split == split]
         if not chosen:
             raise DatasetError(
                 f"{listing.name} has no {split} split, got {sorted(present)}"

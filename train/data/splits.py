@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,16 +105,21 @@ def validate_on_test(
 
 
 def carve_validation(
-    splits: dict[str, Split], share: float, seed: int
+    splits: dict[str, Split],
+    share: float,
+    seed: int,
+    undecided: Collection[str] = (),
 ) -> dict[str, Split]:
     """Returns the splits with a seeded share of each class validating.
 
-    The source's own validation split is dropped, not trained on.
+    The source's own validation split is dropped, not trained on. Of the images that
+    were chosen, those named in ``undecided`` are trained on, too.
     """
     train = splits[TRAIN]
     if not len(train):
         return splits
     chosen = stratified_indices(train.labels, share, seed)
+    chosen = np.array([i for i in chosen if train.names[i] not in undecided], np.int64)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     return {**splits, TRAIN: train.take(rest), VALIDATION: train.take(chosen)}
 

@@ -19,6 +19,9 @@ def summarize(data: Dataset) -> str:
         rows.append(f"  {label:<{width}}" + "".join(f"{c:>12,}" for c in counts))
     totals = "".join(f"{len(data.split(s)):>12,}" for s in SPLITS)
     rows.append(f"  {'all':<{width}}{totals}")
+    rows += [
+        f"left out: {count:,} images {why}" for why, count in data.left_out.items()
+    ]
     if data.validation_from == "train":
         rows.append("validation: a seeded, stratified part of the training images")
     if data.validation_from == "test":

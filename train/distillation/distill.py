@@ -23,7 +23,8 @@ from edge_runtime.errors import DatasetError, RunError
 from edge_runtime.utils.files import replacing, write_text
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
-from train.distillation.soft_labels import has_majority, label_distribution, read_votes
+from train.data.votes import has_majority, read_votes, vote_shares
+from train.distillation.soft_labels import label_distribution
 from train.options.config import TrainConfig
 from train.run.folder import RunFolder, find_model, read_labels
 from train.run.results import predict_logits
@@ -37,9 +38,9 @@ def compute_targets(config: TrainConfig, data: Dataset) -> Targets:
     """Returns the target distribution of each training image.
 
     ``(1 - t - s) * label + t * teachers + s * votes`` with t ``config.teacher_share``
-    and s ``config.soft_label_share``; the label is smoothed by
-    ``config.label_smoothing``. The votes' share of an image without votes goes to its
-    label.
+    and s ``config.soft_label_share``. The label, or by ``config.label_rule`` each
+    label's share of the votes, is smoothed by ``config.label_smoothing``. The share s
+    of an image without votes goes to its label.
 
     Args:
         config: The teachers, the votes and their shares.
@@ -47,23 +48,27 @@ def compute_targets(config: TrainConfig, data: Dataset) -> Targets:
 
     Returns:
         float32 (N, classes). Rows sum to 1; rows of NaN are images dropped by
-        ``config.drop_category``.
+        ``config.drop_categories``.
 
     Raises:
         FerEdgeError: A teacher or the votes are missing, or do not fit the images.
     """
     labels, classes = data.train.labels, len(data.labels)
+    hard = hard_targets(labels, classes, config.label_smoothing)
+    if config.label_rule == "probability":
+        votes = read_votes(config.labels_from, data.train.names)
+        hard = smooth(vote_shares(votes, data.labels), config.label_smoothing)
     parts: list[tuple[float, Targets]] = []
     dropped = np.zeros(len(labels), dtype=bool)
     if config.soft_labels:
         votes = read_votes(config.soft_labels, data.train.names)
         distribution = label_distribution(votes, labels, classes)
         parts.append((config.soft_label_share, distribution))
-        if config.drop_category:
-            dropped = has_majority(votes, config.drop_category)
+        for category in () if config.labels_from else config.drop_categories or ():
+            dropped |= has_majority(votes, category)
     if config.teachers:
         parts.append((config.teacher_share, teacher_probabilities(config, data)))
-    targets = mix(hard_targets(labels, classes, config.label_smoothing), parts)
+    targets = mix(hard, parts)
     targets[dropped] = np.nan
     return targets
 
@@ -133,8 +138,13 @@ def hard_targets(
     labels: npt.NDArray[np.int64], classes: int, label_smoothing: float
 ) -> Targets:
     """Returns the labels as distributions, float32 (N, classes), smoothed."""
-    one_hot = np.eye(classes, dtype=np.float32)[labels]
-    return one_hot * (1 - label_smoothing) + np.float32(label_smoothing / classes)
+    return smooth(np.eye(classes, dtype=np.float32)[labels], label_smoothing)
+
+
+def smooth(targets: Targets, label_smoothing: float) -> Targets:
+    """Returns distributions with a share of them spread evenly over all classes."""
+    even = np.float32(label_smoothing / targets.shape[1])
+    return targets * np.float32(1 - label_smoothing) + even
 
 
 def mix(hard: Targets, parts: Sequence[tuple[float, Targets]]) -> Targets:

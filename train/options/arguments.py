@@ -6,7 +6,12 @@ import argparse
 import textwrap
 
 from edge_runtime.utils.argparser import CommandLine, positive, seed, threads
-from train.options.config import ARCHITECTURE_NAMES, CLASS_WEIGHTS, PRECISIONS
+from train.options.config import (
+    ARCHITECTURE_NAMES,
+    CLASS_WEIGHTS,
+    LABEL_RULES,
+    PRECISIONS,
+)
 from train.options.recipes import RECIPES
 
 DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
@@ -17,6 +22,8 @@ examples:
   python -m train --data fer2013.zip --recipe quick --validation test
   python -m train --data fer2013.zip --recipe released --validation test \\
       --teacher runs/big --soft-labels votes.csv --drop-category NF
+  python -m train --data fer2013.zip --validation test \\
+      --labels-from ferplus_votes.csv --label-rule probability
   python -m train --resume                         continue the newest run
 
 DATA is a folder, a zip of one (it is not unpacked) or fer2013.csv. Layouts:
@@ -91,9 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--soft-label-share", type=float, metavar="X", help="share of the target")
     add(
         "--drop-category",
+        dest="drop_categories",
+        action="append",
         metavar="NAME",
-        help="drop the images with at least half of their votes for this category, such"
-        " as NF, not a face",
+        help="a category of the votes that is no label, such as NF, not a face: images"
+        " mostly voted so are left out; may be repeated (with --labels-from: unknown"
+        " and NF)",
     )
     add("--class-weights", choices=CLASS_WEIGHTS, help="weight rare classes more")
     add("--precision", choices=PRECISIONS, help="arithmetic of the training steps")
@@ -108,6 +118,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="never mirror an image: where a mirror image has another meaning",
     )
     add("--colour", choices=("grey", "rgb"), help="default: that of the images")
+    add(
+        "--labels-from",
+        metavar="CSV",
+        help="labels from raters' votes instead of class folders: a column called file,"
+        " and one for each category",
+    )
+    add(
+        "--label-rule",
+        choices=LABEL_RULES,
+        help="with --labels-from: train on the label with most votes, or on each"
+        " label's share of the votes (majority)",
+    )
     add(
         "--validation",
         choices=("auto", "train", "test"),

@@ -11,9 +11,11 @@ from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
 from edge_runtime.preprocessing import Colour
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset, load
+from train.data.votes import VoteSource
 
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
+LabelRule = Literal["majority", "probability"]
 Optimizer = Literal["sgd", "adam"]
 SMALLEST_SIZE_PX = 16
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -33,6 +35,7 @@ ARCHITECTURE_NAMES = (
     "mobilenet_v2_050",
     "mobilenet_v2_035",
 )
+LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
 
@@ -66,8 +69,14 @@ class TrainConfig:
             see ``train.distillation.soft_labels``.
         soft_label_share: Their share of the target, [0, 1); with that of the teachers
             below 1.
-        drop_category: Training images are dropped if at least half of their votes are
-            for this category, such as "not a face"; ``""`` drops none.
+        labels_from: CSV of several raters' votes that the labels come from, instead of
+            the class folders, or ``""``; see ``train.data.votes.label_by_votes``.
+        label_rule: ``"majority"`` trains on these labels, ``"probability"`` on each
+            label's share of the votes. Evaluation images have labels by majority.
+        drop_categories: With ``labels_from`` the categories that are no labels (None:
+            "unknown" and "NF"): images with more votes for one of them than for any
+            label are left out. Without it training images with at least half of their
+            ``soft_labels`` for one of them are left out.
         class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
             (its square root).
         precision: Arithmetic of the training steps. The model is always validated and
@@ -101,7 +110,9 @@ class TrainConfig:
     teacher_share: float = 0.3
     soft_labels: str = ""
     soft_label_share: float = 0.4
-    drop_category: str = ""
+    labels_from: str = ""
+    label_rule: LabelRule = "majority"
+    drop_categories: tuple[str, ...] | None = None
     class_weights: ClassWeights = "none"
     precision: Precision = "float32"
     size_px: int | None = None
@@ -133,16 +144,33 @@ class TrainConfig:
     def _check_shares(self) -> None:
         teachers, votes = self.teacher_share, self.soft_label_share
         both = teachers * bool(self.teachers) + votes * bool(self.soft_labels)
-        no_votes = self.drop_category and not self.soft_labels
+        no_votes = self.drop_categories and not (self.soft_labels or self.labels_from)
+        no_rule = self.label_rule != "majority" and not self.labels_from
         _require("--teacher-share in [0, 1)", 0 <= teachers < 1, teachers)
         _require("--soft-label-share in [0, 1)", 0 <= votes < 1, votes)
         _require("a sum of both shares below 1", both < 1, both)
-        _require("--soft-labels with --drop-category", not no_votes, self.soft_labels)
+        _require(
+            "--labels-from or --soft-labels with --drop-category",
+            not no_votes,
+            self.soft_labels,
+        )
+        rules = ", ".join(LABEL_RULES)
+        rule = self.label_rule
+        _require(f"--label-rule of {rules}", rule in LABEL_RULES, rule)
+        _require("--labels-from with --label-rule", not no_rule, self.labels_from)
 
     @property
     def has_soft_targets(self) -> bool:
         """Whether the targets are more than the labels."""
-        return bool(self.teachers or self.soft_labels)
+        voted = self.label_rule == "probability"
+        return bool(self.teachers or self.soft_labels or voted)
+
+    @property
+    def votes(self) -> VoteSource | None:
+        """The votes that the labels come from; None for class folders."""
+        if not self.labels_from:
+            return None
+        return VoteSource(self.labels_from, self.drop_categories)
 
     def load_images(self) -> Dataset:
         """Returns the image set; see ``train.data.dataset.load`` for the errors."""
@@ -153,6 +181,7 @@ class TrainConfig:
             validation_from=self.validation_from,
             validation_frac=self.validation_frac,
             seed=self.seed,
+            votes=self.votes,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,10 +197,23 @@ class TrainConfig:
         """
         try:
             augmentation = Augmentation(**values.get("augmentation", {}))
-            teachers = tuple(values.get("teachers", ()))
-            return cls(**{**values, "augmentation": augmentation, "teachers": teachers})
+            values = _without_old_names(values)
+            tuples = {
+                name: tuple(values[name])
+                for name in ("teachers", "drop_categories")
+                if values.get(name) is not None
+            }
+            return cls(**{**values, "augmentation": augmentation, **tuples})
         except TypeError as error:
             raise RunError(f"config.json is not of this version: {error}") from error
+
+
+def _without_old_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of a run of version 0.1 under the names of today."""
+    values = dict(values)
+    if category := values.pop("drop_category", ""):
+        values["drop_categories"] = [category]
+    return values
 
 
 def _require(expected: str, holds: bool, got: object) -> None:

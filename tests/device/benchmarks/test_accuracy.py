@@ -186,6 +186,33 @@ def test_unknown_classes_are_refused(tmp_path):
         load_images(str(folder), [stand_in(48, "grey")])
 
 
+def test_labels_of_votes_are_what_is_measured(data, tiny_model_path, tmp_path, capsys):
+    """Every test image is voted happy, half of them without a majority."""
+    lines = ["file," + ",".join((*LABELS, "NF"))]
+    for number, path in enumerate(sorted(data.glob("*/*/*.png"))):
+        votes = (
+            {"happy": 6, "sad": 4} if number % 2 else {"happy": 4, "sad": 4, "NF": 2}
+        )
+        row = ",".join(str(votes.get(label, 0)) for label in (*LABELS, "NF"))
+        lines.append(f"{path.relative_to(data)},{row}")
+    votes_path, out = tmp_path / "votes.csv", tmp_path / "out.json"
+    votes_path.write_text("\n".join(lines))
+    argv = ["accuracy", str(tiny_model_path), "--data", str(data), "--json", str(out)]
+    assert main([*argv, "--labels-from", str(votes_path)]) == 0
+    document = json.loads(out.read_text())
+    assert document["data"]["name"] == "images + votes.csv"
+    assert document["data"]["count"] in (17, 18)
+    matrix = np.array(document["models"][0]["confusion_matrix"])
+    assert matrix[LABELS.index("happy")].sum() == document["data"]["count"]
+    assert "images + votes.csv, split test" in capsys.readouterr().out
+
+
+def test_category_to_drop_needs_votes(data, tiny_model_path, capsys):
+    argv = ["accuracy", str(tiny_model_path), "--data", str(data)]
+    assert main([*argv, "--drop-category", "NF"]) == 2
+    assert "--labels-from" in one_error_line(capsys)
+
+
 # --- command ---------------------------------------------------------------------
 
 

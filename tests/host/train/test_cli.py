@@ -137,6 +137,8 @@ def test_bad_images_print_no_traceback(tmp_path, name):
         (["--teacher", "gone.keras"], "expected a run or a .keras file"),
         (["--soft-labels", "gone.csv"], "gone.csv"),
         (["--drop-category", "NF"], "--soft-labels"),
+        (["--labels-from", "gone.csv"], "gone.csv"),
+        (["--label-rule", "probability"], "--labels-from"),
         (["--teacher-share", "1"], "--teacher-share"),
     ],
     ids=[
@@ -147,6 +149,8 @@ def test_bad_images_print_no_traceback(tmp_path, name):
         "no-teacher-file",
         "no-votes",
         "category-without-votes",
+        "no-labels",
+        "rule-without-votes",
         "teacher-share",
     ],
 )

@@ -86,4 +86,32 @@ def test_share_that_is_none_is_refused(field, value):
 
 def test_category_to_drop_needs_votes():
     with pytest.raises(FerEdgeError, match="--soft-labels with --drop-category"):
-        TrainConfig(drop_category="NF")
+        TrainConfig(drop_categories=("NF",))
+    assert TrainConfig(labels_from="votes.csv", drop_categories=("NF",)).votes.dropped
+
+
+def test_rule_needs_votes_that_are_labels():
+    with pytest.raises(FerEdgeError, match="--labels-from with --label-rule"):
+        TrainConfig(soft_labels="votes.csv", label_rule="probability")
+    with pytest.raises(FerEdgeError, match="--label-rule of majority, probability"):
+        TrainConfig(labels_from="votes.csv", label_rule="mean")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"drop_category": ""}, None),
+        ({"drop_category": "NF"}, ("NF",)),
+        ({"drop_categories": ["NF", "unknown"]}, ("NF", "unknown")),
+        ({"drop_categories": []}, ()),
+        ({}, None),
+    ],
+)
+def test_configuration_of_an_older_run_is_read(before, now):
+    config = TrainConfig.from_dict({"soft_labels": "votes.csv", **before})
+    assert config.drop_categories == now
+
+
+def test_configuration_survives_being_saved():
+    config = TrainConfig(labels_from="votes.csv", drop_categories=("NF", "unknown"))
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -106,6 +106,23 @@ def test_targets_of_teachers_and_votes_sum_to_one(data, tmp_path):
     assert (targets > 0).all()
 
 
+def test_probability_rule_trains_on_the_shares_of_the_votes(data, tmp_path):
+    votes = votes_file(tmp_path, {i: (6, 2, 1, 1) for i in range(COUNT)})
+    config = TrainConfig(
+        labels_from=votes, label_rule="probability", label_smoothing=0.1
+    )
+    targets = distill.compute_targets(config, data)
+    assert np.allclose(targets, 0.9 * np.array([0.75, 0.25, 0]) + 0.1 / 3)
+
+
+def test_majority_rule_trains_on_the_label(data, tmp_path):
+    votes = votes_file(tmp_path, ALL_VOTES)
+    config = TrainConfig(labels_from=votes, label_smoothing=0)
+    assert np.array_equal(
+        distill.compute_targets(config, data), np.eye(CLASSES)[data.train.labels]
+    )
+
+
 # --- teachers ----------------------------------------------------------------------
 
 
@@ -231,7 +248,7 @@ def without_faces(*numbers):
 
 def test_images_that_raters_drop_are_not_trained_on(data, tmp_path):
     votes = votes_file(tmp_path, without_faces(1, 6))
-    config = TrainConfig(soft_labels=votes, drop_category="NF")
+    config = TrainConfig(soft_labels=votes, drop_categories=("NF",))
     targets = distill.compute_targets(config, data)
     split, answers = distill.select_images(data, targets)
     left_out = {"train/1.png", "train/6.png"}
@@ -249,7 +266,7 @@ def test_images_stay_where_nothing_is_to_be_dropped(data, tmp_path):
 
 def test_class_that_loses_every_image_is_named(data, tmp_path):
     votes = votes_file(tmp_path, without_faces(*range(1, COUNT, 3)))
-    config = TrainConfig(soft_labels=votes, drop_category="NF")
+    config = TrainConfig(soft_labels=votes, drop_categories=("NF",))
     targets = distill.compute_targets(config, data)
     with pytest.raises(DatasetError, match="no training image of dog"):
         distill.select_images(data, targets)
@@ -264,7 +281,7 @@ def test_kept_targets_outlive_teacher_and_votes(data, tmp_path):
     config = build_config(
         saved(sources, network()),
         soft_labels=votes_file(sources, without_faces(4)),
-        drop_category="NF",
+        drop_categories=("NF",),
     )
     run = RunFolder(tmp_path / "run")
     targets = distill.compute_targets(config, data)
