@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.utils.argparser import nearest
+from edge_runtime.utils.read_files import read_bounded
 
 MAX_CONFIG_BYTES = 1 << 20
 MEASURED_WITH = "measured-with"  # a table of tuning files that holds no flags
@@ -29,11 +30,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     import tomllib  # here: most runs have no such file
 
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
-        if len(data) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: expected at most 1 MiB of configuration")
-        return tomllib.loads(data.decode())
+        return tomllib.loads(read_bounded(path, MAX_CONFIG_BYTES).decode())
     except OSError as error:
         raise ConfigError(
             f"expected a configuration file, got {str(path)!r}: {error.strerror}"

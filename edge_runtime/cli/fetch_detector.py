@@ -7,7 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.detection.factory import YUNET_FILE, YUNET_SHA256, data_folder
+from edge_runtime.detection.factory import (
+    MAX_YUNET_BYTES,
+    YUNET_FILE,
+    YUNET_SHA256,
+    data_folder,
+)
 from edge_runtime.errors import OutputError, SourceError
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.files import write_bytes
@@ -26,7 +31,6 @@ examples:
 
 From OpenCV Zoo (MIT licence, 230 kB); its sha256 is verified. run finds it by itself.
 """
-MAX_BYTES = 4 * 2**20
 TIMEOUT_S = 30.0
 
 
@@ -83,14 +87,14 @@ def fetch(url: str, path: Path, *, sha256: str, force: bool) -> None:
 
 
 def _download(url: str, path: Path) -> bytes:
-    """Returns the content at an address, at most ``MAX_BYTES`` and one byte."""
+    """Returns the content at an address, at most ``MAX_YUNET_BYTES`` and one byte."""
     import urllib.request  # here: slow to import
 
     if not url.startswith(("https://", "http://")):
         raise SourceError(f"expected a --url with https:// or http://, got {url!r}")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
-            content: bytes = response.read(MAX_BYTES + 1)
+            content: bytes = response.read(MAX_YUNET_BYTES + 1)
     except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
         raise SourceError(
             f"cannot download {url}: {error}; download {YUNET_FILE} elsewhere and copy"

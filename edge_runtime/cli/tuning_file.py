@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.cli.run_options import TUNABLE
-from edge_runtime.errors import ModelError
+from edge_runtime.model_file.container import read_model_bytes
 
 SUFFIX = ".tuning.toml"
 
@@ -52,15 +52,9 @@ def _measured_with(model: Path, backend: str) -> dict[str, Any]:
     from edge_runtime.hardware.board import read_cpu
     from edge_runtime.inference.backends import installed_version
 
-    try:
-        sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {str(model)!r}: {error.strerror or error}"
-        ) from error
     cpu = read_cpu()
     return {
-        "model": sha256,
+        "model": hashlib.sha256(read_model_bytes(model)).hexdigest(),
         "processor": cpu.name or platform.machine(),
         "cores": cpu.cores,
         "Python": platform.python_version(),

@@ -11,9 +11,12 @@ from edge_runtime.detection.haar import HaarDetector
 from edge_runtime.detection.yunet import YUNET_THRESHOLD, YuNetDetector
 from edge_runtime.errors import ModelError
 from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.read_files import read_bounded
 
 # As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+
+MAX_YUNET_BYTES = 4 * 2**20
 
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
@@ -62,9 +65,11 @@ def fetched_model() -> Path | None:
     """
     path = data_folder() / YUNET_FILE
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_bounded(path, MAX_YUNET_BYTES)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ModelError(f"cannot read {str(path)!r}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
         raise ModelError(
             f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"

@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import stat
 import zipfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file import signature
+from edge_runtime.utils.read_files import parse_json, read_bounded
 
 Kind = Literal["tflite", "onnx"]
 
@@ -90,7 +90,7 @@ def read_model_file(
         SignatureError: The file is not signed by that key.
         MissingDependencyError: A key is given and ``cryptography`` is not installed.
     """
-    data = _read(path, largest_bytes)
+    data = read_model_bytes(path, largest_bytes)
     if public_key is not None:
         signature.verify(data, signature.read_signature(path), public_key)
     return parse_model_file(path, data)
@@ -175,7 +175,7 @@ def parse_document(text: bytes) -> Document:
             f" got {len(text)}"
         )
     try:
-        document = json.loads(text.decode("ascii"))
+        document = parse_json(text.decode("ascii"))
         unchanged = isinstance(document, dict) and format_document(document) == text
     except (ValueError, RecursionError) as error:
         raise MetadataError(f"the metadata is not valid JSON: {error}") from error
@@ -190,24 +190,14 @@ def _canonical(document: Document) -> bytes:
     return text.encode("ascii")
 
 
-def _read(path: Path, largest_bytes: int) -> bytes:
+def read_model_bytes(path: Path, largest_bytes: int = LARGEST_MODEL_BYTES) -> bytes:
+    """Returns all bytes of a model file, unchecked.
+
+    Raises:
+        ModelError: It is missing, no regular file, or too large.
+    """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(
-                f"expected a .tflite or .onnx model file, got {str(path)!r}:"
-                " that is no regular file"
-            )
-        size = status.st_size
-        if size > largest_bytes:
-            raise ModelError(
-                f"expected a model of at most {largest_bytes} bytes, got {size}"
-            )
-        with path.open("rb") as file:
-            data = file.read(size + 1)
-        if len(data) > size:
-            raise ModelError(f"{path.name} grew while it was read: try it again")
-        return data
+        return read_bounded(path, largest_bytes)
     except OSError as error:
         raise ModelError(
             f"expected a .tflite or .onnx model file, got {str(path)!r}:"

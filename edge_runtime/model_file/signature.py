@@ -6,13 +6,12 @@ so that any ed25519 tool can check it. ``cryptography`` is imported where it is 
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SignatureError, missing
 from edge_runtime.utils.files import write_bytes
+from edge_runtime.utils.read_files import read_bounded
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIX = ".sig"
 SIGNATURE_BYTES = 64
 LARGEST_KEY_BYTES = 16_384
+LARGEST_SIGNED_BYTES = 512 * 2**20
 
 
 def signature_path(model: Path) -> Path:
@@ -56,12 +56,7 @@ def sign_file(model: Path, private_key: Path) -> Path:
         MissingDependencyError: ``cryptography`` is not installed.
         OutputError: The signature cannot be written.
     """
-    try:
-        data = model.read_bytes()
-    except OSError as error:
-        raise SignatureError(
-            f"expected a model file to sign, got {str(model)!r}: {error.strerror}"
-        ) from error
+    data = _read(model, LARGEST_SIGNED_BYTES, "expected a model file to sign, got")
     path = signature_path(model)
     write_bytes(path, sign(data, private_key))
     return path
@@ -77,7 +72,7 @@ def read_signature(model: Path) -> bytes:
     expected = (
         f"{model.name} is not signed (python -m export --sign KEY does): expected"
     )
-    data = _read(path, SIGNATURE_BYTES, expected, regular=True)
+    data = _read(path, LARGEST_KEY_BYTES, expected)
     if len(data) != SIGNATURE_BYTES:
         raise SignatureError(
             f"expected {SIGNATURE_BYTES} bytes of signature in {path.name}, got"
@@ -170,25 +165,16 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def _read(path: Path, limit: int, expected: str, *, regular: bool = False) -> bytes:
-    """Returns a small file's bytes, at most one more than the limit.
+def _read(path: Path, limit: int, expected: str) -> bytes:
+    """Returns a small file's bytes.
 
     Args:
         path: The file.
         limit: Its largest size, in bytes.
         expected: Start of the error message: what the file should be.
-        regular: Refuse other kinds of files, so that a named pipe is not waited for.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0)
     try:
-        descriptor = os.open(path, flags)
-        try:
-            if regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SignatureError(f"{expected}, got {str(path)!r}: no regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(limit + 1)
-        finally:
-            os.close(descriptor)
+        return read_bounded(path, limit)
     except OSError as error:
         raise SignatureError(f"{expected} {str(path)!r}: {error.strerror}") from error
 

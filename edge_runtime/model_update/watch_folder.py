@@ -24,6 +24,7 @@ from edge_runtime.model_file.signature import signature_path
 from edge_runtime.model_update.updating_classifier import UpdatingClassifier
 from edge_runtime.model_update.verify import verify
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.read_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -262,8 +263,7 @@ class TrialMemory:
 def _read_document(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file; empty if there is none."""
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(_MAX_MEMORY_BYTES))
+        document = read_json(path, _MAX_MEMORY_BYTES)
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -272,7 +272,11 @@ def _read_document(path: Path) -> dict[str, Any]:
 def _parse_marks(value: object) -> dict[str, Mark]:
     if not isinstance(value, dict):
         return {}
-    return {name: tuple(mark) for name, mark in value.items() if isinstance(mark, list)}
+    return {
+        name: tuple(mark)
+        for name, mark in value.items()
+        if isinstance(mark, list) and all(isinstance(part, int) for part in mark)
+    }
 
 
 def _read_text(path: Path) -> str:

@@ -228,6 +228,11 @@ def _open_files(text: str, every: int) -> Source:
         raise SourceError(f"cannot read {text!r}: {os.strerror(errno.EACCES)}")
     if path.is_dir():
         return ImageSource(images_in(path), text, every)
+    if not path.is_file():  # reading it might never end
+        raise SourceError(
+            f"{_EXPECTED}, got {text!r}, which is no regular file: of a pipe, give"
+            f"  --source - < {text}"
+        )
     if is_image(path):
         return ImageSource([path], text, every)
     from edge_runtime.sources.video import VideoSource, open_video

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
+from edge_runtime.utils.pictures import decode_picture
+from edge_runtime.utils.read_files import read_bounded
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
 
+MAX_IMAGE_BYTES = 256 * 2**20  # MAX_PIXELS in colour, not compressed
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -57,40 +57,55 @@ class ImageSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the images that can be decoded."""
         for index, path in self._paths:
-            image = read_image(path)
-            if image is not None:
+            try:
+                image = read_image(path)
+            except SourceError as error:
+                self.skipped += 1
+                if len(self._paths) == 1:
+                    raise
+                logger.warning("skipped: %s", error)
+            else:
                 root = self._root or path.parent
                 yield Frame(image, index, 0.0, str(path.relative_to(root)))
-                continue
-            self.skipped += 1
-            if len(self._paths) > 1:
-                logger.warning("%s cannot be decoded: skipped", path)
         if self.skipped == len(self._paths):
             raise SourceError(
-                f"expected an image that can be decoded, got {self.name!r}:"
-                " open it in a viewer, or save it again as PNG or JPEG"
+                f"expected an image that can be decoded, got {self.name!r}: none of"
+                f" its {self.skipped} can (the reasons are above)"
             )
 
     def close(self) -> None:
         """Does nothing: no file stays open."""
 
 
-def read_image(path: Path) -> Image | None:
-    """Returns an image as uint8 (H, W, 3) BGR, rotated upright; None if unreadable."""
+def read_image(path: Path) -> Image:
+    """Returns an image file as uint8 (H, W, 3) BGR, rotated upright.
+
+    Raises:
+        SourceError: It cannot be read or decoded, or is too large; with the reason.
+    """
     try:
+        data = read_bounded(path, MAX_IMAGE_BYTES)
         with suppress_stderr():
-            return decode_image(path.read_bytes())
-    except OSError:
-        return None
+            image = usable(decode_picture(data))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    else:
+        if image is not None:
+            return image
+        reason = "it has no pixels"
+    raise SourceError(
+        f"expected an image that can be decoded, got {str(path)!r}: {reason};"
+        " open it in a viewer, or save it again as PNG or JPEG"
+    )
 
 
 def decode_image(data: bytes) -> Image | None:
     """Returns an image file's content as ``read_image`` does; None if unreadable."""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        return usable(decode_picture(data))
+    except ValueError as error:
+        logger.debug("an image: %s", error)
         return None
-    return usable(image)
 
 
 def is_image(path: Path) -> bool:

@@ -15,6 +15,7 @@ import cv2
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.address import diagnose, without_secrets
 from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings
+from edge_runtime.utils.picture_header import too_many_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +116,7 @@ def _configure(
     if settings.size_wh:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.size_wh[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.size_wh[1])
-        size_wh = (
-            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-        )
+        size_wh = size_of(capture)
         if size_wh != settings.size_wh:
             logger.warning(
                 "%s: asked for %s, gives %s", device, settings.size_wh, size_wh
@@ -164,6 +162,9 @@ def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
     ]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if capture.isOpened():
+        if reason := too_many_pixels(size_of(capture)):
+            capture.release()
+            raise SourceError(f"{without_secrets(url)}: {reason} a frame")
         return CaptureReader(capture, stall_s=settings.stall_s)
     raise SourceError(
         f"expected a stream at {without_secrets(url)}, got {diagnose(url)}"
@@ -174,6 +175,12 @@ def fps_of(capture: cv2.VideoCapture) -> float:
     """Returns a capture's frames per second; 25 if its own value is implausible."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else FALLBACK_FPS
+
+
+def size_of(capture: cv2.VideoCapture) -> tuple[int, int]:
+    """Returns width and height of a capture's frames, in pixels."""
+    width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    return width, int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
 
 def quiet_opencv() -> None:

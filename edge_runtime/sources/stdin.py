@@ -10,11 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
-import numpy as np
-
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import FALLBACK_FPS, Clock, EndOfSource
+from edge_runtime.utils.pictures import decode_picture
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +44,7 @@ class PipeReader:
         self._ready: deque[bytes] = deque()
         self._decoded = self._bytes = 0
         self._first = b""
+        self._refusal = ""
 
     def paced(self, clock: Clock) -> PipeReader:
         """Returns itself; from now on each image waits for its time, by a clock."""
@@ -63,13 +62,13 @@ class PipeReader:
             self._clock.sleep(1 / self.fps)
         while not self._ready:
             self._receive()
-        data = np.frombuffer(self._ready.popleft(), np.uint8)
         try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        except cv2.error as error:
-            logger.debug("%s", error)
+            image = decode_picture(self._ready.popleft())
+        except ValueError as error:
+            self._refusal = str(error)
+            logger.debug("a picture on stdin: %s", error)
             return None
-        self._decoded += image is not None
+        self._decoded += 1
         return image
 
     def close(self) -> None:
@@ -95,6 +94,8 @@ class PipeReader:
         """Returns what was received instead of an image."""
         if not self._bytes:
             return "nothing"
+        if self._refusal:
+            return f"one that cannot be decoded ({self._refusal})"
         if self._splitter.inside or self._first.startswith(b"\xff\xd8"):
             return f"{self._bytes} bytes of one that is cut off or damaged"
         kind = "a PNG file" if self._first == b"\x89PNG" else "something else"

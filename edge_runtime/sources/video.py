@@ -14,7 +14,8 @@ import numpy as np
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import Frame, Kind, usable
-from edge_runtime.sources.opencv import fps_of, quiet_opencv
+from edge_runtime.sources.opencv import fps_of, quiet_opencv, size_of
+from edge_runtime.utils.picture_header import too_many_pixels
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,9 @@ def open_video(path: Path) -> cv2.VideoCapture:
             # An OpenCV built for a board may have GStreamer and no FFmpeg.
             capture = cv2.VideoCapture(str(path))
     if capture.isOpened():
+        if reason := too_many_pixels(size_of(capture)):
+            capture.release()
+            raise SourceError(f"{str(path)!r}: {reason} a frame: make it smaller")
         return capture
     raise SourceError(
         f"expected a video, an image or a folder of images, got {str(path)!r},"

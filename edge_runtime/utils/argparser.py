@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
+from edge_runtime.utils.picture_header import MAX_PIXELS
 
 Number = TypeVar("Number", int, float)
 InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise
@@ -131,7 +132,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f": did you mean {matches[0]}?" if matches else ""
 
 
-MAX_PIXELS = 8192 * 8192
 MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import OutputError
+from edge_runtime.utils.read_files import read_bounded
 
 TEMPORARY = ".partly-written-"
 
@@ -109,6 +110,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 MAX_SECRET_LENGTH = 1024
+MAX_SECRET_FILE_BYTES = 64 * 1024
 
 
 def read_secret(path: Path, flag: str, *, min_length: int = 1) -> str:
@@ -124,8 +126,7 @@ def read_secret(path: Path, flag: str, *, min_length: int = 1) -> str:
             never contains it.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_SECRET_LENGTH + 2).decode()
+        text = read_bounded(path, MAX_SECRET_FILE_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise OutputError(f"cannot read {flag} {str(path)!r}: {reason}") from None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.preprocessing import CHANNELS, Colour, to_model_input
+from edge_runtime.utils.pictures import decode_picture
 from train.data.entries import Entry
 from train.data.splits import SPLITS, Split
 from train.progress import progress_bar
@@ -26,16 +27,9 @@ def decode(entry: Entry) -> npt.NDArray[np.uint8] | None:
         uint8 (H, W) grey or (H, W, 3) BGR, 0..255.
     """
     try:
-        data = np.frombuffer(entry.read(), np.uint8)
+        return decode_picture(entry.read(), cv2.IMREAD_ANYCOLOR)
     except (OSError, ValueError):
         return None
-    if not data.size:
-        return None
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
-    except cv2.error:
-        return None
-    return None if image is None else np.asarray(image, dtype=np.uint8)
 
 
 def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:

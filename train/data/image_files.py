@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.utils.read_files import read_bounded
 from train.data.entries import SPLIT_NAMES, Entry
 from train.data.fer2013 import read_entries
 
@@ -148,13 +150,7 @@ def _path_inside(path: Path, root: Path) -> str:
 
 
 def _file_reader(path: Path) -> Callable[[], bytes]:
-    def read() -> bytes:
-        # Reading a named pipe would block.
-        if not path.is_file() or path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ValueError(f"{path.name} is no image file of a usable size")
-        return path.read_bytes()
-
-    return read
+    return partial(read_bounded, path, LARGEST_FILE_BYTES)
 
 
 def _list_zip(archive: zipfile.ZipFile, name: str) -> ImageListing:

@@ -150,9 +150,10 @@ def open_file_scene(
         )
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         return VideoScene(file, size_wh).render
-    image = read_image(file)
-    if image is None:
-        raise SourceError(f"fake camera: {path!r} cannot be decoded: try another file")
+    try:
+        image = read_image(file)
+    except SourceError as error:
+        raise SourceError(f"fake camera: {error}") from error
     still = _resize(image, size_wh)
     return partial(Noise((still.shape[1], still.shape[0]), seed).add_to, still)
 

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.__main__ import main
-from edge_runtime.cli.fetch_detector import MAX_BYTES, YUNET_URL, fetch
-from edge_runtime.detection.factory import YUNET_FILE, YUNET_SHA256, data_folder
+from edge_runtime.cli.fetch_detector import YUNET_URL, fetch
+from edge_runtime.detection.factory import (
+    MAX_YUNET_BYTES,
+    YUNET_FILE,
+    YUNET_SHA256,
+    data_folder,
+)
 from edge_runtime.errors import OutputError, SourceError
 
 CONTENT = b"the detector" * 1000
@@ -31,7 +36,7 @@ class Served(BaseHTTPRequestHandler):
         bodies = {
             "/right": CONTENT,
             "/wrong": CONTENT[:-1],
-            "/endless": bytes(MAX_BYTES + 2),
+            "/endless": bytes(MAX_YUNET_BYTES + 2),
         }
         body = bodies.get(self.path)
         self.send_response(200 if body else 404)

@@ -291,7 +291,7 @@ def test_a_folder_is_no_model_file(tmp_path):
 
 def test_a_pipe_is_no_model_file_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.tflite")
-    with pytest.raises(ModelError, match=r"pipe\.tflite': that is no regular file"):
+    with pytest.raises(ModelError, match=r"pipe\.tflite': it is no regular file"):
         Classifier.load(tmp_path / "pipe.tflite")
 
 

@@ -1,0 +1,157 @@
+"""Files that others put there end soon: whatever they are, however long and deep."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.__main__ import main
+from edge_runtime.utils.read_files import (
+    MAX_JSON_DEPTH,
+    parse_json,
+    read_bounded,
+    read_json,
+)
+
+
+def test_file_up_to_its_bound_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("a")
+    assert read_bounded(tmp_path / "a", 5) == b"12345"
+    assert read_bounded(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(OSError, match="at most 4 bytes, got 5"):
+        read_bounded(tmp_path / "a", 4)
+
+
+def test_sparse_terabyte_is_refused_unread(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(OSError, match="at most"):
+        read_bounded(tmp_path / "a", 1000)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "behind a link"])
+def test_pipe_is_refused_and_not_waited_for(tmp_path, linked):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        read_bounded(tmp_path / ("link" if linked else "pipe"), 1000)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/tty"])
+def test_device_is_refused(tmp_path, device):
+    (tmp_path / "link").symlink_to(device)
+    with pytest.raises(OSError, match="no regular file"):
+        read_bounded(tmp_path / "link", 1000)
+
+
+def test_folder_and_missing_file_keep_the_systems_reason(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        read_bounded(tmp_path, 1000)
+    with pytest.raises(FileNotFoundError) as raised:
+        read_bounded(tmp_path / "no", 1000)
+    assert raised.value.errno == errno.ENOENT
+
+
+def test_file_of_the_kernel_that_claims_no_size_is_read():
+    assert b"Linux" in read_bounded(Path("/proc/version"), 10_000)
+
+
+@pytest.mark.timeout(20)
+def test_descriptor_that_the_caller_passes_may_be_a_pipe():
+    """As of ``--token-file <(pass show camera)``: the writer may take its time."""
+    reading, writing = os.pipe()
+    try:
+        timer = threading.Timer(
+            0.2, lambda: (os.write(writing, b"x"), os.close(writing))
+        )
+        timer.start()
+        assert read_bounded(Path(f"/dev/fd/{reading}"), 1000) == b"x"
+        timer.join()
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 60_000, '{"a":' * 60_000, "[" * 500 + "]" * 500, '{"a":[' * 40 + "]}" * 40],
+    ids=["lists", "objects", "lists that end", "both"],
+)
+def test_deep_document_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a.json")
+
+
+def test_document_as_deep_as_allowed_is_read():
+    depth = MAX_JSON_DEPTH
+    assert parse_json("[" * depth + "]" * depth)
+    with pytest.raises(ValueError, match="levels deep"):
+        parse_json("[" * (depth + 1) + "]" * (depth + 1))
+
+
+# --- wherever a file is named ---------------------------------------------------------
+
+PLANTED = ("a pipe", "60 kB of [", "a folder", "too large", "no text")
+
+
+def plant(path, kind):
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "too large":
+        with path.open("wb") as file:
+            file.truncate(2**33)  # sparse
+    else:
+        path.write_bytes(b"[" * 60_000 if kind == "60 kB of [" else b"\xff\xfe\x00" * 9)
+    return str(path)
+
+
+# Each is given the planted path.
+READERS = {
+    "model": ["run", "{}.tflite"],
+    "onnx model": ["run", "{}.onnx"],
+    "check": ["check", "{}.tflite"],
+    "public key": ["run", "--require-signature", "{}.pem"],
+    "configuration": ["run", "--config", "{}.toml"],
+    "service": ["install-service", "--config", "{}.toml"],
+    "token": ["run", "--serve", "0", "--token-file", "{}.txt"],
+    "password": [
+        *("run", "--source", "fake:scene", "--max-frames", "1", "--mqtt"),
+        *("mqtt://me@127.0.0.1:9/x", "--mqtt-password-file", "{}.txt"),
+    ],
+    "picture": ["run", "--faces", "none", "--source", "{}.png"],
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("reader", READERS)
+def test_planted_file_is_one_line_and_ends_soon(tmp_path, capsys, reader, kind):
+    suffix = READERS[reader][-1].removeprefix("{}")
+    if reader in ("picture",) and kind == "a folder":
+        pytest.skip("a folder of pictures is a source")
+    path = plant(tmp_path / f"planted{suffix}", kind).removesuffix(suffix)
+    if reader == "public key":
+        pytest.importorskip("cryptography", reason="cryptography is not installed")
+    assert main([word.format(path) for word in READERS[reader]]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", PLANTED)
+def test_planted_memory_of_trials_ends_no_start(tmp_path, kind):
+    """``--watch`` reads it before the first frame."""
+    plant(tmp_path / ".on-trial.json", kind)
+    command = [sys.executable, "-m", "edge_runtime", "run", "--source", "fake:scene"]
+    command += ["--faces", "none", "--watch", str(tmp_path), "--max-frames", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
