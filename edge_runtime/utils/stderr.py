@@ -1,11 +1,11 @@
-"""Suppresses what libraries write to stderr while they load."""
+"""Suppresses or reads what C libraries write to stderr."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,3 +40,37 @@ def suppress_stderr() -> Iterator[None]:
             if _inside == 0:
                 os.dup2(_saved, 2)
                 os.close(_saved)
+
+
+@contextmanager
+def capture_stderr() -> Iterator[Callable[[], str]]:
+    """Yields a function that returns what a C library has written to stderr meanwhile.
+
+    Call it after the block. For one thread: others would be captured, too.
+    """
+    written = b""
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed
+        yield lambda: ""
+        return
+    log = _scratch_file()
+    os.dup2(log, 2)
+    try:
+        yield lambda: written.decode(errors="replace")
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        if length := os.lseek(log, 0, os.SEEK_END):
+            written = os.pread(log, length, 0)
+        os.close(log)
+
+
+def _scratch_file() -> int:
+    """Returns a descriptor of a new file without a name, in memory where possible."""
+    if hasattr(os, "memfd_create"):  # a fifth of the time
+        return os.memfd_create("stderr")
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -6,7 +6,7 @@ Needs numpy and cv2 only, so that the benchmarks read the same images on the boa
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from edge_runtime.preprocessing import CHANNELS, Colour
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import drawn_faces
-from train.data.image_files import ImageListing, describe_unreadable, open_listing
+from train.data.image_files import ImageListing, describe_unused, open_listing
+from train.data.missing import MissingImages, require_training_images
 from train.data.splits import (
     SPLITS,
     TEST,
@@ -27,10 +28,12 @@ from train.data.splits import (
     VALIDATION,
     Split,
     carve_validation,
+    count_shared,
     drop_leaks,
     fingerprint,
     validate_on_test,
 )
+from train.data.stored_files import Ignored, shorten
 from train.data.votes import VotedListing, VoteSource, label_by_votes
 
 logger = logging.getLogger(__name__)
@@ -54,8 +57,10 @@ class Dataset:
         validation: Images that decide (checkpoint, temperature, thresholds).
         test: Images that only measure; empty where the source has none.
         dropped: Names of training images dropped as copies of evaluation images.
-        unreadable: Names of files that could not be decoded.
-        unlabelled: Number of images in no class folder.
+        unreadable: Why files could not be decoded, by their names.
+        damaged: Names of JPEGs that were decoded with damage, and are used.
+        shared: Number of test images whose pixels occur in the validation split.
+        ignored: What is not used: names by kind and reason.
         other_files: Number of files of other kinds by suffix.
         left_out: Number of images without a label, by reason.
         validation_from: Where the validation split comes from: ``"source"``,
@@ -71,9 +76,11 @@ class Dataset:
     validation: Split
     test: Split
     dropped: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
-    unlabelled: int = 0
-    other_files: dict[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+    shared: int = 0
+    ignored: Ignored = field(default_factory=dict)
+    other_files: Mapping[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     validation_from: str = "source"
     fingerprint: str = ""
@@ -100,7 +107,7 @@ def load(
     """Returns the labelled images at a path, decoded, split and without leaks.
 
     Args:
-        path: A folder, a ``.zip`` of one, a CSV with the columns of fer2013.csv, or
+        path: A folder, a ``.zip`` of one, a CSV (see ``train.data.csv_lists``), or
             ``"drawn"`` for the built-in drawn faces.
         size_px: Side of the square images; None takes the images' own size when they
             are all square, equal and at most 224, else 96.
@@ -138,19 +145,21 @@ def load(
             voted = label_by_votes(listing, votes)
         entries = voted.listing.entries
         names = _order_labels(voted.listing, labels or voted.labels or None)
+        require_training_images(voted.listing)
         if size_px is None or colour is None:
             found_size, found_colour = probe_format(entries)
             size_px, colour = size_px or found_size, colour or found_colour
         _require_memory(len(entries), size_px, colour)
-        splits, unreadable = decode_splits(entries, names, size_px, colour)
-    origin = "source"
+        decoded = decode_splits(entries, names, size_px, colour)
+    splits, origin = decoded.splits, "source"
     if validation_from == "test":
         splits, origin = validate_on_test(splits, listing.name)
     elif validation_from == "train" or not len(splits[VALIDATION]):
         origin = "train"
         splits = carve_validation(splits, validation_frac, seed, voted.undecided)
     splits, dropped = drop_leaks(splits)
-    _require_every_class(splits, names, voted.listing.name, origin)
+    missing = MissingImages(voted.listing, names, decoded.unreadable, dropped, origin)
+    missing.require_every_class(splits)
     return Dataset(
         name=voted.listing.name,
         labels=names,
@@ -160,8 +169,10 @@ def load(
         validation=splits[VALIDATION],
         test=splits[TEST],
         dropped=dropped,
-        unreadable=unreadable,
-        unlabelled=listing.unlabelled,
+        unreadable=decoded.reasons,
+        damaged=tuple(decoded.damaged),
+        shared=count_shared(splits),
+        ignored=listing.ignored,
         other_files=listing.other_files,
         left_out=voted.left_out,
         validation_from=origin,
@@ -208,12 +219,12 @@ def load_split(
             raise DatasetError(
                 f"{listing.name} has no {split} split, got {sorted(present)}"
             )
-        splits, unreadable = decode_splits(chosen, names, size_px, colour)
-    if unreadable:
-        logger.warning("%s", describe_unreadable(unreadable))
-    if not len(splits[split]):
+        decoded = decode_splits(chosen, names, size_px, colour)
+    for line in describe_unused(listing.ignored, decoded.reasons, decoded.damaged):
+        logger.warning("%s", line)
+    if not len(decoded.splits[split]):
         raise DatasetError(f"{listing.name}: no readable image in split {split}")
-    return splits[split]
+    return decoded.splits[split]
 
 
 def _drawn(size_px: int) -> Dataset:
@@ -244,7 +255,11 @@ def _order_labels(
     listing: ImageListing, labels: Sequence[str] | None
 ) -> tuple[str, ...]:
     found = sorted({entry.label for entry in listing.entries})
-    missing = sorted(set(listing.empty_classes) - set(found))
+    missing = {
+        name: kinds
+        for name, kinds in sorted(listing.empty_classes.items())
+        if name not in found
+    }
     if labels is not None:
         unknown = sorted(set(found) - set(labels))
         if unknown:
@@ -254,14 +269,15 @@ def _order_labels(
             )
         return tuple(labels)
     if missing:
+        each = [f"{name!r} ({kinds or 'empty'})" for name, kinds in missing.items()]
         raise DatasetError(
             f"{listing.name}: expected images in every class folder, got none in"
-            f" {missing[:10]}: fill or remove them"
+            f" {shorten(each)}: fill or remove them"
         )
     if len(found) < 2:
         raise DatasetError(
-            f"{listing.name}: expected at least two classes (one folder each),"
-            f" got {found}"
+            f"{listing.name}: expected at least two classes (one folder each), got"
+            f" {found}: give --data the folder that holds the class folders"
         )
     try:
         return check_labels(found)  # now, not at the export after hours of training
@@ -279,19 +295,3 @@ def _require_memory(count: int, size_px: int, colour: Colour) -> None:
             f"{count:,} images of {size_px} pixels need {needed / 2**30:.1f} GiB of"
             f" memory, {free} are free: choose a smaller --size"
         )
-
-
-def _require_every_class(
-    splits: dict[str, Split], labels: tuple[str, ...], name: str, origin: str
-) -> None:
-    for split in (TRAIN, VALIDATION):
-        counts = np.bincount(splits[split].labels, minlength=len(labels))
-        empty = [
-            label for label, count in zip(labels, counts, strict=True) if not count
-        ]
-        if empty:
-            hint = ": each needs two or more, one to validate with"
-            raise DatasetError(
-                f"{name}: expected images of every class in the {split} split,"
-                f" got none of {empty[:10]}{hint if origin == 'train' else ''}"
-            )

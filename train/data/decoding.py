@@ -4,44 +4,103 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, to_model_input
 from edge_runtime.utils.pictures import decode_picture
+from edge_runtime.utils.stderr import capture_stderr
 from train.data.entries import Entry
+from train.data.picture_kinds import why_unreadable
 from train.data.splits import SPLITS, Split
 from train.progress import progress_bar
 
 LARGEST_AUTO_SIZE_PX = 224
 FALLBACK_SIZE_PX = 96
 PROBED_IMAGES = 64
+DARKEST_16_BITS = 2**15  # pictures that use 16 bits reach higher
+_DAMAGE = "Corrupt JPEG data"  # libjpeg's words
 
 
-def decode(entry: Entry) -> npt.NDArray[np.uint8] | None:
-    """Returns the pixels of an entry, or None where they cannot be read.
+class DecodedImage(NamedTuple):
+    """A decoded image.
 
-    Returns:
-        uint8 (H, W) grey or (H, W, 3) BGR, 0..255.
+    Attributes:
+        pixels: uint8 (H, W) grey or (H, W, 3) BGR, 0..255, upright.
+        highest: Largest value of an image with 16 bits a pixel; None of others.
+        damaged: The decoder met bytes that do not belong there.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    highest: int | None = None
+    damaged: bool = False
+
+
+@dataclass
+class DecodedSet:
+    """What came of decoding the images of a set.
+
+    Attributes:
+        splits: The images by split.
+        unreadable: Entries that could not be decoded, and why.
+        damaged: Names of JPEGs that were decoded with damage.
+    """
+
+    splits: dict[str, Split]
+    unreadable: list[tuple[Entry, str]] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why files could not be decoded, by their names."""
+        return {entry.name: reason for entry, reason in self.unreadable}
+
+
+def decode(entry: Entry) -> DecodedImage:
+    """Returns the decoded image of an entry.
+
+    Raises:
+        ValueError: It cannot be read or decoded; the text is the reason.
     """
     try:
-        return decode_picture(entry.read(), cv2.IMREAD_ANYCOLOR)
-    except (OSError, ValueError):
-        return None
+        data = entry.read()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    try:
+        with capture_stderr() as messages:
+            image = decode_picture(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except ValueError as error:
+        raise ValueError(why_unreadable(data, str(error))) from error
+    damaged = _DAMAGE in messages()
+    if image.dtype == np.uint16:
+        return DecodedImage((image >> 8).astype(np.uint8), int(image.max()), damaged)
+    if image.dtype != np.uint8:
+        raise ValueError(f"{image.dtype} pixels: save it with 8 bits a pixel")
+    return DecodedImage(image, None, damaged)
 
 
 def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
     """Returns the side in pixels and the colour that suit some of the images."""
     step = max(1, len(entries) // PROBED_IMAGES)
-    images = [image for e in entries[::step] if (image := decode(e)) is not None]
+    images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
     shapes = {image.shape[:2] for image in images}
     height, width = next(iter(shapes)) if len(shapes) == 1 else (0, 1)
     own_size = height == width and height <= LARGEST_AUTO_SIZE_PX
     size_px = height if own_size else FALLBACK_SIZE_PX
     grey = all(_is_grey(image) for image in images)
     return size_px, "grey" if grey else "rgb"
+
+
+def _pixels(entry: Entry) -> npt.NDArray[np.uint8] | None:
+    try:
+        return decode(entry).pixels
+    except ValueError:
+        return None
 
 
 def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
@@ -53,25 +112,41 @@ def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
 
 def decode_splits(
     entries: Sequence[Entry], labels: tuple[str, ...], size_px: int, colour: Colour
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Returns every split's images, and the names of files that are no images."""
+) -> DecodedSet:
+    """Returns every split's images, and what could not be decoded.
+
+    Raises:
+        DatasetError: All images with 16 bits a pixel are dark: their values have fewer
+            bits, and nothing says how many.
+    """
     index = {label: i for i, label in enumerate(labels)}
     shape = (size_px, size_px, CHANNELS[colour])
     counts = Counter(entry.split for entry in entries)
     images = {s: np.empty((counts[s], *shape), np.uint8) for s in SPLITS}
     classes: dict[str, list[int]] = {s: [] for s in SPLITS}
     names: dict[str, list[str]] = {s: [] for s in SPLITS}
-    unreadable = []
+    result, highest, deep = DecodedSet({}), 0, ""
     for entry in progress_bar(entries, "reading images", unit="image"):
-        image = decode(entry)
-        if image is None:
-            unreadable.append(entry.name)
+        try:
+            picture = decode(entry)
+        except ValueError as error:
+            result.unreadable.append((entry, str(error)))
             continue
+        if picture.damaged:
+            result.damaged.append(entry.name)
+        if picture.highest is not None:
+            highest, deep = max(highest, picture.highest), entry.name
         row = len(names[entry.split])
-        images[entry.split][row] = to_model_input(image, size_px, colour)
+        images[entry.split][row] = to_model_input(picture.pixels, size_px, colour)
         classes[entry.split].append(index[entry.label])
         names[entry.split].append(entry.name)
-    splits = {
+    if deep and highest < DARKEST_16_BITS:
+        raise DatasetError(
+            f"expected values to 65,535 in images with 16 bits a pixel, such as {deep},"
+            f" got none above {highest:,}: they would be dark or black; save them with"
+            " 8 bits a pixel, values 0 to 255"
+        )
+    result.splits = {
         s: Split(
             images[s][: len(names[s])],
             np.array(classes[s], dtype=np.int64),
@@ -79,4 +154,4 @@ def decode_splits(
         )
         for s in SPLITS
     }
-    return splits, tuple(unreadable)
+    return result

@@ -5,13 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_VALIDATION_NAMES = "val valid validation validation_set publictest dev eval"
-SPLIT_NAMES = {
-    **dict.fromkeys(["train", "training", "train_set", "training_set"], "train"),
-    **dict.fromkeys(_VALIDATION_NAMES.split(), "validation"),
-    **dict.fromkeys(["test", "testing", "test_set", "privatetest"], "test"),
-}
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -21,8 +14,8 @@ class Entry:
         name: Path inside the folder or zip, or ``row N`` of a CSV.
         split: train, validation or test.
         label: Class name.
-        read: Returns the bytes of an image file; raises OSError or ValueError where
-            that fails.
+        read: Returns the bytes of an image file; raises OSError or ValueError, with
+            the reason, where that fails.
     """
 
     name: str

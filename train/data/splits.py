@@ -141,6 +141,12 @@ def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, .
     return {**splits, TRAIN: train.take(np.flatnonzero(~leaks))}, dropped
 
 
+def count_shared(splits: dict[str, Split]) -> int:
+    """Returns the number of test images whose pixels occur in the validation split."""
+    seen = {pixel_hash(image) for image in splits[VALIDATION].images}
+    return sum(pixel_hash(image) in seen for image in splits[TEST].images)
+
+
 def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
     """Returns a SHA-256 of the images, labels and splits, in any order."""
     lines = sorted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from train.data.dataset import Dataset
-from train.data.image_files import describe_other_files, describe_unreadable
+from train.data.image_files import describe_other_files, describe_unused
 from train.data.splits import SPLITS
 
 
@@ -31,11 +31,10 @@ def summarize(data: Dataset) -> str:
             f"dropped {len(data.dropped)} training images whose pixels"
             " occur in an evaluation split"
         )
-    if data.unlabelled:
-        rows.append(f"ignored {data.unlabelled} images in no class folder")
+    if data.shared:
+        rows.append(f"note: {data.shared:,} test images are validation images, too")
+    rows += describe_unused(data.ignored, data.unreadable, data.damaged)
     if data.other_files:
         count, kinds = sum(data.other_files.values()), data.other_files
         rows.append(f"ignored {count:,} other files: {describe_other_files(kinds)}")
-    if data.unreadable:
-        rows.append(describe_unreadable(data.unreadable))
     return "\n".join(rows)

@@ -236,7 +236,7 @@ def label_by_votes(listing: ImageListing, source: VoteSource) -> VotedListing:
             f" none), got a label for none of the {len(names):,} images"
         )
     name = source.name_with(listing.name)
-    voted = replace(listing, name=name, entries=entries, empty_classes=())
+    voted = replace(listing, name=name, entries=entries, empty_classes={})
     return VotedListing(voted, labels, frozenset(undecided), dict(left_out))
 
 

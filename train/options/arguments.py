@@ -26,10 +26,11 @@ examples:
       --labels-from ferplus_votes.csv --label-rule probability
   python -m train --resume                         continue the newest run
 
-DATA is a folder, a zip of one (it is not unpacked) or fer2013.csv. Layouts:
-<class>/<image> or <split>/<class>/<image> with the splits train, val (or valid,
-validation) and test. Without a validation split, a tenth of the training images
-validates. Training images that occur in an evaluation split are dropped.
+DATA is a folder, a zip of one (it is not unpacked) or a CSV. Layouts: <class>/<image>
+or <split>/<class>/<image> with the splits train, val (or valid, validation) and test.
+Columns: emotion,pixels,Usage (fer2013.csv) or path,label (and split). Without a
+validation split, a tenth of the training images validates. Training images that occur
+in an evaluation split are dropped.
 """
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 

@@ -46,7 +46,7 @@ def truncated_zip(folder):
 
 def csv_with_wrong_columns(folder):
     path = folder / "set.csv"
-    path.write_text("label,image\n0,1 2 3\n")
+    path.write_text("colour,picture\n0,1 2 3\n")
     return path
 
 

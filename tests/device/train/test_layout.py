@@ -1,0 +1,328 @@
+"""Which folders are classes and splits: understood as others do, or refused."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.errors import DatasetError
+from train.data.dataset import load
+from train.data.image_files import open_listing
+from train.data.split_names import find_splits, split_of
+from train.data.summary import summarize
+
+PICTURE = cv2.imencode(".png", np.full((8, 8), 9, np.uint8))[1].tobytes()
+
+
+def in_folder(root, names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PICTURE)
+    return root
+
+
+def in_zip(path, names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, PICTURE)
+    return path
+
+
+@pytest.fixture(params=[in_folder, in_zip], ids=["folder", "zip"])
+def make(request, tmp_path):
+    """Writes a picture under each name; several at once are separated by commas."""
+
+    def write(names):
+        each = [name for group in names.split() for name in expand(group)]
+        return request.param(tmp_path / "set.zip", each)
+
+    return write
+
+
+def expand(name):
+    """``{a,b}/{1,2}.png`` as the shell does."""
+    if "{" not in name:
+        return [name]
+    head, _, rest = name.partition("{")
+    middle, _, tail = rest.partition("}")
+    return [each for part in middle.split(",") for each in expand(head + part + tail)]
+
+
+def classes_of(path):
+    with open_listing(path) as source:
+        return {(entry.split, entry.label) for entry in source.entries}
+
+
+def pairs(text):
+    return {tuple(pair.split("/")) for pair in text.split()}
+
+
+# --- understood --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("{cats,dogs}/{indoor,outdoor}/1.png", "train/cats train/dogs"),
+        ("{cats,dogs}/1.png cats/from-a-friend/2.png", "train/cats train/dogs"),
+        (
+            "{train,test}/{cats,dogs}/2019/june/1.png",
+            "train/cats train/dogs test/cats test/dogs",
+        ),
+        (
+            "w/{train,val}/{valid,broken}/1.png",
+            "train/valid train/broken validation/valid validation/broken",
+        ),
+        ("{valid,invalid}/1.png", "train/valid train/invalid"),
+        ("{bus,car,train}/1.png", "train/bus train/car train/train"),
+        ("{test_tube,flask}/1.png", "train/test_tube train/flask"),
+        ("{cat,dog}/{train,test}/1.png", "train/cat test/cat train/dog test/dog"),
+        ("{cat,dog}/Training/1.png", "train/cat train/dog"),
+        (
+            "x/{training_set/training_set,test_set/test_set}/{cats,dogs}/1.png",
+            "train/cats train/dogs test/cats test/dogs",
+        ),
+        (
+            "seg_train/seg_train/{sea,city}/1.png seg_test/seg_test/{sea,city}/1.png"
+            " seg_pred/seg_pred/7.png",
+            "train/sea train/city test/sea test/city",
+        ),
+        (
+            "{train2017,val2017}/{cat,dog}/1.png",
+            "train/cat train/dog validation/cat validation/dog",
+        ),
+        (
+            "test/{train,val}/{cat,dog}/1.png",
+            "train/cat train/dog validation/cat validation/dog",
+        ),
+        (
+            "{train,test}/animals/{cat,dog}/1.png",
+            "train/cat train/dog test/cat test/dog",
+        ),
+        (
+            "{animals,vehicles}/1.png vehicles/train/2.png",
+            "train/animals train/vehicles",
+        ),
+    ],
+)
+def test_first_level_below_the_split_is_the_class(make, names, expected):
+    assert classes_of(make(names)) == pairs(expected)
+
+
+def test_accents_are_composed(make):
+    path = make("train/{u\u0308ber,sad}/1.png val/{\xfcber,sad}/2.png")
+    assert {label for _, label in classes_of(path)} == {"\xfcber", "sad"}
+
+
+@pytest.mark.parametrize(
+    ("names", "reason", "ignored"),
+    [
+        (
+            "train/{cat,dog}/1.png test/{7,8}.png",
+            "images in no class folder",
+            ["test/7.png", "test/8.png"],
+        ),
+        (
+            "{training_set,test_set}/{cat,dog}/1.png single_prediction/x.png",
+            "images beside the splits",
+            ["single_prediction/x.png"],
+        ),
+        (
+            "{train,val}/{cat,dog}/1.png unlabeled/deep/x.png",
+            "images beside the splits",
+            ["unlabeled/deep/x.png"],
+        ),
+        (
+            "{cat,dog}/1.png cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
+            "images in hidden or system folders",
+            ["cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg"],
+        ),
+        (
+            "{cat,dog}/1.png .thumbnails/cat/2.png",
+            "images in hidden or system folders",
+            [".thumbnails/cat/2.png"],
+        ),
+        (
+            "asl_train/asl_train/{A,B}/1.png asl_test/asl_test/A_test.png",
+            "images in no class folder",
+            ["asl_test/asl_test/A_test.png"],
+        ),
+    ],
+    ids=["loose", "single", "unlabeled", "thumbnails", "hidden", "loose-deep"],
+)
+def test_what_is_not_used_is_counted_and_named(make, names, reason, ignored):
+    with open_listing(make(names)) as source:
+        assert source.ignored == {reason: ignored}
+
+
+def test_ignored_images_are_in_the_summary(tmp_path):
+    path = in_folder(tmp_path / "set", expand("{cat,dog}/{1,2,3}.png"))
+    for number, image in enumerate(sorted(path.rglob("*.png"))):
+        cv2.imwrite(str(image), np.full((8, 8), number, np.uint8))
+    in_folder(path, ["loose.png"])
+    summary = summarize(load(path))
+    assert "ignored 1 images in no class folder: loose.png" in summary
+
+
+# --- refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [
+        ("train/cat.{1,2}.png test/7.png", "folder for each class in test/, train/"),
+        ("train/cat.1.png test1/1.png", "folder for each class in test1/, train/"),
+        ("images/{train,val}/1.png", "folder for each class in images/train/"),
+        ("{train_images,test_images}/1.png", "folder for each class in test_images/"),
+        ("{train,photos}/1.png", "train/ may be a split"),
+        ("train/{cat,dog}/1.png extra/cat/1.png", "train/ may be a split"),
+        (
+            "{val,eval,train}/{cat,dog}/1.png",
+            "one validation split, got eval/ and val/",
+        ),
+        ("{raw,small}/{train,test}/{cat,dog}/1.png", "raw/ holds test/, train/"),
+        ("{cat,dog}/{train,test}/1.png cat/loose.png", "cat/ holds test/, train/"),
+        ("{a,b,cells/a,cells/b}/1.png", "cells/ holds the folders of the classes"),
+        ("{1,2}.png", "got none of 2 in one: sort them"),
+        ("test/1.png photos/{cat,dog}/1.png", "folder for each class in test/"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(make, names, part):
+    with pytest.raises(DatasetError) as refused:
+        classes_of(make(names))
+    assert part in str(refused.value)
+
+
+def test_boxes_and_lists_beside_the_images_are_mentioned(tmp_path):
+    boxes = in_folder(tmp_path / "boxes", ["images/train/1.png", "images/val/1.png"])
+    (boxes / "labels" / "train").mkdir(parents=True)
+    (boxes / "labels" / "train" / "1.txt").write_text("0 .5 .5 .2 .2\n")
+    with pytest.raises(DatasetError, match="boxes of a detector"):
+        classes_of(boxes)
+    listed = in_folder(tmp_path / "listed", ["train/1.png", "test/1.png"])
+    (listed / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DatasetError, match=r"labels\.csv, give that CSV as --data"):
+        classes_of(listed)
+
+
+def test_set_with_a_test_split_alone_cannot_be_trained_on(tmp_path):
+    path = in_folder(tmp_path / "set", expand("test/{cat,dog}/1.png"))
+    with pytest.raises(
+        DatasetError, match=r"train on, got only those of the test split"
+    ):
+        load(path)
+
+
+def test_class_folder_without_readable_kinds_says_what_is_in_it(make):
+    with (
+        pytest.raises(DatasetError, match=r"'cat' \(2 \.heic\)"),
+    ):
+        load(make("{dog,emu}/{1,2}.png cat/{1,2}.heic"))
+
+
+# --- links and rights --------------------------------------------------------------
+
+
+def test_linked_split_is_a_split_of_its_own(tmp_path):
+    path = in_folder(tmp_path / "set", expand("{train,val}/{cat,dog}/1.png"))
+    (path / "test").symlink_to(path / "val")
+    assert {split for split, _ in classes_of(path)} == {"train", "validation", "test"}
+
+
+def test_classes_may_be_links(tmp_path):
+    store = in_folder(tmp_path / "store", expand("{1,2}/1.png"))
+    (tmp_path / "set").mkdir()
+    for name, target in (("cat", "1"), ("dog", "2")):
+        (tmp_path / "set" / name).symlink_to(store / target)
+    assert classes_of(tmp_path / "set") == pairs("train/cat train/dog")
+
+
+def test_links_back_are_named(tmp_path):
+    path = in_folder(tmp_path / "set", expand("{a,b}/1.png"))
+    (path / "a" / "up").symlink_to(path)
+    with open_listing(path) as source:
+        assert source.ignored == {"links back to a folder above them": ["a/up"]}
+        assert len(source.entries) == 2
+
+
+def test_links_that_multiply_are_refused(tmp_path):
+    path = in_folder(tmp_path / "set", [f"{n}/1.png" for n in range(8)])
+    for folder in range(8):
+        for other in range(8):
+            if other != folder:
+                (path / str(folder) / f"to{other}").symlink_to(path / str(other))
+    with pytest.raises(DatasetError, match="lead to the same folders more than 1,000"):
+        classes_of(path)
+
+
+def test_images_shared_by_validation_and_test_are_told(tmp_path):
+    path = tmp_path / "set"
+    for number, name in enumerate(expand("{train,val}/{cat,dog}/{1,2}.png")):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path / name), np.full((8, 8), number, np.uint8))
+    (path / "test").symlink_to(path / "val")
+    assert "note: 4 test images are validation images, too" in summarize(load(path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_folder_that_may_not_be_read_is_named(tmp_path):
+    path = in_folder(tmp_path / "set", expand("{cat,dog,fox}/1.png"))
+    (path / "cat").chmod(0)
+    try:
+        with pytest.raises(DatasetError, match=r"cat'.*Permission denied"):
+            classes_of(path)
+    finally:
+        (path / "cat").chmod(0o755)
+
+
+def test_error_of_a_folder_is_not_swallowed(tmp_path, monkeypatch):
+    """As above, for root, too."""
+    path = in_folder(tmp_path / "set", expand("{cat,dog}/1.png"))
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "dog":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"dog'.*Permission denied"):
+        classes_of(path)
+
+
+# --- names of splits ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("train test", {"train": "train", "test": "test"}),
+        ("Train_data val-set", {"Train_data": "train", "val-set": "validation"}),
+        ("test1 train", {"test1": "test", "train": "train"}),
+        ("cars_train cars_test", {"cars_train": "train", "cars_test": "test"}),
+        ("train_station tube", {}),
+        ("train_station test_tube", {}),
+        ("cat unlabeled", {}),
+        ("strain contest", {}),
+        ("trainval test", {"trainval": "train", "test": "test"}),
+    ],
+)
+def test_splits_are_found_among_folders_side_by_side(names, expected):
+    assert find_splits(names.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("PublicTest", "validation"),
+        ("Training", "train"),
+        ("Training2", None),
+        ("", None),
+    ],
+)
+def test_split_of_a_single_name(name, split):
+    assert split_of(name) == split
