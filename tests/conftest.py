@@ -8,9 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.onnx_runtime import require_onnxruntime
+
+# No verdict hangs on the time that an example takes.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # As with an activated environment: what is to be typed next then begins with python.
 os.environ["PATH"] = os.pathsep.join(

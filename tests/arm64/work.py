@@ -146,6 +146,6 @@ def run_device_tests(board: Board, tests: DeviceTests, folder: Path) -> Done:
     shutil.copy(ROOT / "pyproject.toml", folder)
     modules = [f"tests/device/{name}.py" for name in tests.modules]
     options = ["-q", "-p", "no:cacheprovider", "-k", tests.without]
-    # CI: Hypothesis then has no deadlines, which an emulator cannot keep.
+    # CI: Hypothesis then puts up with slow examples, as an emulator makes them.
     extra = {"CI": "1"}
     return board.run("-m", "pytest", *options, *modules, folder=folder, extra=extra)

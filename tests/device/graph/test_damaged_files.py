@@ -47,7 +47,7 @@ def examine(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_flipped_bytes_never_do_more_than_raise_a_model_error(name, data):
     model = bytearray(model_of(name))
@@ -67,13 +67,11 @@ def test_every_truncation_is_read_or_refused(name):
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_any_bytes_are_read_or_refused_as_tflite(content):
     examine("any.tflite", content)
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_any_bytes_are_read_or_refused_as_onnx(content):
     pytest.importorskip("onnx", reason="reads the graphs of .onnx files")
     examine("any.onnx", content)

@@ -69,7 +69,7 @@ def test_label_outside_ascii_is_drawn() -> None:
     assert (accented == plain).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)),
     st.tuples(

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.cli.console import Console
@@ -205,7 +205,6 @@ def test_queue_full_of_events_drops_the_oldest_and_counts_it() -> None:
     assert queue.counts()["dropped_events"] == 5
 
 
-@settings(deadline=None)  # a loaded machine
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 4), st.integers(1, 4))
 def test_queue_never_holds_more_than_its_bound_and_keeps_the_order(
     kinds: list[bool], frames: int, events: int
@@ -651,7 +650,6 @@ def test_two_different_faces_of_equal_cell_means_are_the_same_afterwards() -> No
     assert (blur(flat, whole) == blur(fine, whole)).all()
 
 
-@settings(deadline=None)  # a loaded machine
 @given(
     st.tuples(
         st.integers(-50, 200),

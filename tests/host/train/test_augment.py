@@ -215,7 +215,7 @@ def test_erased_share_of_images_is_the_probability():
     assert 0.17 < touched < 0.33
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(8, 64), st.sampled_from([1, 3]))
 def test_camera_keeps_shape_and_type_whatever_it_does(seed, size, channels):
     image = generated(1, size, channels)[0]
