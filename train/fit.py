@@ -84,6 +84,7 @@ def fit(
         config.batch_size,
         targets=targets_used,
         augmentation=config.augmentation,
+        mixup=config.mixup,
         class_weights=config.class_weights,
         seed=config.seed,
         first_epoch=progress.epoch,

@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         " mostly voted so are left out; may be repeated (with --labels-from: unknown"
         " and NF)",
     )
+    add("--mixup", type=float, metavar="ALPHA", help="mix pairs of images, 0.2 or so")
     add("--class-weights", choices=CLASS_WEIGHTS, help="weight rare classes more")
     add("--precision", choices=PRECISIONS, help="arithmetic of the training steps")
     add("--seed", type=seed, metavar="N", help="seed of all random numbers")

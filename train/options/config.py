@@ -25,6 +25,9 @@ ARCHITECTURE_NAMES = (
     "fer_wide",
     "fer_lowres",
     "fer_small",
+    "fer_tiny",
+    "fer_teacher_resnet",
+    "fer_teacher_vgg",
     "notebook_cnn",
     "mini_xception",
     "efficientnet_lite0",
@@ -77,6 +80,9 @@ class TrainConfig:
             "unknown" and "NF"): images with more votes for one of them than for any
             label are left out. Without it training images with at least half of their
             ``soft_labels`` for one of them are left out.
+        mixup: Strength alpha of mixup, 0 for none: each image and its target are mixed
+            with another's, in shares drawn from Beta(alpha, alpha) (Zhang et al.,
+            "mixup: beyond empirical risk minimization", 2018). Useful are 0.1 to 0.4.
         class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
             (its square root).
         precision: Arithmetic of the training steps. The model is always validated and
@@ -113,6 +119,7 @@ class TrainConfig:
     labels_from: str = ""
     label_rule: LabelRule = "majority"
     drop_categories: tuple[str, ...] | None = None
+    mixup: float = 0.0
     class_weights: ClassWeights = "none"
     precision: Precision = "float32"
     size_px: int | None = None
@@ -136,6 +143,7 @@ class TrainConfig:
         _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)
         _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
         _require("--label-smoothing in [0, 1)", 0 <= smoothing < 1, smoothing)
+        _require("--mixup in [0, 10]", 0 <= self.mixup <= 10, self.mixup)
         _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
         _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)

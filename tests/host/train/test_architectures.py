@@ -38,6 +38,9 @@ def networks():
         ("fer_wide", 1.11e6, 58.8e6),
         ("fer_lowres", 0.847e6, 57.7e6),
         ("fer_small", 0.240e6, 24.2e6),
+        ("fer_tiny", 0.289e6, 13.9e6),
+        ("fer_teacher_resnet", 2.72e6, 128e6),
+        ("fer_teacher_vgg", 2.46e6, 149e6),
         ("notebook_cnn", 3.66e6, 238e6),
     ],
 )

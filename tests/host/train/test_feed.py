@@ -155,3 +155,56 @@ def weight_by_class(split, kind):
 def test_class_weights_are_a_power_of_the_inverse_frequency(split, kind, power):
     weights = weight_by_class(split, kind)
     assert weights[2] / weights[0] == pytest.approx((20 / 5) ** power, rel=1e-5)
+
+
+# --- mixup -------------------------------------------------------------------------
+
+
+def test_mixed_image_and_target_have_the_same_shares(split):
+    """Images carry their number, targets too: both are mixed alike, to rounding."""
+    numbers = np.arange(COUNT) / 255
+    targets = np.stack([numbers, 1 - numbers], axis=1).astype(np.float32)
+    images, given, weights = feed_of(split, batch_size=30, targets=targets, mixup=0.5)[
+        3
+    ]
+    assert images.dtype == np.uint8
+    assert np.abs(images[:, 0, 0, 0] / 255 - given[:, 0]).max() <= 0.5 / 255 + 1e-6
+    assert np.allclose(given.sum(axis=1), 1)
+    assert np.allclose(weights, 1)
+
+
+def test_mixed_batch_has_images_between_two(split):
+    plain, mixed = (
+        feed_of(split, batch_size=30),
+        feed_of(split, batch_size=30, mixup=1.0),
+    )
+    assert sorted(numbers(plain[0])) != sorted(numbers(mixed[0]))
+    assert mixed[0][1].max(axis=1).min() < 0.9  # no longer one label
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
+def test_smaller_alpha_mixes_less(split, alpha):
+    _, targets, _ = feed_of(split, batch_size=36, mixup=alpha)[0]
+    pure = (targets.max(axis=1) > 0.99).mean()
+    assert pure > 0.6 if alpha == 0.1 else pure < 0.8
+
+
+def test_loss_of_a_mixed_image_is_that_of_both_by_class_weight(split):
+    _, targets, weights = feed_of(
+        split, batch_size=COUNT, mixup=1.0, class_weights="balanced"
+    )[0]
+    by_class = np.array(weight_by_class(split, "balanced"))
+    # weight * target is share * class weight: divided by it, the shares sum to 1.
+    shares = weights[:, None] * targets / by_class
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
+
+
+def test_resumed_feed_mixes_as_the_unbroken_one(split):
+    unbroken, resumed = (
+        feed_of(split, augmentation=Augmentation(), mixup=0.2, first_epoch=first)
+        for first in (0, 2)
+    )
+    for index in (0, 5, 8):
+        expected = unbroken[2 * unbroken.steps_per_epoch + index]
+        for a, b in zip(resumed[index], expected, strict=True):
+            assert np.array_equal(a, b)
