@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import Any
 
 from edge_runtime.cli.run_options import add_model_options
@@ -19,6 +20,7 @@ from edge_runtime.inspection.format_rules import FORMATS
 from edge_runtime.inspection.verdict import Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.text import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.text_table import align
@@ -82,7 +84,8 @@ def check(args: argparse.Namespace) -> int:
     # A model with several outputs, such as a face detector, is no classifier.
     if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
         labels = "" if spec else " --labels A,B,..."
-        print(f"\nnext:\n  {invocation()} run {path}{labels} --source 0")
+        run = f"{invocation()} run {shlex.quote(str(path))}{labels} --source 0"
+        print(f"\nnext:\n  {run}")
     return 0
 
 
@@ -212,7 +215,7 @@ def _verdict(document: Document) -> str:
         rule = violation["rule"]
         lines.append(f"  {rule}: expected {violation['expected']}")
         lines.append(f"  {' ' * len(rule)}  found    {violation['found']}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _islands(islands: list[Document]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.text import refuse_control
 from edge_runtime.utils.argparser import nearest
 from edge_runtime.utils.read_files import read_bounded
 
@@ -155,6 +156,8 @@ def _converted_value(action: argparse.Action, value: Any) -> Any:
         raise ValueError(f"expected one value, got {value!r}")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number, got {_shown(value)}")
+    # Such as paths of a service, which become a part of its unit.
+    refuse_control(str(value), "text", ValueError)
     converted = action.type(str(value)) if callable(action.type) else str(value)
     numeric = isinstance(converted, int | float)
     if numeric and isinstance(value, str):

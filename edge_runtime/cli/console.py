@@ -14,6 +14,7 @@ from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source
+from edge_runtime.text import one_line
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.signals import StopRequest
 from edge_runtime.utils.text_table import align
@@ -174,7 +175,7 @@ def _flags_without_effect(args: argparse.Namespace, source: Source) -> list[str]
 def result_line(result: FrameResult) -> str:
     """Returns the result of one frame as text."""
     return (
-        f"{result.name}  frame {result.index}  {result.timestamp_s:.2f} s"
+        f"{one_line(result.name)}  frame {result.index}  {result.timestamp_s:.2f} s"
         f"  {_faces_text(result)}"
         f"  (detect {result.detect_ms:.1f} ms, classify {result.classify_ms:.1f} ms)"
     )

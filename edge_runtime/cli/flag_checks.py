@@ -50,9 +50,10 @@ def check_flags(args: argparse.Namespace) -> None:
 
 
 def _check_broker(args: argparse.Namespace) -> None:
-    from edge_runtime.outputs.mqtt_topics import parse_broker
+    from edge_runtime.outputs.mqtt_topics import discovery_prefix, parse_broker
 
     broker = parse_broker(args.mqtt)
+    discovery_prefix(args.mqtt_discovery)
     if args.mqtt_ca is not None and not broker.tls:
         raise OutputError(
             "--mqtt-ca has no effect without encryption: give --mqtt mqtts://..."

@@ -130,12 +130,12 @@ class _Opening:
         if not args.mqtt:
             return
         from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
-        from edge_runtime.outputs.mqtt_topics import parse_broker
+        from edge_runtime.outputs.mqtt_topics import discovery_prefix, parse_broker
 
         password = None
         if args.mqtt_password_file:
             password = read_secret(args.mqtt_password_file, "--mqtt-password-file")
-        prefix = None if args.mqtt_discovery == "none" else args.mqtt_discovery
+        prefix = discovery_prefix(args.mqtt_discovery)
         options = MqttOptions(parse_broker(args.mqtt), password, args.mqtt_ca, prefix)
         sink = self._stack.enter_context(open_mqtt(options, self._status))
         self._counts["mqtt"] = sink.counts

@@ -28,6 +28,7 @@ from edge_runtime.results import FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
+from edge_runtime.text import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or is stopped."""
     check_flags(args)
     if message := apply_tuning(args, model_path(args.model)):
-        print(message, file=sys.stderr)
+        print(one_line(message), file=sys.stderr)
     with ExitStack() as stack:
         stop = stack.enter_context(handle_signals())
         classifier = stack.enter_context(open_classifier(args))

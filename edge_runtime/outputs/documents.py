@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.text import one_line
 
 FRAME_SCHEMA = "fer-edge/frame/3"
 EVENT_SCHEMA = "fer-edge/event/1"
@@ -20,6 +21,8 @@ CSV_COLUMNS = (
     *("label", "confidence", "decision", "decision_confidence", "age_ms"),
     "classified_s",
 )
+
+_FORMULAS = ("=", "+", "-", "@")
 
 TimedEvents = tuple[FrameResult, str | None]  # with the time of day in UTC
 
@@ -160,5 +163,16 @@ def _csv_line(fields: Iterable[object]) -> str:
     import csv  # few runs need it, and each import delays the first label
 
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(fields)
+    cells = [_cell(field) if isinstance(field, str) else field for field in fields]
+    csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Returns a label or name that stays text in a spreadsheet, and on its line.
+
+    Spreadsheets take ``=HYPERLINK(...)`` for a formula, also inside quotes; an
+    apostrophe before it makes it text (OWASP, CSV injection).
+    """
+    shown = one_line(text)
+    return f"'{shown}" if shown.startswith(_FORMULAS) else shown

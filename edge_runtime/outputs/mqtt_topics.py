@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edge_runtime.errors import OutputError
+from edge_runtime.text import has_control, refuse_control
 from edge_runtime.version import VERSION
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -56,6 +57,8 @@ def parse_broker(url: str) -> Broker:
     Raises:
         OutputError: It is not such a URL, or has a password in it.
     """
+    if has_control(url):  # it may hold a password: it is not in the message
+        raise OutputError(f"{_EXPECTED}, got an address with control characters")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -71,19 +74,41 @@ def parse_broker(url: str) -> Broker:
     if parts.scheme not in PORTS or not host or "?" in url or "#" in url:
         raise OutputError(f"{_EXPECTED}, got {url!r}")
     prefix = parts.path.strip("/") or f"fer-edge/{socket.gethostname()}"
-    _check_prefix(prefix)
     tls = parts.scheme == "mqtts"
     user = None if parts.username is None else unquote(parts.username)
-    return Broker(host, port or PORTS[parts.scheme], tls, user, prefix)
+    refuse_control(user or "", "a user of --mqtt", OutputError)
+    port = port or PORTS[parts.scheme]
+    return Broker(host, port, tls, user, topic_prefix(prefix))
 
 
-def _check_prefix(prefix: str) -> None:
-    invalid = len(prefix.encode()) > MAX_PREFIX_BYTES or not prefix.isprintable()
-    if invalid or any(char in prefix for char in "#+$ "):
+def topic_prefix(text: str) -> str:
+    """Returns the first levels of topics, without a slash at either end.
+
+    Every topic that is published begins with one: of a topic with a wildcard, the
+    library would raise an error in the thread that talks to the broker.
+
+    Raises:
+        OutputError: It is empty or too long, or has a wildcard, a space or a control
+            character.
+    """
+    prefix = text.strip("/")
+    refuse_control(prefix, "a topic prefix", OutputError)
+    invalid = not 0 < len(prefix.encode()) <= MAX_PREFIX_BYTES
+    if invalid or any(char in "#+$" or char.isspace() for char in prefix):
         raise OutputError(
             f"expected a topic prefix such as home/door, without # + $ and spaces,"
             f" got {prefix[:80]!r}"
         )
+    return prefix
+
+
+def discovery_prefix(text: str) -> str | None:
+    """Returns Home Assistant's prefix (``--mqtt-discovery``); None for ``"none"``.
+
+    Raises:
+        OutputError: It is no topic prefix.
+    """
+    return None if text == "none" else topic_prefix(text)
 
 
 EXPIRE_AFTER_S = 30  # Home Assistant shows a sensor as unavailable after so long

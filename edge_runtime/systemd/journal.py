@@ -7,6 +7,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge_runtime.text import one_line
 
 WINDOW_S = 60.0
 MAX_PER_WINDOW = 10  # of one format string, whatever its values
@@ -49,7 +52,8 @@ class RateLimit(logging.Filter):
         if now - kind.since >= WINDOW_S:
             dropped, self._kinds[key] = kind.dropped, _Kind(now, {text})
             if dropped:
-                record.msg, record.args = f"{text} ({dropped} more like it before)", ()
+                record.msg = "%s (%d more like it before)"
+                record.args = (text, dropped)
             return True
         if text in kind.texts or len(kind.texts) >= MAX_PER_WINDOW:
             kind.dropped += 1
@@ -65,7 +69,29 @@ class _Kind:
         self.since, self.texts, self.dropped = since, texts or set(), 0
 
 
-class JournalFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """Writes each message with values on one line: a file's name may hold line breaks.
+
+    Neither they nor a terminal's escape sequences may forge what others read in the
+    log. Tracebacks, and messages without values, keep their own lines.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Returns the line of a record, control characters escaped."""
+        text = record.message
+        record.message = one_line(text) if record.args else _lines(text)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Returns a traceback, control characters in its lines escaped."""
+        return _lines(super().formatException(ei))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+class JournalFormatter(LineFormatter):
     """Prefixes each line, also of a traceback, with its level for journald."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -99,7 +125,7 @@ def set_up_logging(environment: Mapping[str, str] = os.environ) -> None:
     handler.setFormatter(
         JournalFormatter("%(message)s")
         if service
-        else logging.Formatter("%(levelname)s: %(message)s")
+        else LineFormatter("%(levelname)s: %(message)s")
     )
     level = logging.INFO if service else logging.WARNING
     logging.basicConfig(level=level, handlers=[handler])

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.errors import ConfigError
+from edge_runtime.text import refuse_control
+
 NAME = "fer-edge"
 # Long enough for a stream that answers slowly to be opened (30 s in FFmpeg).
 WATCHDOG_S = 60
@@ -54,6 +57,17 @@ class Unit:
     watchdog_s: int = WATCHDOG_S
     reads: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what would be more than a value in the unit.
+
+        Raises:
+            ConfigError: A line break, for example, would begin a setting of its own,
+                and root installs this.
+        """
+        paths = (self.python, self.config, *self.reads, *self.writable)
+        for text in (self.name, self.account or "", *map(str, paths)):
+            refuse_control(text, "a value of a systemd unit", ConfigError)
 
 
 def system_unit(unit: Unit) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
+from edge_runtime.text import one_line
 from edge_runtime.utils.picture_header import MAX_PIXELS
 
 Number = TypeVar("Number", int, float)
@@ -71,7 +72,8 @@ class CommandLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Prints one line and ends the program."""
         self.exit(
-            FerEdgeError.exit_code, f"error: {message} (see {self.prog} --help)\n"
+            FerEdgeError.exit_code,
+            f"error: {one_line(message)} (see {self.prog} --help)\n",
         )
 
 
@@ -212,7 +214,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except FerEdgeError as error:
         logging.getLogger(__name__).debug("details", exc_info=True)
         message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
