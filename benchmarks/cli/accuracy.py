@@ -93,6 +93,8 @@ def _accuracy(options: argparse.Namespace) -> int:
             num_threads=options.threads,
             backend=options.backend,
             labels=options.labels,
+            pixels=options.pixels,
+            output=options.model_output,
         )
         for path in options.models
     ]

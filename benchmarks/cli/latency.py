@@ -15,6 +15,7 @@ from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
+from edge_runtime.cli.given import given
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
@@ -82,7 +83,7 @@ def _latency(options: argparse.Namespace) -> int:
         raise FerEdgeError("--picture shows what --sustained measured: add it")
     if options.picture:
         require_in_checkout("matplotlib", group="bench")
-    variants = variants_of(options.models, options.backend, options.labels)
+    variants = variants_of(options.models, options.backend, given(options))
     document = measure_latency(
         variants, threads=options.threads, protocol=_protocol(options)
     )

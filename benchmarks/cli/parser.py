@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.errors import ModelError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
-from edge_runtime.model_file.labels import labels
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
 
@@ -70,17 +70,17 @@ def model_file(text: str) -> Path:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Adds the model files, their labels, and the result's file."""
+    """Adds the model files, what they may not say, and the result's file."""
     add = parser.add_argument
     add("models", nargs="+", type=model_file, metavar="MODEL", help=MODEL_HELP)
-    add(
-        "--labels",
-        type=labels,
-        metavar="A,B",
-        help="class names in order, or a file with one on each line, for a model"
-        " without metadata",
-    )
+    add_given(parser)
     add_result_file(parser)
+
+
+def add_given(parser: argparse.ArgumentParser) -> None:
+    """Adds what the user says of model files without metadata."""
+    for names, settings in GIVEN_FLAGS:
+        parser.add_argument(*names, **settings)
 
 
 def add_result_file(parser: argparse.ArgumentParser) -> None:

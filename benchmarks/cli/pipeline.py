@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.parser import MODEL_HELP, add_result_file, model_file
+from benchmarks.cli.parser import MODEL_HELP, add_given, add_result_file, model_file
 from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
+from edge_runtime.cli.given import given
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.utils import argparser as flags
@@ -47,6 +48,7 @@ def add_pipeline(commands: Any) -> None:
         metavar="MODEL",
         help=f"{MODEL_HELP} (the default one)",
     )
+    add_given(parser)
     add("--source", "--clip", default=SOURCE, help=f"as for run ({SOURCE})")
     add(
         "--frames",
@@ -83,6 +85,7 @@ def _pipeline(options: argparse.Namespace) -> int:
             threads=options.threads,
             backend=options.backend,
             age_seconds=options.age_seconds,
+            given=given(options),
         )
     )
     print(f"{describe(document['machine'])}\n\n{pipeline_table(document)}\n")

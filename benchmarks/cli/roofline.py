@@ -11,6 +11,7 @@ from benchmarks.common.documents import check_writable, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
+from edge_runtime.cli.given import given
 from edge_runtime.inference.backends import BACKENDS_BY_KIND
 from edge_runtime.utils.argparser import add_command
 
@@ -47,7 +48,7 @@ def _roofline(options: argparse.Namespace) -> int:
         options.models,
         threads=options.threads,
         backend=options.backend,
-        labels=options.labels,
+        given=given(options),
     )
     print(roofline_table(document))
     print("\n" + "\n".join(verdict_lines(document)))

@@ -8,12 +8,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import edge_runtime
 from benchmarks.common.documents import Document
 from edge_runtime.errors import MeasurementError
+from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 
 REPEATS = 3
 TIMEOUT_S = 300
@@ -23,9 +23,13 @@ PROGRAM = """
 import json, sys, time
 import numpy as np
 from edge_runtime import Classifier
+from edge_runtime.model_file.pixels import PixelScaling
 
-path, threads, backend, labels = json.loads(sys.argv[1])
-classifier = Classifier.load(path, num_threads=threads, backend=backend, labels=labels)
+path, threads, backend, labels, pixels, output = json.loads(sys.argv[1])
+classifier = Classifier.load(
+    path, num_threads=threads, backend=backend, labels=labels,
+    pixels=pixels and PixelScaling(*map(tuple, pixels)), output=output,
+)
 loaded = time.monotonic()
 classifier.predict(np.full((96, 96, 3), 127, np.uint8))
 answered = time.monotonic()
@@ -51,7 +55,7 @@ def measure_fresh_process(
     *,
     threads: int = 1,
     backend: str = "auto",
-    labels: Sequence[str] | None = None,
+    given: Given = NOTHING_GIVEN,
     repeats: int = REPEATS,
 ) -> Document:
     """Returns medians over new processes that load a model and classify.
@@ -60,7 +64,7 @@ def measure_fresh_process(
         path: The model file.
         threads: CPU threads.
         backend: Inference library, or ``"auto"``.
-        labels: Class names, for a file without metadata.
+        given: What the user says of a file without metadata.
         repeats: Number of processes, one after the other.
 
     Returns:
@@ -71,7 +75,7 @@ def measure_fresh_process(
     Raises:
         MeasurementError: A process failed or did not end.
     """
-    argument = json.dumps([str(path), threads, backend, labels and list(labels)])
+    argument = json.dumps([str(path), threads, backend, *given])
     rows = [_run(argument, path.name) for _ in range(repeats)]
     loaded, answered, peak, steady = (
         statistics.median(column) for column in zip(*rows, strict=True)

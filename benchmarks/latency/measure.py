@@ -34,6 +34,7 @@ from benchmarks.common.timing import (
 from benchmarks.common.validity import verdict
 from benchmarks.latency.cold_start import REPEATS, measure_fresh_process
 from edge_runtime import Classifier
+from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 
 SCHEMA = "fer-edge/latency/1"
 FACE_PX = 96
@@ -48,30 +49,33 @@ class Variant:
         path: The file.
         name: Its name in the document, unique among the variants.
         backend: Inference library, or ``"auto"``.
-        labels: Class names, for a file without metadata.
+        given: What the user says of a file without metadata.
     """
 
     path: Path
     name: str
     backend: str = "auto"
-    labels: Sequence[str] | None = None
+    given: Given = NOTHING_GIVEN
 
     def open(self, threads: int) -> Classifier:
         """Returns its classifier with some CPU threads, checked as on a device."""
         return Classifier.load(
-            self.path, num_threads=threads, backend=self.backend, labels=self.labels
+            self.path,
+            num_threads=threads,
+            backend=self.backend,
+            **self.given._asdict(),
         )
 
 
 def variants_of(
     paths: Sequence[Path],
     backends: Sequence[str] = ("auto",),
-    labels: Sequence[str] | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> list[Variant]:
     """Returns each file in each library, ordered by file."""
     several = len(backends) > 1
     return [
-        Variant(path, f"{name} ({backend})" if several else name, backend, labels)
+        Variant(path, f"{name} ({backend})" if several else name, backend, given)
         for path, name in zip(paths, unique_names(paths), strict=True)
         for backend in backends
     ]
@@ -175,7 +179,7 @@ def _fresh_process(variant: Variant, threads: int, processes: int) -> Document:
         variant.path,
         threads=threads,
         backend=variant.backend,
-        labels=variant.labels,
+        given=variant.given,
         repeats=processes,
     )
 

@@ -21,9 +21,11 @@ from benchmarks.common.validity import verdict
 from benchmarks.pipeline.frame_age import measure_age
 from benchmarks.pipeline.start_up import measure_start_up
 from edge_runtime import Classifier
+from edge_runtime.cli.given import given_arguments
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import MeasurementError
+from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 from edge_runtime.outputs.documents import frame_document
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.prefetch import prefetch_tracked
@@ -48,6 +50,7 @@ class Setup:
         threads: CPU threads of the model.
         backend: Inference library, or ``"auto"``.
         age_seconds: Duration of the run on a live source.
+        given: What the user says of a file without metadata.
     """
 
     model: Path
@@ -58,6 +61,7 @@ class Setup:
     threads: int = 1
     backend: str = "auto"
     age_seconds: float = 10.0
+    given: Given = NOTHING_GIVEN
 
     def open_detector(self) -> FaceDetector:
         """Returns a new face detector."""
@@ -69,6 +73,7 @@ class Setup:
         if self.detector_model:
             options += ["--detector-model", str(self.detector_model)]
         options += ["--threads", str(self.threads), "--source", str(source)]
+        options += given_arguments(self.given, source.parent)
         return ["run", str(self.model), *options]
 
 
@@ -82,7 +87,10 @@ def measure_pipeline(setup: Setup) -> Document:
     """
     monitor = ConditionMonitor()
     model = Classifier.load(
-        setup.model, num_threads=setup.threads, backend=setup.backend
+        setup.model,
+        num_threads=setup.threads,
+        backend=setup.backend,
+        **setup.given._asdict(),
     )
     detector = setup.open_detector()
     images, fps = read_images(setup.source, setup.frames)

@@ -31,6 +31,7 @@ from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
 from edge_runtime.inspection.analyzer import LayerSummary, analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 
 SCHEMA = "fer-edge/limit/1"
 # Some thirty calls are interleaved: short blocks, so that neighbours are close in time.
@@ -85,7 +86,7 @@ def measure_roofline(
     *,
     threads: Sequence[int] = (1,),
     backend: str = "auto",
-    labels: Sequence[str] | None = None,
+    given: Given = NOTHING_GIVEN,
     protocol: Protocol = PROTOCOL,
 ) -> Document:
     """Returns the roofline document, ``fer-edge/limit/1``.
@@ -94,14 +95,14 @@ def measure_roofline(
         paths: TFLite files.
         threads: CPU thread counts; the peak is measured with each.
         backend: Inference library, or ``"auto"``.
-        labels: Class names, for files without metadata.
+        given: What the user says of files without metadata.
         protocol: How long to measure.
 
     Raises:
         ModelError: A file is missing, damaged, or not a TFLite file.
     """
     classifiers = [
-        Classifier.load(path, backend=backend, labels=labels) for path in paths
+        Classifier.load(path, backend=backend, **given._asdict()) for path in paths
     ]
     names = unique_names(paths)
     models = [

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from edge_runtime.cli.given import given
 from edge_runtime.errors import ModelError
 from edge_runtime.inference.classifier import Classifier
 
@@ -69,7 +70,7 @@ def load_classifier(args: argparse.Namespace) -> Classifier:
         args.model,
         num_threads=args.threads,
         backend=args.backend,
-        labels=args.labels,
+        **given(args)._asdict(),
         public_key=args.require_signature,
     )
 

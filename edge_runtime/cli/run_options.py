@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import Any
 
+from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
 from edge_runtime.inference.backends import BACKENDS
-from edge_runtime.model_file.labels import labels
+from edge_runtime.model_file.metadata import OUTPUTS
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.pipeline.decisions import DecisionConfig
@@ -21,7 +23,7 @@ TUNABLE = {"threads": 1, "backend": "auto", "detect_width": DETECT_WIDTH_PX}
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds all flags of ``run``; parsed arguments keep the parser, for ``--config``."""
-    add_model_options(parser)
+    add_model_options(parser, output_is_free=False)
     add_source_options(parser)
     _add_face_options(parser)
     _add_decision_options(parser)
@@ -32,9 +34,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command_parser=parser, **dict.fromkeys(TUNABLE))
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, *, output_is_free: bool = True
+) -> None:
     """Adds the model file and how it is run; ``check`` has these, too."""
-    add_model(parser)
+    add_model(parser, output_is_free=output_is_free)
     add = parser.add_argument
     add(
         "--backend",
@@ -51,8 +55,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the model file and its labels; ``tune`` has these, too."""
+def add_model(parser: argparse.ArgumentParser, *, output_is_free: bool = True) -> None:
+    """Adds the model file and what it may not say itself; ``tune`` has these, too."""
     parser.add_argument(
         "model",
         nargs="?",
@@ -60,13 +64,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help=".tflite or .onnx file, or the name of a released model (default: the"
         " released one)",
     )
-    parser.add_argument(
-        "--labels",
-        type=labels,
-        metavar="A,B,C",
-        help="class names in order, or a file with one on each line, for a model"
-        " without metadata",
-    )
+    for names, settings in GIVEN_FLAGS:
+        parser.add_argument(*(names if output_is_free else names[:1]), **settings)
 
 
 def add_detector_model(parser: argparse._ActionsContainer) -> None:
@@ -235,12 +234,28 @@ def _add_result_options(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace existing files")
 
 
+class _OutputAction(argparse.Action):
+    """Stores the file of ``--output``; other commands call ``--model-output`` so."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Stores a file, or what the model gives."""
+        dest = "model_output" if str(values) in OUTPUTS else self.dest
+        setattr(namespace, dest, str(values) if dest != self.dest else values)
+
+
 def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     default = RecordLimits()
     add = parser.add_argument_group("pictures").add_argument
     add(
         "--output",
         type=flags.path,
+        action=_OutputAction,
         metavar="FILE",
         help="annotated .mp4, .avi, .png or .jpg",
     )

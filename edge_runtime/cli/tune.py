@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from edge_runtime.cli.given import given
 from edge_runtime.cli.run_options import TUNABLE, add_detector_model, add_model
 from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
@@ -83,7 +84,7 @@ def tune(args: argparse.Namespace) -> int:
         args.threads or [n for n in (1, 2, 4) if n <= (os.cpu_count() or 1)],
         frames=frames,
         detectors=detectors,
-        labels=args.labels,
+        given=given(args),
         seconds=SECONDS,
     )
     print(table(settings))

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Shape = tuple[int, ...]
 
+MOST_VALUES = 16  # of a constant that is read: one or a few for each channel
+
 DEQUANTIZE = frozenset({"DEQUANTIZE", "DequantizeLinear"})
 CONVERSIONS = DEQUANTIZE | {
     "QUANTIZE",
@@ -37,6 +39,7 @@ class Tensor:
         axis: The dimension that ``scales`` runs along.
         constant: True for weights and other values stored in the file.
         bytes: Bytes of a constant in the file; 0 for an activation.
+        values: float32 (elements,) of a small constant of floats; else None.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Tensor:
     axis: int = 0
     constant: bool = False
     bytes: int = 0
+    values: npt.NDArray[np.float32] | None = None
 
     @property
     def elements(self) -> int:

@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing
-from edge_runtime.graph.ir import Graph, Operator, Shape, Tensor, printable
+from edge_runtime.graph.ir import (
+    MOST_VALUES,
+    Graph,
+    Operator,
+    Shape,
+    Tensor,
+    printable,
+)
 from edge_runtime.graph.protobuf import Buffer, read_fields
 from edge_runtime.graph.qdq import DEQUANTIZE, QUANTIZE, fold
 
@@ -154,7 +161,17 @@ def _constant(name: str, proto: TensorProto) -> Tensor:
         shape = None
     # Small constants may be in one of the typed fields.
     size = len(proto.raw_data) or proto.ByteSize()
-    return Tensor(name, shape, _dtype(proto.data_type), constant=True, bytes=size)
+    dtype = _dtype(proto.data_type)
+    values = _numbers(proto) if dtype in ("float32", "float16") else None
+    small = values is not None and 0 < len(values) <= MOST_VALUES
+    return Tensor(
+        name,
+        shape,
+        dtype,
+        constant=True,
+        bytes=size,
+        values=values.astype(np.float32) if values is not None and small else None,
+    )
 
 
 def _quantization(

@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.errors import ModelError
 from edge_runtime.graph.flatbuffer import Flatbuffer, Table
-from edge_runtime.graph.ir import Graph, Operator, Shape, Tensor, printable
+from edge_runtime.graph.ir import (
+    MOST_VALUES,
+    Graph,
+    Operator,
+    Shape,
+    Tensor,
+    printable,
+)
+
+Data = npt.NDArray[np.uint8]
 
 CUSTOM = 32
 _DTYPES = (
@@ -62,13 +72,13 @@ def read_tflite(model: bytes) -> Graph:
     file = Flatbuffer(model)
     root = file.root()
     codes = [_code(table) for table in root.tables(1)]
-    sizes = [_buffer_size(file, table) for table in root.tables(4)]
+    buffers = [_buffer_data(file, table) for table in root.tables(4)]
     tensors: list[Tensor] = []
     operators: list[Operator] = []
     inputs_and_outputs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for subgraph in root.tables(2):
         first = len(tensors)
-        tensors += [_tensor(table, sizes) for table in subgraph.tables(0)]
+        tensors += [_tensor(table, buffers) for table in subgraph.tables(0)]
         count = len(tensors) - first
         for table in subgraph.tables(3):
             operators.append(_operator(table, codes, first, count))
@@ -105,28 +115,33 @@ def _code(table: Table) -> tuple[str, bool]:
     return f"BUILTIN_{number}", False
 
 
-def _buffer_size(file: Flatbuffer, table: Table) -> int:
-    inline = len(table.array(0, "u1"))
-    if inline:
-        return inline
+def _buffer_data(file: Flatbuffer, table: Table) -> Data:
+    """Returns a buffer's bytes, uint8 (n,); they share the file's memory."""
+    data = table.array(0, "u1")
     # Other files have the data behind the flatbuffer, and its offset and size here.
     offset, size = table.number(1, "<Q"), table.number(2, "<Q")
-    if offset > 1:  # 0 and 1 mean that there is none
-        file.check(offset, size)
-    return size
+    if len(data) or offset <= 1:  # 0 and 1 mean that there is none
+        return data
+    file.check(offset, size)
+    return np.frombuffer(file.data, np.uint8, size, offset)
 
 
-def _tensor(table: Table, sizes: list[int]) -> Tensor:
+def _tensor(table: Table, buffers: list[Data]) -> Tensor:
     dtype, buffer = table.number(1, "<b"), table.number(2, "<I")
-    if buffer >= len(sizes):
-        raise _bad_index("buffer", buffer, len(sizes))
-    buffer_bytes = sizes[buffer]
+    if buffer >= len(buffers):
+        raise _bad_index("buffer", buffer, len(buffers))
+    data = buffers[buffer]
     quantization = table.table(4)
     shape: Shape = tuple(max(1, size) for size in table.integers(0))  # -1 is free
     name = table.text(3)
     dtype_name = DTYPES[dtype] if 0 <= dtype < len(DTYPES) else f"type {dtype}"
     tensor = Tensor(
-        name, shape, dtype_name, constant=buffer_bytes > 0, bytes=buffer_bytes
+        name,
+        shape,
+        dtype_name,
+        constant=len(data) > 0,
+        bytes=len(data),
+        values=_values(data, dtype_name),
     )
     if quantization is None:
         return tensor
@@ -136,6 +151,13 @@ def _tensor(table: Table, sizes: list[int]) -> Tensor:
         zero_points=quantization.array(3, "<i8").astype(np.int64, copy=False),
         axis=quantization.number(6, "<i"),
     )
+
+
+def _values(data: Data, dtype: str) -> npt.NDArray[np.float32] | None:
+    size = {"float32": 4, "float16": 2}.get(dtype, 0)
+    if not size or len(data) % size or not 0 < len(data) <= MOST_VALUES * size:
+        return None
+    return data.copy().view(f"<f{size}").astype(np.float32)
 
 
 def _operator(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.inference.quantization import Quantization, dequantize, quantize
 from edge_runtime.model_file.container import ModelFile
+from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.utils.argparser import MAX_THREADS
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from edge_runtime.utils.stderr import suppress_stderr
@@ -55,19 +56,25 @@ class Backend(Protocol):
     output: TensorInfo
 
     def logits(self, images: Images) -> Logits:
-        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255.
+
+        Where a model without our metadata ends in a softmax, these are probabilities.
+        """
 
 
 class TfliteBackend:
     """A TFLite model in ai-edge-litert or tflite-runtime, one image at a time."""
 
-    def __init__(self, model: bytes, name: str, interpreter: Any) -> None:
+    def __init__(
+        self, model: bytes, name: str, interpreter: Any, pixels: PixelScaling = RAW
+    ) -> None:
         """Takes an interpreter whose tensors are allocated.
 
         Args:
             model: The flatbuffer, kept alive as long as the interpreter reads it.
             name: The library's distribution name.
             interpreter: Its ``Interpreter``.
+            pixels: What the network takes for pixels 0..255.
         """
         self.name, self.version = name, _version(name)
         self._model = model
@@ -78,12 +85,12 @@ class TfliteBackend:
         self.input, self.output = _tflite_info(inputs[0]), _tflite_info(outputs[0])
         self._input_index = inputs[0]["index"]
         self._output_index = outputs[0]["index"]
-        self._input_table = input_table(self.input)
+        self._input_table = input_table(self.input, pixels)
         self._output_table = output_table(self.output)
 
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
-        values = self._input_table.take(images)
+        values = _look_up(self._input_table, images)
         if len(values) == 1:
             outputs = self._invoke(values)
         else:
@@ -112,19 +119,19 @@ class OnnxBackend:
 
     name = "onnxruntime"
 
-    def __init__(self, session: Any) -> None:
-        """Takes an open ``InferenceSession``."""
+    def __init__(self, session: Any, pixels: PixelScaling = RAW) -> None:
+        """Takes an open ``InferenceSession``, and what the network takes for pixels."""
         self.version = _version(self.name)
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         _check_counts(inputs, outputs)
         self.input, self.output = _onnx_info(inputs[0]), _onnx_info(outputs[0])
         self._input_name = inputs[0].name
-        self._input_table = input_table(self.input)
+        self._input_table = input_table(self.input, pixels)
 
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
-        values = self._input_table.take(images)
+        values = _look_up(self._input_table, images)
         if self.input.shape[0] == 1:
             parts = [self._run(value[np.newaxis]) for value in values]
             return np.concatenate(parts) if parts else self._run(values)
@@ -138,21 +145,47 @@ class OnnxBackend:
         return np.asarray(output, dtype=np.float32)
 
 
-def input_table(tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Returns the model input for each pixel value 0..255, (256,) of its dtype.
+def input_table(tensor: TensorInfo, pixels: PixelScaling = RAW) -> npt.NDArray[Any]:
+    """Returns the model input for each pixel value 0..255, of its dtype.
 
     One table serves float, int8 and uint8 inputs with any scale and zero point, and a
     lookup is faster than arithmetic.
 
+    Args:
+        tensor: The model's input.
+        pixels: What the network takes for pixels 0..255.
+
+    Returns:
+        (256,), or (256, C) where the channels are scaled differently.
+
     Raises:
-        ModelError: The input's type is none for images.
+        ModelError: The input's type is none for images, or has another number of
+            channels than ``pixels``.
     """
-    pixels = np.arange(256)
+    scale, offset = (np.squeeze(np.array(one, np.float64)) for one in pixels)
+    if scale.ndim and len(scale) != tensor.shape[-1]:
+        raise ModelError(
+            f"expected one scaling of pixels for each of {tensor.shape[-1]} channels,"
+            f" got {len(scale)}: give --pixels raw, unit or signed"
+        )
+    values = np.arange(256.0).reshape(-1, *(1,) * scale.ndim) * scale + offset
     if tensor.quantization:
-        return quantize(pixels, tensor.quantization, tensor.dtype)
-    if tensor.dtype in (np.float32, np.float16, np.uint8):
-        return pixels.astype(tensor.dtype)
-    raise ModelError(f"expected an image input, got one of type {tensor.dtype}")
+        return quantize(values, tensor.quantization, tensor.dtype)
+    if tensor.dtype in (np.float32, np.float16):
+        return values.astype(tensor.dtype)
+    if tensor.dtype == np.uint8 and pixels == RAW:
+        return values.astype(tensor.dtype)
+    raise ModelError(
+        f"expected an image input, got one of type {tensor.dtype}"
+        + (" without scale, which takes raw pixels" if pixels != RAW else "")
+    )
+
+
+def _look_up(table: npt.NDArray[Any], images: Images) -> npt.NDArray[Any]:
+    """Returns the model inputs for images, in the table's dtype."""
+    if table.ndim == 1:
+        return table.take(images)
+    return np.asarray(table[images, np.arange(table.shape[1])])
 
 
 def output_table(tensor: TensorInfo) -> Logits | None:
@@ -191,7 +224,9 @@ def _onnx_info(value: Any) -> TensorInfo:
     return TensorInfo(shape, np.dtype(dtypes[value.type]), Quantization(0.0, 0))
 
 
-def _open_tflite(name: str, file: ModelFile, threads: int) -> Backend:
+def _open_tflite(
+    name: str, file: ModelFile, threads: int, pixels: PixelScaling
+) -> Backend:
     package = name.replace("-", "_")
     import_module(package)  # raises ImportError where it is missing
     # It imports with NumPy 2 and then fails inside Interpreter() without a reason.
@@ -210,10 +245,10 @@ def _open_tflite(name: str, file: ModelFile, threads: int) -> Backend:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError, SystemError) as error:
         raise ModelError(f"{file.name}: {name} cannot load it: {error}") from error
-    return TfliteBackend(file.model, name, interpreter)
+    return TfliteBackend(file.model, name, interpreter, pixels)
 
 
-def _open_onnx(file: ModelFile, threads: int) -> Backend:
+def _open_onnx(file: ModelFile, threads: int, pixels: PixelScaling) -> Backend:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -229,10 +264,10 @@ def _open_onnx(file: ModelFile, threads: int) -> Backend:
         )
     except Exception as error:  # its exceptions share no base but Exception
         raise ModelError(f"{file.name}: onnxruntime cannot load it: {error}") from error
-    return OnnxBackend(session)
+    return OnnxBackend(session, pixels)
 
 
-BACKENDS: dict[str, Callable[[ModelFile, int], Backend]] = {
+BACKENDS: dict[str, Callable[[ModelFile, int, PixelScaling], Backend]] = {
     "ai-edge-litert": partial(_open_tflite, "ai-edge-litert"),
     "tflite-runtime": partial(_open_tflite, "tflite-runtime"),
     "onnxruntime": _open_onnx,
@@ -248,7 +283,13 @@ EXTRAS = {
 }
 
 
-def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Backend:
+def open_backend(
+    file: ModelFile,
+    name: str = "auto",
+    *,
+    threads: int = 1,
+    pixels: PixelScaling = RAW,
+) -> Backend:
     """Returns a loaded model, in the named library or the first one installed.
 
     Args:
@@ -256,6 +297,7 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
         name: ``"auto"``, ``"ai-edge-litert"``, ``"tflite-runtime"`` or
             ``"onnxruntime"``.
         threads: CPU threads, fixed for the life of the backend.
+        pixels: What the network takes for pixels 0..255.
 
     Raises:
         MissingDependencyError: No library for this kind of file is installed.
@@ -272,7 +314,7 @@ def open_backend(file: ModelFile, name: str = "auto", *, threads: int = 1) -> Ba
     tried = possible if name == "auto" else (name,)
     for candidate in tried:
         try:
-            return BACKENDS[candidate](file, threads)
+            return BACKENDS[candidate](file, threads, pixels)
         except ImportError as error:
             logger.debug("%s: %s", candidate, error)
     extras = " or ".join(f"'fer-edge[{EXTRAS[name]}]'" for name in tried)

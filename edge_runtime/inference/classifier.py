@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy.typing as npt
 from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, open_backend
 from edge_runtime.model_file.container import ModelFile, read_model_file
-from edge_runtime.model_file.metadata import GoldenVectors, ModelSpec, check_labels
-from edge_runtime.preprocessing import Colour, Image, to_model_input
+from edge_runtime.model_file.metadata import Given, GoldenVectors, ModelSpec, Output
+from edge_runtime.model_file.pixels import PixelScaling
+from edge_runtime.preprocessing import Image, to_model_input
 
-logger = logging.getLogger(__name__)
+LEAST_PROBABILITY = np.float32(1e-9)  # whose logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Classifier:
         num_threads: int = 1,
         backend: str = "auto",
         labels: Sequence[str] | None = None,
+        pixels: PixelScaling | None = None,
+        output: Output | None = None,
         public_key: Path | str | None = None,
     ) -> Classifier:
         """Returns a classifier, after checking that its file is as it was exported.
@@ -92,7 +94,11 @@ class Classifier:
             num_threads: CPU threads.
             backend: Inference library, see ``inference.backends.open_backend``.
             labels: Class names in order, for a model without metadata, whose input must
-                be raw pixels 0..255 in channels-last order.
+                be a square image in channels-last order.
+            pixels: What such a network takes for pixels 0..255, where the file does not
+                say it; as ``edge_runtime.model_file.pixels.SCALINGS["unit"]``.
+            output: What it gives, ``"logits"`` or ``"probabilities"``, where the file
+                does not say it.
             public_key: PEM file: a model not signed with its key is refused before its
                 content is read (``edge_runtime.model_file.signature``).
 
@@ -108,7 +114,12 @@ class Classifier:
             public_key=Path(public_key) if public_key is not None else None,
         )
         return cls.from_file(
-            file, num_threads=num_threads, backend=backend, labels=labels
+            file,
+            num_threads=num_threads,
+            backend=backend,
+            labels=labels,
+            pixels=pixels,
+            output=output,
         )
 
     @classmethod
@@ -119,6 +130,8 @@ class Classifier:
         num_threads: int = 1,
         backend: str = "auto",
         labels: Sequence[str] | None = None,
+        pixels: PixelScaling | None = None,
+        output: Output | None = None,
     ) -> Classifier:
         """Returns a classifier for a file that was already read.
 
@@ -127,14 +140,21 @@ class Classifier:
             num_threads: As for ``load``.
             backend: The same.
             labels: The same.
+            pixels: The same.
+            output: The same.
 
         Raises:
             ModelError: As ``load``.
         """
+        if file.document is None:
+            from edge_runtime.inference import foreign  # rarely needed
+
+            given = Given(labels, pixels, output)
+            spec, loaded = foreign.open_foreign(file, given, backend, num_threads)
+            return cls(file, spec, loaded)
         # Metadata first: libraries may crash on a truncated file.
-        spec = _spec_in_file(file, labels)
+        spec = _spec_in_file(file, labels, pixels, output)
         loaded = open_backend(file, backend, threads=num_threads)
-        spec = spec or _assumed_spec(file.name, loaded, labels or ())
         _check_tensors(spec, loaded, file.name)
         difference = _replay(spec.golden, loaded, file.name) if spec.golden else None
         return cls(file, spec, loaded, golden_difference=difference)
@@ -142,12 +162,31 @@ class Classifier:
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Returns the network's output, float32 (N, classes).
 
+        Of a network that gives probabilities, their logarithms.
+
         Args:
             batch: uint8 (N, S, S, C) or (N, S, S) for grey, as ``prepare`` makes it.
 
         Raises:
             ValueError: The batch has another shape or type.
         """
+        outputs = self._outputs(self._checked(batch))
+        if self.spec.output == "logits":
+            return outputs
+        return np.log(np.maximum(outputs, LEAST_PROBABILITY))
+
+    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Returns float32 (N, classes) whose rows sum to 1.
+
+        Of a network that gives probabilities, these: they sum to 1 as far as it does.
+
+        Args:
+            batch: As for ``logits``.
+        """
+        return self._probabilities(self._outputs(self._checked(batch)))
+
+    def _checked(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Returns a batch with its channel axis, if it fits the network."""
         shape = self._input_shape
         if batch.ndim == 3 and shape[2] == 1:
             batch = batch[..., np.newaxis]
@@ -156,15 +195,23 @@ class Classifier:
                 f"expected uint8 (N, {', '.join(map(str, shape))}),"
                 f" got {batch.dtype} {batch.shape}"
             )
-        return self.backend.logits(batch)
+        return batch
 
-    def probabilities(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Returns float32 (N, classes) whose rows sum to 1.
+    def _outputs(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Returns what the network gives, float32 (N, classes)."""
+        outputs = self.backend.logits(batch)
+        if outputs.shape[1] == len(self.spec.labels):
+            return outputs
+        # One number for two classes is that of the second.
+        first = 1 - outputs if self.spec.output == "probabilities" else 0 * outputs
+        return np.concatenate([first, outputs], axis=1)
 
-        Args:
-            batch: As for ``logits``.
-        """
-        return softmax(self.logits(batch), self.spec.temperature)
+    def _probabilities(
+        self, outputs: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        if self.spec.output == "probabilities":
+            return outputs
+        return softmax(outputs, self.spec.temperature)
 
     def prepare(self, image: Image) -> npt.NDArray[np.uint8]:
         """Returns an image as a model input, uint8 (S, S, C).
@@ -190,8 +237,8 @@ class Classifier:
                 "expected an image (uint8 array, as cv2.imread returns it),"
                 f" got {type(image).__name__}"
             )
-        logits = self.backend.logits(self.prepare(image)[np.newaxis])
-        probabilities = softmax(logits[0], self.spec.temperature)
+        outputs = self._outputs(self.prepare(image)[np.newaxis])
+        probabilities = self._probabilities(outputs)[0]
         best = int(probabilities.argmax())
         return Prediction(
             self.spec.labels[best], float(probabilities[best]), probabilities
@@ -232,37 +279,24 @@ def model_path(model: Path | str | None) -> Path:
     return find_released(model).path
 
 
-def _spec_in_file(file: ModelFile, labels: Sequence[str] | None) -> ModelSpec | None:
-    """Returns a file's metadata; None where it has none but labels were given."""
-    if file.document is None:
-        if file.kind == "tflite":
-            from edge_runtime.graph.tflite import read_tflite  # rarely needed
-
-            read_tflite(file.model)  # libraries crash on a truncated file
-        if labels is None:
-            raise MetadataError(
-                f"{file.name} has no metadata: give its class names in order, as in"
-                "  --labels cat,dog  (or export it with python -m export)"
-            )
-        return None
-    spec = ModelSpec.from_document(file.document)
+def _spec_in_file(
+    file: ModelFile,
+    labels: Sequence[str] | None,
+    pixels: PixelScaling | None,
+    output: Output | None,
+) -> ModelSpec:
+    """Returns a file's metadata, which nothing given may contradict."""
+    spec = ModelSpec.from_document(file.document or {})
     if labels is not None and tuple(labels) != spec.labels:
         raise MetadataError(
             f"{file.name} names its own labels {list(spec.labels)}: leave out --labels"
         )
-    return spec
-
-
-def _assumed_spec(name: str, backend: Backend, labels: Sequence[str]) -> ModelSpec:
-    logger.warning("%s has no metadata: its input is taken as raw pixels 0..255", name)
-    shape = backend.input.shape
-    square = len(shape) == 4 and shape[1] == shape[2] and shape[1] > 0
-    if not square or shape[3] not in (1, 3):
-        raise ModelError(
-            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shape}"
+    if pixels not in (None, spec.pixels) or output not in (None, spec.output):
+        raise MetadataError(
+            f"{file.name} has metadata: it takes raw pixels and gives logits; leave out"
+            " --pixels and --model-output"
         )
-    colour: Colour = "grey" if shape[3] == 1 else "rgb"
-    return ModelSpec(check_labels(labels), shape[1], colour)
+    return spec
 
 
 def _check_tensors(spec: ModelSpec, backend: Backend, name: str) -> None:

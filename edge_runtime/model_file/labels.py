@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.metadata import LONGEST_LABEL, check_labels
+from edge_runtime.utils.argparser import InvalidValue
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ def labels(text: str) -> tuple[str, ...]:
             line, or with a number before each name.
 
     Raises:
-        argparse.ArgumentTypeError: It is neither, or the names cannot be class names.
+        InvalidValue: It is neither, or the names cannot be class names.
     """
     try:
         return usable_labels(_read_file(text) or _split(text))
     except MetadataError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise InvalidValue(str(error)) from error
 
 
 def usable_labels(names: Sequence[str]) -> tuple[str, ...]:

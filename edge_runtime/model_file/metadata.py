@@ -8,21 +8,41 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.container import Document
+from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.preprocessing import CHANNELS, Colour
 
+Output = Literal["logits", "probabilities"]
+OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
 SCHEMA = 1
 LARGEST_SIZE_PX = 1024
 CROP_MARGINS = (-0.4, 2.0)
 MOST_LABELS = 10_000
 LONGEST_LABEL = 100
 LARGEST_GOLDEN_BYTES = 4 * 2**20
+
+
+class Given(NamedTuple):
+    """What the user says of a model file that has no metadata; None: not said.
+
+    Attributes:
+        labels: Class names in order.
+        pixels: What the network takes for pixels 0..255.
+        output: What the network gives.
+    """
+
+    labels: Sequence[str] | None = None
+    pixels: PixelScaling | None = None
+    output: Output | None = None
+
+
+NOTHING_GIVEN = Given()
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,9 @@ class ModelSpec:
             to be read by people; nothing is computed from it.
         accuracy: Figures measured at export, JSON-ready.
         golden: Golden vectors, or None for a file without metadata.
+        pixels: What the network takes for pixels 0..255. As ``output``, it is not part
+            of the document: files with metadata take raw pixels and give logits.
+        output: What the network gives: ``"logits"`` or ``"probabilities"``.
     """
 
     labels: tuple[str, ...]
@@ -77,6 +100,8 @@ class ModelSpec:
     origin: Document = field(default_factory=dict)
     accuracy: Document = field(default_factory=dict)
     golden: GoldenVectors | None = None
+    pixels: PixelScaling = RAW
+    output: Output = "logits"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

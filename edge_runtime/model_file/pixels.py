@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.utils.argparser import InvalidValue
 
 LARGEST_FILE = 2**20
 
@@ -60,14 +60,14 @@ def pixels(text: str) -> PixelScaling:
             ``image_std`` and ``rescale_factor``, as ``preprocessor_config.json`` has.
 
     Raises:
-        argparse.ArgumentTypeError: It is neither, or the file does not say so.
+        InvalidValue: It is neither, or the file does not say so.
     """
     if text in SCALINGS:
         return SCALINGS[text]
     try:
         return _read_scaling(text)
     except MetadataError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise InvalidValue(str(error)) from error
 
 
 def _read_scaling(text: str) -> PixelScaling:

@@ -14,6 +14,7 @@ from edge_runtime.detection.base import FaceDetector
 from edge_runtime.errors import GateError, MissingDependencyError
 from edge_runtime.inference.backends import BACKENDS_BY_KIND
 from edge_runtime.inference.classifier import Classifier
+from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.sources import Frame
 
@@ -51,7 +52,7 @@ def time_settings(
     *,
     frames: Sequence[Frame] = (),
     detectors: Mapping[int, FaceDetector] | None = None,
-    labels: Sequence[str] | None = None,
+    given: Given = NOTHING_GIVEN,
     seconds: float = MIN_SECONDS,
 ) -> list[Setting]:
     """Returns the time of every setting, measured in turn on a possibly noisy machine.
@@ -64,7 +65,7 @@ def time_settings(
         threads: CPU thread counts to try.
         frames: As a source gives them, for the detectors.
         detectors: Detectors to try, by their width in pixels.
-        labels: Class names, for a file without metadata.
+        given: What the user says of a file without metadata.
         seconds: Least time spent on each setting.
 
     Raises:
@@ -72,7 +73,7 @@ def time_settings(
         MissingDependencyError: No library for it is installed.
     """
     settings, calls = [], []
-    for classifier, count in _classifiers(model, threads, labels):
+    for classifier, count in _classifiers(model, threads, given):
         for width, call in _calls(classifier, frames, detectors or {}):
             settings.append((count, classifier.backend.name, width))
             calls.append(call)
@@ -84,7 +85,7 @@ def time_settings(
 
 
 def _classifiers(
-    path: Path, threads: Sequence[int], labels: Sequence[str] | None
+    path: Path, threads: Sequence[int], given: Given
 ) -> Iterator[tuple[Classifier, int]]:
     found = False
     for backend in BACKENDS_BY_KIND[
@@ -94,7 +95,7 @@ def _classifiers(
             for count in threads:
                 yield (
                     Classifier.load(
-                        path, num_threads=count, backend=backend, labels=labels
+                        path, num_threads=count, backend=backend, **given._asdict()
                     ),
                     count,
                 )
@@ -102,7 +103,7 @@ def _classifiers(
         except MissingDependencyError:
             continue
     if not found:
-        Classifier.load(path, labels=labels)  # its error says what to install
+        Classifier.load(path, **given._asdict())  # its error says what to install
 
 
 def _calls(

@@ -150,7 +150,7 @@ def test_model_without_metadata_asks_for_labels(bare_path):
 
 def test_model_without_metadata_works_with_labels(bare_path, classifier, faces, caplog):
     bare = Classifier.load(bare_path, labels=LABELS)
-    assert "raw pixels" in caplog.text
+    assert "0..255 (raw) by the quantization of its input" in caplog.text
     images = faces[0][:5]
     assert np.array_equal(bare.logits(images), classifier.logits(images))
 

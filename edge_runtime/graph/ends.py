@@ -1,0 +1,162 @@
+"""What a graph does to its pixels first, and to its answer last.
+
+Files of others say here what they were trained on: a scaling inside the model, or a
+softmax at its end.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.graph.ir import WEIGHTS_INPUT, Graph, Operator, Tensor
+
+Values = npt.NDArray[np.float64]
+
+# Operators that move or convert values and change none of them.
+_LAYOUT = frozenset(
+    {
+        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CAST", "REVERSE_V2"),
+        *("QUANTIZE", "DEQUANTIZE", "PAD", "PADV2", "MIRROR_PAD"),
+        *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"),
+        *("QuantizeLinear", "DequantizeLinear", "Cast", "Pad", "Resize"),
+    }
+)
+_QUANTIZE = frozenset({"QUANTIZE", "QuantizeLinear"})
+_SOFTMAX = frozenset({"SOFTMAX", "Softmax", "QLinearSoftmax"})
+_SIGMOID = frozenset({"LOGISTIC", "Sigmoid", "QLinearSigmoid"})
+_EXPONENTIAL = frozenset({"EXP", "Exp"})
+
+
+class Scaling(NamedTuple):
+    """What becomes of the input before it meets weights: scale * value + offset.
+
+    Attributes:
+        scale: float64 (1,) or one for each channel.
+        offset: The same.
+        operators: Names of the operators that do it; empty where none does.
+    """
+
+    scale: Values
+    offset: Values
+    operators: tuple[str, ...]
+
+
+def quantized_input(graph: Graph) -> Tensor | None:
+    """Returns the input as it is quantized: itself, or what it becomes at once.
+
+    None where the first operator computes with floats.
+    """
+    tensor = graph.tensor(graph.inputs, 0)
+    index = graph.inputs[0] if graph.inputs else -1
+    while tensor is not None and len(tensor.scales) != 1:
+        reader = _only_reader(graph, index)
+        if reader is None or reader.name not in _LAYOUT or not reader.outputs:
+            return None
+        index = reader.outputs[0]
+        tensor = graph.tensor(reader.outputs, 0)
+        if reader.name in _QUANTIZE:
+            break
+    return tensor if tensor is not None and len(tensor.scales) == 1 else None
+
+
+def input_scaling(graph: Graph) -> Scaling:
+    """Returns the additions and multiplications by constants at a graph's beginning."""
+    scale, offset, names = np.ones(1), np.zeros(1), []
+    index = graph.inputs[0] if graph.inputs else -1
+    for _ in graph.operators:  # bounds the walk, even around a circle
+        operator = _only_reader(graph, index)
+        if operator is None or not operator.outputs:
+            break
+        if operator.name not in _LAYOUT:
+            step = _affine(graph, operator, index)
+            if step is None or len(step[0]) not in (1, len(scale), *_any(scale)):
+                break
+            scale, offset = step[0] * scale, step[0] * offset + step[1]
+            names.append(operator.name)
+        index = operator.outputs[0]
+    return Scaling(scale, offset, tuple(names))
+
+
+def final_operator(graph: Graph) -> str:
+    """Returns the operator that makes a graph's answer; empty where it has none.
+
+    ``"softmax"`` and ``"sigmoid"`` in either format, also a softmax that is spelled
+    out; any other under its own name.
+    """
+    index = graph.outputs[0] if graph.outputs else -1
+    for _ in graph.operators:
+        operator = graph.producers.get(index)
+        if operator is None:
+            return ""
+        if operator.name in _SOFTMAX or _is_softmax(graph, operator):
+            return "softmax"
+        if operator.name in _SIGMOID:
+            return "sigmoid"
+        if operator.name.upper() == "ADD":  # a bias belongs to its product
+            operator = _product_before(graph, operator) or operator
+        if operator.name not in _LAYOUT or not operator.inputs:
+            return operator.name
+        index = operator.inputs[0]
+    return ""
+
+
+def _product_before(graph: Graph, addition: Operator) -> Operator | None:
+    """Returns the matrix product that an addition adds a constant to; else None."""
+    producers = [graph.producers.get(index) for index in addition.inputs]
+    constants = [graph.constant(index) is not None for index in addition.inputs]
+    products = [
+        one for one in producers if one is not None and one.name in WEIGHTS_INPUT
+    ]
+    return products[0] if any(constants) and len(products) == 1 else None
+
+
+def _only_reader(graph: Graph, index: int) -> Operator | None:
+    readers = graph.consumers.get(index, []) if index >= 0 else []
+    return readers[0] if len(readers) == 1 else None
+
+
+def _any(scale: Values) -> tuple[int, ...]:
+    """Returns the numbers of channels that may be combined with one for all."""
+    return tuple(range(2, 17)) if len(scale) == 1 else ()
+
+
+def _affine(
+    graph: Graph, operator: Operator, index: int
+) -> tuple[Values, Values] | None:
+    """Returns scale and offset of an operator with one constant; else None."""
+    if len(operator.inputs) != 2:
+        return None
+    first = operator.inputs[0] == index
+    constant = graph.constant(operator.inputs[1 if first else 0])
+    if constant is None or constant.values is None:
+        return None
+    value = constant.values.astype(np.float64)
+    one, zero = np.ones_like(value), np.zeros_like(value)
+    match operator.name.upper():
+        case "MUL":
+            return value, zero
+        case "ADD":
+            return one, value
+        case "SUB":
+            return (one, -value) if first else (-one, value)
+        case "DIV" if first and value.all():
+            return 1 / value, zero
+    return None
+
+
+def _is_softmax(graph: Graph, operator: Operator) -> bool:
+    """Returns whether an operator divides exponentials by their sum."""
+    if operator.name.upper() != "DIV" or len(operator.inputs) != 2:
+        return False
+    above, below = (graph.producers.get(index) for index in operator.inputs)
+    return (
+        above is not None
+        and below is not None
+        and above.name in _EXPONENTIAL
+        and below.name in ("SUM", "ReduceSum")
+        and below.inputs[:1] == above.outputs[:1]
+    )

@@ -1,0 +1,141 @@
+"""The official TFLite metadata of other people's files: normalization and labels.
+
+The schema: https://github.com/tensorflow/tflite-support, tensorflow_lite_support/
+metadata/metadata_schema.fbs. Fields are given by their number in it. Files that belong
+to the metadata, such as a list of labels, are in a zip archive behind the model.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import NamedTuple
+
+from edge_runtime.errors import FerEdgeError, ModelError
+from edge_runtime.graph.flatbuffer import Flatbuffer, Table
+from edge_runtime.graph.ir import printable
+from edge_runtime.model_file.pixels import PixelScaling, normalized
+
+NAME = "TFLITE_METADATA"
+IDENTIFIER = b"M001"
+NORMALIZATION = 1  # ProcessUnitOptions
+AXIS_LABELS, VALUE_LABELS = 2, 3  # AssociatedFileType
+LARGEST_LABELS_BYTES = 2**20
+MOST_FILES = 100
+_END_OF_ARCHIVE = b"PK\x05\x06"
+
+
+class TfliteMetadata(NamedTuple):
+    """What the official metadata say of a model.
+
+    Attributes:
+        name: Of the model; empty where not said, as what follows.
+        version: Of the model.
+        author: Who made it.
+        licence: Its licence.
+        pixels: The scaling that its input was trained on; None where not said.
+        label_file: Name of the file with the labels; empty where there is none.
+        labels: One for each class, as they are in it; empty where there is none.
+    """
+
+    name: str
+    version: str
+    author: str
+    licence: str
+    pixels: PixelScaling | None
+    label_file: str
+    labels: tuple[str, ...]
+
+
+def read_tflite_metadata(model: bytes) -> TfliteMetadata | None:
+    """Returns the official metadata of a TFLite model; None where it has none.
+
+    Raises:
+        ModelError: They are damaged or hostile.
+    """
+    file = Flatbuffer(model)
+    root = file.root()
+    buffers = root.tables(4)
+    for entry in root.tables(6):
+        index = entry.number(1, "<I")
+        if entry.text(0) == NAME and index < len(buffers):
+            data = buffers[index].array(0, "u1").tobytes()
+            if data[4:8] == IDENTIFIER:
+                return _read(Flatbuffer(data).root(), model)
+    return None
+
+
+def _read(metadata: Table, model: bytes) -> TfliteMetadata:
+    graph = next(iter(metadata.tables(3)), None)
+    inputs, outputs = (graph.tables(2), graph.tables(3)) if graph else ([], [])
+    label_file, labels = _labels(outputs[0], model) if len(outputs) == 1 else ("", ())
+    return TfliteMetadata(
+        name=printable(metadata.text(0)),
+        version=printable(metadata.text(2)),
+        author=printable(metadata.text(4)),
+        licence=printable(metadata.text(5)),
+        pixels=_normalization(inputs[0]) if len(inputs) == 1 else None,
+        label_file=label_file,
+        labels=labels,
+    )
+
+
+def _normalization(tensor: Table) -> PixelScaling | None:
+    """Returns the scaling of an input; None where none, or no valid one, is named."""
+    for unit in tensor.tables(4):
+        options = unit.table(1)
+        if unit.number(0, "<B") != NORMALIZATION or options is None:
+            continue
+        mean, std = (options.array(field, "<f4").tolist() for field in (0, 1))
+        sizes = {len(mean), len(std)}
+        finite = all(abs(one) < 1e6 for one in (*mean, *std))  # NaN fails, too
+        if sizes <= {1, 3} and finite and all(one > 0 for one in std):
+            return normalized(mean, std)
+    return None
+
+
+def _labels(tensor: Table, model: bytes) -> tuple[str, tuple[str, ...]]:
+    for file in tensor.tables(6):
+        # Files of the first language; others are translations.
+        if file.number(2, "<b") in (AXIS_LABELS, VALUE_LABELS):
+            name = file.text(0)
+            lines = _read_member(model, name).splitlines()
+            return printable(name), tuple(
+                line.strip() for line in lines if line.strip()
+            )
+    return "", ()
+
+
+def _read_member(model: bytes, name: str) -> str:
+    """Returns the text of a file in the archive behind a model.
+
+    Raises:
+        ModelError: It is not there, or the archive is damaged or hostile.
+    """
+    try:
+        _check_archive(model)
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            info = archive.getinfo(name)
+            if info.file_size > LARGEST_LABELS_BYTES:
+                raise ModelError(
+                    f"its list of labels {printable(name)!r} is over 1 MiB"
+                )
+            with archive.open(info) as member:
+                return member.read(LARGEST_LABELS_BYTES).decode("utf-8-sig")
+    except FerEdgeError:
+        raise
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise ModelError(
+            f"its list of labels {printable(name)!r} cannot be read ({error}): give"
+            " the names with --labels"
+        ) from error
+
+
+def _check_archive(model: bytes) -> None:
+    """Refuses an archive of more files than any model has, before zipfile reads it."""
+    end = model.rfind(_END_OF_ARCHIVE, max(0, len(model) - 65_557))
+    if end >= 0:
+        count = int.from_bytes(model[end + 10 : end + 12], "little")
+        size = int.from_bytes(model[end + 12 : end + 16], "little")
+        if count > MOST_FILES or size > LARGEST_LABELS_BYTES:
+            raise ModelError(f"its archive has more than {MOST_FILES} files")

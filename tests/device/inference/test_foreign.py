@@ -1,0 +1,357 @@
+"""Files of others give what their own interpreter says, or the command asks."""
+
+import json
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime import Classifier
+from edge_runtime.__main__ import main
+from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.model_file.pixels import SCALINGS, normalized
+from tests.foreign_models import (
+    SIZE,
+    Quantization,
+    float_model,
+    interpreter_outputs,
+    official_metadata,
+    quantized_model,
+    with_files,
+)
+
+LABELS = ("red", "green", "blue")
+UNIT = [("MUL", 1 / 255)]
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Raw pixels: noise, black, white, and one bright channel each."""
+    rng = np.random.default_rng(2)
+    noise = rng.integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+    flat = np.zeros((5, SIZE, SIZE, 3), np.uint8)
+    flat[1] = 255
+    for channel in range(3):
+        flat[2 + channel, ..., channel] = 250
+    return np.concatenate([noise, flat])
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(model, name="m.tflite"):
+        path = tmp_path / name
+        path.write_bytes(model)
+        return path
+
+    return write
+
+
+def scaled(images, scale, offset):
+    return (np.asarray(scale) * images + np.asarray(offset)).astype(np.float32)
+
+
+# --- the end of the graph: probabilities are not made probabilities again ----------
+
+
+@pytest.mark.parametrize("end", ["softmax", "reshaped softmax", "exponentials"])
+def test_probabilities_of_a_softmax_are_those_of_the_interpreter(save, images, end):
+    model = float_model(first=UNIT, end=end)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = interpreter_outputs(model, images.astype(np.float32))
+    assert expected.max() > 0.9
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+    assert classifier.spec.output == "probabilities"
+
+
+def test_log_softmax_becomes_the_probabilities_that_it_is_of(save, images):
+    model = float_model(first=UNIT, end="log softmax")
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = np.exp(interpreter_outputs(model, images.astype(np.float32)))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+def test_sigmoids_are_left_as_they_are(save, images):
+    model = float_model(first=UNIT, end="sigmoid")
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = interpreter_outputs(model, images.astype(np.float32))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("end", ["sigmoid", ""], ids=["sigmoid", "logit"])
+def test_one_number_for_two_classes_is_that_of_the_second(save, images, end):
+    model = float_model(classes=1, first=[("MUL", 1 / 255), ("SUB", 0.4)], end=end)
+    path = save(model)
+    output = None if end else "logits"
+    probabilities = Classifier.load(
+        path, labels=["cat", "dog"], output=output
+    ).probabilities(images)
+    second = interpreter_outputs(model, images.astype(np.float32))[:, 0]
+    expected = second if end else 1 / (1 + np.exp(-second))
+    assert np.allclose(probabilities[:, 1], expected, atol=1e-6)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_logits_still_get_a_softmax(save, images):
+    model = float_model(first=UNIT)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    exponents = np.exp(interpreter_outputs(model, images.astype(np.float32)))
+    expected = exponents / exponents.sum(axis=1, keepdims=True)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [10, 300])
+def test_int8_softmax_of_many_classes_is_shown_as_it_is(save, images, count):
+    source = Quantization("int8", 1.0, -128)
+    model = quantized_model(source, classes=count, gain=0.004)
+    labels = [f"class {n}" for n in range(count)]
+    classifier = Classifier.load(save(model), labels=labels)
+    expected = interpreter_outputs(model, (images.astype(int) - 128).astype(np.int8))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+def test_logits_of_a_file_of_probabilities_are_their_logarithms(save, images):
+    model = float_model(first=UNIT, end="softmax")
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = np.log(interpreter_outputs(model, images.astype(np.float32)))
+    assert np.allclose(classifier.logits(images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+def test_what_is_given_overrides_the_file(save, images, output):
+    model = float_model(first=UNIT, end="softmax")
+    given = Classifier.load(save(model), labels=LABELS, output=output)
+    own = interpreter_outputs(model, images.astype(np.float32))
+    exponents = np.exp(own)
+    twice = exponents / exponents.sum(axis=1, keepdims=True)
+    expected = twice if output == "logits" else own
+    assert np.allclose(given.probabilities(images), expected, atol=1e-6)
+
+
+# --- 8-bit inputs: a pixel is one step ---------------------------------------------
+
+INPUTS = {
+    "Coral": (Quantization("uint8", 1 / 128, 128), "-1..1"),
+    "Coral 127": (Quantization("uint8", 1 / 128, 127), "-1..1"),
+    "127.5": (Quantization("uint8", 1 / 127.5, 127), "-1..1"),
+    "signed int8": (Quantization("int8", 1 / 128, 0), "-1..1"),
+    "MLPerf Tiny, person": (Quantization("int8", 1 / 255, -128), "0..1 (unit)"),
+    "unit uint8": (Quantization("uint8", 1 / 256, 0), "0..0.9961 (unit)"),
+    "MLPerf Tiny, CIFAR": (Quantization("int8", 1.0, -128), "0..255 (raw)"),
+}
+
+
+@pytest.mark.parametrize(("source", "words"), INPUTS.values(), ids=INPUTS)
+def test_pixels_go_in_as_the_quantization_says(save, images, caplog, source, words):
+    gain = 0.02 if source.scale == 1 else 4.0
+    model = quantized_model(source, gain=gain)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    shift = 128 if source.dtype == "int8" else 0
+    own = (images.astype(int) - shift).astype(source.dtype)
+    expected = interpreter_outputs(model, own)
+    assert np.ptp(expected) > 0.5
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+    assert "by the quantization of its input" in caplog.text
+
+
+def test_calibration_without_black_or_white_is_still_raw(save, images):
+    source = Quantization("int8", 230 / 255, -128)
+    model = quantized_model(source, gain=0.02)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    own = np.clip(np.rint(images * (255 / 230) - 128), -128, 127).astype(np.int8)
+    expected = interpreter_outputs(model, own)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+def test_imagenet_range_is_told_by_the_quantization(save, images):
+    source = Quantization("int8", (2.64 + 2.118) / 255, -15)
+    model = quantized_model(source, gain=1.0)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    values = scaled(images, *SCALINGS["imagenet"])
+    own = np.clip(np.rint(values / source.scale - 15), -128, 127).astype(np.int8)
+    expected = interpreter_outputs(model, own)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [Quantization("int8", 0.05, 10), Quantization("uint8", 0.0002, 128)],
+    ids=["strange", "tiny"],
+)
+def test_strange_quantization_is_asked_about(save, source):
+    with pytest.raises(MetadataError, match=r"--pixels raw: 0\.\.255, unit"):
+        Classifier.load(save(quantized_model(source)), labels=LABELS)
+
+
+# --- float inputs: scaled inside the model, told by metadata, or asked for ---------
+
+SCALED_INSIDE = {
+    "Rescaling": ([("MUL", 1 / 255)], "raw"),
+    "MobileNetV2": ([("DIV", 127.5), ("SUB", 1.0)], "raw"),
+    "Rescaling with offset": ([("MUL", 1 / 127.5), ("ADD", -1.0)], "raw"),
+    "Normalization": (
+        [("SUB", [120.0, 115.0, 100.0]), ("MUL", [1 / 60, 1 / 58, 1 / 57])],
+        "raw",
+    ),
+    "Caffe": ([("SUB", [103.9, 116.8, 123.7])], "raw"),
+    "of 0..1": (
+        [("SUB", [0.485, 0.456, 0.406]), ("DIV", [0.229, 0.224, 0.225])],
+        "unit",
+    ),
+    "0..1 to -1..1": ([("MUL", 2.0), ("SUB", 1.0)], "unit"),
+}
+
+
+@pytest.mark.parametrize(("first", "name"), SCALED_INSIDE.values(), ids=SCALED_INSIDE)
+def test_scaling_inside_the_model_says_what_it_takes(save, images, first, name):
+    model = float_model(first=first, end="softmax", gain=0.5)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    own = scaled(images, *SCALINGS[name])
+    expected = interpreter_outputs(model, own)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "first", [[], [("MUL", 1000.0)], [("ADD", 3.0)]], ids=["none", "large", "small"]
+)
+def test_file_that_does_not_say_its_pixels_is_asked_about(save, capsys, first):
+    path = save(float_model(first=first, end="softmax"))
+    arguments = ["run", str(path), "--labels", "a,b,c", "--source", "x.png"]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: m.tflite has no metadata and does not say what")
+    assert "--pixels raw: 0..255, unit: 0..1, signed: -1..1, imagenet" in line
+
+
+@pytest.mark.parametrize("name", ["unit", "signed", "imagenet", "raw"])
+def test_given_pixels_are_what_the_network_gets(save, images, name):
+    gain = 0.02 if name == "raw" else 4.0
+    model = float_model(end="softmax", gain=gain)
+    classifier = Classifier.load(save(model), labels=LABELS, pixels=SCALINGS[name])
+    expected = interpreter_outputs(model, scaled(images, *SCALINGS[name]))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+def test_pixels_of_three_channels_do_not_fit_a_grey_model(tiny_float_path, save):
+    from edge_runtime.model_file.container import read_model_file
+
+    path = save(read_model_file(tiny_float_path).model)
+    labels = [str(n) for n in range(7)]
+    with pytest.raises(ModelError, match="each of 1 channels"):
+        Classifier.load(path, labels=labels, pixels=SCALINGS["imagenet"])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [([127.5], [127.5]), ([0], [255]), ([0, 0, 0], [1, 1, 1]), ([90, 100, 110], [50])],
+    ids=["signed", "unit", "raw", "channels"],
+)
+def test_official_metadata_say_the_normalization(save, images, caplog, mean, std):
+    metadata = official_metadata(mean=mean, std=std)
+    gain = 0.02 if std == [1, 1, 1] else 4.0
+    model = float_model(end="softmax", gain=gain, metadata=metadata)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = interpreter_outputs(model, scaled(images, *normalized(mean, std)))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+    assert "by its TFLite metadata" in caplog.text
+
+
+def test_official_metadata_bring_the_labels(save, images, caplog):
+    metadata = official_metadata(mean=[0], std=[255], label_file="labels.txt")
+    model = float_model(end="softmax", metadata=metadata)
+    path = save(with_files(model, {"labels.txt": "red\ngreen thing\nblue\n"}))
+    classifier = Classifier.load(path)
+    assert classifier.spec.labels == ("red", "green thing", "blue")
+    assert "labels are those of its labels.txt" in caplog.text
+    assert Classifier.load(path, labels=LABELS).spec.labels == LABELS
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{}, {"others.txt": "a"}, {"labels.txt": "a\n" * 2_000_000}],
+    ids=["no-archive", "other", "huge"],
+)
+def test_labels_that_cannot_be_read_are_an_error_of_one_line(save, capsys, files):
+    metadata = official_metadata(mean=[0], std=[255], label_file="labels.txt")
+    path = save(with_files(float_model(metadata=metadata), files))
+    assert main(["run", str(path), "--source", "x.png"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its list of labels 'labels.txt'" in line
+
+
+def test_everything_missing_is_asked_for_at_once(save, capsys):
+    assert main(["run", str(save(float_model())), "--source", "x.png"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--labels cat,dog" in line
+    assert "--pixels raw" in line
+
+
+# --- the commands ------------------------------------------------------------------
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "red.png"
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[..., 2] = 250
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def probabilities_of_run(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["run", *map(str, arguments), "--faces", "none", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    return list(document["faces"][0]["probabilities"].values())
+
+
+def test_run_takes_the_flags(save, picture, capsys):
+    model = float_model(end="softmax")
+    common = [save(model), "--labels", "red,green,blue", "--source", picture]
+    value = np.zeros((1, SIZE, SIZE, 3), np.float32)
+    value[..., 0] = 250 / 255
+    (expected,) = interpreter_outputs(model, value)
+    found = probabilities_of_run(capsys, *common, "--pixels", "unit")
+    assert found == pytest.approx(expected, abs=1e-5)
+    flags = ("--pixels", "unit", "--model-output", "logits")
+    assert max(probabilities_of_run(capsys, *common, *flags)) < max(found) - 0.2
+    # Other commands call the flag --output, which is a file here.
+    flags = ("--pixels", "unit", "--output", "logits")
+    assert max(probabilities_of_run(capsys, *common, *flags)) < max(found) - 0.2
+
+
+def test_configuration_file_takes_them_alike(save, picture, capsys, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'model = "{save(float_model(end="softmax"))}"\nsource = "{picture}"\n'
+        'labels = ["red", "green", "blue"]\npixels = "unit"\nmodel-output = "logits"\n'
+    )
+    found = probabilities_of_run(capsys, "--config", config)
+    assert max(found) < 0.7
+    config.write_text(config.read_text().replace("unit", "sined"))
+    assert main(["run", "--config", str(config)]) == 2
+    assert "pixels: expected raw, unit, signed, imagenet" in capsys.readouterr().err
+
+
+def test_file_with_metadata_refuses_other_pixels(tiny_model_path, capsys):
+    for flags in (["--pixels", "unit"], ["--model-output", "probabilities"]):
+        assert main(["run", str(tiny_model_path), *flags, "--source", "x.png"]) == 2
+        assert "leave out --pixels and --model-output" in capsys.readouterr().err
+    assert Classifier.load(tiny_model_path, pixels=SCALINGS["raw"], output="logits")
+
+
+def test_what_was_taken_from_the_file_is_said_once(save, caplog):
+    with caplog.at_level(logging.WARNING):
+        Classifier.load(save(float_model(first=UNIT, end="softmax")), labels=LABELS)
+    (record,) = caplog.records
+    assert (
+        "pixels are taken as 0..255 (raw) by its first operators (MUL)"
+        in record.message
+    )
+    assert "it gives probabilities (it ends in a softmax)" in record.message
+    caplog.clear()
+    path = save(float_model(end="softmax"))
+    Classifier.load(
+        path, labels=LABELS, pixels=SCALINGS["unit"], output="probabilities"
+    )
+    assert not caplog.records
