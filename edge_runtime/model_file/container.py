@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file import signature
+from edge_runtime.model_file.zip_tail import open_zip_tail
 from edge_runtime.utils.read_files import parse_json, read_bounded
 
 Kind = Literal["tflite", "onnx"]
@@ -38,6 +39,7 @@ _SOURCE_SUFFIXES = (
 LARGEST_MODEL_BYTES = 512 * 2**20
 
 LARGEST_METADATA_BYTES = 2 * 2**20
+LARGEST_ZIP_BYTES = 2 * LARGEST_METADATA_BYTES  # with a directory and other members
 
 _TFLITE_MAGIC = slice(4, 8)
 
@@ -129,6 +131,20 @@ def parse_model_file(path: Path, data: bytes) -> ModelFile:
     if tail != data[len(model) :]:
         raise MetadataError(f"{path.name}: its metadata was altered after the export")
     return ModelFile(path.name, kind, model, document, len(data), sha256)
+
+
+def unparsed_model_file(path: Path, data: bytes) -> ModelFile:
+    """Returns a model file whose metadata are not read: its document is None.
+
+    Args:
+        path: As for ``parse_model_file``.
+        data: All of its bytes, which are ``model`` as a whole.
+
+    Raises:
+        ModelError: Not a ``.tflite`` or ``.onnx`` file.
+    """
+    kind, digest = _kind(path, data), hashlib.sha256(data).hexdigest()
+    return ModelFile(path.name, kind, data, None, len(data), digest)
 
 
 def model_file_bytes(file: ModelFile) -> bytes:
@@ -234,7 +250,7 @@ def _advice(path: Path) -> str:
 def _split_zip(data: bytes, name: str) -> tuple[bytes | None, int]:
     """Returns the document's text and the archive's length, or (None, 0)."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip_tail(data, LARGEST_ZIP_BYTES) as archive:
             info = archive.NameToInfo.get(MEMBER)
             if info is None:
                 return _no_document(data, name, MEMBER.encode())

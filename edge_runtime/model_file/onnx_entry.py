@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_runtime.graph.protobuf import read_fields, read_varint, write_varint
 
 PROPERTY = "fer_edge"
+MOST_FIELDS = 65_536  # of a ModelProto, which has a few: its nodes are further inside
 METADATA_FIELD = 14  # ModelProto.metadata_props
 METADATA_TAG = METADATA_FIELD << 3 | 2  # length-delimited
 # StringStringEntryProto: the key (field 1) as a whole, the tag of the value (field 2).
@@ -21,7 +22,9 @@ def find_entry(model: bytes) -> tuple[bytes | None, int]:
         IndexError: The message is cut off.
         ValueError: The message is damaged.
     """
-    for field in read_fields(model):
+    for count, field in enumerate(read_fields(model)):
+        if count == MOST_FIELDS:
+            raise ValueError(f"it has more than {MOST_FIELDS} fields")
         entry = field.content
         ours = field.number == METADATA_FIELD
         if ours and entry[: len(ENTRY_START)] == ENTRY_START:

@@ -1,9 +1,10 @@
-"""Loads and times a new model in a child process: a crash there is a refusal here.
+"""Reads, loads and times a new model in a child process: a crash there is a refusal.
 
 A damaged graph, or a kernel with an instruction that this CPU lacks, can kill the
-process that runs it. So a child loads the new model (this replays its golden vectors)
-and times it in alternation with the present one. It is handed, in memory, the bytes
-that were verified: the file at the path may have changed since.
+process that runs it, and a hostile file may take its memory and time while it is
+parsed. So a child reads the new model's metadata, loads it (this replays its golden
+vectors) and times it in alternation with the present one. It is handed, in memory, the
+bytes whose signature was verified: the file at the path may have changed since.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from edge_runtime.model_file.container import (
     model_file_bytes,
     parse_model_file,
 )
+from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_update.task import check_same_task, read_spec
 from edge_runtime.utils.argparser import exit_code_of
 
 TIMEOUT_S = 60.0
@@ -64,7 +67,7 @@ def probe(
     """Returns how fast a model runs in a fresh process.
 
     Args:
-        new: The new model, as it was verified.
+        new: The new model, as it was verified; its metadata may be unread.
         present: The running one.
         threads: CPU threads.
         backend: Inference library, or ``"auto"``.
@@ -89,7 +92,8 @@ def probe(
             f" {timeout_s:g} s, got {type(error).__name__}"
         ) from error
     if done.returncode:
-        raise ModelError(f"{new.name}: {_failure(done)}")
+        reason = _failure(done)
+        raise ModelError(reason if new.name in reason else f"{new.name}: {reason}")
     return ProbeResult(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -145,10 +149,11 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_MAX_OOM_SCORE, encoding="ascii")
     new_name, present_name, new_fd, present_fd, threads, backend = arguments
-    new = Classifier.from_file(
-        _read(new_name, new_fd), num_threads=int(threads), backend=backend
-    )
-    file = _read(present_name, present_fd)
+    new_file, file = _read(new_name, new_fd), _read(present_name, present_fd)
+    spec = read_spec(new_file)
+    if file.document:
+        check_same_task(spec, ModelSpec.from_document(file.document), new_name)
+    new = Classifier.from_file(new_file, num_threads=int(threads), backend=backend)
     if file.kind != new.file.kind:
         backend = "auto"
     try:

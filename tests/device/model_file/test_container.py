@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from edge_runtime.model_file.container import (
     attach,
     format_document,
     parse_document,
+    parse_model_file,
     read_model_file,
 )
 from edge_runtime.model_file.onnx_entry import PROPERTY
@@ -301,6 +303,57 @@ def test_an_absurdly_large_file_is_refused_unread(tmp_path):
         file.truncate(2**40)  # sparse
     with pytest.raises(ModelError, match="at most"):
         Classifier.load(path)
+
+
+# --- many small parts ----------------------------------------------------------------
+
+
+def zip_of(count):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(count):
+            archive.writestr(str(number), b"")
+    return buffer.getvalue()
+
+
+def zip_that_claims_fewer():
+    """Returns an archive whose end says that there is one entry."""
+    data = bytearray(zip_of(1000))
+    data[-14:-10] = b"\x01\0\x01\0"
+    return bytes(data)
+
+
+def onnx_of_many_fields():
+    return b"\x08\x07" * 10**6
+
+
+MANY_PARTS = {
+    "zip entries": lambda: b"\x1c\0\0\0TFL3" + zip_of(100_000),
+    "zip entries, claimed fewer": lambda: b"\x1c\0\0\0TFL3" + zip_that_claims_fewer(),
+    "ONNX fields": onnx_of_many_fields,
+    "ONNX metadata": lambda: b"\x08\x07" + b"\x72\x04\x0a\0\x12\0" * 10**6,
+    "flatbuffer of nothing": lambda: b"\x1c\0\0\0TFL3" + b"PK\x01\x02" * 10**6,
+}
+
+
+@pytest.mark.parametrize("kind", MANY_PARTS)
+def test_file_of_a_million_small_parts_is_refused_without_their_memory(tmp_path, kind):
+    suffix = "onnx" if "ONNX" in kind else "tflite"
+    data = MANY_PARTS[kind]()
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(ModelError, match=r"more than|at most"):
+        parse_model_file(tmp_path / f"a.{suffix}", data)
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert seconds < 10  # traced, on any machine
+
+
+def test_few_other_members_in_the_archive_are_no_reason_to_refuse(tiny_model_path):
+    """As in files with the official metadata: labels, vocabularies."""
+    model = read_model_file(tiny_model_path).model
+    assert parse_model_file(Path("a.tflite"), model + zip_of(9)).document is None
 
 
 # --- hostile metadata --------------------------------------------------------------

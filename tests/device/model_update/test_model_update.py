@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -334,6 +336,39 @@ def test_bad_file_is_refused_with_its_reason(
     last = running.update_state()["last"]
     assert last["outcome"] == "refused"
     assert said in last["reason"]
+
+
+@pytest.mark.parametrize(
+    ("made_by", "said"),
+    [(other_labels, "it adds contempt"), (half_written, "cut off or damaged")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_file_that_is_refused_was_parsed_by_the_child_alone(
+    monkeypatch, running, tiny_float_path, tmp_path, made_by, said
+):
+    """Memory and time that a hostile file takes are not those of the camera."""
+
+    def parsed_here(*_):
+        raise AssertionError("parsed in the process of the camera")
+
+    monkeypatch.setattr(verification, "parse_model_file", parsed_here)
+    consider(running, made_by(tiny_float_path, tmp_path / "new.tflite"))
+    assert said in _reason(running)
+
+
+def test_file_of_a_million_zip_entries_is_refused_by_the_child(running, tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(100_000):
+            archive.writestr(str(number), b"")
+    path = tmp_path / "many.tflite"
+    path.write_bytes(b"\x1c\0\0\0TFL3" + buffer.getvalue())
+    tracemalloc.start()
+    consider(running, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "at most 64 entries" in _reason(running)
+    assert peak < 3 * path.stat().st_size
 
 
 def test_unsigned_model_is_refused_where_a_signature_is_required(
