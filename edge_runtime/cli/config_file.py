@@ -14,7 +14,6 @@ from typing import Any
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.text import refuse_control
-from edge_runtime.utils.argparser import nearest
 from edge_runtime.utils.read_files import read_bounded
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -75,6 +74,8 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     for key, value in read_config(path).items():
         action = actions.get(key)
         if action is None:
+            from edge_runtime.utils.suggestions import nearest
+
             hint = nearest(key.replace("_", "-"), actions) or "; --help lists them"
             raise ConfigError(f"{path}: {key} is not a flag of this command{hint}")
         try:

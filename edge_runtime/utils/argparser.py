@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -26,12 +26,16 @@ class CommandLine(argparse.ArgumentParser):
 
     Flags may not be abbreviated, and the help keeps the lines of its examples. The
     parsers of its commands are of this class, too.
+
+    Attributes:
+        missing_flags: Why there is no such flag, by flags that people look for.
     """
 
     def __init__(self, **settings: Any) -> None:
         """Takes the arguments of ``ArgumentParser``, as do the commands' parsers."""
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("allow_abbrev", False)
+        self.missing_flags: Mapping[str, str] = {}
         super().__init__(**settings)
 
     def parse_known_args(  # type: ignore[override]  # always returns []
@@ -47,7 +51,10 @@ class CommandLine(argparse.ArgumentParser):
         self._check_words(words)
         parsed, unknown = super().parse_known_args(words, namespace)
         if unknown:
-            self.error(f"unknown {unknown[0]!r}")
+            flags = [flag for each in self._actions for flag in each.option_strings]
+            is_flag = unknown[0].startswith("-")
+            hint = self._hint(unknown[0], flags) if is_flag else ""
+            self.error(f"unknown {unknown[0]!r}{hint}")
         return parsed, []
 
     def _check_words(self, words: Sequence[str]) -> None:
@@ -61,13 +68,19 @@ class CommandLine(argparse.ArgumentParser):
         for word in words:
             if word == "--" or (commands and not word.startswith("-")):
                 if commands and word not in commands:
-                    hint = nearest(word, commands)
+                    hint = self._hint(word, commands)
                     if "run" in commands and Path(word).suffix in (".tflite", ".onnx"):
                         hint = f": did you mean run {word}?"
                     self.error(f"unknown {word!r}{hint}")
                 return  # the rest belongs to the command, or is no flag
             if word.startswith("--") and word.split("=")[0] not in flags:
-                self.error(f"unknown {word!r}{nearest(word, flags)}")
+                self.error(f"unknown {word!r}{self._hint(word, flags)}")
+
+    def _hint(self, word: str, known: Sequence[str]) -> str:
+        from edge_runtime.utils.suggestions import nearest  # here: after a mistake
+
+        reason = self.missing_flags.get(word.split("=")[0])
+        return f": {reason}" if reason else nearest(word, known)
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and ends the program."""
@@ -121,17 +134,6 @@ def add_command(
     )
     parser.set_defaults(call=call)
     return parser
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns ``": did you mean X?"`` with the most similar known word, or ``""``.
-
-    What follows an ``=`` in the word is ignored.
-    """
-    import difflib  # here: only after a mistake
-
-    matches = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
-    return f": did you mean {matches[0]}?" if matches else ""
 
 
 MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing

@@ -32,6 +32,14 @@ Columns: emotion,pixels,Usage (fer2013.csv) or path,label (and split). Without a
 validation split, a tenth of the training images validates. Training images that occur
 in an evaluation split are dropped.
 """
+_GPU = "Keras uses a GPU where there is one; CUDA_VISIBLE_DEVICES=-1 hides it"
+_BEST = "the best epoch is kept; --epochs is the number of all"
+_RECIPE = "it is a part of the --recipe"
+MISSING_FLAGS = {
+    **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda"), _GPU),
+    **dict.fromkeys(("--patience", "--early-stopping"), _BEST),
+    **dict.fromkeys(("--optimizer", "--warmup", "--scheduler", "--augment"), _RECIPE),
+}
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 
 
@@ -43,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_epilog(),
         argument_default=argparse.SUPPRESS,
     )
+    parser.missing_flags = MISSING_FLAGS
     add = parser.add_argument
     add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
     add(

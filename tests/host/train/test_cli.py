@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.utils.suggestions import _OTHER_NAMES
 from train.__main__ import build_config, few_steps_note, main
 from train.options.arguments import build_parser
 from train.options.recipes import RECIPES
@@ -249,3 +250,15 @@ def test_library_of_the_plots_is_missed_before_the_training(
     assert main(["--name", "run"]) == 2
     assert "matplotlib is not installed" in one_error_line(capsys)
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_suggested_flag_exists_somewhere():
+    """A flag that was renamed would be suggested to nobody."""
+    others = (
+        "int8 calibration-data out labels pixels source serve uncertain-below".split()
+    )
+    others += ["display", "output", "resume", "backend", "runs"]
+    flags = [flag for each in build_parser()._actions for flag in each.option_strings]
+    names = {*others, *(flag.lstrip("-") for flag in flags)}
+    meant = {each for words in _OTHER_NAMES.values() for each in words.split()}
+    assert meant <= names
