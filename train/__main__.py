@@ -30,6 +30,7 @@ from train.run.folder import (
     git_revision,
     require_free_name,
 )
+from train.run.lock import locked
 
 if TYPE_CHECKING:
     from train.fit import FitResult
@@ -48,9 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: dict[str, Any]) -> int:
     require_in_checkout("matplotlib", group="train")  # of the plots at the end
     if "resume" in options:
-        run, config, data = _resume_run(options)
-    else:
-        run, config, data = _start_run(options)
+        run = _find_resumed(options)
+        with locked(run.path):
+            return _run(*_load_resumed(run, options), run, options)
+    config, data = _load_new(options)
+    name = options.get("name")
+    stem = f"{Path(config.data).resolve().stem}-{config.arch}"
+    run = create_run(name, stem)
+    with locked(run.path):
+        # Again: another run of this name may have ended since.
+        require_free_name(name, force=options.get("force", False))
+        return _run(config, data, run, options)
+
+
+def _run(
+    config: TrainConfig, data: Dataset, run: RunFolder, options: dict[str, Any]
+) -> int:
     print(summarize(data), flush=True)
     try:
         start_keras(options.get("threads"))
@@ -93,15 +107,12 @@ def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
     return dataclasses.replace(config, pretrained=weights)
 
 
-def _start_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
-    """Returns a new run's folder, configuration and images; no folder on an error."""
+def _load_new(options: dict[str, Any]) -> tuple[TrainConfig, Dataset]:
+    """Returns a new run's configuration and images."""
     config = build_config(options)
-    name = options.get("name")
-    require_free_name(name, force=options.get("force", False))
+    require_free_name(options.get("name"), force=options.get("force", False))
     _require_inputs(config)
-    data = config.load_images()
-    stem = f"{Path(config.data).resolve().stem}-{config.arch}"
-    return create_run(name, stem), config, data
+    return config, config.load_images()
 
 
 def _require_inputs(config: TrainConfig) -> None:
@@ -115,7 +126,7 @@ def _require_inputs(config: TrainConfig) -> None:
             raise DatasetError(f"expected a CSV of votes, got {votes!r}: no such file")
 
 
-def _resume_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Dataset]:
+def _find_resumed(options: dict[str, Any]) -> RunFolder:
     refused = set(options) - RESUME_FLAGS
     if refused:
         given = [
@@ -127,13 +138,18 @@ def _resume_run(options: dict[str, Any]) -> tuple[RunFolder, TrainConfig, Datase
             "--resume continues a run with its own configuration: leave out"
             f" {', '.join(given)}"
         )
-    run = find_run(options["resume"] or options.get("name"))
+    return find_run(options["resume"] or options.get("name"))
+
+
+def _load_resumed(
+    run: RunFolder, options: dict[str, Any]
+) -> tuple[TrainConfig, Dataset]:
     config = TrainConfig.from_dict(run.read_json(run.config)["config"])
     moved = {key: options[key] for key in ("data", "labels_from") if key in options}
     config = dataclasses.replace(config, **moved)
     data = config.load_images()
     _check_same_data(run, data)
-    return run, config, data
+    return config, data
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> None:

@@ -33,6 +33,7 @@ from train.run.folder import (
     require_free_name,
     run_path,
 )
+from train.run.lock import locked
 
 if TYPE_CHECKING:
     import keras
@@ -104,14 +105,16 @@ def _average(options: argparse.Namespace) -> int:
     counts = np.bincount(data.train.labels, minlength=len(data.labels))
     shift_prior(model, counts, options.prior_shift)
     new = create_run(options.name, f"{runs[-1].name}-mean")
-    new.clear()
-    new.write_json(new.config, record)
-    write_text(new.path / "architecture.json", model.to_json(indent=1))
-    with replacing(new.model) as temporary:
-        model.save(temporary)
-    write_calibration_choice(new, data, config)
-    new.write_history(last.history)
-    write_results(config, data, new, last)
+    with locked(new.path):
+        require_free_name(options.name, force=options.force)
+        new.clear()
+        new.write_json(new.config, record)
+        write_text(new.path / "architecture.json", model.to_json(indent=1))
+        with replacing(new.model) as temporary:
+            model.save(temporary)
+        write_calibration_choice(new, data, config)
+        new.write_history(last.history)
+        write_results(config, data, new, last)
     figures = new.read_json(new.metrics)["validation"]
     print(f"validation {figures['accuracy']:.2%}, macro-F1 {figures['macro_f1']:.3f}")
     print(f"model      {new.model}\nnext:      python -m export {new.path} --int8")

@@ -9,6 +9,7 @@ runs/<name>/
     calibration.json        the training images chosen for quantization
     curves.png, confusion_matrix.png
     checkpoint/             for --resume; may be deleted afterwards
+    .lock                   held by the training that writes here
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from edge_runtime.errors import OutputError, RunError
 from edge_runtime.utils.files import write_text
+from train.run.lock import LOCK_FILE
 
 RUNS = Path("runs")
 RELEASED = Path(__file__).parents[1] / "released"  # a run folder of each released model
@@ -83,8 +85,10 @@ class RunFolder:
 
     def remove_if_empty(self) -> None:
         """Removes the folder if nothing was written into it."""
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+        if _is_empty(self.path):
+            with contextlib.suppress(OSError):
+                (self.path / LOCK_FILE).unlink(missing_ok=True)
+                self.path.rmdir()
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """Returns the contents of one of the run's JSON files.
@@ -128,7 +132,7 @@ def require_free_name(name: str | None, *, force: bool) -> None:
     if name.strip() in ("", ".", ".."):
         raise OutputError(f"expected a --name for the run folder, got {name!r}")
     path = run_path(name)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or _is_empty(path):
         return
     if not force:
         raise OutputError(
@@ -138,6 +142,13 @@ def require_free_name(name: str | None, *, force: bool) -> None:
     run = RunFolder(path)
     if not run.config.is_file() or "data_fingerprint" not in run.read_json(run.config):
         raise OutputError(f"{path} is no run folder: --force does not touch it")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Returns whether a folder has nothing but the lock of a run that wrote nothing."""
+    return folder.is_dir() and not {path.name for path in folder.iterdir()} - {
+        LOCK_FILE
+    }
 
 
 def create_run(name: str | None, stem: str) -> RunFolder:
