@@ -174,7 +174,12 @@ def _end(writer: Writer, index: int, classes: int, end: str) -> int:
 
 
 def quantized_model(
-    source: Quantization, *, classes: int = 3, end: str = "softmax", gain: float = 4.0
+    source: Quantization,
+    *,
+    classes: int = 3,
+    end: str = "softmax",
+    gain: float = 4.0,
+    output: tuple[float, int] = (1 / 256, -128),
 ) -> bytes:
     """An 8-bit model with the input of ``source``; int8 inside, as its output.
 
@@ -183,6 +188,7 @@ def quantized_model(
         classes: Number of outputs.
         end: ``"softmax"``, ``"sigmoid"``, or nothing.
         gain: Of the product.
+        output: Scale and zero point of the probabilities.
     """
     writer = Writer()
     dtype, scale, zero_point = source
@@ -203,11 +209,11 @@ def quantized_model(
         FULLY_CONNECTED, [index, *constants, bias], product, "FullyConnectedOptions"
     )
     if end:
-        output = writer.tensor([1, classes], "int8", quantization=(1 / 256, -128))
+        target = writer.tensor([1, classes], "int8", quantization=output)
         code, options = (
             (SOFTMAX, "SoftmaxOptions") if end == "softmax" else (LOGISTIC, "")
         )
-        index = writer.operator(code, [index], output, options)
+        index = writer.operator(code, [index], target, options)
     return writer.to_bytes(index)
 
 

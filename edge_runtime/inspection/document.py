@@ -8,9 +8,11 @@ from typing import Any
 
 from edge_runtime.graph.ir import Tensor
 from edge_runtime.inspection.analyzer import GraphSummary, LayerSummary
+from edge_runtime.inspection.foreign_rules import foreign_document
 from edge_runtime.inspection.verdict import Replay, Verdict
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.statements import Statements
 
 CHECK_SCHEMA = "fer-edge/check/1"
 
@@ -24,6 +26,7 @@ def check_document(
     summary: GraphSummary | None,
     replay: Replay,
     verdict: Verdict,
+    stated: Statements | None = None,
 ) -> Document:
     """Returns everything known about a model file, JSON-ready.
 
@@ -34,6 +37,7 @@ def check_document(
         summary: Its contents; None where the graph could not be read.
         replay: The result of running it on its golden vectors.
         verdict: The verdict on it.
+        stated: What a file without metadata says itself.
     """
     return {
         "schema": CHECK_SCHEMA,
@@ -42,6 +46,7 @@ def check_document(
         "size_bytes": file.size,
         "sha256": file.sha256,
         **_metadata(spec),
+        "stated": foreign_document(file, stated) if stated else None,
         "backend": _backend(replay),
         "golden": _golden(spec, replay),
         **_graph(summary),

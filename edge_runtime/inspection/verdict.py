@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import FerEdgeError, GoldenVectorError
@@ -63,6 +64,7 @@ def evaluate(
     *,
     expect: str | None = None,
     replay: Replay | None = None,
+    foreign: tuple[Sequence[Violation], Sequence[str]] = ((), ()),
 ) -> Verdict:
     """Returns whether a file is what it claims to be.
 
@@ -72,6 +74,7 @@ def evaluate(
         summary: Its contents; None where the graph could not be read.
         expect: The format that the user expects.
         replay: The result of running it on its golden vectors.
+        foreign: Violations and notes of a file without metadata.
     """
     claims = {
         "--expect": expect,
@@ -88,6 +91,8 @@ def evaluate(
             violations += check_format(summary, format, declared=declared)
         if spec is not None:
             violations += check_metadata(summary, spec)
+    violations += foreign[0]
+    notes += foreign[1]
     outer = outer_buffer_bytes(file.model) if file.kind == "tflite" else 0
     if outer:
         notes.append(

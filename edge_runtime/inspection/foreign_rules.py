@@ -1,0 +1,119 @@
+"""Judges files without our metadata: the range of input and output, what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.graph.ends import quantized_input
+from edge_runtime.graph.ir import Graph, Tensor
+from edge_runtime.inspection.format_rules import Violation
+from edge_runtime.model_file.container import ModelFile
+from edge_runtime.model_file.metadata import Given
+from edge_runtime.model_file.pixels import PixelScaling
+from edge_runtime.model_file.statements import Statements, describe
+
+EIGHT_BITS = ("int8", "uint8")
+MOST_CLIPPED = 2  # of 256 pixel values: rounding at black and white
+SHOWN_LABELS = 5
+
+
+def check_foreign(
+    graph: Graph, stated: Statements, given: Given
+) -> tuple[list[Violation], list[str]]:
+    """Returns what is wrong with the ends of a model, and what is good to know.
+
+    Args:
+        graph: Of a file without our metadata.
+        stated: What the file says itself.
+        given: What the user says of it.
+    """
+    violations, notes = [], []
+    pixels = given.pixels or stated.pixels
+    if pixels is None:
+        notes.append(
+            "nothing in the file says what its network takes for pixels: run and"
+            " benchmarks ask for --pixels"
+        )
+    tensor = quantized_input(graph)
+    if tensor is not None and pixels is not None and tensor.dtype in EIGHT_BITS:
+        clipped, steps = _quantized_pixels(tensor, pixels)
+        found = f"{clipped} of 256 pixel values beyond its range"
+        if clipped > MOST_CLIPPED and given.pixels is not None:
+            expected = f"an input that holds pixels as {describe(pixels)}"
+            violations.append(Violation("pixel-range", expected, found))
+        elif clipped > MOST_CLIPPED:
+            notes.append(f"its input was calibrated without black or white: {found}")
+        elif steps < 250:
+            notes.append(f"its input tells {steps} of 256 pixel values apart")
+    output = graph.tensor(graph.outputs, 0)
+    if stated.output == "probabilities" and output is not None and len(output.scales):
+        low, high = _range(output)
+        notes.append(f"its probabilities have steps of {output.scales[0]:.3g}")
+        if low > 0.01 or high < 0.9:
+            found = f"{low:.3g}..{high:.3g} at most"
+            violations.append(
+                Violation("output-range", "an output that holds probabilities", found)
+            )
+    if given.output is not None and stated.output not in (None, given.output):
+        notes.append(
+            f"{stated.output_source}: it gives {stated.output}, not {given.output}"
+        )
+    return violations, notes
+
+
+def foreign_document(file: ModelFile, stated: Statements) -> dict[str, Any]:
+    """Returns what a file without our metadata says itself, JSON-ready."""
+    pixels = stated.pixels
+    return {
+        "labels": list(stated.labels[:SHOWN_LABELS]),
+        "label_count": len(stated.labels),
+        "labels_by": stated.labels_source,
+        "pixels": pixels and {"values": describe(pixels), **pixels._asdict()},
+        "pixels_by": stated.pixels_source if pixels else "",
+        "output": stated.output,
+        "output_by": stated.output_source,
+        "tflite_metadata": _official(file),
+    }
+
+
+def _official(file: ModelFile) -> dict[str, str] | None:
+    """Returns the model's name, version, author and licence by its TFLite metadata."""
+    if file.kind != "tflite":
+        return None
+    from edge_runtime.model_file.tflite_metadata import read_tflite_metadata
+
+    found = read_tflite_metadata(file.model)
+    if found is None:
+        return None
+    keys = ("name", "version", "author", "licence")
+    return {key: getattr(found, key) for key in keys}
+
+
+def _quantized_pixels(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
+    """Returns how many of 256 pixel values are clipped, and how many stay different.
+
+    Of the worst channel.
+    """
+    limits = np.iinfo(tensor.dtype)
+    zero = int(tensor.zero_points[0]) if len(tensor.zero_points) else 0
+    clipped, steps = 0, 256
+    for scale, offset in zip(pixels.scale, pixels.offset, strict=True):
+        values = scale * np.arange(256.0) + offset
+        integers = np.rint(values / float(tensor.scales[0]) + zero)
+        beyond = (integers < limits.min) | (integers > limits.max)
+        clipped = max(clipped, int(beyond.sum()))
+        inside = np.clip(integers, limits.min, limits.max)
+        steps = min(steps, len(np.unique(inside)))
+    return clipped, steps
+
+
+def _range(tensor: Tensor) -> tuple[float, float]:
+    """Returns the lowest and the highest value that a quantized tensor can hold."""
+    limits = np.iinfo(tensor.dtype)
+    zero = int(tensor.zero_points[0]) if len(tensor.zero_points) else 0
+    low, high = (
+        float(tensor.scales[0]) * (end - zero) for end in (limits.min, limits.max)
+    )
+    return low, high

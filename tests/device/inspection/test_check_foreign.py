@@ -1,0 +1,138 @@
+"""``check`` of files of others: what they say, and what is wrong with their ends."""
+
+import json
+
+import pytest
+
+from edge_runtime.__main__ import main
+from tests.foreign_models import (
+    Quantization,
+    float_model,
+    official_metadata,
+    quantized_model,
+    with_files,
+)
+
+CORAL = Quantization("uint8", 1 / 128, 128)
+LABELS = ["--labels", "a,b,c"]
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(model, name="m.tflite"):
+        path = tmp_path / name
+        path.write_bytes(model)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def checked(capsys):
+    """The exit code and the document of a check."""
+
+    def check(*arguments):
+        code = main(["check", *arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return check
+
+
+def rules(document):
+    return [one["rule"] for one in document["verdict"]["violations"]]
+
+
+def test_quantized_file_says_its_pixels_and_its_answer(save, checked):
+    code, document = checked(save(quantized_model(CORAL)))
+    stated = document["stated"]
+    assert (code, stated["pixels"]["values"]) == (0, "-1..0.9922 (signed)")
+    assert stated["pixels_by"] == "the quantization of its input"
+    assert (stated["output"], stated["output_by"]) == (
+        "probabilities",
+        "it ends in a softmax",
+    )
+    assert document["verdict"]["notes"][-1] == "its probabilities have steps of 0.00391"
+
+
+def test_official_metadata_are_reported(save, checked, capsys):
+    metadata = official_metadata(
+        mean=[127.5], std=[127.5], label_file="labels.txt", name="MobileNet"
+    )
+    model = float_model(end="softmax", metadata=metadata)
+    path = save(with_files(model, {"labels.txt": "a\nb\nc\n"}))
+    code, document = checked(path)
+    stated = document["stated"]
+    assert code == 0
+    assert stated["tflite_metadata"]["name"] == "MobileNet"
+    assert (stated["labels"], stated["labels_by"]) == (["a", "b", "c"], "labels.txt")
+    assert stated["pixels"]["values"] == "-1..1 (signed)"
+    assert document["backend"]["name"]  # opened, with the labels of the file
+    assert main(["check", path]) == 0
+    out = capsys.readouterr().out
+    assert "official TFLite metadata: MobileNet" in out
+    assert f"run {path} --source 0" in out
+
+
+def test_file_that_does_not_say_its_pixels_is_described(save, capsys):
+    path = save(float_model())
+    assert main(["check", path, *LABELS]) == 0
+    out = capsys.readouterr().out
+    assert "note: nothing in the file says what its network takes for pixels" in out
+    assert f"run {path} --labels A,B,... --pixels SCALE --source 0" in out
+
+
+@pytest.mark.parametrize(
+    ("source", "pixels", "count"),
+    [
+        (CORAL, "raw", 255),
+        (Quantization("int8", 1 / 255, -128), "signed", 128),
+        (Quantization("int8", 1 / 128, 0), "imagenet", 127),
+    ],
+    ids=["raw", "signed", "imagenet"],
+)
+def test_pixels_beyond_the_input_are_a_violation(save, checked, source, pixels, count):
+    code, document = checked(save(quantized_model(source)), "--pixels", pixels)
+    assert (code, rules(document)) == (3, ["pixel-range"])
+    (violation,) = document["verdict"]["violations"]
+    found = int(violation["found"].split()[0])
+    assert found == pytest.approx(count, abs=20)
+
+
+@pytest.mark.parametrize("pixels", ["signed", None], ids=["given", "stated"])
+def test_pixels_that_fit_are_none(save, checked, pixels):
+    flags = ["--pixels", pixels] if pixels else []
+    code, document = checked(save(quantized_model(CORAL)), *LABELS, *flags)
+    assert (code, rules(document)) == (0, [])
+
+
+def test_calibration_without_white_is_a_note(save, checked):
+    source = Quantization("int8", 200 / 255, -128)
+    code, document = checked(save(quantized_model(source)))
+    assert code == 0
+    assert "calibrated without black or white: 55 of 256" in str(
+        document["verdict"]["notes"]
+    )
+
+
+def test_coarse_input_is_a_note(save, checked):
+    model = quantized_model(Quantization("int8", 1.9, -128))
+    code, document = checked(save(model), "--pixels", "raw")
+    assert (code, rules(document)) == (0, [])
+    assert "tells 135 of 256 pixel values apart" in str(document["verdict"]["notes"])
+
+
+def test_output_that_cannot_hold_probabilities_is_a_violation(save, checked):
+    model = quantized_model(CORAL, output=(1 / 512, -128))
+    code, document = checked(save(model))
+    assert (code, rules(document)) == (3, ["output-range"])
+
+
+def test_answer_that_contradicts_the_graph_is_a_note(save, checked):
+    _, document = checked(save(quantized_model(CORAL)), "--output", "logits")
+    note = "it ends in a softmax: it gives probabilities, not logits"
+    assert note in document["verdict"]["notes"]
+
+
+def test_files_with_metadata_state_nothing_beside_them(tiny_model_path, checked):
+    code, document = checked(str(tiny_model_path))
+    assert (code, document["stated"]) == (0, None)
