@@ -1,0 +1,200 @@
+"""ONNX files of others give what ONNX Runtime says, or the command asks."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from edge_runtime import Classifier
+from edge_runtime.__main__ import main
+from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.model_file.pixels import SCALINGS
+from tests.foreign_models import SIZE, weights
+from tests.onnx_runtime import require_onnxruntime
+
+LABELS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def images():
+    noise = np.random.default_rng(3).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
+    noise[0], noise[1] = 0, 255
+    return noise
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Writes an ONNX model: operators with constants, a product, and an end."""
+    onnx = pytest.importorskip("onnx", reason="writes ONNX files")
+    require_onnxruntime()
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    floats = onnx.TensorProto.FLOAT
+
+    def write(
+        first=(),
+        end=(),
+        *,
+        shape=("N", SIZE, SIZE, 3),
+        quantization=None,
+        product="Gemm",
+    ):
+        nodes, constants, index = [], [], "x"
+
+        def constant(value, dtype=np.float32):
+            name = f"c{len(constants)}"
+            constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+            return name
+
+        def node(operator, *inputs, **attributes):
+            output = f"{operator}_{len(nodes)}"
+            nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+            return output
+
+        if quantization:
+            scale, zero = constant(quantization[0]), constant(quantization[1], np.uint8)
+            index = node("QuantizeLinear", index, scale, zero)
+            index = node("DequantizeLinear", index, scale, zero)
+        for operator, value in first:
+            index = node(operator, index, constant(value))
+        index = node("Flatten", index)
+        index = node(product, index, constant(4 * weights(3).T))
+        if product == "MatMul":
+            index = node("Add", index, constant(np.zeros(3)))
+        for operator, attributes in end:
+            index = node(operator, index, **attributes)
+        graph = helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", floats, shape)],
+            [helper.make_tensor_value_info(index, floats, [shape[0], 3])],
+            constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        path = tmp_path / "m.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+def own_answers(path, values):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {"x": values.astype(np.float32)})[0]
+
+
+ENDS = {
+    "softmax": [("Softmax", {"axis": 1})],
+    "identity": [("Softmax", {"axis": 1}), ("Identity", {})],
+    "sigmoid": [("Sigmoid", {})],
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_probabilities_are_those_of_onnx_runtime(save, images, end):
+    path = save([("Mul", 1 / 255)], end)
+    classifier = Classifier.load(path, labels=LABELS)
+    expected = own_answers(path, images)
+    assert classifier.spec.output == "probabilities"
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("product", ["Gemm", "MatMul"])
+def test_logits_get_a_softmax(save, images, product):
+    path = save([("Div", 255.0)], product=product)
+    exponents = np.exp(own_answers(path, images))
+    expected = exponents / exponents.sum(axis=1, keepdims=True)
+    found = Classifier.load(path, labels=LABELS).probabilities(images)
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ([("Div", 127.5), ("Sub", 1.0)], "raw"),
+        ([("Sub", [0.485, 0.456, 0.406]), ("Div", [0.229, 0.224, 0.225])], "unit"),
+    ],
+    ids=["MobileNetV2", "torchvision"],
+)
+def test_scaling_inside_the_model_says_what_it_takes(save, images, first, name):
+    path = save(first, ENDS["softmax"])
+    scale, offset = SCALINGS[name]
+    expected = own_answers(path, np.array(scale) * images + np.array(offset))
+    found = Classifier.load(path, labels=LABELS).probabilities(images)
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "words"),
+    [((1.0, 0), "0..255 (raw)"), ((1 / 255, 0), "0..1"), ((1 / 127.5, 128), "-1.0")],
+    ids=["raw", "unit", "signed"],
+)
+def test_quantization_at_the_input_says_it(save, images, caplog, quantization, words):
+    path = save(end=ENDS["softmax"], quantization=quantization)
+    found = Classifier.load(path, labels=LABELS).probabilities(images)
+    scale, zero = quantization
+    expected = own_answers(path, scale * (images.astype(float) - zero))
+    assert np.allclose(found, expected, atol=1e-5)
+    assert words in caplog.text
+
+
+def test_file_that_does_not_say_its_pixels_is_asked_about(save):
+    path = save(end=ENDS["softmax"])
+    with pytest.raises(MetadataError, match="--pixels raw"):
+        Classifier.load(path, labels=LABELS)
+    assert Classifier.load(path, labels=LABELS, pixels=SCALINGS["unit"])
+
+
+@pytest.fixture
+def no_onnx_package(monkeypatch):
+    """Taken away after the file is written."""
+
+    def remove():
+        monkeypatch.setitem(sys.modules, "onnx", None)
+
+    return remove
+
+
+def test_without_the_onnx_package_it_is_asked_for(save, no_onnx_package, capsys):
+    path = save([("Mul", 1 / 255)], ENDS["softmax"])
+    no_onnx_package()
+    assert main(["run", str(path), "--labels", "a,b,c", "--source", "x.png"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--pixels raw" in line
+    assert "pip install 'fer-edge[onnx-check]'" in line
+
+
+def test_without_it_a_softmax_is_seen_in_the_answers(save, no_onnx_package, images):
+    path = save([("Mul", 1 / 255)], ENDS["softmax"])
+    expected = own_answers(path, images)
+    no_onnx_package()
+    classifier = Classifier.load(path, labels=LABELS, pixels=SCALINGS["raw"])
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("end", ["sigmoid", "logits"])
+def test_without_it_what_may_be_both_is_asked_for(save, no_onnx_package, end):
+    path = save([("Mul", 1 / 255)], ENDS.get(end, []))
+    no_onnx_package()
+    if end == "sigmoid":
+        with pytest.raises(MetadataError, match="--model-output"):
+            Classifier.load(path, labels=LABELS, pixels=SCALINGS["raw"])
+    else:
+        classifier = Classifier.load(path, labels=LABELS, pixels=SCALINGS["raw"])
+        assert classifier.spec.output == "logits"
+
+
+@pytest.mark.parametrize(
+    ("shape", "part"),
+    [
+        (("N", 3, 4, SIZE), "channels first"),
+        ((4, SIZE, SIZE, 3), "4 images at once"),
+    ],
+    ids=["channels", "batch"],
+)
+def test_other_shape_is_named(save, shape, part):
+    path = save([("Mul", 1 / 255)], ENDS["softmax"], shape=shape)
+    with pytest.raises(ModelError, match=part):
+        Classifier.load(path, labels=LABELS)
