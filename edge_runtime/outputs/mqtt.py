@@ -233,14 +233,15 @@ def state_document(result: FrameResult | None, fps: float | None) -> dict[str, A
 
 def _client(options: MqttOptions) -> Client:
     try:
-        from paho.mqtt import client as mqtt
         from paho.mqtt.enums import CallbackAPIVersion
+
+        from edge_runtime.outputs.lasting_client import LastingClient
     except ImportError as error:
         raise missing("paho-mqtt", "mqtt") from error
     broker = options.broker
     # A broker disconnects a client when another one with its id connects.
     client_id = f"{broker.node[:40]}-{secrets.token_hex(4)}"
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+    client = LastingClient(CallbackAPIVersion.VERSION2, client_id=client_id)
     client.will_set(broker.topic("availability"), "offline", qos=1, retain=True)
     client.reconnect_delay_set(MIN_PAUSE_S, MAX_PAUSE_S)
     client.max_queued_messages_set(MAX_EVENTS)

@@ -1,0 +1,168 @@
+"""A broker that sends what it likes: the thread lasts, and so does the memory."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge_runtime.outputs import lasting_client
+from edge_runtime.outputs.lasting_client import LastingClient
+
+CONNACK = b"\x20\x02\x00\x00"
+HUGE = b"\x30\xff\xff\xff\x7f\x00\x01a"  # a PUBLISH of 256 MB
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+class HostileBroker:
+    """Answers each connection with some bytes, and then with a flood of zeros."""
+
+    def __init__(self, answer: bytes, *, flood: int = 0) -> None:
+        self._answer, self._flood = answer, flood
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self._server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(line,), daemon=True).start()
+
+    def _talk(self, line: socket.socket) -> None:
+        with line:
+            try:
+                line.recv(1000)
+                line.sendall(self._answer)
+                for _ in range(self._flood // 2**16):
+                    line.sendall(bytes(2**16))
+                while line.recv(1000):
+                    pass
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@contextmanager
+def connected(broker: HostileBroker) -> Iterator[LastingClient]:
+    client = LastingClient(CallbackAPIVersion.VERSION2)
+    client.reconnect_delay_set(1, 1)
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+        broker.close()
+
+
+def test_packet_of_256_mb_ends_the_connection_unread() -> None:
+    broker = HostileBroker(CONNACK + HUGE, flood=64 * 2**20)
+    tracemalloc.start()
+    with connected(broker):
+        until(lambda: broker.connections >= 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+def test_packet_below_the_bound_is_read() -> None:
+    payload = bytes(100_000)
+    length = len(payload) + 3
+    head = bytes((0x30, length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
+    heard: list[int] = []
+    broker = HostileBroker(CONNACK + head + b"\0\x01a" + payload)
+    with connected(broker) as client:
+        client.on_message = lambda _client, _data, message: heard.append(
+            len(message.payload)
+        )
+        until(lambda: heard == [100_000])
+    assert broker.connections == 1
+
+
+MALFORMED = {
+    "CONNACK of nothing": b"\x20\x00",
+    "PUBLISH of nothing": CONNACK + b"\x30\x00",
+    "PUBLISH with a topic beyond its end": CONNACK + b"\x30\x04\xff\xffab",
+    "PUBLISH with a topic that is no text": CONNACK + b"\x30\x04\x00\x02\xff\xfe",
+    "PUBLISH without an identifier": CONNACK + b"\x32\x03\x00\x01a",
+    "SUBACK of nothing": CONNACK + b"\x90\x00",
+    "PUBACK of nothing": CONNACK + b"\x40\x00",
+    "unknown packet": CONNACK + b"\xf0\x02ab",
+    "packet for brokers": CONNACK + b"\x82\x00",
+    "length of five bytes": CONNACK + b"\x30\xff\xff\xff\xff\x7f",
+    "no MQTT": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=list(MALFORMED))
+def test_no_packet_ends_the_thread(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting_client, "PAUSE_S", 0.1)
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    broker = HostileBroker(data)
+    with connected(broker) as client:
+        until(lambda: broker.connections)
+        time.sleep(0.4)
+        thread = client._thread
+        assert thread is not None
+        assert thread.is_alive()
+    assert not died
+
+
+def test_error_in_a_callback_is_told_and_ends_no_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = HostileBroker(CONNACK)
+
+    def raises(*_: object) -> None:
+        raise KeyError("a mistake")
+
+    with caplog.at_level(logging.WARNING), connected(broker) as client:
+        client.on_connect = raises
+        until(lambda: "a mistake" in caplog.text)
+        until(client.is_connected)
+    assert broker.connections == 1
+
+
+def test_error_of_the_library_is_told_and_it_connects_anew(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting_client, "PAUSE_S", 0.1)
+    broker = HostileBroker(CONNACK)
+    with caplog.at_level(logging.WARNING), connected(broker) as client:
+        until(client.is_connected)
+
+        def fails(*_: object) -> None:
+            monkeypatch.undo()
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(LastingClient, "_loop", fails)
+        until(lambda: "RuntimeError: a bug; connecting anew" in caplog.text)
+        until(lambda: broker.connections == 2)
+        until(client.is_connected)
