@@ -37,6 +37,7 @@ class TrainingFeed(keras.utils.PyDataset):
         class_weights: ClassWeights = "none",
         seed: int,
         first_epoch: int = 0,
+        answers: npt.NDArray[np.float16] | None = None,
         workers: int = 1,
     ) -> None:
         """Configures the feed; nothing is computed yet.
@@ -50,17 +51,25 @@ class TrainingFeed(keras.utils.PyDataset):
             class_weights: ``"none"``, ``"sqrt"`` or ``"balanced"``.
             seed: Decides order and augmentation.
             first_epoch: Number of epochs already trained, for a resumed run.
+            answers: Teachers' answers to the images of the first batches, float16
+                (batches, B, classes), a whole number of epochs: the feed then repeats
+                these batches, and the answers stand beside the targets.
             workers: Threads that prepare batches ahead of the training step.
         """
         super().__init__(workers=workers, max_queue_size=8)
         self._split = split
         self._batch_size = min(batch_size, len(split))
         self._augmentation, self._mixup = augmentation, mixup
-        self._targets = targets
+        self._targets, self._answers = targets, answers
         self._weights = _class_weights(split.labels, targets.shape[1], class_weights)
         self._seed = seed
         self._first_batch = first_epoch * self.steps_per_epoch
         self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images in each batch."""
+        return self._batch_size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,9 +86,17 @@ class TrainingFeed(keras.utils.PyDataset):
 
         Returns:
             Images uint8 (B, S, S, C) in 0..255, targets float32 (B, classes) that
-            sum to 1, and weights float32 (B,).
+            sum to 1 (with answers (B, 2 * classes)), and weights float32 (B,).
         """
         batch = self._first_batch + index
+        if self._answers is None:
+            return self._batch(batch)
+        batch %= len(self._answers)
+        images, targets, weights = self._batch(batch)
+        answers = self._answers[batch].astype(np.float32)
+        return images, np.concatenate([targets, answers], axis=1), weights
+
+    def _batch(self, batch: int) -> Batch:
         epoch, step = divmod(batch, self.steps_per_epoch)
         start = step * self._batch_size
         chosen = self._order(epoch)[start : start + self._batch_size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,9 +15,16 @@ from train.data.dataset import Dataset
 from train.distillation.distill import (
     compute_targets,
     load_targets,
-    require_no_leak,
     save_targets,
     select_images,
+)
+from train.distillation.loss import DistillationLoss, target_accuracy
+from train.distillation.teachers import (
+    VIEWS_SEED,
+    load_answers,
+    require_no_leak,
+    save_answers,
+    teacher_answers,
 )
 from train.feed import TrainingFeed
 from train.networks import pretrained
@@ -79,16 +87,27 @@ def fit(
         load_targets(config, data, run) if resume else compute_targets(config, data)
     )
     images, targets_used = select_images(data, targets)
-    feed = TrainingFeed(
+    make_feed = partial(
+        TrainingFeed,
         images,
         config.batch_size,
         targets=targets_used,
         augmentation=config.augmentation,
         mixup=config.mixup,
         class_weights=config.class_weights,
-        seed=config.seed,
-        first_epoch=progress.epoch,
+        seed=VIEWS_SEED if config.teachers else config.seed,
     )
+    answers = None
+    if config.teachers:
+        views = make_feed()
+        batches = config.teacher_views * views.steps_per_epoch
+        shape = (batches, views.batch_size, len(data.labels))
+        answers = (
+            load_answers(run, shape)
+            if resume
+            else teacher_answers(config, data, images, views)
+        )
+    feed = make_feed(first_epoch=progress.epoch, answers=answers)
     _compile(model, config, feed.steps_per_epoch)
     remove_leftovers(run.path)
     remove_leftovers(run.checkpoint)
@@ -99,6 +118,8 @@ def fit(
         run.clear()  # only now, when nothing can be refused any more
         if config.has_soft_targets:
             save_targets(targets, data, run)
+        if answers is not None:
+            save_answers(answers, run)
     run.write_json(run.config, record)
     write_text(run.path / "architecture.json", best_model.to_json(indent=1))
     write_calibration_choice(run, data, config)
@@ -233,10 +254,13 @@ def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> N
         )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     on_cpu = all(name.startswith("cpu") for name in devices())
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    if config.teachers:
+        loss = DistillationLoss(config.teacher_share, config.teacher_temperature)
     model.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        loss,
+        metrics=[keras.metrics.MeanMetricWrapper(target_accuracy, name="accuracy")],
         # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
         jit_compile=False if on_cpu else "auto",
     )

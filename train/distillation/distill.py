@@ -1,10 +1,7 @@
-"""Soft targets: a mixture of labels, teachers' predictions and raters' votes.
+"""Soft targets: a mixture of labels and raters' votes.
 
-After Hinton et al., "Distilling the knowledge in a neural network" (2015): the student
-learns from a mixture of the label, the mean prediction of its teachers, and the votes
-of raters (Lopez-Paz et al., "Unifying distillation and privileged information", 2016).
-All of it is computed once before training and saved, so teachers cost no time in an
-epoch.
+After Lopez-Paz et al., "Unifying distillation and privileged information" (2016). They
+are computed once before training and saved: a resumed run does not need the votes.
 """
 
 from __future__ import annotations
@@ -12,12 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from edge_runtime.errors import DatasetError, RunError
 from edge_runtime.utils.files import replacing, write_text
@@ -26,8 +20,7 @@ from train.data.splits import Split, pixel_hash
 from train.data.votes import has_majority, read_votes, vote_shares
 from train.distillation.soft_labels import label_distribution
 from train.options.config import TrainConfig
-from train.run.folder import RunFolder, find_model, read_labels
-from train.run.results import predict_logits
+from train.run.folder import RunFolder
 
 TARGETS = "targets.npy"
 TARGETS_ORDER = "targets.json"  # hash of the images in the order of the rows
@@ -37,13 +30,13 @@ Targets = npt.NDArray[np.float32]
 def compute_targets(config: TrainConfig, data: Dataset) -> Targets:
     """Returns the target distribution of each training image.
 
-    ``(1 - t - s) * label + t * teachers + s * votes`` with t ``config.teacher_share``
-    and s ``config.soft_label_share``. The label, or by ``config.label_rule`` each
-    label's share of the votes, is smoothed by ``config.label_smoothing``. The share s
-    of an image without votes goes to its label.
+    ``(1 - t - s) * label + s * votes``, divided by ``1 - t``, with t
+    ``config.teacher_share`` (0 without teachers) and s ``config.soft_label_share``. The
+    label, or by ``config.label_rule`` each label's share of the votes, is smoothed by
+    ``config.label_smoothing``. The share s of an image without votes goes to its label.
 
     Args:
-        config: The teachers, the votes and their shares.
+        config: The votes and the shares.
         data: The images.
 
     Returns:
@@ -51,7 +44,7 @@ def compute_targets(config: TrainConfig, data: Dataset) -> Targets:
         ``config.drop_categories``.
 
     Raises:
-        FerEdgeError: A teacher or the votes are missing, or do not fit the images.
+        FerEdgeError: The votes are missing, or do not fit the images.
     """
     labels, classes = data.train.labels, len(data.labels)
     hard = hard_targets(labels, classes, config.label_smoothing)
@@ -63,11 +56,10 @@ def compute_targets(config: TrainConfig, data: Dataset) -> Targets:
     if config.soft_labels:
         votes = read_votes(config.soft_labels, data.train.names)
         distribution = label_distribution(votes, labels, classes)
-        parts.append((config.soft_label_share, distribution))
+        share = config.soft_label_share / (1 - config.used_teacher_share)
+        parts.append((share, distribution))
         for category in () if config.labels_from else config.drop_categories or ():
             dropped |= has_majority(votes, category)
-    if config.teachers:
-        parts.append((config.teacher_share, teacher_probabilities(config, data)))
     targets = mix(hard, parts)
     targets[dropped] = np.nan
     return targets
@@ -98,7 +90,7 @@ def select_images(data: Dataset, targets: Targets) -> tuple[Split, Targets]:
 
 
 def load_targets(config: TrainConfig, data: Dataset, run: RunFolder) -> Targets:
-    """Returns the targets that a run started with; its teachers are not needed.
+    """Returns the targets that a run started with; the votes are not needed.
 
     Raises:
         RunError: They are missing, damaged, or of other images.
@@ -162,79 +154,6 @@ def mix(hard: Targets, parts: Sequence[tuple[float, Targets]]) -> Targets:
     return result.astype(np.float32)
 
 
-def teacher_probabilities(config: TrainConfig, data: Dataset) -> Targets:
-    """Returns the teachers' mean probabilities per image, float32 (N, classes).
-
-    If the run mirrors images, each teacher's logits are averaged over the image and
-    its mirror image; then the probabilities are averaged over the teachers.
-
-    Args:
-        config: The teachers: runs or ``.keras`` files.
-        data: The images.
-
-    Raises:
-        RunError: A teacher is missing, has another input or other classes, or was
-            trained on evaluation images.
-    """
-    models = [load_teacher(find_model(name), data) for name in config.teachers]
-    views = [data.train.images]
-    if config.augmentation.flip:
-        views.append(data.train.images[:, :, ::-1])
-    probabilities = np.zeros((len(data.train), len(data.labels)))
-    for teacher, model in zip(config.teachers, models, strict=True):
-        print(f"teacher {teacher}: {len(data.train):,} training images")
-        logits = np.mean([predict_logits(model, view) for view in views], axis=0)
-        probabilities += softmax(logits, axis=1) / len(models)
-    return probabilities.astype(np.float32)
-
-
-def load_teacher(path: Path, data: Dataset) -> keras.Model:
-    """Returns a teacher with this input and these classes that returns logits.
-
-    Raises:
-        RunError: It does not fit, cannot be loaded, or was trained on evaluation
-            images.
-    """
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parsers raise
-        raise RunError(f"cannot load the teacher {path}: {error}") from error
-    expected, got = (None, *data.train.images.shape[1:]), model.input_shape
-    if got != expected:
-        raise RunError(f"teacher {path}: expected an input of {expected}, got {got}")
-    classes, count = list(data.labels), model.output_shape[-1]
-    labels = read_labels(path) or classes
-    if model.output_shape != (None, len(classes)) or labels != classes:
-        raise RunError(
-            f"teacher {path}: expected the classes {', '.join(classes)} in this order,"
-            f" got {', '.join(labels) if labels != classes else f'{count} classes'}"
-        )
-    if not _returns_logits(model):
-        raise RunError(f"teacher {path}: expected logits, got probabilities")
-    require_no_leak(path, data)
-    return model
-
-
-def require_no_leak(path: Path, data: Dataset) -> None:
-    """Raises RunError if a model was trained on evaluation images.
-
-    A run records the pixels of some of its training images. A model outside of a run,
-    or of another image size, cannot be checked and is accepted.
-    """
-    run = RunFolder(path.parent)
-    if not run.calibration.is_file():
-        return
-    trained = run.read_json(run.calibration).get("pixel_hashes", [])
-    evaluated = map(pixel_hash, (*data.validation.images, *data.test.images))
-    leaked = len(set(trained).intersection(evaluated))
-    if leaked:
-        raise RunError(
-            f"{path}: expected a model trained on none of the validation and test"
-            f" images, got one trained on at least {leaked} of them: give both"
-            " runs the same --validation and --seed"
-        )
-
-
 def _load_order_hash(run: RunFolder) -> str:
     path = run.checkpoint / TARGETS_ORDER
     try:
@@ -244,10 +163,3 @@ def _load_order_hash(run: RunFolder) -> str:
             f"{run.path} cannot be resumed: {path.name}, the record of its targets,"
             " is missing or damaged: start a new run"
         ) from error
-
-
-def _returns_logits(model: keras.Model) -> bool:
-    last = model.layers[-1]
-    linear = keras.activations.linear
-    softmax_layer = isinstance(last, keras.layers.Softmax)
-    return not softmax_layer and getattr(last, "activation", linear) is linear

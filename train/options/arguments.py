@@ -96,9 +96,16 @@ def build_parser() -> argparse.ArgumentParser:
         dest="teachers",
         action="append",
         metavar="RUN",
-        help="learn the predictions of this run or .keras file too; may be repeated",
+        help="learn the answers of this run or .keras file, too; may be repeated",
     )
-    add("--teacher-share", type=float, metavar="X", help="share of the target")
+    add("--teacher-share", type=float, metavar="X", help="their share of the loss")
+    add("--teacher-temperature", type=float, metavar="T", help="softens answers, 1..20")
+    add(
+        "--teacher-views",
+        type=positive,
+        metavar="N",
+        help="epochs after which the augmented images, and so the answers, repeat",
+    )
     add(
         "--soft-labels",
         metavar="CSV",

@@ -65,9 +65,13 @@ class TrainConfig:
         label_smoothing: Share of the target spread evenly over all classes, [0, 1).
         ema_epochs: Horizon in epochs of the moving average of the weights, which is
             validated and saved; at most a fifteenth of the run; 0 switches it off.
-        teachers: Runs or ``.keras`` files whose predictions are learnt beside the
-            labels; see ``train.distillation.distill``.
-        teacher_share: Their share of the target, [0, 1).
+        teachers: Runs or ``.keras`` files whose answers are learnt beside the labels;
+            see ``train.distillation.teachers``.
+        teacher_share: Their share of the loss, [0, 1).
+        teacher_temperature: Divides the logits of teachers and student in that share,
+            1 to 20.
+        teacher_views: Epochs after which the augmented images repeat, so that the
+            teachers' answers can be computed once, 1 to 100.
         soft_labels: CSV of several raters' votes for the training images, or ``""``;
             see ``train.distillation.soft_labels``.
         soft_label_share: Their share of the target, [0, 1); with that of the teachers
@@ -114,6 +118,8 @@ class TrainConfig:
     ema_epochs: float = 2.0
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.3
+    teacher_temperature: float = 2.0
+    teacher_views: int = 8
     soft_labels: str = ""
     soft_label_share: float = 0.4
     labels_from: str = ""
@@ -154,7 +160,10 @@ class TrainConfig:
         both = teachers * bool(self.teachers) + votes * bool(self.soft_labels)
         no_votes = self.drop_categories and not (self.soft_labels or self.labels_from)
         no_rule = self.label_rule != "majority" and not self.labels_from
+        heat, views = self.teacher_temperature, self.teacher_views
         _require("--teacher-share in [0, 1)", 0 <= teachers < 1, teachers)
+        _require("--teacher-temperature in 1..20", 1 <= heat <= 20, heat)
+        _require("--teacher-views in 1..100", 1 <= views <= 100, views)
         _require("--soft-label-share in [0, 1)", 0 <= votes < 1, votes)
         _require("a sum of both shares below 1", both < 1, both)
         _require(
@@ -170,8 +179,12 @@ class TrainConfig:
     @property
     def has_soft_targets(self) -> bool:
         """Whether the targets are more than the labels."""
-        voted = self.label_rule == "probability"
-        return bool(self.teachers or self.soft_labels or voted)
+        return bool(self.soft_labels) or self.label_rule == "probability"
+
+    @property
+    def used_teacher_share(self) -> float:
+        """The teachers' share of the loss; 0 without teachers."""
+        return self.teacher_share if self.teachers else 0.0
 
     @property
     def votes(self) -> VoteSource | None:

@@ -75,6 +75,7 @@ class RunFolder:
             "progress.json",
             "targets.npy",
             "targets.json",
+            "answers.npy",
             "epoch-*.weights.h5",
             "best-*.keras",
         ):

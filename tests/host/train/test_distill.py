@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DatasetError, RunError
-from train.data.augment import NO_AUGMENTATION
+from train.data.augment import NO_AUGMENTATION, Augmentation
 from train.data.dataset import Dataset
 from train.data.splits import TEST, TRAIN, VALIDATION, Split, carve_validation
 from train.networks.backend import start_keras
@@ -19,11 +19,18 @@ start_keras()
 import keras  # noqa: E402
 
 from train import fit  # noqa: E402
-from train.distillation import distill  # noqa: E402
+from train.distillation import distill, teachers  # noqa: E402
+from train.distillation.loss import DistillationLoss, target_accuracy  # noqa: E402
+from train.feed import TrainingFeed  # noqa: E402
 from train.run import results  # noqa: E402
 
 COUNT, LABELS = 12, ("cat", "dog", "owl")
 CLASSES = len(LABELS)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(teachers, "CACHE", tmp_path / "cache")
 
 
 def split_of(count, seed=0):
@@ -95,15 +102,22 @@ def test_unknown_distribution_leaves_its_share_to_the_label():
     )
 
 
-def test_targets_of_teachers_and_votes_sum_to_one(data, tmp_path):
+def test_votes_have_their_share_of_what_the_teachers_leave(data, tmp_path):
+    """0.2 for teachers, 0.4 for votes, 0.4 for the label: half of the target each."""
+    votes = votes_file(tmp_path, ALL_VOTES)
     config = TrainConfig(
-        teachers=(saved(tmp_path, network()),),
-        soft_labels=votes_file(tmp_path, ALL_VOTES),
+        teachers=("any",),
+        teacher_share=0.2,
+        soft_labels=votes,
+        soft_label_share=0.4,
+        label_smoothing=0,
     )
     targets = distill.compute_targets(config, data)
-    assert targets.shape == (COUNT, CLASSES)
     assert np.allclose(targets.sum(axis=1), 1, atol=1e-6)
-    assert (targets > 0).all()
+    alone = distill.compute_targets(
+        dataclasses.replace(config, teachers=(), soft_label_share=0.5), data
+    )
+    assert np.allclose(targets, alone, atol=1e-6)
 
 
 def test_probability_rule_trains_on_the_shares_of_the_votes(data, tmp_path):
@@ -130,23 +144,37 @@ def build_config(*teachers, **more):
     return TrainConfig(teachers=teachers, **more)
 
 
-def test_answer_is_the_mean_of_image_and_mirror_image(data, tmp_path):
-    """The teacher looks at the left half alone, so both halves count alike."""
-    answers = distill.teacher_probabilities(
-        build_config(saved(tmp_path, network())), data
+def feed_for(data, **more):
+    options = {"targets": np.eye(CLASSES, dtype=np.float32)[data.train.labels]}
+    options |= {"augmentation": Augmentation(), "seed": teachers.VIEWS_SEED, **more}
+    return TrainingFeed(data.train, 4, **options)
+
+
+def answers_of(config, data, **more):
+    return teachers.teacher_answers(config, data, data.train, feed_for(data, **more))
+
+
+def expected_answers(feed, views, temperature):
+    """What ``network`` answers to the images of the feed's first epochs."""
+    batches = np.stack([feed[i][0] for i in range(views * feed.steps_per_epoch)])
+    logits = np.zeros((len(batches), 4, CLASSES))
+    logits[..., 0] += 0.01 * batches[:, :, :, :8].mean(axis=(2, 3, 4))
+    scaled = np.exp(logits / temperature)
+    return scaled / scaled.sum(axis=2, keepdims=True)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_answers_are_to_the_images_that_the_student_sees(
+    data, tmp_path, temperature, mixup
+):
+    config = build_config(
+        saved(tmp_path, network()), teacher_views=3, teacher_temperature=temperature
     )
-    logits = np.zeros((COUNT, CLASSES))
-    logits[:, 0] = 0.01 * data.train.images.mean(axis=(1, 2, 3))
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(answers, expected, atol=1e-5)
-
-
-def test_images_that_are_not_mirrored_in_training_are_not_for_teachers(data, tmp_path):
-    config = build_config(saved(tmp_path, network()), augmentation=NO_AUGMENTATION)
-    logits = np.zeros((COUNT, CLASSES))
-    logits[:, 0] = 0.01 * data.train.images[:, :, :8].mean(axis=(1, 2, 3))
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(distill.teacher_probabilities(config, data), expected, atol=1e-5)
+    found = answers_of(config, data, mixup=mixup)
+    assert (found.shape, found.dtype) == ((9, 4, CLASSES), np.float16)
+    expected = expected_answers(feed_for(data, mixup=mixup), 3, temperature)
+    assert np.allclose(found, expected, atol=2e-3)
 
 
 def test_probabilities_of_several_teachers_are_averaged(data, tmp_path):
@@ -154,9 +182,59 @@ def test_probabilities_of_several_teachers_are_averaged(data, tmp_path):
         saved(tmp_path, network((0.0, 3.0, 0.0)), "one"),
         saved(tmp_path, network((0.0, 0.0, 3.0)), "other"),
     ]
-    alone = [distill.teacher_probabilities(build_config(path), data) for path in paths]
-    both = distill.teacher_probabilities(build_config(*paths), data)
-    assert np.allclose(both, (alone[0] + alone[1]) / 2, atol=1e-6)
+    alone = [answers_of(build_config(path), data) for path in paths]
+    both = answers_of(build_config(*paths), data)
+    assert np.allclose(both, (alone[0] + alone[1]) / 2, atol=2e-3)
+
+
+def test_second_run_takes_the_answers_of_the_first(data, tmp_path, monkeypatch):
+    config = build_config(saved(tmp_path, network()), teacher_temperature=1.0)
+    first = answers_of(config, data)
+    monkeypatch.setattr(teachers, "predict_logits", None)  # would fail
+    assert np.array_equal(answers_of(config, data), first)
+    warmer = dataclasses.replace(config, teacher_temperature=4.0)
+    assert answers_of(warmer, data).max() < first.max()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"augmentation": NO_AUGMENTATION},
+        {"mixup": 0.3},
+        {"teacher_views": 2},
+        {"batch_size": 3},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_answers_to_other_images_are_not_taken(data, tmp_path, monkeypatch, change):
+    config = build_config(saved(tmp_path, network()))
+    answers_of(config, data)
+    asked = []
+
+    def count(model, images):
+        asked.append(len(images))
+        return results.predict_logits(model, images)
+
+    monkeypatch.setattr(teachers, "predict_logits", count)
+    answers_of(dataclasses.replace(config, **change), data)
+    assert asked
+
+
+def test_damaged_cache_is_made_again(data, tmp_path):
+    config = build_config(saved(tmp_path, network()))
+    first = answers_of(config, data)
+    (cached,) = teachers.CACHE.iterdir()
+    cached.write_bytes(b"no array")
+    assert np.array_equal(answers_of(config, data), first)
+
+
+def test_cache_that_cannot_be_written_is_no_reason_to_stop(
+    data, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(teachers, "CACHE", tmp_path / "file" / "below")
+    assert len(answers_of(build_config(saved(tmp_path, network())), data))
+    assert "was not written" in capsys.readouterr().out
 
 
 def metrics_beside(path, labels):
@@ -179,14 +257,14 @@ def test_foreign_teacher_is_refused(data, tmp_path, model, labels, part):
     if labels:
         metrics_beside(tmp_path, labels)
     with pytest.raises(RunError, match=r"teacher .*teacher\.keras: expected") as raised:
-        distill.compute_targets(build_config(path), data)
+        answers_of(build_config(path), data)
     assert part in str(raised.value)
 
 
 def test_damaged_teacher_is_refused(data, tmp_path):
     (tmp_path / "teacher.keras").write_bytes(b"no zip")
     with pytest.raises(RunError, match="cannot load the teacher"):
-        distill.compute_targets(build_config(str(tmp_path / "teacher.keras")), data)
+        answers_of(build_config(str(tmp_path / "teacher.keras")), data)
 
 
 # --- evaluation images that a teacher has seen -------------------------------------
@@ -209,7 +287,7 @@ def trained_with(seed, folder):
 
 
 def learn_from_teacher(path, data):
-    distill.compute_targets(build_config(path), data)
+    answers_of(build_config(path), data)
 
 
 def begin_with_weights(path, data):
@@ -237,6 +315,36 @@ def test_test_images_are_guarded_as_well(tmp_path, use):
 @USES
 def test_model_of_the_same_split_is_accepted(tmp_path, use):
     use(trained_with(1, tmp_path), carved(1))
+
+
+# --- the loss ----------------------------------------------------------------------
+
+
+def cross_entropy(target, logits):
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -(target * log_p).sum(axis=1)
+
+
+@pytest.mark.parametrize(("share", "temperature"), [(0.0, 3.0), (0.5, 1.0), (0.8, 4.0)])
+def test_loss_is_that_of_target_and_of_softened_answers(share, temperature):
+    rng = np.random.default_rng(0)
+    target, answers = rng.dirichlet(np.ones(CLASSES), (2, 5)).astype(np.float32)
+    logits = rng.normal(size=(5, CLASSES)).astype(np.float32)
+    expected = (1 - share) * cross_entropy(target, logits)
+    softened = cross_entropy(answers, logits / temperature)
+    expected += share * temperature**2 * softened
+    loss = DistillationLoss(share, temperature)
+    both = np.concatenate([target, answers], axis=1)
+    assert np.allclose(np.asarray(loss.call(both, logits)), expected, atol=1e-4)
+
+
+def test_accuracy_is_that_of_the_target():
+    target = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    answers = np.array([[0, 0, 1], [0, 0, 1]], np.float32)
+    logits = np.array([[3, 0, 0], [0, 0, 3]], np.float32)
+    both = np.concatenate([target, answers], axis=1)
+    assert np.asarray(target_accuracy(both, logits)).tolist() == [1, 0]
+    assert np.asarray(target_accuracy(target, logits)).tolist() == [1, 0]
 
 
 # --- images to leave out -----------------------------------------------------------
@@ -275,11 +383,13 @@ def test_class_that_loses_every_image_is_named(data, tmp_path):
 # --- continued runs ----------------------------------------------------------------
 
 
-def test_kept_targets_outlive_teacher_and_votes(data, tmp_path):
+VOTED = TrainConfig(soft_labels="gone.csv")
+
+
+def test_kept_targets_outlive_the_votes(data, tmp_path):
     sources = tmp_path / "sources"
     sources.mkdir()
-    config = build_config(
-        saved(sources, network()),
+    config = TrainConfig(
         soft_labels=votes_file(sources, without_faces(4)),
         drop_categories=("NF",),
     )
@@ -305,14 +415,14 @@ def test_lost_targets_are_a_run_error(data, tmp_path, content):
     if content is not None:
         (run.checkpoint / "targets.npy").write_bytes(content)
     with pytest.raises(RunError, match="cannot be resumed"):
-        distill.load_targets(build_config("gone"), data, run)
+        distill.load_targets(VOTED, data, run)
 
 
 def test_targets_of_other_images_are_a_run_error(data, tmp_path):
     run = RunFolder(tmp_path / "run")
     distill.save_targets(np.ones((COUNT + 1, CLASSES), np.float32), data, run)
     with pytest.raises(RunError, match="of other images"):
-        distill.load_targets(build_config("gone"), data, run)
+        distill.load_targets(VOTED, data, run)
 
 
 def test_targets_of_the_images_in_another_order_are_a_run_error(data, tmp_path):
@@ -320,9 +430,7 @@ def test_targets_of_the_images_in_another_order_are_a_run_error(data, tmp_path):
     distill.save_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
     turned = data.train.take(np.arange(COUNT)[::-1])
     with pytest.raises(RunError, match="in another order"):
-        distill.load_targets(
-            build_config("gone"), dataclasses.replace(data, train=turned), run
-        )
+        distill.load_targets(VOTED, dataclasses.replace(data, train=turned), run)
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[]", "{}"])
@@ -332,11 +440,36 @@ def test_targets_that_name_no_images_are_a_run_error(data, tmp_path, content):
     order = run.checkpoint / distill.TARGETS_ORDER
     order.unlink() if content is None else order.write_text(content)
     with pytest.raises(RunError, match="missing or damaged: start a new run"):
-        distill.load_targets(build_config("gone"), data, run)
+        distill.load_targets(VOTED, data, run)
+
+
+def test_answers_outlive_the_teacher(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    answers = answers_of(build_config(saved(tmp_path, network())), data)
+    teachers.save_answers(answers, run)
+    assert np.array_equal(teachers.load_answers(run, answers.shape), answers)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no array"])
+def test_lost_answers_are_a_run_error(data, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    run.checkpoint.mkdir(parents=True)
+    if content is not None:
+        (run.checkpoint / "answers.npy").write_bytes(content)
+    with pytest.raises(RunError, match=r"cannot be resumed: answers\.npy"):
+        teachers.load_answers(run, (9, 4, CLASSES))
+
+
+def test_answers_of_another_shape_are_a_run_error(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    teachers.save_answers(np.zeros((9, 4, CLASSES), np.float16), run)
+    with pytest.raises(RunError, match="of other images"):
+        teachers.load_answers(run, (8, 4, CLASSES))
 
 
 def test_clearing_a_run_removes_its_targets(data, tmp_path):
     run = RunFolder(tmp_path / "run")
+    teachers.save_answers(np.zeros((9, 4, CLASSES), np.float16), run)
     distill.save_targets(np.ones((COUNT, CLASSES), np.float32), data, run)
     run.clear()
     assert not list(run.checkpoint.iterdir())

@@ -208,3 +208,31 @@ def test_resumed_feed_mixes_as_the_unbroken_one(split):
         expected = unbroken[2 * unbroken.steps_per_epoch + index]
         for a, b in zip(resumed[index], expected, strict=True):
             assert np.array_equal(a, b)
+
+
+# --- teachers' answers -------------------------------------------------------------
+
+
+def test_batches_repeat_with_their_answers(split):
+    """Two epochs of seven batches; each answer carries the number of its batch."""
+    answers = np.zeros((14, 5, CLASSES), np.float16)
+    answers += np.arange(14, dtype=np.float16)[:, None, None]
+    feed = feed_of(split, augmentation=Augmentation(), mixup=0.2, answers=answers)
+    plain = feed_of(split, augmentation=Augmentation(), mixup=0.2)
+    for index in (0, 6, 13, 14, 30):
+        images, targets, weights = feed[index]
+        expected = plain[index % 14]
+        assert np.array_equal(images, expected[0])
+        assert np.array_equal(targets[:, :CLASSES], expected[1])
+        assert np.array_equal(targets[:, CLASSES:], answers[index % 14])
+        assert np.array_equal(weights, expected[2])
+
+
+def test_resumed_feed_gives_the_answers_of_the_unbroken_one(split):
+    answers = np.random.default_rng(0).random((14, 5, CLASSES)).astype(np.float16)
+    unbroken, resumed = (
+        feed_of(split, answers=answers, first_epoch=first) for first in (0, 3)
+    )
+    for index in range(9):
+        for a, b in zip(resumed[index], unbroken[21 + index], strict=True):
+            assert np.array_equal(a, b)
