@@ -16,7 +16,6 @@ from edge_runtime.outputs.work_queue import QueueCapacity, QueuedSink, WorkQueue
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Source
-from edge_runtime.utils.files import read_secret
 from edge_runtime.utils.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -129,14 +128,16 @@ class _Opening:
         args = self._args
         if not args.mqtt:
             return
-        from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
+        from edge_runtime.outputs.mqtt import open_mqtt
+        from edge_runtime.outputs.mqtt_client import MqttOptions
         from edge_runtime.outputs.mqtt_topics import discovery_prefix, parse_broker
 
-        password = None
-        if args.mqtt_password_file:
-            password = read_secret(args.mqtt_password_file, "--mqtt-password-file")
-        prefix = discovery_prefix(args.mqtt_discovery)
-        options = MqttOptions(parse_broker(args.mqtt), password, args.mqtt_ca, prefix)
+        options = MqttOptions(
+            parse_broker(args.mqtt),
+            args.mqtt_password_file,
+            args.mqtt_ca,
+            discovery_prefix(args.mqtt_discovery),
+        )
         sink = self._stack.enter_context(open_mqtt(options, self._status))
         self._counts["mqtt"] = sink.counts
         self.sinks.append(sink)

@@ -1,59 +1,50 @@
 """Publishes to an MQTT broker: availability, a state each second, every event.
 
 paho's thread talks to the broker; the loop only queues messages. While there is no
-broker, up to ``MAX_EVENTS`` events wait. A state does not: the next one is newer.
+broker, up to ``mqtt_client.MAX_EVENTS`` events wait. A state does not: the next one is
+newer.
+
+After a power cut the broker may publish the dead connection's last will, ``offline``,
+after the new one's ``online``. The sink therefore watches its own availability.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import OutputError, missing
+from edge_runtime.errors import OutputError
 from edge_runtime.outputs.documents import event_document, utc_now
-from edge_runtime.outputs.mqtt_topics import Broker, discovery_messages
+from edge_runtime.outputs.mqtt_client import (
+    MqttOptions,
+    claim_default_prefix,
+    new_client,
+    set_password,
+)
+from edge_runtime.outputs.mqtt_errors import connect_error, no_answer, refusal
+from edge_runtime.outputs.mqtt_topics import discovery_messages
 from edge_runtime.pipeline.stats import STALE_S, Status
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, MQTTMessageInfo
+    from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 
 logger = logging.getLogger(__name__)
 
 STATE_SCHEMA = "fer-edge/mqtt-state/1"
 STATE_EVERY_S = 1.0
-MAX_EVENTS = 1000
 KEEPALIVE_S = 15
-# However long the broker was away, it is found within five seconds of its return.
-MIN_PAUSE_S, MAX_PAUSE_S = 1, 4
 _NOT_CONNECTED = "not connected yet"
+SILENCE_S = 4.0  # from the connection to the broker's first answer
 FLUSH_S = 0.4
-
-
-@dataclass(frozen=True)
-class MqttOptions:
-    """How to connect to a broker.
-
-    Attributes:
-        password: Of the broker's user; never shown.
-        ca_file: Certificates to trust instead of the system's.
-        discovery: Home Assistant's topic prefix; None for no discovery.
-    """
-
-    broker: Broker
-    password: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    discovery: str | None = "homeassistant"
 
 
 class MqttSink:
@@ -69,13 +60,17 @@ class MqttSink:
         self._published = self._dropped = 0
         self._events: deque[MQTTMessageInfo] = deque()  # not confirmed yet
         self._error: str | None = _NOT_CONNECTED
+        self._told: set[str] = set()  # errors since the last connection
+        self._opened_s: float | None = None  # until the broker's first answer
+        self._own_online = 0  # published and not heard yet
+        self._password = set_password(client, options)
+        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
         self._closing = threading.Event()
-        threading.Thread(
-            target=self._publish_absence, name="--mqtt", daemon=True
-        ).start()
+        threading.Thread(target=self._look_after, name="--mqtt", daemon=True).start()
 
     def write(self, frame: Frame, result: FrameResult) -> bool:
         """Publishes the events of a frame, and the state if it is due; returns True."""
@@ -138,9 +133,15 @@ class MqttSink:
         self._published += 1
         return True
 
-    def _publish_absence(self) -> None:
-        """Publishes a state without a face, once, if there are no frames for long."""
+    def _look_after(self) -> None:
+        """Publishes a state without a face, once, if there are no frames for long.
+
+        Reports a port that takes the connection and says nothing.
+        """
         while not self._closing.wait(STATE_EVERY_S):
+            opened_s = self._opened_s
+            if opened_s is not None and time.monotonic() - opened_s > SILENCE_S:
+                self._report(no_answer(self._broker))
             stale = time.monotonic() - self._last_s >= STALE_S
             if stale and not self._absence_published:
                 self._absence_published = self._publish_state(None)
@@ -148,16 +149,39 @@ class MqttSink:
     def _on_connect(
         self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
+        self._opened_s = None
         if reason.is_failure:
-            self._report(f"the broker refuses: {reason}")
+            if not self._password_changed():
+                self._report(refusal(str(reason), self._broker))
             return
         if self._error is not None:
             logger.info("--mqtt: connected to %s", self._broker.host)
         self._error = None
+        self._told.clear()
+        self._own_online = 0
+        client.subscribe(self._broker.topic("availability"))
+        self._publish_online()
+        self._publish_discovery()
+
+    def _publish_online(self) -> None:
+        self._own_online += 1
         topic = self._broker.topic("availability")
         # Not with QoS 1: a queue full of events would refuse it.
-        client.publish(topic, "online", retain=True)
-        self._publish_discovery()
+        self._client.publish(topic, "online", retain=True)
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        """Hears what is published as this device's availability, by whomever."""
+        if message.retain or self._closing.is_set():  # retained: before this connection
+            return
+        if message.payload == b"offline":
+            self._publish_online()
+        elif message.payload == b"online" and self._own_online:
+            self._own_online -= 1
+        elif message.payload == b"online":
+            self._warn(
+                f"another run publishes below {self._broker.prefix!r}, too: give each a"
+                " prefix of its own, as in  --mqtt mqtt://HOST/home/door"
+            )
 
     def _publish_discovery(self) -> None:
         root = self._options.discovery
@@ -171,13 +195,29 @@ class MqttSink:
             self._client.publish(topic, json.dumps(document), retain=True)
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        self._report(f"no connection to {self._broker.host}:{self._broker.port}")
+        # paho calls this while it handles the error.
+        self._report(connect_error(sys.exc_info()[1], self._broker))
+
+    def _on_socket_open(self, _client: Client, _data: Any, _socket: Any) -> None:
+        self._opened_s = time.monotonic()
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
+        answered, self._opened_s = self._opened_s is None, None
         if reason.is_failure and self._error is None:
             self._report(f"connection lost: {reason}")
+        elif not answered:  # closed before a word, as TLS does when spoken to in plain
+            self._report(no_answer(self._broker))
+
+    def _password_changed(self) -> bool:
+        """Reads the password again; returns whether it is another one."""
+        before = self._password
+        try:
+            self._password = set_password(self._client, self._options)
+        except OutputError as error:
+            self._warn(str(error))
+        return self._password != before
 
     def _wait_for_events(self) -> bool:
         """Returns whether the broker has confirmed all events; it does so in order."""
@@ -187,10 +227,20 @@ class MqttSink:
         return self._events[-1].is_published()
 
     def _report(self, error: str) -> None:
-        """Logs an error, once until there is a connection again."""
+        """Logs an error, each once until there is a connection again."""
         if self._error in (None, _NOT_CONNECTED):
-            logger.warning("--mqtt: %s; trying again", error)
+            error_and_plan = f"{error}; trying again"
+        else:
+            error_and_plan = f"still no connection: {error}"
         self._error = error
+        if error not in self._told:
+            self._warn(error_and_plan)
+        self._told.add(error)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            logger.warning("--mqtt: %s", text)
+        self._told.add(text)
 
 
 @contextmanager
@@ -199,9 +249,15 @@ def open_mqtt(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
 
     Raises:
         MissingDependencyError: paho-mqtt is not installed.
-        OutputError: The certificates cannot be read.
+        OutputError: The password or the certificates cannot be read; or another run on
+            this machine has no prefix of its own, either.
     """
-    client = _client(options)
+    with claim_default_prefix(options.broker):
+        yield from _connected(options, status)
+
+
+def _connected(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
+    client = new_client(options)
     sink = MqttSink(client, options, status)
     client.connect_async(options.broker.host, options.broker.port, KEEPALIVE_S)
     client.loop_start()
@@ -229,30 +285,3 @@ def state_document(result: FrameResult | None, fps: float | None) -> dict[str, A
         "fps": None if fps is None else round(fps, 1),
         "age_ms": None if age_ms is None else round(age_ms, 1),
     }
-
-
-def _client(options: MqttOptions) -> Client:
-    try:
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        from edge_runtime.outputs.lasting_client import LastingClient
-    except ImportError as error:
-        raise missing("paho-mqtt", "mqtt") from error
-    broker = options.broker
-    # A broker disconnects a client when another one with its id connects.
-    client_id = f"{broker.node[:40]}-{secrets.token_hex(4)}"
-    client = LastingClient(CallbackAPIVersion.VERSION2, client_id=client_id)
-    client.will_set(broker.topic("availability"), "offline", qos=1, retain=True)
-    client.reconnect_delay_set(MIN_PAUSE_S, MAX_PAUSE_S)
-    client.max_queued_messages_set(MAX_EVENTS)
-    if broker.user is not None:
-        client.username_pw_set(broker.user, options.password)
-    ca_file = None if options.ca_file is None else str(options.ca_file)
-    try:
-        if broker.tls:
-            client.tls_set(ca_certs=ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise OutputError(
-            f"expected certificates (PEM) in {ca_file!r}, got: {error}"
-        ) from error
-    return client

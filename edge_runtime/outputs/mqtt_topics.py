@@ -73,12 +73,17 @@ def parse_broker(url: str) -> Broker:
         )
     if parts.scheme not in PORTS or not host or "?" in url or "#" in url:
         raise OutputError(f"{_EXPECTED}, got {url!r}")
-    prefix = parts.path.strip("/") or f"fer-edge/{socket.gethostname()}"
+    prefix = parts.path.strip("/") or default_prefix()
     tls = parts.scheme == "mqtts"
     user = None if parts.username is None else unquote(parts.username)
     refuse_control(user or "", "a user of --mqtt", OutputError)
     port = port or PORTS[parts.scheme]
     return Broker(host, port, tls, user, topic_prefix(prefix))
+
+
+def default_prefix() -> str:
+    """Returns the prefix for who names none: one run on a machine may use it."""
+    return f"fer-edge/{socket.gethostname()}"
 
 
 def topic_prefix(text: str) -> str:

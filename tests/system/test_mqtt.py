@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_runtime.errors import OutputError
 from edge_runtime.outputs import mqtt
-from edge_runtime.outputs.mqtt import MqttOptions, open_mqtt
+from edge_runtime.outputs.mqtt import open_mqtt
+from edge_runtime.outputs.mqtt_client import MqttOptions
 from edge_runtime.outputs.mqtt_topics import parse_broker
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
@@ -27,7 +30,11 @@ from edge_runtime.sources import Frame
 from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
+pytestmark = [
+    pytest.mark.skipif(MOSQUITTO is None, reason=MISSING),
+    # paho leaves the socket of a refused handshake to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 BLACK = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0.0, "camera")
 SHARE = {"happy": 0.9, "sad": 0.1}
 
@@ -260,20 +267,22 @@ def test_password_comes_from_a_file_and_stays_out_of_the_log(
     broker = Broker(tmp_path, "allow_anonymous false", f"password_file {users}")
     broker.start()
     url = f"mqtt://me@127.0.0.1:{broker.port}/home/door"
+    file = tmp_path / "password"
+    given = MqttOptions(parse_broker(url), file)
+    file.write_text("wrong-one\n")
     try:
-        with open_mqtt(MqttOptions(parse_broker(url), "wrong-one"), status()) as sink:
-            until(lambda: "refuses" in (sink.counts()["error"] or ""))
-        good = MqttOptions(parse_broker(url), "hunter2hunter2")
-        with open_mqtt(good, status()) as sink:
+        with open_mqtt(given, status()) as sink:
+            until(lambda: "user 'me'" in (sink.counts()["error"] or ""))
+            file.write_text("hunter2hunter2\n")  # it is read again
+            until(lambda: sink.counts()["error"] is None)
+        with open_mqtt(given, status()) as sink:
             until(lambda: sink.counts()["error"] is None)
     finally:
         broker.kill()
-    assert "hunter2" not in caplog.text + repr(good)
+    assert "hunter2" not in caplog.text
     assert "wrong-one" not in caplog.text
 
 
-# paho leaves the socket of a refused handshake to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_encrypted_broker_is_believed_only_with_its_certificate(
     tmp_path: Path,
 ) -> None:
@@ -294,9 +303,91 @@ def test_encrypted_broker_is_believed_only_with_its_certificate(
     address = parse_broker(f"mqtts://localhost:{broker.port}/home/door")
     try:
         with open_mqtt(MqttOptions(address), status()) as stranger:
-            time.sleep(1)
-            assert stranger.counts()["error"] is not None
+            until(lambda: "--mqtt-ca" in stranger.counts()["error"])
+        other = parse_broker(f"mqtts://127.0.0.1:{broker.port}/home/door")
+        with open_mqtt(MqttOptions(other, ca_file=certificate), status()) as sink:
+            until(lambda: "another name" in sink.counts()["error"])
+        plain = parse_broker(f"mqtt://localhost:{broker.port}/home/door")
+        with open_mqtt(MqttOptions(plain), status()) as sink:
+            until(lambda: "mqtts://" in sink.counts()["error"])
         with open_mqtt(MqttOptions(address, ca_file=certificate), status()) as sink:
             until(lambda: sink.counts()["error"] is None)
     finally:
         broker.kill()
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """Yields a port that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_port_that_takes_the_connection_and_says_nothing_is_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "SILENCE_S", 0.5)
+    with silent_port() as port, open_mqtt(options(port), status()) as sink:
+        until(lambda: "does not answer as a broker" in sink.counts()["error"])
+    assert caplog.text.count("does not answer as a broker") == 1
+
+
+def test_broker_without_tls_is_reported(broker: Broker) -> None:
+    address = parse_broker(f"mqtts://127.0.0.1:{broker.port}/home/door")
+    with open_mqtt(MqttOptions(address), status()) as sink:
+        until(lambda: "mqtt://" in sink.counts()["error"])
+
+
+def test_reason_that_changes_is_reported_each_once(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_mqtt(options(broker.port), status()) as sink:
+        until(lambda: sink.counts()["error"] is None)
+        broker.kill()
+        until(lambda: "nobody listens" in (sink.counts()["error"] or ""))
+        time.sleep(4)
+    warnings = [one.getMessage() for one in caplog.records]
+    assert len(warnings) == 2
+    assert "connection lost" in warnings[0]
+    assert "still no connection: nobody listens" in warnings[1]
+
+
+def test_late_last_will_is_answered(broker: Broker) -> None:
+    with listening(broker.port) as listener:
+        with open_mqtt(options(broker.port), status()):
+            until(lambda: listener.of("home/door/availability") == ["online"])
+            listener._client.publish("home/door/availability", "offline", retain=True)
+            until(
+                lambda: (
+                    listener.of("home/door/availability")
+                    == ["online", "offline", "online"]
+                )
+            )
+            with listening(broker.port) as late:
+                until(lambda: late.of("home/door/availability") == ["online"])
+        until(lambda: listener.of("home/door/availability")[-1] == "offline")
+        time.sleep(0.5)  # which is not answered
+        assert listener.of("home/door/availability")[-1] == "offline"
+
+
+def test_second_run_below_one_prefix_is_reported(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_mqtt(options(broker.port), status()) as first:
+        until(lambda: first.counts()["error"] is None)
+        with open_mqtt(options(broker.port), status()) as second:
+            until(lambda: second.counts()["error"] is None)
+            until(lambda: "another run publishes below 'home/door'" in caplog.text)
+        time.sleep(1)  # the second one's "offline" is answered by the first
+    assert caplog.text.count("another run publishes") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its abstract sockets")
+def test_second_run_with_the_default_prefix_is_refused(broker: Broker) -> None:
+    address = parse_broker(f"mqtt://127.0.0.1:{broker.port}")
+    with open_mqtt(MqttOptions(address), status()):
+        refused = pytest.raises(OutputError, match="another run on this machine")
+        with refused, open_mqtt(MqttOptions(address), status()):
+            pass
+    with open_mqtt(MqttOptions(address), status()) as again:
+        until(lambda: again.counts()["error"] is None)

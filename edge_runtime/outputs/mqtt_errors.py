@@ -1,0 +1,84 @@
+"""Why there is no connection to an MQTT broker, in one sentence with its remedy."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from edge_runtime.outputs.mqtt_topics import Broker
+
+# OpenSSL's X509_V_ERR numbers.
+_EXPIRED, _NOT_YET = 10, 9
+_OTHER_NAME, _OTHER_ADDRESS = 62, 64
+
+
+def connect_error(error: BaseException | None, broker: Broker) -> str:
+    """Returns why a connection could not be made.
+
+    Args:
+        error: What the attempt raised; None if it is not known.
+        broker: Where it went.
+    """
+    place = f"{broker.host}:{broker.port}"
+    if isinstance(error, socket.gaierror):
+        return f"no host is called {broker.host!r}: check the spelling and the network"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate_error(error, broker)
+    if isinstance(error, ssl.SSLError) or (broker.tls and _closed(error)):
+        return f"no TLS at {place}: for a broker without it write mqtt://"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nobody listens at {place}: start the broker, or name its port"
+    if isinstance(error, TimeoutError):
+        return f"no answer from {place}: check that the broker is on, and its firewall"
+    reason = getattr(error, "strerror", None)
+    return f"no connection to {place}" + (f" ({reason})" if reason else "")
+
+
+def _closed(error: BaseException | None) -> bool:
+    return isinstance(error, ConnectionResetError | BrokenPipeError | EOFError)
+
+
+def _certificate_error(error: ssl.SSLCertVerificationError, broker: Broker) -> str:
+    place = f"{broker.host}:{broker.port}"
+    if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
+        return (
+            f"the certificate of {place} is of another name: write the name that is in"
+            " it into --mqtt"
+        )
+    if error.verify_code == _EXPIRED:
+        return f"the certificate of {place} has expired: renew it, or set this clock"
+    if error.verify_code == _NOT_YET:
+        return f"the certificate of {place} is not valid yet: set this clock"
+    return (
+        f"the certificate of {place} is not of a known authority: give the authority's"
+        " own with --mqtt-ca FILE"
+    )
+
+
+def refusal(reason: str, broker: Broker) -> str:
+    """Returns what a broker's refusal means.
+
+    Args:
+        reason: As paho names it.
+        broker: With the user that was refused.
+    """
+    if reason.lower() not in ("not authorized", "bad user name or password"):
+        return f"the broker refuses: {reason}"
+    if broker.user is None:
+        return (
+            "the broker refuses who gives no name: write mqtt://USER@HOST and give"
+            " --mqtt-password-file FILE"
+        )
+    return (
+        f"the broker refuses user {broker.user!r} or his password: check both, and"
+        " --mqtt-password-file"
+    )
+
+
+def no_answer(broker: Broker) -> str:
+    """Returns what it means that a port takes a connection and does not speak MQTT."""
+    other = "mqtt:// (1883)" if broker.tls else "mqtts:// (8883) where it speaks TLS"
+    return (
+        f"{broker.host}:{broker.port} takes the connection and does not answer as a"
+        f" broker: name its port, or write {other}"
+    )
