@@ -944,7 +944,8 @@ def test_this_machines_own_addresses_need_no_token(host: str) -> None:
 def test_missing_library_is_named_with_its_command(
     library: str, given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [one for one in sys.modules if one.startswith("edge_runtime.web.")]:
+    users = ("edge_runtime.web.", "edge_runtime.outputs.lasting_client", f"{library}.")
+    for name in [one for one in sys.modules if one.startswith(users)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setitem(sys.modules, f"{library}.mqtt", None)
