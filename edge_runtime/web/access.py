@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import time
 from collections import Counter
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from edge_runtime.web.address import is_loopback
 
 COOKIE = "fer_edge_session"
 SESSION_S = 30 * 24 * 3600
+CLOCK_STEP_S = SESSION_S  # by so much a clock may step back, and nobody is logged out
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 WRONG_TOKEN_DELAY_S = 1.0
 MAX_WRONG_AT_ONCE = 8  # of one address
@@ -38,13 +40,24 @@ SECURITY_HEADERS = {
 
 
 class Access:
-    """Accepts or refuses requests."""
+    """Accepts or refuses requests.
+
+    Attributes:
+        on_token: Called with each request that shows the token, or its cookie.
+    """
 
     def __init__(self, token: str | None) -> None:
         """Takes the token; None accepts every program on this machine."""
         self._token = None if token is None else token.encode()
+        self.on_token: Callable[[web.Request], None] = lambda request: None
+        self._latest_s = time.time()
         # Wrong tokens that are being delayed, by address; no address has 0.
         self._wrong: Counter[str] = Counter()
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Whether there is a token."""
+        return self._token is not None
 
     def middleware(self) -> Middleware:
         """Returns a function that aiohttp calls around every handler."""
@@ -55,6 +68,7 @@ class Access:
                 _check_host(request)
             elif not request.path.startswith(OPEN_PATHS):
                 await self._check_credentials(request)
+                self.on_token(request)
             return await handler(request)
 
         return guard
@@ -86,7 +100,7 @@ class Access:
         proxied = request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
             COOKIE,
-            self._session(int(time.time()) + SESSION_S),
+            self._session(int(self._now_s()) + SESSION_S),
             max_age=SESSION_S,
             httponly=True,
             samesite="Strict",
@@ -106,6 +120,15 @@ class Access:
             headers={"WWW-Authenticate": "Bearer"},
         )
 
+    def _now_s(self) -> float:
+        """Returns the time of day, which steps back only when the program restarts.
+
+        A board without a battery starts with an old time until the network tells it
+        the right one. A session that has ended stays ended.
+        """
+        self._latest_s = max(self._latest_s, time.time())
+        return self._latest_s
+
     def _session(self, expires: int) -> str:
         """Returns a cookie that is signed with the token, but does not contain it."""
         key = self._token or b""
@@ -116,12 +139,18 @@ class Access:
         text = cookie.partition(".")[0]
         if not (text.isascii() and text.isdecimal() and len(text) <= 12):
             return False
-        valid = time.time() < int(text) <= time.time() + SESSION_S
+        ahead_s = int(text) - self._now_s()
+        valid = 0 < ahead_s <= SESSION_S + CLOCK_STEP_S
         return valid and _equal(_encode(cookie), self._session(int(text)).encode())
 
 
 async def secure(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the security headers to a response; no cache may keep it."""
+    secure_headers(response)
+
+
+def secure_headers(response: web.StreamResponse) -> None:
+    """Adds the security headers to a response that goes out by another way."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
 

@@ -49,7 +49,8 @@ class Routes:
     ) -> None:
         """Reads the static files; ``privacy`` is added to ``/api/state``."""
         self.state, self.stream = state, stream
-        self._metrics, self._access, self._privacy = metrics, access, privacy
+        self.access = access
+        self._metrics, self._privacy = metrics, privacy
         folder = files("edge_runtime.web") / "static"
         names = (*STATIC, "index.html", "login.html")
         self._files = {name: (folder / name).read_bytes() for name in names}
@@ -57,7 +58,7 @@ class Routes:
     def application(self) -> web.Application:
         """Returns the application, to be made in the thread that serves it."""
         application = web.Application(
-            client_max_size=MAX_BODY_BYTES, middlewares=[self._access.middleware()]
+            client_max_size=MAX_BODY_BYTES, middlewares=[self.access.middleware()]
         )
         application.on_response_prepare.append(secure)
         router = application.router
@@ -87,10 +88,11 @@ class Routes:
         # Not request.post(): it uses the charset and encoding that the client claims.
         form = parse_qs(body.decode(errors="replace"))
         token = form.get("token", [""])[0].strip()
-        if not await self._access.is_token(token, request):
+        if not await self.access.is_token(token, request):
             raise web.HTTPSeeOther("/login?wrong")
+        self.access.on_token(request)
         response = web.Response(status=303, headers={"Location": "/"})
-        self._access.set_cookie(response, request)
+        self.access.set_cookie(response, request)
         return response
 
     async def _static(self, request: web.Request) -> web.Response:
