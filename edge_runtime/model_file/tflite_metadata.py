@@ -7,22 +7,20 @@ to the metadata, such as a list of labels, are in a zip archive behind the model
 
 from __future__ import annotations
 
-import io
-import zipfile
 from typing import NamedTuple
 
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.graph.flatbuffer import Flatbuffer, Table
 from edge_runtime.graph.ir import printable
 from edge_runtime.model_file.pixels import PixelScaling, normalized
+from edge_runtime.model_file.zip_tail import open_zip_tail
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 NORMALIZATION = 1  # ProcessUnitOptions
 AXIS_LABELS, VALUE_LABELS = 2, 3  # AssociatedFileType
 LARGEST_LABELS_BYTES = 2**20
-MOST_FILES = 100
-_END_OF_ARCHIVE = b"PK\x05\x06"
+LARGEST_ARCHIVE_BYTES = 4 * 2**20
 
 
 class TfliteMetadata(NamedTuple):
@@ -113,8 +111,7 @@ def _read_member(model: bytes, name: str) -> str:
         ModelError: It is not there, or the archive is damaged or hostile.
     """
     try:
-        _check_archive(model)
-        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+        with open_zip_tail(model, LARGEST_ARCHIVE_BYTES) as archive:
             info = archive.getinfo(name)
             if info.file_size > LARGEST_LABELS_BYTES:
                 raise ModelError(
@@ -129,13 +126,3 @@ def _read_member(model: bytes, name: str) -> str:
             f"its list of labels {printable(name)!r} cannot be read ({error}): give"
             " the names with --labels"
         ) from error
-
-
-def _check_archive(model: bytes) -> None:
-    """Refuses an archive of more files than any model has, before zipfile reads it."""
-    end = model.rfind(_END_OF_ARCHIVE, max(0, len(model) - 65_557))
-    if end >= 0:
-        count = int.from_bytes(model[end + 10 : end + 12], "little")
-        size = int.from_bytes(model[end + 12 : end + 16], "little")
-        if count > MOST_FILES or size > LARGEST_LABELS_BYTES:
-            raise ModelError(f"its archive has more than {MOST_FILES} files")
