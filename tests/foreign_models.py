@@ -13,7 +13,7 @@ import pytest
 
 FULLY_CONNECTED, SOFTMAX, LOGISTIC, LOG_SOFTMAX, RESHAPE = 9, 25, 14, 50, 22
 FIRST = {"ADD": 0, "MUL": 18, "SUB": 41, "DIV": 42}
-EXP, SUM, QUANTIZE, DEQUANTIZE = 47, 74, 114, 6
+EXP, SUM, QUANTIZE, SLICE, CONCATENATION = 47, 74, 114, 65, 2
 TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
 SIZE = 4
 
@@ -24,6 +24,10 @@ class Quantization(NamedTuple):
     dtype: str
     scale: float
     zero_point: int
+
+
+def _flatbuffers() -> Any:
+    return pytest.importorskip("flatbuffers", reason="writes TFLite files")
 
 
 class Writer:
@@ -90,8 +94,7 @@ class Writer:
         self.model.metadata.append(entry)
 
     def to_bytes(self, output: int) -> bytes:
-        import flatbuffers
-
+        flatbuffers = _flatbuffers()
         self.graph.inputs, self.graph.outputs = [0], [output]
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
@@ -113,6 +116,7 @@ def float_model(
     end: str = "",
     gain: float = 4.0,
     metadata: bytes | None = None,
+    swapped: bool = False,
 ) -> bytes:
     """A float32 model: ``first`` operators with constants, a product, and an end.
 
@@ -123,9 +127,12 @@ def float_model(
             softmax that is spelled out), ``"reshaped softmax"``, or nothing.
         gain: Of the product.
         metadata: Official TFLite metadata.
+        swapped: The channels come last to first, as slices that are joined again.
     """
     writer = Writer()
     index = writer.tensor([1, SIZE, SIZE, 3])
+    if swapped:
+        index = _swap_channels(writer, index)
     for name, constant in first:
         value = np.atleast_1d(np.asarray(constant, np.float32))
         other = writer.tensor([len(value)], values=value)
@@ -142,6 +149,20 @@ def float_model(
     if metadata is not None:
         writer.metadata(metadata)
     return writer.to_bytes(_end(writer, index, classes, end))
+
+
+def _swap_channels(writer: Writer, index: int) -> int:
+    """Adds three slices and their concatenation, as ``pixels[..., ::-1]`` becomes."""
+    size = writer.tensor([4], "int32", np.array([1, SIZE, SIZE, 1]))
+    slices = []
+    for channel in (2, 1, 0):
+        begin = writer.tensor([4], "int32", np.array([0, 0, 0, channel]))
+        output = writer.tensor([1, SIZE, SIZE, 1])
+        slices.append(writer.operator(SLICE, [index, begin, size], output))
+    joined = writer.tensor([1, SIZE, SIZE, 3])
+    writer.operator(CONCATENATION, slices, joined, "ConcatenationOptions")
+    writer.graph.operators[-1].builtinOptions.axis = 3
+    return joined
 
 
 def _end(writer: Writer, index: int, classes: int, end: str) -> int:
@@ -225,8 +246,7 @@ def official_metadata(
     name: str = "a model",
 ) -> bytes:
     """Official TFLite metadata with NormalizationOptions and a list of labels."""
-    import flatbuffers
-
+    flatbuffers = _flatbuffers()
     builder = flatbuffers.Builder(256)
 
     def table(*fields: tuple[int, str, int]) -> int:

@@ -19,12 +19,15 @@ Values = npt.NDArray[np.float64]
 _LAYOUT = frozenset(
     {
         *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CAST", "REVERSE_V2"),
+        *("GATHER", "Gather"),
         *("QUANTIZE", "DEQUANTIZE", "PAD", "PADV2", "MIRROR_PAD"),
         *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
         *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"),
         *("QuantizeLinear", "DequantizeLinear", "Cast", "Pad", "Resize"),
     }
 )
+_SLICES = frozenset({"STRIDED_SLICE", "SLICE", "GATHER", "Slice", "Gather"})
+_JOINS = frozenset({"PACK", "CONCATENATION", "Concat"})
 _QUANTIZE = frozenset({"QUANTIZE", "QuantizeLinear"})
 _SOFTMAX = frozenset({"SOFTMAX", "Softmax", "QLinearSoftmax"})
 _SIGMOID = frozenset({"LOGISTIC", "Sigmoid", "QLinearSigmoid"})
@@ -69,9 +72,11 @@ def input_scaling(graph: Graph) -> Scaling:
     index = graph.inputs[0] if graph.inputs else -1
     for _ in graph.operators:  # bounds the walk, even around a circle
         operator = _only_reader(graph, index)
+        joined = _joined_again(graph, index) if operator is None else None
+        operator = operator or joined
         if operator is None or not operator.outputs:
             break
-        if operator.name not in _LAYOUT:
+        if operator is not joined and operator.name not in _LAYOUT:
             step = _affine(graph, operator, index)
             if step is None or len(step[0]) not in (1, len(scale), *_any(scale)):
                 break
@@ -117,6 +122,16 @@ def _product_before(graph: Graph, addition: Operator) -> Operator | None:
 def _only_reader(graph: Graph, index: int) -> Operator | None:
     readers = graph.consumers.get(index, []) if index >= 0 else []
     return readers[0] if len(readers) == 1 else None
+
+
+def _joined_again(graph: Graph, index: int) -> Operator | None:
+    """Returns the operator that joins slices of a tensor: channels in another order."""
+    slices = graph.consumers.get(index, []) if index >= 0 else []
+    ends = [_only_reader(graph, one.outputs[0]) for one in slices if one.outputs]
+    cut = all(one.name in _SLICES for one in slices) and len(ends) == len(slices)
+    if not cut or not ends or any(end is not ends[0] for end in ends):
+        return None
+    return ends[0] if ends[0] is not None and ends[0].name in _JOINS else None
 
 
 def _any(scale: Values) -> tuple[int, ...]:

@@ -211,6 +211,14 @@ def test_scaling_inside_the_model_says_what_it_takes(save, images, first, name):
     assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
 
 
+def test_channels_in_another_order_come_before_the_scaling(save, images):
+    first = [("ADD", [-103.9, -116.8, -123.7])]  # Caffe's, of blue, green and red
+    model = float_model(first=first, end="softmax", gain=0.02, swapped=True)
+    classifier = Classifier.load(save(model), labels=LABELS)
+    expected = interpreter_outputs(model, images.astype(np.float32))
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "first", [[], [("MUL", 1000.0)], [("ADD", 3.0)]], ids=["none", "large", "small"]
 )
