@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SignatureError, missing
-from edge_runtime.utils.files import write_bytes
+from edge_runtime.utils.files import warn_if_public, write_bytes
 from edge_runtime.utils.read_files import read_bounded
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         raise SignatureError(f"{expected}, got {str(path)!r}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureError(f"{expected}, got another kind of key in {str(path)!r}")
+    warn_if_public(path, "the private key")
     return key
 
 

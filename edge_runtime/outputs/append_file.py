@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_runtime.errors import OutputError
+from edge_runtime.utils.files import PRIVATE_MODE, warn_if_public
 
 
 class Stdout:
@@ -76,6 +77,7 @@ class AppendedFile:
             self._open(os.O_TRUNC if replace else 0)
             self._check_start(start)
             self._begin_line()
+            warn_if_public(path, "the file of results")
         except OSError as error:
             if retry and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return
@@ -105,7 +107,7 @@ class AppendedFile:
 
     def _open(self, extra_flags: int = 0) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | extra_flags
-        self._descriptor = os.open(self._path, flags, 0o666)
+        self._descriptor = os.open(self._path, flags, PRIVATE_MODE)
         self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     def _begin_line(self) -> None:

@@ -22,8 +22,9 @@ RECORD_CAPACITY = QueueCapacity(frames=2, events=8)  # whole frames in memory
 
 JPEG_QUALITY = 90
 
-# Only recorded images are ever removed: the folder may hold others.
-_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
+# Only recorded images are ever removed: the folder may hold others. A running number,
+# the time of day and the frame's number; the first was missing in version 0.1.
+_NAME = re.compile(r"(?:(\d{9,})-)?\d{8}T\d{6}\.\d{6}Z-\d{9,}\.jpg")
 
 
 class Recorder:
@@ -67,13 +68,15 @@ class FrameArchive:
                 for path in folder.iterdir()
                 if path.suffix in (".jpg", ".json")
             }
-            recorded = map(folder.joinpath, sorted(filter(_NAME.fullmatch, names)))
-            self._recorded = deque((path, _size(path)) for path in recorded)
+            recorded = sorted(filter(_NAME.fullmatch, names), key=_order)
+            paths = map(folder.joinpath, recorded)
+            self._recorded = deque((path, _size(path)) for path in paths)
         except OSError as error:
             raise OutputError(
                 f"cannot record to {str(folder)!r}: {error.strerror}"
             ) from error
         self._bytes = sum(size for _, size in self._recorded)
+        self._number = _order(recorded[-1])[0] if recorded else 0
 
     def store(self, rendered: RenderedFrame) -> None:
         """Writes one image and its document; removes the oldest beyond the limits.
@@ -83,7 +86,9 @@ class FrameArchive:
         """
         self._check_space()
         when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        path = self._folder / f"{when}-{rendered.result.index:09d}.jpg"
+        self._number += 1
+        name = f"{self._number:09d}-{when}-{rendered.result.index:09d}.jpg"
+        path = self._folder / name
         document = json.dumps(frame_document(rendered.result)).encode()
         try:
             _write(path, encode_jpeg(rendered.image, JPEG_QUALITY))
@@ -105,6 +110,16 @@ class FrameArchive:
     def _check_space(self) -> None:
         if shutil.disk_usage(self._folder).free < SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Returns what the oldest image has least of.
+
+    Not its time of day: a clock may step back, and one without a battery starts in the
+    past.
+    """
+    match = _NAME.fullmatch(name)
+    return int(match[1] or 0) if match else 0, name
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources import IMAGE_SUFFIXES, Source
-from edge_runtime.utils.files import replacing
+from edge_runtime.utils.files import PRIVATE_MODE, replacing
 from edge_runtime.utils.stderr import suppress_stderr
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -70,7 +70,7 @@ def open_output(path: Path, source: Source) -> Iterator[WriteFrame]:
         with _open_video(path, fps, max_hold_s) as write:
             yield write
     elif source.kind == "pictures" and source.frame_count == 1:
-        with replacing(path) as temporary:
+        with replacing(path, mode=PRIVATE_MODE) as temporary:
             yield partial(_write_image, temporary)
             _check_written(temporary.stat().st_size, path)
     else:
@@ -81,7 +81,7 @@ def open_output(path: Path, source: Source) -> Iterator[WriteFrame]:
 
 @contextmanager
 def _open_video(path: Path, fps: float, max_hold_s: float) -> Iterator[WriteFrame]:
-    with suppress(_NothingWritten), replacing(path) as temporary:
+    with suppress(_NothingWritten), replacing(path, mode=PRIVATE_MODE) as temporary:
         _make_video(temporary, fps, _PROBE_WH).release()  # fails early if at all
         writer = VideoFile(temporary, fps, max_hold_s=max_hold_s)
         try:

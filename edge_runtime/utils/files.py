@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,24 +14,32 @@ from pathlib import Path
 from edge_runtime.errors import OutputError
 from edge_runtime.utils.read_files import read_bounded
 
+logger = logging.getLogger(__name__)
+
 TEMPORARY = ".partly-written-"
+# Of what is said about people: not for every user of the machine.
+PRIVATE_MODE = 0o640
 
 LEFTOVER_AGE_S = 600.0  # a temporary file not written to for so long is abandoned
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Yields a temporary path beside ``path``, and renames it to ``path`` at the end.
 
     The name keeps its suffixes, since libraries choose the format by them. On an error
     in the body the temporary file is removed, an older file at ``path`` is untouched,
     and the error propagates.
 
+    Args:
+        path: The file.
+        mode: Its permissions, before the umask.
+
     Raises:
         OutputError: The folder cannot be written, or ``path`` cannot be replaced.
     """
     _remove_abandoned(path)
-    temporary = _temporary_beside(path)
+    temporary = _temporary_beside(path, mode)
     try:
         yield temporary
         try:
@@ -73,7 +83,7 @@ def _is_other_process(pid: int) -> bool:
     return True
 
 
-def _temporary_beside(path: Path) -> Path:
+def _temporary_beside(path: Path, mode: int) -> Path:
     import tempfile  # here: a run that writes no file need not wait for it
 
     try:
@@ -85,7 +95,7 @@ def _temporary_beside(path: Path) -> Path:
         # mkstemp creates files for the owner alone; set the mode that open() would.
         umask = os.umask(0)
         os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
+        Path(name).chmod(mode & ~umask)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return Path(name)
@@ -107,6 +117,15 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.write_bytes(data)
         except OSError as error:  # the disk is full
             raise _cannot_write(path, error) from error
+
+
+def warn_if_public(path: Path, flag: str) -> None:
+    """Logs a warning where every user of the machine may read a file."""
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            told = "%s %s can be read by every user of this machine: run  chmod o-r"
+            logger.warning(told, flag, path)
 
 
 MAX_SECRET_LENGTH = 1024
@@ -137,4 +156,5 @@ def read_secret(path: Path, flag: str, *, min_length: int = 1) -> str:
             f" of {flag} {str(path)!r}, got {len(secret)}: make one with  python -c"
             ' "import secrets; print(secrets.token_urlsafe(24))"'
         )
+    warn_if_public(path, flag)
     return secret

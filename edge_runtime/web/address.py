@@ -87,6 +87,6 @@ def read_token(address: Address, token_file: Path | None) -> str | None:
         return None
     raise OutputError(
         f"expected --token-file FILE to serve at {address.host}, where others can"
-        " connect: make one with  python -c 'import secrets;"
-        " print(secrets.token_urlsafe(24))' > token.txt  or serve at 127.0.0.1"
+        " connect: make one with  (umask 077; python -c 'import secrets;"
+        " print(secrets.token_urlsafe(24))' > token.txt)  or serve at 127.0.0.1"
     )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +46,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Box, Decision, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.base import Kind
+from edge_runtime.utils.files import read_secret
 from edge_runtime.utils.signals import StopRequest
 from tests.device.pipeline.test_pipeline import Brightness, Light, painted
 
@@ -806,6 +808,82 @@ def test_archive_counts_what_an_earlier_run_left(tmp_path: Path) -> None:
     stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 3)
     stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 2)
     assert len(list(tmp_path.glob("*.jpg"))) == 3
+
+
+class SteppedClock:
+    """Stands in for ``datetime``: each call is an hour before the last one."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def now(self, zone: object) -> datetime:
+        self._now -= timedelta(hours=1)
+        return self._now
+
+
+def test_archive_keeps_the_newest_pictures_when_the_clock_steps_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run reads the folder anew: a board without a battery starts in the past."""
+    from edge_runtime.outputs import record
+
+    monkeypatch.setattr(record, "datetime", SteppedClock())
+    for index in range(8):
+        archive = FrameArchive(tmp_path, RecordLimits(max_images=3))
+        archive.store(RenderedFrame(frame(index), result(index, face()), None))
+    pictures = sorted(tmp_path.glob("*.jpg"))
+    assert [int(path.stem[-9:]) for path in pictures] == [5, 6, 7]
+
+
+def test_archive_removes_pictures_of_the_older_naming_first(tmp_path: Path) -> None:
+    for name in (
+        "20990101T000000.000000Z-000000001",
+        "20200101T000000.000000Z-000000002",
+    ):
+        for suffix in (".jpg", ".json"):
+            (tmp_path / f"{name}{suffix}").write_bytes(b"x")
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 2)
+    stored(FrameArchive(tmp_path, RecordLimits(max_images=3)), 1)
+    names = [path.name for path in sorted(tmp_path.glob("*.jpg"))]
+    assert [name.startswith("00000000") for name in names] == [True] * 3
+
+
+@pytest.mark.parametrize("flag", ["csv", "events", "output"])
+def test_results_are_not_for_every_user_of_the_machine(
+    tmp_path: Path, flag: str
+) -> None:
+    path = tmp_path / ("a.avi" if flag == "output" else "a.txt")
+    before = os.umask(0o022)
+    try:
+        run([result(0, face(), events=[event()])], f"--{flag}", str(path), live=False)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.parametrize("flag", ["csv", "events"])
+def test_older_file_that_every_user_may_read_is_told(
+    tmp_path: Path, flag: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.txt"
+    path.touch()
+    path.chmod(0o644)
+    run([result(0, face())], f"--{flag}", str(path), live=False)
+    assert "can be read by every user of this machine" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [(0o644, True), (0o640, False), (0o400, False)]
+)
+def test_secret_that_every_user_may_read_is_told(
+    tmp_path: Path, mode: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "token.txt"
+    path.write_text("a-token-that-nobody-guesses\n")
+    path.chmod(mode)
+    read_secret(path, "--token-file")
+    assert ("--token-file" in caplog.text) is told
+    assert "guesses" not in caplog.text
 
 
 def test_documents_without_an_image_count_until_they_are_the_oldest(
