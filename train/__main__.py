@@ -22,6 +22,7 @@ from train.networks.backend import start_keras
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
+from train.options.steps import fit_to_count
 from train.run.folder import (
     RunFolder,
     create_run,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 # All else is in the run's configuration.
 RESUME_FLAGS = {"data", "labels_from", "threads", "name", "resume", "force"}
-FEW_STEPS = 300
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +112,8 @@ def _load_new(options: dict[str, Any]) -> tuple[TrainConfig, Dataset]:
     config = build_config(options)
     require_free_name(options.get("name"), force=options.get("force", False))
     _require_inputs(config)
-    return config, config.load_images()
+    data = config.load_images()
+    return fit_to_count(config, len(data.train), options), data
 
 
 def _require_inputs(config: TrainConfig) -> None:
@@ -166,6 +167,7 @@ def _fit(
 ) -> FitResult:
     # Importing Keras takes seconds; the errors above come before.
     from train import fit
+    from train.optimization.optimizer import devices
     from train.run.results import backend_name
 
     record = {
@@ -173,29 +175,12 @@ def _fit(
         "data_fingerprint": data.fingerprint,
         "git_revision": git_revision(),  # before training: the files may change
     }
-    print(f"run {run.path}: {config.arch}, {config.epochs} epochs, {config.precision}")
-    print(f"training on {', '.join(fit.devices())} ({backend_name()})")
-    if note := few_steps_note(config, len(data.train)):
-        print(note)
-    return fit.fit(config, data, run, record=record, resume=resume)
-
-
-def few_steps_note(config: TrainConfig, images: int) -> str:
-    """Returns advice where a run has too few steps to learn much, else nothing.
-
-    Args:
-        config: The configuration.
-        images: Number of training images.
-    """
-    batch = min(config.batch_size, images)
-    steps = config.epochs * (images // batch)
-    if steps >= FEW_STEPS:
-        return ""
-    return (
-        f"note: {images:,} images in batches of {batch} make only {steps} steps,"
-        " too few to learn much:\n"
-        "      see 'A few hundred images' in docs/how-to/train.md"
+    print(
+        f"run {run.path}: {config.arch}, {config.epochs} epochs in batches of"
+        f" {config.batch_size}, {config.precision}"
     )
+    print(f"training on {', '.join(devices())} ({backend_name()})")
+    return fit.fit(config, data, run, record=record, resume=resume)
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

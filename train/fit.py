@@ -18,7 +18,6 @@ from train.distillation.distill import (
     save_targets,
     select_images,
 )
-from train.distillation.loss import DistillationLoss, target_accuracy
 from train.distillation.teachers import (
     VIEWS_SEED,
     load_answers,
@@ -29,12 +28,14 @@ from train.distillation.teachers import (
 from train.feed import TrainingFeed
 from train.networks import pretrained
 from train.networks.architectures import build_model
+from train.optimization.head import fit_head
+from train.optimization.optimizer import compile_model
 from train.options.config import TrainConfig
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
 from train.run.folder import RunFolder, find_model, read_labels, read_weights
-from train.run.results import backend_name, write_calibration_choice, write_results
+from train.run.results import write_calibration_choice, write_results
 
 POLICIES = {
     "float32": "float32",
@@ -108,7 +109,10 @@ def fit(
             else teacher_answers(config, data, images, views)
         )
     feed = make_feed(first_epoch=progress.epoch, answers=answers)
-    _compile(model, config, feed.steps_per_epoch)
+    if config.head_views and not progress.epoch:
+        print("fitting the last layer on features of the others", flush=True)
+        fit_head(model, images, targets_used, config)
+    compile_model(model, config, feed.steps_per_epoch)
     remove_leftovers(run.path)
     remove_leftovers(run.checkpoint)
     if resume:
@@ -223,6 +227,8 @@ def _run_epochs(
     first_epoch: int,
     epochs: EpochCallback,
 ) -> bool:
+    if checkpoint.stop_reason(config, epochs.progress):
+        return True  # resumed after its end
     try:
         model.fit(
             feed,
@@ -237,60 +243,3 @@ def _run_epochs(
         epochs.close()
         return False
     return True
-
-
-def _compile(model: keras.Model, config: TrainConfig, steps_per_epoch: int) -> None:
-    # Keras fixes these at construction: they cannot be set on a finished optimizer.
-    common: dict[str, Any] = {
-        "weight_decay": config.weight_decay or None,
-        "use_ema": config.ema_epochs > 0,
-        "ema_momentum": 1 - 1 / ema_horizon_steps(config, steps_per_epoch),
-    }
-    if config.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(config.learning_rate, **common)
-    else:
-        optimizer = keras.optimizers.SGD(
-            _schedule(config, steps_per_epoch), momentum=0.9, nesterov=True, **common
-        )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    on_cpu = all(name.startswith("cpu") for name in devices())
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    if config.teachers:
-        loss = DistillationLoss(config.teacher_share, config.teacher_temperature)
-    model.compile(
-        optimizer,
-        loss,
-        metrics=[keras.metrics.MeanMetricWrapper(target_accuracy, name="accuracy")],
-        # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
-        jit_compile=False if on_cpu else "auto",
-    )
-
-
-def ema_horizon_steps(config: TrainConfig, steps_per_epoch: int) -> float:
-    """Returns the number of steps over which the weights are averaged, at least 2."""
-    # In a short run a long average would still contain the initial weights, which do
-    # not fit BatchNorm's statistics: those are of the newest weights.
-    epochs = min(config.ema_epochs, config.epochs / 15)
-    return max(2.0, epochs * steps_per_epoch)
-
-
-def _schedule(
-    config: TrainConfig, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a linear warm-up and then a cosine decay to zero, over the whole run."""
-    total = config.epochs * steps_per_epoch
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), total // 3)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else config.learning_rate,
-        decay_steps=max(1, total - warmup),
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-
-
-def devices() -> list[str]:
-    """Returns the names of the devices Keras trains on, such as ``["gpu:0"]``."""
-    if backend_name() == "torch":  # has no keras.distribution
-        return [str(keras.ops.zeros(()).device)]
-    found: list[str] = keras.distribution.list_devices()
-    return found

@@ -28,6 +28,8 @@ class Augmentation:
         shear_frac: Horizontal shear drawn from -x to +x.
         brightness_frac: Added to the pixels: -x to +x of 255.
         contrast_frac: Pixels scaled around their mean by 1-x to 1+x.
+        hue_deg: Hue turned by -x to +x degrees; not on grey images.
+        saturation_frac: Saturation scaled by 1-x to 1+x; not on grey images.
         erase_probability: Share of images of which a rectangle of 2 to 20 % of the
             area is replaced by noise (Zhong et al., "Random erasing", 2017).
         camera_probability: Share of images with two of the defects of a cheap camera:
@@ -41,6 +43,8 @@ class Augmentation:
     shear_frac: float = 0.1
     brightness_frac: float = 0.2
     contrast_frac: float = 0.3
+    hue_deg: float = 0.0
+    saturation_frac: float = 0.0
     erase_probability: float = 0.5
     camera_probability: float = 0.2
 
@@ -69,6 +73,21 @@ NOTEBOOK_AUGMENTATION = Augmentation(
     camera_probability=0,
 )
 
+# Photos: any distance, light and camera; colours keep their meaning.
+PHOTO_AUGMENTATION = Augmentation(
+    zoom_frac=0.25,
+    brightness_frac=0.1,
+    contrast_frac=0.2,
+    hue_deg=10,
+    saturation_frac=0.3,
+    erase_probability=0.25,
+    camera_probability=0.1,
+)
+# Luma and the two axes of chroma of the NTSC standard (1953).
+RGB_TO_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+)
+
 
 def augment(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
     """Returns randomly changed copies of the images.
@@ -83,6 +102,7 @@ def augment(images: Images, strength: Augmentation, rng: np.random.Generator) ->
     """
     changed = _warp(images, strength, rng)
     changed = _light(changed, strength, rng)
+    changed = _colour(changed, strength, rng)
     for index in np.flatnonzero(rng.random(len(changed)) < strength.camera_probability):
         changed[index] = degrade(changed[index], rng)
     erased = np.flatnonzero(rng.random(len(changed)) < strength.erase_probability)
@@ -140,6 +160,28 @@ def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> 
     for image, table, target in zip(images, tables, lit, strict=True):
         cv2.LUT(image, table, dst=target)
     return lit
+
+
+def _colour(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+    """Returns the images with hue and saturation changed, one value per image.
+
+    Both are a linear map of the chroma, so each image gets a matrix.
+    """
+    count, _, _, channels = images.shape
+    if channels != 3 or not (strength.hue_deg or strength.saturation_frac):
+        return images
+    angle = np.radians(strength.hue_deg) * rng.uniform(-1, 1, count)
+    gain = 1 + strength.saturation_frac * rng.uniform(-1, 1, count)
+    cos, sin = gain * np.cos(angle), gain * np.sin(angle)
+    chroma = np.zeros((count, 3, 3))
+    chroma[:, 0, 0] = 1  # luma stays
+    chroma[:, 1, 1], chroma[:, 1, 2] = cos, -sin
+    chroma[:, 2, 1], chroma[:, 2, 2] = sin, cos
+    matrices = np.linalg.inv(RGB_TO_YIQ) @ chroma @ RGB_TO_YIQ
+    coloured = np.empty(images.shape, np.uint8)
+    for image, matrix, target in zip(images, matrices, coloured, strict=True):
+        cv2.transform(image, matrix, dst=target)
+    return coloured
 
 
 def degrade(image: Images, rng: np.random.Generator) -> Images:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from edge_runtime.utils.argparser import CommandLine, positive, seed, threads
+from edge_runtime.utils.argparser import (
+    CommandLine,
+    InvalidValue,
+    number,
+    positive,
+    seed,
+    threads,
+)
 from train.options.config import (
     ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,
@@ -33,13 +40,13 @@ validation split, a tenth of the training images validates. Training images that
 in an evaluation split are dropped.
 """
 _GPU = "Keras uses a GPU where there is one; CUDA_VISIBLE_DEVICES=-1 hides it"
-_BEST = "the best epoch is kept; --epochs is the number of all"
 _RECIPE = "it is a part of the --recipe"
 MISSING_FLAGS = {
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda"), _GPU),
-    **dict.fromkeys(("--patience", "--early-stopping"), _BEST),
+    "--early-stopping": "see --patience",
     **dict.fromkeys(("--optimizer", "--warmup", "--scheduler", "--augment"), _RECIPE),
 }
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 
 
@@ -87,6 +94,19 @@ def build_parser() -> argparse.ArgumentParser:
         " keras.applications.MobileNetV2 without its last layer",
     )
     add("--epochs", type=positive, metavar="N", help="number of epochs")
+    add(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="end after N epochs without a better validation accuracy",
+    )
+    add(
+        "--max-time",
+        type=duration_s,
+        dest="max_time_s",
+        metavar="TIME",
+        help="begin no epoch that would end after this time of training: 90s, 10m, 2h",
+    )
     add("--batch-size", type=positive, metavar="N", help="images per step")
     add("--learning-rate", type=float, metavar="X", help="peak learning rate")
     add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
@@ -166,6 +186,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
     return parser
+
+
+def duration_s(text: str) -> float:
+    """Returns the seconds of a duration such as ``90s``, ``10m`` or ``2h``.
+
+    Raises:
+        InvalidValue: It is none.
+    """
+    amount, unit = text[:-1], text[-1:]
+    if unit not in UNITS_S:
+        raise InvalidValue(f"expected a time such as 90s, 10m or 2h, got {text[:40]!r}")
+    return number(amount, 0.01, 1e6) * UNITS_S[unit]
 
 
 def _epilog() -> str:

@@ -16,7 +16,7 @@ from train.data.votes import VoteSource
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 LabelRule = Literal["majority", "probability"]
-Optimizer = Literal["sgd", "adam"]
+Optimizer = Literal["sgd", "adam", "adamw"]
 SMALLEST_SIZE_PX = 16
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ARCHITECTURE_NAMES = (
@@ -55,10 +55,21 @@ class TrainConfig:
             ``"none"``; see ``train.networks.pretrained``.
         epochs: Passes over the training images.
         batch_size: Images per step.
-        optimizer: ``"sgd"`` (Nesterov, momentum 0.9) or ``"adam"``.
+        head_views: Before the epochs the last layer is fitted on the features of the
+            others for this many views of each image (the image itself, then augmented
+            ones); 0 for no such fit.
+        freeze_batch_norm: Keep BatchNorm as it is, where it was fitted to many more
+            images than there are here.
+        first_layer_rate: Learning rate of the first layer as a share of the last's,
+            (0, 1]; geometric between.
+        patience: Epochs without a better validation accuracy after which the run ends;
+            0 for all its epochs.
+        max_time_s: Seconds of training after which the run ends, with the epoch then
+            finished; 0 without limit.
+        optimizer: ``"sgd"`` (Nesterov, momentum 0.9), ``"adamw"`` or ``"adam"``.
         learning_rate: Peak learning rate, reached after the warm-up; then a cosine
-            down to zero (SGD), or constant (Adam).
-        warmup_epochs: Epochs of linear rise from zero (SGD).
+            down to zero; constant with ``"adam"``.
+        warmup_epochs: Epochs of linear rise from zero.
         weight_decay: Decoupled decay per step, times the learning rate; not on
             BatchNorm and biases. Ten times the value of frameworks in which it goes
             through the momentum.
@@ -108,6 +119,11 @@ class TrainConfig:
     arch: str = "fer_resnet"
     start_from: str = ""
     pretrained: str = "none"
+    head_views: int = 0
+    freeze_batch_norm: bool = False
+    first_layer_rate: float = 1.0
+    patience: int = 0
+    max_time_s: float = 0.0
     epochs: int = 30
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
@@ -153,6 +169,8 @@ class TrainConfig:
         _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
         _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
+        first = self.first_layer_rate
+        _require("a rate of the first layer in (0, 1]", 0 < first <= 1, first)
         self._check_shares()
 
     def _check_shares(self) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from train.data.augment import NO_AUGMENTATION, NOTEBOOK_AUGMENTATION, Augmentation
+from train.data.augment import (
+    NO_AUGMENTATION,
+    NOTEBOOK_AUGMENTATION,
+    PHOTO_AUGMENTATION,
+    Augmentation,
+)
 from train.options.config import TrainConfig
 
 
@@ -41,6 +46,26 @@ RECIPES = {
             precision="bfloat16",
             teacher_share=0.2,
             soft_label_share=0.4,
+        ),
+    ),
+    # BatchNorm stays as it is: its statistics are those of a million photos.
+    "transfer": Recipe(
+        "photos: a network with published weights, fitted to a few hundred to thousands"
+        " of images; 1,500 photos take 10 minutes",
+        TrainConfig(
+            arch="efficientnet_lite0",
+            epochs=10,
+            batch_size=16,
+            optimizer="adamw",
+            learning_rate=3e-4,
+            first_layer_rate=0.1,
+            warmup_epochs=1.0,
+            weight_decay=0.02,
+            ema_epochs=0.6,
+            head_views=2,
+            freeze_batch_norm=True,
+            patience=5,
+            augmentation=PHOTO_AUGMENTATION,
         ),
     ),
     # Few epochs are not enough for strong augmentation.

@@ -158,7 +158,8 @@ def updated_list(
 def require_finished(run: RunFolder) -> None:
     """Raises RunError unless a run has all its epochs and was exported."""
     planned = run.read_json(run.config)["config"]["epochs"]
-    if not run.metrics.exists() or run.read_json(run.metrics)["epochs"] < planned:
+    metrics = run.read_json(run.metrics) if run.metrics.exists() else {"epochs": 0}
+    if metrics["epochs"] < planned and not metrics.get("ended_early"):
         raise RunError(
             f"{run.path} has fewer than its {planned} epochs: finish it with"
             f"  python -m train --resume {run.path}"

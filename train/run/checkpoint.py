@@ -10,6 +10,7 @@ import keras
 
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import replacing, write_bytes, write_text
+from train.options.config import TrainConfig
 
 PROGRESS = "progress.json"
 
@@ -33,6 +34,25 @@ class Progress:
     history: tuple[dict[str, float], ...] = ()
     weights_file: str = ""
     best_file: str = ""
+
+
+def stop_reason(config: TrainConfig, progress: Progress) -> str:
+    """Returns why a run ends before its last epoch, or nothing while it goes on.
+
+    It ends without a better validation accuracy in ``config.patience`` epochs, and
+    before an epoch that, as long as those so far, would not end in
+    ``config.max_time_s``.
+    """
+    if not progress.epoch or progress.epoch >= config.epochs:
+        return ""
+    waited = progress.epoch - progress.best_epoch
+    if config.patience and waited >= config.patience:
+        return f"no better validation accuracy in {waited} epochs"
+    spent_s = sum(row["seconds"] for row in progress.history)
+    next_s = spent_s * (progress.epoch + 1) / progress.epoch
+    if config.max_time_s and next_s > config.max_time_s:
+        return f"--max-time: another epoch would end after {next_s:.0f} s"
+    return ""
 
 
 def save(

@@ -131,6 +131,9 @@ class EpochCallback(keras.callbacks.Callback):
             checkpoint.publish_best(folder, self._run.model, self.progress)
         self._run.write_history(self.progress.history)
         print(self._format_row(epoch, row), flush=True)
+        if reason := checkpoint.stop_reason(self._config, self.progress):
+            print(f"ends here: {reason}", flush=True)
+            self.model.stop_training = True
 
     def _format_row(self, epoch: int, row: dict[str, float]) -> str:
         elapsed_s = time.perf_counter() - self._started

@@ -16,7 +16,7 @@ from train.data.dataset import Dataset
 from train.data.splits import Split, balanced_indices, pixel_hash
 from train.networks.architectures import count_macs
 from train.options.config import TrainConfig
-from train.run.checkpoint import Progress
+from train.run.checkpoint import Progress, stop_reason
 from train.run.folder import RUN_SCHEMA, RunFolder
 from train.run.plots import plot_confusion_matrices, plot_curves
 
@@ -104,6 +104,7 @@ def write_results(
         "macs": count_macs(model),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "ended_early": stop_reason(config, progress),
         "temperature": round(temperature, 4),
         "data": {**describe_data(data), "left_out": dropped},
         "versions": versions(),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from train.data.augment import (
     NO_AUGMENTATION,
     NOTEBOOK_AUGMENTATION,
+    PHOTO_AUGMENTATION,
     Augmentation,
     _add_noise,
     _blur,
@@ -27,6 +28,8 @@ STRENGTHS = {
     "shear_frac": 0.3,
     "brightness_frac": 0.3,
     "contrast_frac": 0.5,
+    "hue_deg": 40.0,
+    "saturation_frac": 0.5,
     "erase_probability": 1.0,
     "camera_probability": 1.0,
 }
@@ -47,7 +50,9 @@ def changed(images, strength, seed=1):
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 @pytest.mark.parametrize(
-    "strength", [Augmentation(), NOTEBOOK_AUGMENTATION], ids=["standard", "notebook"]
+    "strength",
+    [Augmentation(), NOTEBOOK_AUGMENTATION, PHOTO_AUGMENTATION],
+    ids=["standard", "notebook", "photo"],
 )
 def test_shape_and_type_stay(channels, strength):
     images = generated(channels=channels)
@@ -69,7 +74,7 @@ def test_without_augmentation_every_pixel_stays():
 
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_every_strength_changes_images_by_itself(name):
-    images = generated(16)
+    images = generated(16, channels=3)
     assert not np.array_equal(changed(images, only(**{name: STRENGTHS[name]})), images)
 
 
@@ -252,3 +257,46 @@ def test_camera_leaves_the_scene_recognisable():
     for seed in range(20):
         result = degrade(image, np.random.default_rng(seed))
         assert np.corrcoef(result.ravel(), image.ravel())[0, 1] > 0.8
+
+
+def flat_colours(*colours):
+    return np.array(colours, np.uint8).reshape(-1, 1, 1, 3).repeat(8, 1).repeat(8, 2)
+
+
+def luma(images):
+    return images @ np.array([0.299, 0.587, 0.114])
+
+
+@pytest.mark.parametrize("name", ["hue_deg", "saturation_frac"])
+def test_colour_change_keeps_the_luma_and_leaves_grey_alone(name):
+    # Not so strong that a channel would be cut off.
+    images = flat_colours((140, 120, 100), (100, 110, 140), (90, 90, 90))
+    result = changed(images, only(**{name: STRENGTHS[name]}))
+    assert np.abs(luma(result) - luma(images)).max() <= 1
+    np.testing.assert_array_equal(result[2], images[2])
+    assert (result[:2] != images[:2]).any()
+
+
+def test_colour_change_does_nothing_to_grey_images():
+    images = generated(channels=1)
+    strength = only(hue_deg=40.0, saturation_frac=0.5)
+    np.testing.assert_array_equal(changed(images, strength), images)
+
+
+def test_saturation_stays_within_its_share():
+    images = flat_colours(*[(140, 120, 100)] * 64)
+    result = changed(images, only(saturation_frac=0.5)).astype(float)
+    spread = np.ptp(result[:, 0, 0], axis=1) / 40
+    assert spread.min() >= 0.48
+    assert spread.max() <= 1.52
+
+
+def test_hue_turns_both_ways_and_no_further_than_told():
+    images = flat_colours(*[(140, 120, 100)] * 64)
+    result = changed(images, only(hue_deg=30.0))[:, 0, 0]
+    to_yiq = np.array([[0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    (i, q), (x, y) = (to_yiq @ result.T), (to_yiq @ images[:1, 0, 0].T)[:, 0]
+    angle = np.degrees(np.arctan2(q * x - i * y, i * x + q * y))
+    assert angle.min() < -20
+    assert angle.max() > 20
+    assert np.abs(angle).max() < 33  # whole pixels turn a little further

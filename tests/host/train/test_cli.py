@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.utils.suggestions import _OTHER_NAMES
-from train.__main__ import build_config, few_steps_note, main
+from train.__main__ import build_config, main
 from train.options.arguments import build_parser
 from train.options.recipes import RECIPES
 
@@ -171,6 +171,11 @@ def test_impossible_request_is_one_line(workplace, tmp_path, capsys, arguments, 
         ("--epochs", "0"),
         ("--batch-size", "-1"),
         ("--precision", "int8"),
+        ("--patience", "0"),
+        ("--max-time", "10"),
+        ("--max-time", "soon"),
+        ("--max-time", "-1m"),
+        ("--max-time", "nanh"),
         ("--arch", "x"),
     ],
 )
@@ -207,15 +212,6 @@ def help_text(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     return capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("images", "batch", "few"),
-    [(162, 128, True), (162, 16, False), (28_000, 128, False), (3, 128, True)],
-)
-def test_too_few_steps_are_announced(images, batch, few):
-    config = build_config({"batch_size": batch})
-    assert ("too few" in few_steps_note(config, images)) == few
 
 
 def test_help_shows_examples(capsys):

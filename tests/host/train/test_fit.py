@@ -401,7 +401,7 @@ def test_loss_that_is_not_finite_is_reported(data, tmp_path, capsys):
 
 
 def test_average_of_a_short_run_forgets_its_beginning():
-    from train.fit import ema_horizon_steps
+    from train.optimization.optimizer import ema_horizon_steps
 
     assert ema_horizon_steps(TrainConfig(epochs=8), 150) == 80
     for recipe in RECIPES.values():  # the named recipes are what they say

@@ -1,0 +1,1 @@
+"""How the weights are fitted: the last layer alone, then all of them by steps."""

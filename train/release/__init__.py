@@ -1,0 +1,1 @@
+"""Releasing the model of a run, and its card."""
