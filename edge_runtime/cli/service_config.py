@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_runtime.cli.config_file import flag_values
+from edge_runtime.cli.config_file import flag_values, read_config
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import check_watched, load_classifier
 from edge_runtime.cli.run import add_run
@@ -56,6 +56,7 @@ def check_service_config(path: Path, state: Path | None) -> argparse.Namespace:
     parser.set_defaults(**flag_values(parser, path))
     args: argparse.Namespace = parser.parse_args([])
     _check_restarts(args, path)
+    _check_read_files(path)
     checked = argparse.Namespace(**vars(args))
     unknown = _resolve_paths(checked, state)
     if "token_file" in unknown and checked.serve:
@@ -86,6 +87,19 @@ def _check_restarts(args: argparse.Namespace, path: Path) -> None:
             f"{path}: force: each start of the service would empty csv and events:"
             " leave it out"
         )
+
+
+def _check_read_files(path: Path) -> None:
+    """Refuses files of flags that the service would look for in its own folder."""
+    values = read_config(path)
+    for key in ("labels", "pixels"):
+        value = str(values.get(key, ""))
+        relative = not Path(value).is_absolute()
+        if relative and Path(value).is_file():
+            raise ConfigError(
+                f"{path}: {key}: the service runs in another folder: expected an"
+                f" absolute path, got {value!r}"
+            )
 
 
 def _resolve_paths(args: argparse.Namespace, state: Path | None) -> set[str]:

@@ -263,6 +263,11 @@ def _open_onnx(file: ModelFile, threads: int, pixels: PixelScaling) -> Backend:
             file.model, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # its exceptions share no base but Exception
+        if "external data" in str(error).lower():
+            raise ModelError(
+                f"{file.name} keeps its weights in another file: expected all in one;"
+                " save it again with  onnx.save(onnx.load(FILE), NEW)"
+            ) from error
         raise ModelError(f"{file.name}: onnxruntime cannot load it: {error}") from error
     return OnnxBackend(session, pixels)
 

@@ -198,3 +198,19 @@ def test_other_shape_is_named(save, shape, part):
     path = save([("Mul", 1 / 255)], ENDS["softmax"], shape=shape)
     with pytest.raises(ModelError, match=part):
         Classifier.load(path, labels=LABELS)
+
+
+def test_weights_in_another_file_are_named(save):
+    import onnx
+
+    path = save([("Mul", 1 / 255)], ENDS["softmax"])
+    onnx.save(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        location="m.onnx.data",
+        size_threshold=0,
+    )
+    for pixels in (None, SCALINGS["raw"]):
+        with pytest.raises(ModelError, match="keeps its weights in another file"):
+            Classifier.load(path, labels=LABELS, pixels=pixels)

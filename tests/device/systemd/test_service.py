@@ -363,6 +363,19 @@ def test_configuration_that_could_not_start_is_refused(config, capsys, text, mes
 
 
 @pytest.mark.parametrize(
+    ("key", "text"), [("labels", "a\nb\n"), ("pixels", '{"mean": 127.5, "std": 127.5}')]
+)
+def test_file_of_a_flag_is_named_by_its_whole_path(
+    config, capsys, tmp_path, monkeypatch, key, text
+):
+    monkeypatch.chdir(tmp_path)
+    Path("beside").write_text(text)
+    config.write_text(f'{key} = "beside"')
+    assert main(["install-service", "--config", str(config)]) == 2
+    assert "expected an absolute path, got 'beside'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('serve = 8080\ntoken-file = "/nonexistent/token"', "token-file"),
