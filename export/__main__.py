@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import GateError, OutputError
 from edge_runtime.model_file.labels import labels
+from edge_runtime.model_file.released import released_models
 from edge_runtime.model_file.signature import sign, signature_path
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes, write_text
@@ -277,8 +278,6 @@ def _write(export: Export, paths: Sequence[Path], *, force: bool) -> None:
 
 
 def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
-    from train.data.fer2013 import FER2013_LABELS
-
     trained, first = export.trained, paths[0]
     preferred = (".mixed.tflite", ".int8.tflite", ".int8-io")
     best = next(
@@ -286,13 +285,16 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
     )
     print(f"wrote {len(paths)} files to {first.parent}/")
     run = f"python -m edge_runtime run {best} --source 0"
-    if set(trained.spec.labels) == set(FER2013_LABELS):
+    faces = {frozenset(model.labels) for model in released_models().values()}
+    if frozenset(trained.spec.labels) in faces:
         print(f"next:  {run}")
     else:
         print(f"next:  {run} --faces none   # classifies the whole image")
         print(f"       {run}                # classifies each face in it")
     if best is not first:
         data = trained.config.data if trained.config else "PATH"
+        if trained.config and trained.config.labels_from:
+            data += f" --labels-from {trained.config.labels_from}"
         print(f"       python -m benchmarks accuracy {first} {best} --data {data}")
         print(f"       python -m benchmarks latency {first} {best}")
 

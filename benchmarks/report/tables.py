@@ -21,11 +21,13 @@ from benchmarks.roofline import measure as roofline
 PIPELINE_SCHEMA = "fer-edge/pipeline/1"
 UNITS = {"x": "{:.2f} x", "share": "{:.1%}", "MiB": "{:.0f} MiB"}
 HEADINGS = (
-    *("model", "accuracy (95 %)", "1 thread p50 / p99 ms", "2 threads p50 / p99 ms"),
+    *("model", "accuracy (95 %)", "images"),
+    *("1 thread p50 / p99 ms", "2 threads p50 / p99 ms"),
     *("of the peak", "file MB", "memory MiB", "M instructions A53 / A72 / A76"),
 )
 LEGEND = (
-    "Times: one image through the network. Of the peak: the time that its"
+    "Accuracies on different images, or with labels of another file (after the +), do"
+    " not compare. Times: one image through the network. Of the peak: the time that its"
     " multiply-accumulates would take at the rate of one large convolution in the same"
     " run, divided by the time they took, on one thread. Memory: the peak of the whole"
     f" process. Instructions: of one inference with {PREFERRED_LIBRARY}, counted under"
@@ -40,6 +42,7 @@ def model_cells(models: Sequence[ModelResults]) -> list[list[str]]:
         [
             _name(model),
             _accuracy(model),
+            f"{model.data['count']:,} of {model.data['name']}" if model.data else "-",
             _times(model, 1),
             _times(model, 2),
             _peak_share(model),

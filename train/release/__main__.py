@@ -28,7 +28,7 @@ from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes, write_text
 from train.run.folder import RunFolder, find_run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = """\
 examples:
   python -m train.release my-run --as ferplus --force
@@ -106,7 +106,10 @@ def _release(options: argparse.Namespace) -> int:
     _write(contents, force=options.force)
     write_text(models / LIST, json.dumps(listed, indent=1) + "\n")
     print(f"released {run.path} as {options.name}: {folder}/ and {target}")
-    print(f"next:  python -m export {folder} --int8    exports the same file again")
+    name = options.name
+    print(f"next:  python -m export {name} --formats int8    makes the same file again")
+    print(f"       python -m benchmarks accuracy {name} --data PATH")
+    print(f"       python -m train.release.model_card {name}")
     return 0
 
 

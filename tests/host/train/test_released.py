@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
+from edge_runtime.errors import RunError
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.model_file.released import released_models
 from export.__main__ import main as export_main
 from train.__main__ import main as train_main
 from train.networks.backend import start_keras
-from train.release import COPIED, main
+from train.release.__main__ import COPIED, main
+from train.release.model_card import card_path, render_card
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -339,7 +341,7 @@ NOTEBOOK_RECALL = {
 
 
 def test_fer2013_keeps_what_its_card_says():
-    results = ROOT / "benchmarks" / "results" / "fer_accuracy.json"
+    results = ROOT / "benchmarks" / "results" / "fer2013_accuracy.json"
     (measured,) = (
         model
         for model in json.loads(results.read_text())["models"]
@@ -348,7 +350,39 @@ def test_fer2013_keeps_what_its_card_says():
     recall = measured["recall"]
     assert measured["expected_calibration_error"] <= 0.04
     assert sum(recall[label] > best for label, best in NOTEBOOK_RECALL.items()) >= 6
-    card = (ROOT / "docs" / "background" / "model-card.md").read_text()
-    assert measured["sha256"] in card
-    assert f"**{100 * measured['accuracy']:.2f} %**" in card
-    assert f"| {measured['expected_calibration_error']:.3f} |" in card
+
+
+def test_ferplus_is_as_accurate_as_promised():
+    figures = read_model_file(released_models()["ferplus"].path).document["accuracy"]
+    assert figures["this_file"]["count"] == 3199
+    assert figures["this_file"]["accuracy"] >= 0.87
+    assert figures["this_file"]["macro_f1"] >= 0.70
+
+
+# --- model cards -------------------------------------------------------------------
+
+
+@EACH
+def test_card_is_what_the_template_makes_of_the_records(model):
+    assert card_path(model.name).read_text() == render_card(model)
+
+
+@EACH
+def test_card_names_file_labels_and_accuracy(model):
+    card = card_path(model.name).read_text()
+    figures = read_model_file(model.path).document["accuracy"]["this_file"]
+    assert model.sha256 in card
+    assert f"| {', '.join(model.labels)} |" in card
+    assert f"**{100 * figures['accuracy']:.2f} %**" in card
+
+
+def test_card_of_another_file_is_refused():
+    altered = released_models()["fer2013"]._replace(sha256="0" * 64)
+    with pytest.raises(RunError, match="measure it again"):
+        render_card(altered)
+
+
+def test_card_without_records_is_refused():
+    unknown = released_models()["fer2013"]._replace(name="fer2014")
+    with pytest.raises(RunError, match=r"fer2014_accuracy\.json"):
+        render_card(unknown)
