@@ -186,7 +186,7 @@ def test_text_from_documents_is_escaped(results):
     lines = markdown_tables(results).splitlines()
     rows = [line for line in lines if line.startswith("| &lt;")]
     assert len(rows) == 2
-    assert all(row.count("|") - row.count("\\|") == 9 for row in rows)
+    assert all(row.count("|") - row.count("\\|") == 10 for row in rows)
 
 
 def test_later_result_replaces_an_earlier_one(results):
