@@ -118,7 +118,7 @@ def count_all(frames: int, yunet: Path | None) -> Document:
 
 
 def _document(loops: list[Document], seen: dict[str, Any]) -> Document:
-    model = read_model_file(model_path(None))
+    model = read_model_file(model_path("fer2013"))
     return {
         "schema": SCHEMA,
         "created": now(),

