@@ -29,6 +29,13 @@ def check_foreign(
         stated: What the file says itself.
         given: What the user says of it.
     """
+    with np.errstate(all="ignore"):  # scales of damaged files
+        return _check(graph, stated, given)
+
+
+def _check(
+    graph: Graph, stated: Statements, given: Given
+) -> tuple[list[Violation], list[str]]:
     violations, notes = [], []
     pixels = given.pixels or stated.pixels
     if pixels is None:

@@ -107,7 +107,8 @@ def _alike(one: PixelScaling, other: PixelScaling) -> bool:
 
 
 def _of_graph(graph: Graph) -> Statements:
-    pixels, pixels_source = _pixels(graph)
+    with np.errstate(all="ignore"):  # scales of damaged files
+        pixels, pixels_source = _pixels(graph)
     output, output_source = _output(final_operator(graph))
     return Statements(pixels, pixels_source, output, output_source)
 

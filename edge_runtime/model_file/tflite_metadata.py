@@ -87,7 +87,7 @@ def _normalization(tensor: Table) -> PixelScaling | None:
         mean, std = (options.array(field, "<f4").tolist() for field in (0, 1))
         sizes = {len(mean), len(std)}
         finite = all(abs(one) < 1e6 for one in (*mean, *std))  # NaN fails, too
-        if sizes <= {1, 3} and finite and all(one > 0 for one in std):
+        if sizes <= {1, 3} and finite and all(one > 1e-6 for one in std):
             return normalized(mean, std)
     return None
 
