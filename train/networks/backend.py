@@ -1,24 +1,41 @@
-"""Starts Keras without the banners of its backend."""
+"""Starts Keras, the same on every machine and without the banners of its backend."""
 
 from __future__ import annotations
 
 import os
 
-from edge_runtime.errors import MissingDependencyError, missing_in_checkout
+from edge_runtime.errors import (
+    ConfigError,
+    MissingDependencyError,
+    missing_in_checkout,
+)
 from edge_runtime.utils.stderr import suppress_stderr
+
+BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def start_keras(threads: int | None = None) -> None:
     """Imports Keras and its backend, and sets the backend's threads, silently.
 
-    Variables the user has set are left alone.
+    The backend is that of ``KERAS_BACKEND``, else TensorFlow. What ``keras.json`` says
+    in the user's folder is not used: numbers are float32, channels are last.
 
     Args:
         threads: CPU threads of the backend; None for its default.
 
     Raises:
+        ConfigError: There is no such backend, or ``keras.json`` stops Keras.
         MissingDependencyError: Keras or its backend is not installed.
     """
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in BACKENDS:
+        from edge_runtime.utils.suggestions import nearest
+
+        raise ConfigError(
+            f"expected KERAS_BACKEND of {', '.join(BACKENDS)}, got {backend!r}"
+            f"{nearest(backend, BACKENDS)}"
+        )
+    os.environ["KERAS_BACKEND"] = backend  # keras.json may name another one
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
@@ -26,15 +43,21 @@ def start_keras(threads: int | None = None) -> None:
     try:
         with suppress_stderr():
             import keras
-
-            keras.backend.backend()
+    except (AttributeError, OSError, ValueError) as error:  # what Keras makes of it
+        raise ConfigError(
+            "Keras does not start with the keras.json in its folder (~/.keras, or"
+            f" KERAS_HOME): delete that file ({error!r})"
+        ) from error
     except ImportError as error:
-        wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
-        if error.name != "keras" and wanted != "tensorflow":
+        if error.name != "keras" and backend != "tensorflow":
             raise MissingDependencyError(
-                f"KERAS_BACKEND is {wanted}, which is not installed ({error.name}):"
+                f"KERAS_BACKEND is {backend}, which is not installed ({error.name}):"
                 f" install it, or  unset KERAS_BACKEND  for TensorFlow"
             ) from error
         raise missing_in_checkout(
             f"keras, or its backend ({error.name}),", "train"
         ) from error
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
