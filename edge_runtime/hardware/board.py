@@ -172,13 +172,25 @@ def read_memory(root: Path = ROOT) -> Memory | None:
     total = sizes["MemTotal"]
     available = sizes.get("MemAvailable", sizes.get("MemFree", total))
     groups = [group for group in _limits(root) if group[0] < total]
+    addresses = _addresses_left(root)
     return Memory(
         total,
         min((limit for limit, _ in groups), default=None),
-        min([available, *(free for _, free in groups)]),
+        min([available, *(free for _, free in groups), *addresses]),
         sizes.get("SwapTotal", 0),
         sizes.get("SwapFree", 0),
     )
+
+
+def _addresses_left(root: Path) -> list[int]:
+    """Returns what ``ulimit -v`` leaves this process, in bytes; nothing without it."""
+    with suppress(ValueError, IndexError):
+        for line in read_text(root / "proc/self/limits").splitlines():
+            if line.startswith("Max address space"):
+                limit = int(line.split()[3])  # "unlimited" is no number
+                pages = int(read_text(root / "proc/self/statm").split()[0])
+                return [max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))]
+    return []
 
 
 def _limits(root: Path) -> Iterator[tuple[int, int]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
+import io
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 from edge_runtime.text import one_line
@@ -81,6 +83,15 @@ class CommandLine(argparse.ArgumentParser):
 
         reason = self.missing_flags.get(word.split("=")[0])
         return f": {reason}" if reason else nearest(word, known)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Prints help or an error, as far as somebody listens (``--help | head``)."""
+        stream = file or sys.stderr
+        try:
+            super()._print_message(message, stream)
+            stream.flush()
+        except BrokenPipeError:
+            _drop(stream)
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and ends the program."""
@@ -208,31 +219,66 @@ def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit code, reporting expected errors in one line.
 
     A ``FerEdgeError`` becomes one line on stderr and its own exit code; Ctrl-C
-    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk is one line,
-    too. Anything else is a bug and keeps its traceback.
+    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk and too little
+    memory are one line, too. Anything else is a bug and keeps its traceback. What the
+    console's encoding lacks is printed as an escape sequence.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return command()
+        code = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a closed pipe is expected
+        return code
     except FerEdgeError as error:
         logging.getLogger(__name__).debug("details", exc_info=True)
-        message = " ".join(str(error).split())
-        print(f"error: {one_line(message)}", file=sys.stderr)
+        _report(one_line(" ".join(str(error).split())))
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _report("interrupted", kind="")
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        _drop_stdout()
+        _drop(sys.stdout)
+        _drop(sys.stderr)
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _drop_stdout()
+        _drop(sys.stdout)
         where = error.filename or "stdout or a temporary file"
-        print(f"error: {where} cannot be written: {error.strerror}", file=sys.stderr)
+        _report(f"{where} cannot be written: {error.strerror}")
+        return FerEdgeError.exit_code
+    except Exception as error:
+        if not _is_lack_of_memory(error):
+            raise
+        detail = " ".join(str(error).split())[:200]
+        _report(
+            f"not enough memory{f' ({detail})' if detail else ''}: close other"
+            " programs, or ask for less, such as smaller images or batches"
+        )
         return FerEdgeError.exit_code
 
 
-def _drop_stdout() -> None:
-    """Points stdout nowhere: Python flushes it at exit and would raise again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _report(message: str, kind: str = "error: ") -> None:
+    """Prints a line on stderr, as far as somebody listens."""
+    try:
+        print(f"{kind}{message}", file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Returns whether an error says so, in Python, TensorFlow, PyTorch or JAX."""
+    names = {each.__name__ for each in type(error).__mro__}
+    libraries = {"ResourceExhaustedError", "OutOfMemoryError"}
+    return (
+        isinstance(error, MemoryError)
+        or bool(names & libraries)
+        or "RESOURCE_EXHAUSTED" in str(error)[:200]
+    )
+
+
+def _drop(stream: TextIO | None) -> None:
+    """Points a stream nowhere: Python flushes it at exit and would raise again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]

@@ -33,6 +33,8 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[An
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError(f"a picture of {size_wh[0]} x {size_wh[1]}") from error
         raise ValueError("it is damaged") from error
     if image is None:
         raise ValueError("it is damaged, or this OpenCV does not know its kind")

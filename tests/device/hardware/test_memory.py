@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,35 @@ def test_whether_the_kernel_can_limit_a_service(
     if controllers is not None:
         plant(tmp_path, {f"{V2}/cgroup.controllers": controllers})
     assert limits_memory(tmp_path) is expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "available_mib"),
+    [
+        (
+            "Max address space         unlimited            unlimited            bytes",
+            3072,
+        ),
+        (
+            "Max address space         1073741824           unlimited            bytes",
+            924,
+        ),
+        (
+            "Max address space         1048576              1048576              bytes",
+            0,
+        ),
+        (
+            "Max open files            1024                 1024                 files",
+            3072,
+        ),
+    ],
+    ids=["unlimited", "limit", "used-up", "no-such-line"],
+)
+def test_limit_of_the_shell_counts(tmp_path, limits, available_mib):
+    """``ulimit -v``; 100 MiB of addresses are in use."""
+    pages = 100 * MIB // os.sysconf("SC_PAGE_SIZE")
+    files = {"proc/self/limits": f"Limit\n{limits}\n"}
+    root = plant(tmp_path, files | {"proc/self/statm": f"{pages} 5 1 1 0 2 0\n"})
+    memory = read_memory(root)
+    assert memory is not None
+    assert memory.available // MIB == available_mib
