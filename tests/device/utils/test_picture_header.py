@@ -192,7 +192,8 @@ def test_training_images_are_bounded_in_a_folder_and_in_a_zip(tmp_path):
 
     for data in (png(32_000, 32_000), jpeg(65_000, 65_000)):
         entry = Entry("large", "train", "a", io.BytesIO(data).read)
-        assert decode(entry) is None
+        with pytest.raises(ValueError, match="expected at most 67108864 pixels"):
+            decode(entry)
 
 
 def test_video_of_large_frames_is_refused(tmp_path):
