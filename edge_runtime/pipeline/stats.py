@@ -149,6 +149,7 @@ def _source_state(source: Source) -> dict[str, Any]:
         "fps": source.fps,
         "dropped": source.dropped,
         "reopened": source.reopened,
+        "lost": source.lost,
         "skipped": source.skipped,
     }
 

@@ -61,6 +61,10 @@ class Source(Protocol):
         """The same where they come fastest."""
 
     @property
+    def lost(self) -> str | None:
+        """Why no frames come at present; None where they do, and for files."""
+
+    @property
     def skipped(self) -> int:
         """Frames so far that could not be read."""
 

@@ -35,6 +35,7 @@ class ImageSource:
 
     kind: Kind = "pictures"
     live = False
+    lost = None
 
     def __init__(
         self,

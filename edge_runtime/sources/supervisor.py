@@ -74,6 +74,11 @@ class SupervisedSource:
         return self.fps
 
     @property
+    def lost(self) -> str | None:
+        """Why it is lost at present."""
+        return self._recovery.reason
+
+    @property
     def reopened(self) -> int:
         """How often it was back after a freeze or a loss."""
         return self._recovery.reopened
@@ -145,6 +150,7 @@ class Recovery:
 
     Attributes:
         reopened: How often the camera was back.
+        reason: Why it is lost; None while it is not.
     """
 
     def __init__(self, name: str, limit: int) -> None:
@@ -155,6 +161,7 @@ class Recovery:
         self._lost_at_s: float | None = None
         self._back_at_s: float | None = None
         self.reopened = 0
+        self.reason: str | None = None
 
     @property
     def ever_delivered(self) -> bool:
@@ -169,7 +176,7 @@ class Recovery:
             return
         lost_for_s = now_s - self._lost_at_s
         logger.warning("%s: frames again after %.1f s", self._name, lost_for_s)
-        self._back_at_s, self._lost_at_s = now_s, None
+        self._back_at_s, self._lost_at_s, self.reason = now_s, None, None
         self.reopened += 1
 
     def lost(self, reason: str, now_s: float) -> float:
@@ -178,6 +185,7 @@ class Recovery:
         Raises:
             SourceError: There were too many.
         """
+        self.reason = reason
         if self._lost_at_s is None:
             logger.warning("%s: %s: opening it again", self._name, reason)
             self._lost_at_s = now_s

@@ -34,6 +34,7 @@ class VideoSource:
 
     kind: Kind = "video"
     live = False
+    lost = None
 
     def __init__(self, capture: cv2.VideoCapture, name: str, every: int = 1) -> None:
         """Takes an open capture and reads its first frame.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import time
@@ -18,6 +19,9 @@ from edge_runtime.web.address import is_loopback
 COOKIE = "fer_edge_session"
 SESSION_S = 30 * 24 * 3600
 CLOCK_STEP_S = SESSION_S  # by so much a clock may step back, and nobody is logged out
+# Other programs show these, such as Home Assistant: most can only send a name and a
+# password. Not on other paths: browsers send these by themselves once they were typed.
+BASIC_PATHS = ("/stream", "/snapshot.jpg")
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 WRONG_TOKEN_DELAY_S = 1.0
 MAX_WRONG_AT_ONCE = 8  # of one address
@@ -106,18 +110,25 @@ class Access:
             samesite="Strict",
             secure=proxied,
         )
+        # Without a path the browser takes the folder that it sees: behind a proxy that
+        # is /cam1/, and another camera's cookie is another one.
+        response.cookies[COOKIE]["path"] = ""
 
     async def _check_credentials(self, request: web.Request) -> None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        basic = request.path in BASIC_PATHS
+        if kind.lower() == "basic" and basic:
+            kind, token = "bearer", _basic_password(token)
         if kind.lower() == "bearer" and await self.is_token(token.strip(), request):
             return
         if not kind and self._is_session(request.cookies.get(COOKIE, "")):
             return
         if request.path == "/":
-            raise web.HTTPSeeOther("/login")
+            raise web.HTTPSeeOther("login")  # relative: behind a proxy, too
+        challenge = 'Basic realm="fer-edge"' if basic else "Bearer"
         raise web.HTTPUnauthorized(
             text="expected the token:  Authorization: Bearer TOKEN\n",
-            headers={"WWW-Authenticate": "Bearer"},
+            headers={"WWW-Authenticate": challenge},
         )
 
     def _now_s(self) -> float:
@@ -153,6 +164,15 @@ def secure_headers(response: web.StreamResponse) -> None:
     """Adds the security headers to a response that goes out by another way."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _basic_password(credentials: str) -> str:
+    """Returns the password of ``Authorization: Basic``; the user may have any name."""
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:  # UnicodeDecodeError is one
+        return ""
+    return text.partition(":")[2]
 
 
 def _encode(text: str) -> bytes:

@@ -89,9 +89,9 @@ class Routes:
         form = parse_qs(body.decode(errors="replace"))
         token = form.get("token", [""])[0].strip()
         if not await self.access.is_token(token, request):
-            raise web.HTTPSeeOther("/login?wrong")
+            raise web.HTTPSeeOther("login?wrong")
         self.access.on_token(request)
-        response = web.Response(status=303, headers={"Location": "/"})
+        response = web.Response(status=303, headers={"Location": "./"})
         self.access.set_cookie(response, request)
         return response
 
@@ -140,7 +140,9 @@ class Routes:
         if self.stream.viewers >= MAX_VIEWERS:
             raise web.HTTPServiceUnavailable(text="too many viewers\n")
         kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        response = web.StreamResponse(headers={"Content-Type": kind})
+        # nginx would keep frames back, up to a gigabyte of them.
+        headers = {"Content-Type": kind, "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
         _shorten_buffer(request)
         with self.stream.viewing() as newest:
             await response.prepare(request)

@@ -95,7 +95,7 @@ def status() -> Status:
     source = SimpleNamespace(
         name="camera", kind="camera", live=True, fps=25.0, dropped=0, reopened=0
     )
-    source.skipped = 0
+    source.skipped, source.lost = 0, None
     spec = SimpleNamespace(
         labels=tuple(SHARE), architecture="tiny", format="tflite-int8"
     )

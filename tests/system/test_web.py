@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
 import random
@@ -87,10 +88,14 @@ class Served:
 
 @contextmanager
 def serving(
-    folder: Path, model: Path, *more: str, camera: str = "fps=20"
+    folder: Path,
+    model: Path,
+    *more: str,
+    camera: str = "fps=20",
+    size: str = "320x240",
 ) -> Iterator[Served]:
     log = folder / "stderr.txt"
-    source = f"fake:scene?size=320x240&{camera}"
+    source = f"fake:scene?size={size}&{camera}"
     command = [sys.executable, "-m", "edge_runtime", "run", str(model), "--faces"]
     command += ["none", "--source", source, "--serve", "0", *more]
     with (
@@ -240,6 +245,7 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     source = SimpleNamespace(name="camera", kind="camera", live=True, fps=25.0)
     source.dropped = source.reopened = source.skipped = 0
+    source.lost = None
     spec = SimpleNamespace(labels=("a", "b"), architecture="tiny", format="x")
     status = Status(source=source, classifier=SimpleNamespace(spec=spec), detector="")
     renderer = FrameRenderer(privacy=False, sequence=True, fps=lambda: status.fps)
@@ -255,6 +261,127 @@ def test_rate_in_the_picture_is_the_rate_of_the_state(
         renderer.draw(renderer.prepare(frame, answer))
         if number > 1:
             assert texts[-1].startswith(f"{status.snapshot()['fps']:.1f} fps")
+
+
+class Proxy:
+    """Forwards connections, below a path; ``forget`` silences those that are open."""
+
+    def __init__(self, port: int, prefix: str = "/") -> None:
+        self._to, self._prefix = port, prefix.encode()
+        self._age = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}{self._prefix.decode()}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.1)  # until they are closed
+
+    def forget(self) -> None:
+        self._age += 1
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        age = self._age
+        theirs = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, theirs[1]]
+
+        async def pump(
+            source: asyncio.StreamReader, sink: asyncio.StreamWriter, prefix: bytes
+        ) -> None:
+            with suppress(ConnectionError):
+                while data := await source.read(65536):
+                    if age != self._age:
+                        await asyncio.sleep(3600)
+                    sink.write(data.replace(b" " + prefix, b" /") if prefix else data)
+                    await sink.drain()
+                sink.close()
+
+        self._tasks += [
+            asyncio.create_task(pump(reader, theirs[1], self._prefix)),
+            asyncio.create_task(pump(theirs[0], writer, b"")),
+        ]
+
+
+@needs_browser
+def test_picture_moves_again_after_a_change_of_network(served: Served) -> None:
+    """Connections that are open hear nothing more, and no error; others work."""
+
+    async def visit(tab: Any) -> None:
+        proxy = Proxy(served.port)
+        async with proxy as url:
+            await tab.go(url)
+            await tab.until("document.getElementById('live').naturalWidth > 0")
+            source = await tab.ask("document.getElementById('live').src")
+            proxy.forget()
+            await tab.until(f"document.getElementById('live').src !== '{source}'", 40)
+            await tab.until("document.getElementById('health').innerText.match('live')")
+            first = await tab.ask(LIVE_PIXELS)
+            await tab.until(f"{LIVE_PIXELS} !== {json.dumps(first)}")
+
+    in_tab(visit)
+
+
+@needs_browser
+def test_page_and_login_work_below_a_path(locked: Served) -> None:
+    async def visit(tab: Any) -> None:
+        async with Proxy(locked.port, "/cam1/") as url:
+            await tab.go(url)
+            await tab.until("location.pathname === '/cam1/login' && !!token")
+            await tab.ask("token.value = 'not-the-token'; document.forms[0].submit()")
+            await tab.until("location.search === '?wrong' && !wrong.hidden")
+            await tab.ask(f"token.value = '{TOKEN}'; document.forms[0].submit()")
+            await tab.until("location.pathname === '/cam1/'")
+            await tab.until("document.getElementById('live')?.naturalWidth > 0")
+            await tab.until("document.getElementById('health').innerText.match('live')")
+            assert all(one.startswith(url) for one in tab.requested), tab.requested
+
+    in_tab(visit)
+
+
+@needs_browser
+@pytest.mark.parametrize("window", [(1320, 800), (390, 760)], ids=["wide", "phone"])
+def test_portrait_picture_is_seen_whole(
+    tmp_path: Path, tiny_model_path: Path, window: tuple[int, int]
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.size(*window)
+        await tab.go(portrait.url)
+        await tab.until("document.getElementById('live').naturalWidth > 0")
+        box = "document.querySelector('.live').getBoundingClientRect()"
+        await tab.until(f"{box}.bottom <= innerHeight && {box}.width > 200", 5)
+
+    with serving(tmp_path, tiny_model_path, size="270x480") as portrait:
+        in_tab(visit)
+
+
+@needs_browser
+def test_lost_camera_dims_its_last_picture_and_says_why(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.go(one.url)
+        await tab.until("document.getElementById('live').naturalWidth > 0")
+        await tab.until("!!document.querySelector('.live.lost')")
+        said = await tab.ask("document.getElementById('waiting').innerText")
+        assert "disconnected" in said
+        assert "disconnected" in one.state()["source"]["lost"]
+        await tab.until("!document.querySelector('.live.lost')", 30)
+        assert await tab.ask("document.getElementById('waiting').hidden")
+        assert one.state()["source"]["lost"] is None
+
+    camera = "fps=20&script=disconnect@6s+8s"
+    with serving(tmp_path, tiny_model_path, camera=camera) as one:
+        in_tab(visit)
 
 
 @needs_browser
@@ -295,6 +422,29 @@ def test_right_token_is_let_in_and_health_needs_none(locked: Served) -> None:
     assert locked.get("/healthz") == (200, b"ok\n")
 
 
+@pytest.mark.parametrize("path", ["/snapshot.jpg", "/stream"])
+def test_programs_may_send_the_token_as_a_password(locked: Served, path: str) -> None:
+    right = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {right}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", locked.port), 20) as line:
+        line.sendall(head.encode())
+        assert line.recv(15) == b"HTTP/1.1 200 OK"
+    for wrong in ("anyone:not-the-token-at-all", f"{TOKEN}:", TOKEN, ""):
+        basic = f"Basic {base64.b64encode(wrong.encode()).decode()}"
+        assert locked.get(path, Authorization=basic)[0] == 401
+    status, _, headers = locked.send("GET", path, headers={})
+    assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="fer-edge"')
+
+
+@pytest.mark.parametrize("path", ["/api/state", "/metrics"])
+def test_other_paths_take_no_password(locked: Served, path: str) -> None:
+    right = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
+    status, _, headers = locked.send(
+        "GET", path, headers={"Authorization": f"Basic {right}"}
+    )
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
 def test_token_in_an_address_is_no_token(locked: Served) -> None:
     assert locked.get(f"/api/state?token={TOKEN}")[0] == 401
 
@@ -307,6 +457,8 @@ def test_session_cookie_is_safe_and_is_not_the_token(locked: Served) -> None:
     assert status == 303
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
+    assert "Path" not in cookie  # the browser's own: /cam1/ behind a proxy
+    assert headers["Location"] == "./"
     assert TOKEN not in cookie
     assert locked.get("/api/state", Cookie=cookie.partition(";")[0])[0] == 200
 

@@ -1,6 +1,6 @@
 // Fetches the state once a second while the page is visible, and shows it.
 
-import { draw, secondAt } from "/static/charts.js";
+import { draw, secondAt } from "./charts.js";
 
 // The colours of the boxes in the picture (Okabe and Ito), by label number.
 const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00"];
@@ -8,6 +8,9 @@ const SPANS = [[60, "1 min"], [300, "5 min"], [600, "10 min"]];
 const LONGEST_S = 600;
 const EVERY_MS = 1000;
 const RETRY_MS = 3000;
+const TIMEOUT_MS = 5000;
+const STILL_MS = 5000; // the picture is the same, and new frames came
+const MOST_STILL_MS = 60000;
 
 const at = (id) => document.getElementById(id);
 let state = null;
@@ -15,6 +18,8 @@ let history = [];
 let chosen = Number(localStorage.getItem("span")) || null;
 let cursor = null; // {canvas, second, x, y}
 let timer = 0;
+let broken = false; // the last request failed
+let seen = { picture: "", frames: 0, since: 0, patience: STILL_MS };
 
 // --- small tools ---------------------------------------------------------------------
 
@@ -71,9 +76,39 @@ function showHead() {
   health.className = `badge state ${state.healthy ? "good" : "bad"}`;
   const since = duration(state.since_last_frame_s ?? state.uptime_s);
   health.lastChild.textContent = state.healthy ? `live, ${fixed(fps)} fps` : `no frame for ${since}`;
+  showLoss(source.lost ?? (state.healthy ? "" : `no frame for ${since}`));
   at("blurred").hidden = !state.blurred;
   at("kept").textContent = state.recording ? "recording frames" : "frames not stored";
   at("kept").classList.toggle("alert", state.recording);
+}
+
+// What is shown is old: it is dimmed, with the reason on it.
+function showLoss(reason) {
+  at("live").parentElement.classList.toggle("lost", reason !== "");
+  const shown = at("live").naturalWidth > 0;
+  at("waiting").hidden = shown && !reason;
+  at("waiting").textContent = reason || "waiting for a frame";
+}
+
+// After a change of network the old connection is silent for ever, without an error:
+// where frames come and the picture stays the same, another connection is opened.
+function watchPicture() {
+  const live = at("live");
+  const now = performance.now();
+  if (document.hidden || !live.naturalWidth) return;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [64, 48];
+  const paint = canvas.getContext("2d");
+  paint.drawImage(live, 0, 0, 64, 48);
+  const picture = paint.getImageData(0, 0, 64, 48).data.join();
+  if (picture !== seen.picture) {
+    seen = { picture, frames: state.frames, since: now, patience: STILL_MS };
+  } else if (state.frames === seen.frames) {
+    seen.since = now;
+  } else if (now - seen.since > seen.patience) {
+    seen = { picture, frames: state.frames, since: now, patience: Math.min(2 * seen.patience, MOST_STILL_MS) };
+    openStream();
+  }
 }
 
 function faceCard(face, small) {
@@ -296,6 +331,7 @@ function update(fresh) {
   state = fresh;
   for (const show of [showHead, showFaces, showTiles, showEvents, showModel, showDevice, showCharts]) show();
   if (restarted) openStream();
+  else watchPicture();
 }
 
 async function poll() {
@@ -304,13 +340,17 @@ async function poll() {
   let pause = EVERY_MS;
   try {
     const since = history.length ? history.at(-1).s : -1;
-    const response = await fetch(`/api/state?since=${since}`, { signal: AbortSignal.timeout(8000) });
-    if (response.status === 401) { location.href = "/login"; return; }
+    const response = await fetch(`api/state?since=${since}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (response.status === 401) { location.href = "login"; return; }
     update(await response.json());
+    if (broken) openStream(); // the picture's connection broke, too
+    broken = false;
   } catch (error) {
     pause = RETRY_MS;
+    broken = true;
     at("health").className = "badge state bad";
     at("health").lastChild.textContent = "no connection";
+    showLoss("no connection");
     if (error instanceof SyntaxError || error instanceof ReferenceError) console.error(error);
   }
   clearTimeout(timer);
@@ -321,14 +361,14 @@ async function poll() {
 function openStream() {
   const live = at("live");
   if (document.hidden) live.removeAttribute("src");
-  else live.src = `/stream?${Date.now()}`;
+  else live.src = `stream?${Date.now()}`;
 }
 
 function start() {
   const live = at("live");
   live.addEventListener("error", () => setTimeout(openStream, RETRY_MS));
   live.addEventListener("load", () => {
-    at("waiting").hidden = true;
+    if (!live.parentElement.classList.contains("lost")) at("waiting").hidden = true;
     live.parentElement.style.aspectRatio = `${live.naturalWidth} / ${live.naturalHeight}`;
   });
   document.addEventListener("visibilitychange", () => { openStream(); poll(); });

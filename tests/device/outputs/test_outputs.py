@@ -60,6 +60,7 @@ class Camera:
 
     name, fps, peak_fps, frame_count = "camera", 25.0, 25.0, None
     skipped = dropped = reopened = 0
+    lost = None
 
     def __init__(self, *, live: bool = True, kind: Kind = "camera") -> None:
         self.live, self.kind = live, kind
