@@ -11,8 +11,8 @@ import pytest
 
 from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.graph.tflite import outer_buffer_bytes, read_tflite
-from edge_runtime.inference.classifier import released_model
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.released import released_models
 from train.data.drawn_faces import drawn_faces
 from train.networks.backend import start_keras
 
@@ -98,8 +98,9 @@ def micro_outputs(model, inputs, **settings):
     return np.array(outputs)
 
 
-def test_released_model_is_right_in_micro_within_96_kilobytes():
-    model = read_model_file(released_model()).model
+@pytest.mark.parametrize("name", released_models())
+def test_released_model_is_right_in_micro_within_96_kilobytes(name):
+    model = read_model_file(released_models()[name].path).model
     faces, _ = drawn_faces(IMAGES, 6)
     inputs = (faces.astype(np.int16) - 128).astype(np.int8)[:, np.newaxis, ..., None]
     expected = reference_outputs(model, inputs)
