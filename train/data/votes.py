@@ -69,8 +69,8 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     """Returns the votes for the named images.
 
     Args:
-        path: A CSV whose first column, ``file``, holds names as in ``Split.names`` and
-            whose other columns hold numbers of votes, one column per category.
+        path: A CSV with a column ``file``, which holds names as in ``Split.names``;
+            its other columns hold numbers of votes, one column per category.
         names: The images.
 
     Returns:
@@ -83,8 +83,10 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            categories = _categories(next(rows, []), path)
-            votes_by_name = _counts(rows, len(categories), path)
+            header = next(rows, [])
+            categories = _categories(header, path)
+            columns = [column.strip() for column in header]
+            votes_by_name = _counts(rows, columns, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"cannot read votes from {path}: {error}") from error
     unknown = [np.nan] * len(categories)
@@ -112,30 +114,35 @@ def _as_named(names: Sequence[str], known: Container[str]) -> Sequence[str]:
 
 
 def _categories(header: Sequence[str], path: Path | str) -> tuple[str, ...]:
-    categories = tuple(header[1:])
+    """Returns the names of all columns but that of the files."""
+    columns = [column.strip() for column in header]
+    categories = tuple(column for column in columns if column != NAME_COLUMN)
     enough = len(set(categories)) == len(categories) >= 2
-    if list(header[:1]) != [NAME_COLUMN] or not enough:
+    if columns.count(NAME_COLUMN) != 1 or not enough or "" in categories:
         raise DatasetError(
-            f"{path}: expected the column {NAME_COLUMN} and then one for each of at"
-            f" least two categories of votes, got {list(header)}"
+            f"{path}: expected the column {NAME_COLUMN} and one for each of at least"
+            f" two categories of votes, got {list(header)}"
         )
     return categories
 
 
 def _counts(
-    rows: Iterable[Sequence[str]], categories: int, path: Path | str
+    rows: Iterable[Sequence[str]], columns: Sequence[str], path: Path | str
 ) -> dict[str, list[float]]:
     """Returns the votes by image name, without images that have no votes."""
     found: dict[str, list[float]] = {}
+    name_column = columns.index(NAME_COLUMN)
     for line, row in enumerate(rows, start=2):
         if not row:
             continue
-        name, *texts = row
         where = f"{path}, row {line}"
-        if len(texts) != categories:
+        if len(row) != len(columns):
             raise DatasetError(
-                f"{where}: expected {categories} numbers of votes, got {len(texts)}"
+                f"{where}: expected {len(columns) - 1} numbers of votes,"
+                f" got {len(row) - 1}"
             )
+        texts = list(row)
+        name = texts.pop(name_column)
         if name in found:
             raise DatasetError(f"{where}: {name!r} is listed twice: remove one row")
         found[name] = [_vote(text, where) for text in texts]

@@ -54,6 +54,17 @@ def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_name(tmp_path):
     assert read_votes(path, NAMES).known.all()
 
 
+@pytest.mark.parametrize("place", [1, 3])
+def test_column_of_the_files_may_stand_anywhere(tmp_path, place):
+    lines = []
+    for line in (HEADER.replace(",", ", "), *ROWS):
+        cells = line.split(",")
+        lines.append(",".join([*cells[1 : place + 1], cells[0], *cells[place + 1 :]]))
+    votes = read_votes(written(tmp_path, *lines), NAMES)
+    assert votes.categories == ("cat", "dog", "nothing")
+    assert votes.counts.tolist() == [[9, 1, 0], [5, 5, 0], [0, 2, 8]]
+
+
 @pytest.mark.parametrize(
     ("lines", "part"),
     [
@@ -61,6 +72,8 @@ def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_name(tmp_path):
         (("name,cat,dog", "x,1,2"), "expected the column file"),
         (("file,cat", "x,1"), "at least two categories"),
         (("file,cat,cat", "x,1,1"), "at least two categories"),
+        (("file,file,cat,dog", "x,x,1,1"), "expected the column file"),
+        (("file,cat,dog,", "x,1,1,1"), "at least two categories"),
         ((HEADER, "train/cat/1.png,9,-1,0"), "row 2: expected a number of votes"),
         ((HEADER, "train/cat/1.png,9,nan,0"), "got 'nan'"),
         ((HEADER, "train/cat/1.png,9,inf,0"), "got 'inf'"),
@@ -76,6 +89,8 @@ def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_name(tmp_path):
         "no-file-column",
         "one-category",
         "category-twice",
+        "file-twice",
+        "no-category-name",
         "negative",
         "nan",
         "infinite",

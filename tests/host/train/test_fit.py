@@ -275,6 +275,27 @@ def test_run_killed_in_its_first_epoch_needs_teacher_and_votes_no_more(
     assert np.array_equal(kept, targets, equal_nan=True)
 
 
+def test_labels_of_votes_are_trained_on_and_the_votes_may_move(data, tmp_path):
+    """Every image is voted another class than its folder: dots are lines, and so on."""
+    run, votes = tmp_path / "run", tmp_path / "votes.csv"
+    lines = ["file,shapes,lines,waves,NF"]
+    for image in sorted(data.glob("*/*/*.png")):
+        own = CLASSES.index(image.parent.name)
+        row = [8 if own == k else 2 for k in range(3)]
+        lines.append(f"{image.relative_to(data)},{','.join(map(str, row))},0")
+    votes.write_text("\n".join(lines) + "\n")
+    more = ["--labels-from", str(votes), "--label-rule", "probability"]
+    assert main(flags(data, run, *more, epochs=1)) == 0
+    metrics = read(run, "metrics.json")
+    assert metrics["labels"] == ["lines", "shapes", "waves"]
+    assert metrics["data"]["name"] == f"{data.name} + votes.csv"
+    targets = np.load(run / "checkpoint" / "targets.npy")
+    assert np.allclose(np.sort(targets, axis=1)[:, 2], 0.9 * 8 / 12 + 0.1 / 3)
+    moved = votes.rename(tmp_path / "moved.csv")
+    assert main(["--resume", str(run)]) == 2
+    assert main(["--resume", str(run), "--labels-from", str(moved)]) == 0
+
+
 def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
     run = tmp_path / "run"
     process = start(more_data, run, epochs=400)
