@@ -138,6 +138,7 @@ def load(
             f"expected a validation share in (0, 0.5], got {validation_frac}"
         )
     if str(path) == DRAWN:
+        _refuse_votes(votes)
         return _drawn(size_px or DRAWN_SIZE_PX)
     with open_listing(Path(path)) as listing:
         voted = VotedListing(listing, ())
@@ -206,6 +207,7 @@ def load_split(
         DatasetError: As for ``load``, or the source has no such split.
     """
     if str(path) == DRAWN:
+        _refuse_votes(votes)
         return _drawn_split(split, size_px)
     with open_listing(Path(path)) as listing:
         voted = VotedListing(listing, ())
@@ -225,6 +227,14 @@ def load_split(
     if not len(decoded.splits[split]):
         raise DatasetError(f"{listing.name}: no readable image in split {split}")
     return decoded.splits[split]
+
+
+def _refuse_votes(votes: VoteSource | None) -> None:
+    if votes is not None:
+        raise DatasetError(
+            f"{votes.path}: the drawn faces have labels of their own: name the images"
+            " that were voted on with --data, or leave out --labels-from"
+        )
 
 
 def _drawn(size_px: int) -> Dataset:

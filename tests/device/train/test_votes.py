@@ -302,6 +302,16 @@ def test_votes_of_one_rater_label_nothing(tmp_path, vote):
         load(root, votes=source)
 
 
+def test_drawn_faces_take_no_votes(voted):
+    _, source = voted
+    with pytest.raises(DatasetError, match="labels of their own: name the images"):
+        load("drawn", votes=source)
+    with pytest.raises(DatasetError, match="labels of their own"):
+        load_split(
+            "drawn", split="test", size_px=48, colour="grey", labels=(), votes=source
+        )
+
+
 def test_category_without_an_image_is_named(tmp_path):
     votes = {name: (*row, 0) for name, (row, _) in VOTED.items()}
     path = write_votes(tmp_path, votes, "file,dog,cat,unknown,NF,bird")
