@@ -23,6 +23,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+MAX_FIELD = 4 * 2**20  # the pixels of 1024x1024
 SEPARATORS = ",;\t"  # the semicolon: spreadsheets where the comma is decimal
 
 
@@ -63,6 +64,7 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
     Raises:
         DatasetError: It cannot be read, or is no such CSV.
     """
+    csv.field_size_limit(MAX_FIELD)
     try:
         # Spreadsheets write a byte order mark: "utf-8-sig" takes it or leaves it.
         with file.open() as stream, codecs.getreader("utf-8-sig")(stream) as text:

@@ -285,9 +285,12 @@ def _order_labels(
             f" {shorten(each)}: fill or remove them"
         )
     if len(found) < 2:
+        hint = "the folder that holds the class folders"
+        if listing.lists:
+            hint = f"the CSV if the labels are in {shorten(listing.lists)}"
         raise DatasetError(
             f"{listing.name}: expected at least two classes (one folder each), got"
-            f" {found}: give --data the folder that holds the class folders"
+            f" {found}: give --data {hint}"
         )
     try:
         return check_labels(found)  # now, not at the export after hours of training

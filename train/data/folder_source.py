@@ -20,6 +20,7 @@ from train.data.stored_files import (
 
 MAX_REPEATED_FOLDERS = 1000  # links to each other could multiply without end
 LINKS_BACK = "links back to a folder above them"
+BROKEN_LINKS = "links to nothing"
 
 
 def list_folder(root: Path) -> FileTree:
@@ -32,12 +33,16 @@ def list_folder(root: Path) -> FileTree:
     ignored: dict[str, list[str]] = {}
     for base, names, back in _walk(root):
         folders.append(_path_inside(base, root))
+        broken = {name for name in names if _is_broken(base / name)}
         files += [
-            stored_file(base / name, _path_inside(base / name, root)) for name in names
+            stored_file(base / name, _path_inside(base / name, root))
+            for name in names
+            if name not in broken
         ]
-        if back:
-            inside = [_path_inside(base / name, root) for name in back]
-            ignored.setdefault(LINKS_BACK, []).extend(inside)
+        for reason, links in ((LINKS_BACK, back), (BROKEN_LINKS, sorted(broken))):
+            inside = [_path_inside(base / name, root) for name in links]
+            if inside:
+                ignored.setdefault(reason, []).extend(inside)
     return sort_files(root.resolve().name, files, folders, ignored)
 
 
@@ -80,6 +85,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _is_broken(path: Path) -> bool:
+    """Returns whether a path may be a link to a missing folder."""
+    return not path.suffix and path.is_symlink() and not path.exists()
 
 
 def _path_inside(path: Path, root: Path) -> str:

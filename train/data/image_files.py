@@ -15,7 +15,7 @@ from edge_runtime.errors import DatasetError
 from train.data.csv_lists import read_csv, read_csv_in
 from train.data.entries import Entry
 from train.data.folder_source import list_folder
-from train.data.layout import find_classes, hint_of_labels
+from train.data.layout import csvs_in, find_classes, hint_of_labels
 from train.data.picture_kinds import SUFFIXES
 from train.data.stored_files import FileTree, Ignored, count_suffixes, shorten
 from train.data.zip_source import open_zip
@@ -34,6 +34,7 @@ class ImageListing:
         empty_classes: What is in folders beside the class folders that hold no image,
             by name.
         other_files: Number of files of other kinds by suffix, the most frequent first.
+        lists: Paths of CSVs among them: the labels may be in there instead.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ImageListing:
     ignored: Ignored = field(default_factory=dict)
     empty_classes: Mapping[str, str] = field(default_factory=dict)
     other_files: Mapping[str, int] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -114,6 +116,7 @@ def _listing(
         {**tree.ignored, **ignored},
         empty or {},
         count_suffixes(tree.others),
+        tuple(csvs_in(tree)),
     )
 
 

@@ -132,10 +132,14 @@ def _require_one_meaning(
     )
 
 
+def csvs_in(tree: FileTree) -> list[str]:
+    """Returns the paths of CSVs."""
+    return [file.path for file in tree.others if file.path.lower().endswith(".csv")]
+
+
 def hint_of_labels(tree: FileTree) -> str:
     """Returns where the labels may be instead, and what to do."""
-    lists = [file.path for file in tree.others if file.path.lower().endswith(".csv")]
-    if lists:
+    if lists := csvs_in(tree):
         return f": if the labels are in {shorten(lists)}, give that CSV as --data"
     if any("labels" in file.parts[:-1] for file in tree.others):
         return (

@@ -110,7 +110,7 @@ def test_csv_row_with_wrong_pixels_is_an_unreadable_image(tmp_path, pixels):
         decode(source.entries[1])
 
 
-@pytest.mark.parametrize("side", [8, 64])
+@pytest.mark.parametrize("side", [8, 64, 300])
 def test_csv_images_have_the_size_of_the_first(tmp_path, side):
     path = make_csv(tmp_path / "f.csv", [csv_row(pixels=side**2)] * 2)
     with open_listing(path) as source:

@@ -209,6 +209,13 @@ def test_boxes_and_lists_beside_the_images_are_mentioned(tmp_path):
         classes_of(listed)
 
 
+def test_list_beside_one_folder_of_images_is_mentioned(tmp_path):
+    path = in_folder(tmp_path / "set", ["images/1.png", "images/2.png"])
+    (path / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DatasetError, match=r"\['images'\].*labels are in labels\.csv"):
+        load(path)
+
+
 def test_set_with_a_test_split_alone_cannot_be_trained_on(tmp_path):
     path = in_folder(tmp_path / "set", expand("test/{cat,dog}/1.png"))
     with pytest.raises(
@@ -247,6 +254,13 @@ def test_links_back_are_named(tmp_path):
     with open_listing(path) as source:
         assert source.ignored == {"links back to a folder above them": ["a/up"]}
         assert len(source.entries) == 2
+
+
+def test_link_to_nothing_is_named(tmp_path):
+    path = in_folder(tmp_path / "set", expand("{train,val}/{cat,dog}/1.png"))
+    (path / "test").symlink_to(tmp_path / "not-mounted")
+    with open_listing(path) as source:
+        assert source.ignored == {"links to nothing": ["test"]}
 
 
 def test_links_that_multiply_are_refused(tmp_path):
