@@ -17,7 +17,7 @@ from export.convert.keras_model import load_classifier, scaled
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.options.config import TrainConfig
-from train.run.folder import RUNS, RunFolder, find_run
+from train.run.folder import RUNS, RunFolder, find_run, understood
 
 Pixels = Literal["raw", "unit", "signed"]
 SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
@@ -115,7 +115,7 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
 
 
 def _from_run(run: RunFolder) -> TrainedModel:
-    config = TrainConfig.from_dict(run.read_json(run.config)["config"])
+    config = run.read_config()
     if not run.metrics.exists():
         raise RunError(
             f"{run.path} is not finished: continue it with"
@@ -124,16 +124,31 @@ def _from_run(run: RunFolder) -> TrainedModel:
     metrics = run.read_json(run.metrics)
     model = load_classifier(run.model)
     origin: dict[str, Any] = {key: metrics[key] for key in RECORDED if key in metrics}
-    spec = ModelSpec(
-        labels=check_labels(metrics["labels"]),
-        size_px=metrics["input"]["size_px"],
-        colour=metrics["input"]["colour"],
-        crop_margin_frac=config.crop_margin_frac,
-        temperature=metrics["temperature"],
-        architecture=metrics["arch"],
-        origin={**origin, "parameters": metrics["parameters"], "macs": metrics["macs"]},
-    )
+    with understood(run.metrics):
+        origin |= {key: metrics[key] for key in ("parameters", "macs")}
+        spec = ModelSpec(
+            labels=check_labels(metrics["labels"]),
+            size_px=int(metrics["input"]["size_px"]),
+            colour=metrics["input"]["colour"],
+            crop_margin_frac=config.crop_margin_frac,
+            temperature=float(metrics["temperature"]),
+            architecture=str(metrics["arch"]),
+            origin=origin,
+        )
+        _check_fit(spec, model, run.metrics)
     return TrainedModel(str(metrics["run"]), model, run.model, spec, run, config)
+
+
+def _check_fit(spec: ModelSpec, model: keras.Model, metrics: Path) -> None:
+    """Raises RunError unless a run's metadata are those of its model."""
+    ModelSpec.from_document(spec.to_document())
+    expected = (*model.inputs[0].shape[1:], model.outputs[0].shape[1])
+    found = (*spec.input_shape, len(spec.labels))
+    if found != expected:
+        raise RunError(
+            f"{metrics} is damaged: expected input and classes {expected} as in the"
+            f" model, got {found}"
+        )
 
 
 def _from_file(

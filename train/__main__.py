@@ -145,7 +145,7 @@ def _find_resumed(options: dict[str, Any]) -> RunFolder:
 def _load_resumed(
     run: RunFolder, options: dict[str, Any]
 ) -> tuple[TrainConfig, Dataset]:
-    config = TrainConfig.from_dict(run.read_json(run.config)["config"])
+    config = run.read_config()
     moved = {key: options[key] for key in ("data", "labels_from") if key in options}
     config = dataclasses.replace(config, **moved)
     data = config.load_images()

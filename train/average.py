@@ -24,7 +24,6 @@ from edge_runtime.errors import FerEdgeError, OutputError, RunError
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import replacing, write_text
 from train.networks.backend import start_keras
-from train.options.config import TrainConfig
 from train.run.folder import (
     RunFolder,
     create_run,
@@ -32,6 +31,7 @@ from train.run.folder import (
     git_revision,
     require_free_name,
     run_path,
+    understood,
 )
 from train.run.lock import locked
 
@@ -85,7 +85,7 @@ def _average(options: argparse.Namespace) -> int:
     require_free_name(options.name, force=options.force)
     require_own_name(options.name, runs)
     require_history(runs[-1])
-    config = TrainConfig.from_dict(record["config"])
+    config = runs[-1].read_config()
     data = replace(config, data=options.data or config.data).load_images()
     if data.fingerprint != record["data_fingerprint"]:
         raise RunError(f"{runs[-1].path} was trained on other images than {data.name}")
@@ -159,7 +159,8 @@ def require_same_kind(runs: Sequence[RunFolder]) -> dict[str, Any]:
         RunError: The runs are of different networks or images, or one has no model.
     """
     records = [run.read_json(run.config) for run in runs]
-    kinds = {(r["config"]["arch"], r["data_fingerprint"]) for r in records}
+    with understood(runs[-1].config):
+        kinds = {(r["config"]["arch"], r["data_fingerprint"]) for r in records}
     if len(kinds) > 1:
         raise RunError(f"expected runs of one network and image set, got {kinds}")
     for run in runs:

@@ -26,6 +26,7 @@ from edge_runtime.hardware.board import (
 )
 from edge_runtime.inference.backends import installed_version
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.read_files import read_json
 
 Document = dict[str, Any]
 
@@ -171,7 +172,7 @@ def read_document(path: Path, schema: str) -> Document:
         FerEdgeError: It cannot be read or has another schema.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError) as error:
         raise FerEdgeError(
             f"expected a result of the schema {schema}, cannot read {str(path)!r}:"

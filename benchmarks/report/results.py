@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from benchmarks.latency import measure as latency
 from benchmarks.report import instructions
 from benchmarks.roofline import measure as roofline
 from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.read_files import read_json
 
 PREFERRED_LIBRARY = "ai-edge-litert"
 
@@ -99,7 +99,7 @@ def read_results(folder: Path) -> list[Result]:
     results = []
     for path in sorted(folder.rglob("*.json")):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except (OSError, ValueError) as error:
             raise FerEdgeError(
                 f"cannot read the result {str(path)!r}: {error}"

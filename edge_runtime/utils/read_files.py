@@ -59,6 +59,15 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def require_regular(path: Path) -> None:
+    """Refuses what a library that opens files by their names would wait for.
+
+    Raises:
+        OSError: As ``read_bounded``.
+    """
+    _require_regular(path.stat(), path)
+
+
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Returns the document in a JSON file (UTF-8).
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.read_files import read_json
 from export.convert.ranges import MeasuredRanges
 
 SCHEMA = "fer-edge/ranges/3"
@@ -57,7 +58,7 @@ class CalibrationRecord:
         if not path.exists():
             return None
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             schema = document.pop("schema")
             if schema in UNUSABLE_SCHEMAS:
                 return None  # of an earlier state of this program

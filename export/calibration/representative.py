@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_runtime.errors import DatasetError, RunError
 from train.data.dataset import Dataset
 from train.data.splits import balanced_indices, pixel_hash
-from train.run.folder import RunFolder
+from train.run.folder import RunFolder, understood
 
 FEW_IMAGES = 100
 LARGEST_IMBALANCE = 2.0
@@ -50,11 +50,12 @@ def select_run_images(run: RunFolder, data: Dataset) -> Representative:
             f"{data.name} does not hold the images that {run.name} was trained on:"
             " restore them, or give others with --calibration-data"
         )
-    indices = np.array(choice["indices"], dtype=np.int64)
-    images = data.train.images[indices]
+    with understood(run.calibration):
+        indices = np.array(choice["indices"], dtype=np.int64)
+        images, seed = data.train.images[indices], int(choice["seed"])
     if [pixel_hash(image) for image in images] != hashes:
         raise DatasetError(f"{data.name}: the run's choice of images does not match")
-    return _representative(indices, data, choice["seed"])
+    return _representative(indices, data, seed)
 
 
 def select_images(data: Dataset, count: int, seed: int) -> Representative:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError, RunError
 from edge_runtime.utils.files import replacing, write_text
+from edge_runtime.utils.read_files import read_json, require_regular
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.data.votes import has_majority, read_votes, vote_shares
@@ -99,8 +100,9 @@ def load_targets(config: TrainConfig, data: Dataset, run: RunFolder) -> Targets:
         return compute_targets(config, data)
     path = run.checkpoint / TARGETS
     try:
+        require_regular(path)
         targets: Targets = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise RunError(f"{run.path} cannot be resumed: {error}") from error
     shape = (len(data.train), len(data.labels))
     if targets.shape != shape or _load_order_hash(run) != order_hash(data.train):
@@ -157,7 +159,7 @@ def mix(hard: Targets, parts: Sequence[tuple[float, Targets]]) -> Targets:
 def _load_order_hash(run: RunFolder) -> str:
     path = run.checkpoint / TARGETS_ORDER
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["images_sha256"])
+        return str(read_json(path)["images_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{run.path} cannot be resumed: {path.name}, the record of its targets,"

@@ -22,6 +22,7 @@ from scipy.special import softmax
 
 from edge_runtime.errors import OutputError, RunError
 from edge_runtime.utils.files import replacing
+from edge_runtime.utils.read_files import require_regular
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.distillation.distill import order_hash
@@ -136,8 +137,9 @@ def _key(path: Path, config: TrainConfig, images: Split, batches: int) -> str:
 
 def _read(path: Path) -> Answers | None:
     try:
+        require_regular(path)
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, MemoryError):
         return None
     usable = isinstance(array, np.ndarray) and array.dtype == np.float16
     return array if usable else None

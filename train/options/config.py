@@ -242,9 +242,23 @@ class TrainConfig:
                 for name in ("teachers", "drop_categories")
                 if values.get(name) is not None
             }
-            return cls(**{**values, "augmentation": augmentation, **tuples})
-        except TypeError as error:
+            config = cls(**{**values, "augmentation": augmentation, **tuples})
+        except (TypeError, AttributeError) as error:
             raise RunError(f"config.json is not of this version: {error}") from error
+        config._require_types()
+        return config
+
+    def _require_types(self) -> None:
+        """Raises RunError if a value is of another type than its default."""
+        for field_ in dataclasses.fields(self):
+            value, default = getattr(self, field_.name), field_.default
+            kinds = (int, float) if isinstance(default, float) else type(default)
+            known = default is not None and default is not dataclasses.MISSING
+            same = isinstance(value, bool) == isinstance(default, bool)  # True is 1
+            if known and not (same and isinstance(value, kinds)):
+                raise RunError(
+                    f"config.json: expected {field_.name} as {default!r}, got {value!r}"
+                )
 
 
 def _without_old_names(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import keras
 
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import replacing, write_bytes, write_text
+from edge_runtime.utils.read_files import read_bounded, read_json, require_regular
 from train.options.config import TrainConfig
 
 PROGRESS = "progress.json"
+MAX_MODEL_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def save(
 def publish_best(folder: Path, path: Path, progress: Progress) -> None:
     """Copies the best model so far to its place in the run folder, if there is one."""
     if progress.best_file:
-        write_bytes(path, (folder / progress.best_file).read_bytes())
+        best = folder / progress.best_file
+        try:
+            write_bytes(path, read_bounded(best, MAX_MODEL_BYTES))
+        except OSError as error:
+            raise RunError(f"cannot read {best}: {error.strerror}") from error
 
 
 def load_progress(folder: Path) -> Progress:
@@ -104,10 +110,30 @@ def load_progress(folder: Path) -> Progress:
     if not file.exists():
         return Progress()
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        return Progress(**{**document, "history": tuple(document["history"])})
+        document = read_json(file)
+        progress = Progress(**{**document, "history": tuple(document["history"])})
+        _check(progress)
+        return progress
     except (OSError, TypeError, ValueError, KeyError) as error:
         raise RunError(f"{file} is damaged ({error}): start over") from error
+
+
+def _check(progress: Progress) -> None:
+    """Raises ValueError if a value is of another type, or names a file elsewhere."""
+    for name, value in asdict(progress).items():
+        kinds = (
+            (int, float) if name == "best_accuracy" else type(getattr(Progress, name))
+        )
+        if not isinstance(value, kinds):
+            raise ValueError(f"{name} is {value!r}")
+    for row in progress.history:
+        if not isinstance(row, dict) or not all(
+            isinstance(value, int | float) for value in row.values()
+        ):
+            raise ValueError(f"a row of its history is {row!r}")
+    for name in (progress.weights_file, progress.best_file):
+        if name and (Path(name).name != name or name == ".."):
+            raise ValueError(f"expected the name of a file in it, got {name!r}")
 
 
 def restore(folder: Path, model: keras.Model, progress: Progress) -> None:
@@ -119,6 +145,7 @@ def restore(folder: Path, model: keras.Model, progress: Progress) -> None:
     if not progress.epoch:
         return
     try:
+        require_regular(folder / progress.weights_file)
         model.optimizer.build(model.trainable_variables)
         model.load_weights(folder / progress.weights_file)
     except (OSError, ValueError, KeyError) as error:

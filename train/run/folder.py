@@ -20,13 +20,16 @@ import itertools
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import OutputError, RunError
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.read_files import read_json
+from train.options.config import TrainConfig
 from train.run.lock import LOCK_FILE
 
 RUNS = Path("runs")
@@ -98,15 +101,25 @@ class RunFolder:
             RunError: The file is missing or no JSON object.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RunError(
                 f"{self.path} is no complete run: {path.name} is missing or damaged"
-                f" ({error})"
+                f" ({reason})"
             ) from error
         if not isinstance(document, dict):
             raise RunError(f"{path}: expected a JSON object")
         return document
+
+    def read_config(self) -> TrainConfig:
+        """Returns the run's configuration.
+
+        Raises:
+            RunError: Its file is missing, damaged or of another version.
+        """
+        with understood(self.config):
+            return TrainConfig.from_dict(self.read_json(self.config)["config"])
 
     def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
         """Writes one of the run's JSON files atomically."""
@@ -119,6 +132,24 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path / "history.csv", text.getvalue())
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turns errors about what is in a JSON file into one line that names it.
+
+    A run folder may be somebody else's, and its files may hold anything.
+
+    Raises:
+        RunError: A value is missing or of a wrong type.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        kind = type(error).__name__
+        raise RunError(
+            f"{path} is damaged, or of another version ({kind}: {error})"
+        ) from error
 
 
 def require_free_name(name: str | None, *, force: bool) -> None:
@@ -192,7 +223,8 @@ def find_run(name: str | None) -> RunFolder:
         if not run.config.exists():
             raise RunError(f"expected a run folder, got {name!r}: no config.json there")
         return run
-    configs = sorted(RUNS.glob("*/config.json"), key=_last_written)
+    found = (path for path in RUNS.glob("*/config.json") if path.is_file())
+    configs = sorted(found, key=_last_written)
     if not configs:
         raise RunError(f"no run in {RUNS}/ yet: make one with  python -m train")
     return RunFolder(configs[-1].parent)
