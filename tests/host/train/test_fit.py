@@ -309,12 +309,23 @@ def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
     assert read(run, "metrics.json")["best_epoch"] >= 1
 
 
-def test_resumed_epochs_are_those_of_the_unbroken_run(data, tmp_path, monkeypatch):
-    """The same batches, weights and optimizer state: the same figures."""
+@pytest.mark.parametrize("teacher", [False, True], ids=["labels", "teacher"])
+def test_resumed_epochs_are_those_of_the_unbroken_run(
+    data, finished, tmp_path, monkeypatch, teacher
+):
+    """The same batches, weights and optimizer state: the same figures.
+
+    A teacher's two views repeat in the third epoch.
+    """
+    from train.distillation import teachers
     from train.run import epoch_callback
 
+    monkeypatch.setattr(teachers, "CACHE", tmp_path / "cache")
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    assert main(flags(data, unbroken, epochs=3)) == 0
+    big = Path(shutil.copytree(finished, tmp_path / "big"))
+    more = ["--mixup", "0.4", "--teacher", str(big), "--teacher-views", "2"]
+    more = more if teacher else []
+    assert main(flags(data, unbroken, *more, epochs=3)) == 0
 
     def stop_after_first(self, epoch, row):
         kept(self, epoch, row)
@@ -323,8 +334,9 @@ def test_resumed_epochs_are_those_of_the_unbroken_run(data, tmp_path, monkeypatc
 
     kept = epoch_callback.EpochCallback._save
     monkeypatch.setattr(epoch_callback.EpochCallback, "_save", stop_after_first)
-    assert main(flags(data, broken, epochs=3)) == 130
+    assert main(flags(data, broken, *more, epochs=3)) == 130
     monkeypatch.undo()
+    shutil.rmtree(big)
     assert main(["--resume", str(broken)]) == 0
     for one, other in zip(history(unbroken), history(broken), strict=True):
         # float32 sums of several threads differ in their last digits.
