@@ -30,6 +30,8 @@ from train.data.stored_files import FileTree, Parts, count_suffixes, shorten
 
 NO_CLASS_FOLDER = "images in no class folder"
 SHOWN_KINDS = 3
+# Names of splits that are names of classes, too, and how many others make them one.
+CLASSES_BESIDE = {"train": 2, "valid": 1}
 BESIDE_SPLITS = "images beside the splits"
 
 
@@ -104,8 +106,8 @@ def _require_one_meaning(
 ) -> None:
     """Raises DatasetError where the folders may be splits or classes.
 
-    One folder with the name of a split among three or more without folders in them is
-    a class: ``bus/``, ``car/``, ``train/``.
+    Of folders that hold images alone one may be a class with the name of a split:
+    ``bus/``, ``car/``, ``train/``, or ``valid/``, ``invalid/``.
     """
     alone, names = len(set(found.values())) == 1, _names(splits.values())
     if any(each.filled for each in splits.values()):
@@ -118,7 +120,8 @@ def _require_one_meaning(
         return
     flat = not any(each.filled for each in others.values())
     if alone and len(splits) == 1 and flat:
-        if len(others) > 1 or (others and splits.keys() & {"valid"}):
+        (name,) = splits
+        if len(others) >= CLASSES_BESIDE.get(name.lower(), len(others) + 1):
             return
         if others:
             raise DatasetError(

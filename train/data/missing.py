@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.errors import DatasetError
 from train.data.entries import Entry
 from train.data.image_files import ImageListing
+from train.data.layout import NO_CLASS_FOLDER
 from train.data.splits import TRAIN, VALIDATION, Split
 
 SHOWN_REASONS = 3
@@ -91,8 +92,12 @@ class MissingImages:
 def require_training_images(listing: ImageListing) -> None:
     """Raises DatasetError where a source has splits, but none to train on."""
     present = sorted({entry.split for entry in listing.entries})
-    if TRAIN not in present:
-        raise DatasetError(
-            f"{listing.name}: expected images to train on, got only those of the"
-            f" {' and '.join(present)} split: give --data the folder above, with train/"
-        )
+    if TRAIN in present:
+        return
+    hint = "give --data the folder above, with train/"
+    if loose := listing.ignored.get(NO_CLASS_FOLDER, ()):
+        hint = f"{loose[-1]} is in no class folder (train/<class>/)"
+    raise DatasetError(
+        f"{listing.name}: expected images to train on, got only those of the"
+        f" {' and '.join(present)} split: {hint}"
+    )

@@ -179,6 +179,8 @@ def test_ignored_images_are_in_the_summary(tmp_path):
         ("images/{train,val}/1.png", "folder for each class in images/train/"),
         ("{train_images,test_images}/1.png", "folder for each class in test_images/"),
         ("{train,photos}/1.png", "train/ may be a split"),
+        ("{cat,dog,test}/1.png", "test/ may be a split without class folders"),
+        ("{cat,dog,Validation}/1.png", "Validation/ may be a split"),
         ("train/{cat,dog}/1.png extra/cat/1.png", "train/ may be a split"),
         (
             "{val,eval,train}/{cat,dog}/1.png",
@@ -222,6 +224,11 @@ def test_set_with_a_test_split_alone_cannot_be_trained_on(tmp_path):
         DatasetError, match=r"train on, got only those of the test split"
     ):
         load(path)
+
+
+def test_loose_training_images_are_mentioned(make):
+    with pytest.raises(DatasetError, match=r"train/2\.png is in no class folder"):
+        load(make("test/{cat,dog}/1.png train/{1,2}.png"))
 
 
 def test_class_folder_without_readable_kinds_says_what_is_in_it(make):
