@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,24 +25,22 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows has no such locks
         yield
         return
+    # Others may have made the folder: no link is followed, nothing is written.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(folder / LOCK_FILE, flags, 0o666)
     except OSError as error:
         raise OutputError(f"cannot write in {folder}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            owner = os.read(file, 200).decode(errors="replace").strip()
             raise RunError(
-                f"{folder} is being written by another training ({owner}): wait for"
-                " its end, or choose another --name"
+                f"{folder} is being written by another training: wait for its end, or"
+                " choose another --name"
             ) from error
         except OSError:  # a file system without locks
             pass
-        else:
-            os.ftruncate(file, 0)
-            os.write(file, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
         os.close(file)
