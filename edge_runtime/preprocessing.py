@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 Colour = Literal["grey", "rgb"]
+Fit = Literal["stretch", "crop", "pad"]
 Image = npt.NDArray[np.uint8]
 _Sums = npt.NDArray[Any]  # int32 or float64: whole numbers
 
+PAD_VALUE = 127  # mid-grey: near 0 for a network that scales pixels to -1..1
 CHANNELS: dict[Colour, int] = {"grey": 1, "rgb": 3}
 _CONVERSIONS = {
     (3, "grey"): cv2.COLOR_BGR2GRAY,
@@ -30,17 +32,17 @@ _CONVERSIONS = {
 }
 
 
-def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
+def to_model_input(
+    image: Image, size_px: int, colour: Colour, fit: Fit = "stretch"
+) -> Image:
     """Returns the image as a model input: uint8, square, in the model's colour.
-
-    The whole image is stretched to a square; crop it first (``square_crop``) if the
-    aspect ratio matters.
 
     Args:
         image: uint8 (H, W) grey, (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA,
             values 0..255.
         size_px: Side of the square result in pixels.
         colour: ``"grey"`` for one channel, ``"rgb"`` for three in RGB order.
+        fit: How an image that is not square becomes square, see ``make_square``.
 
     Returns:
         uint8 (size_px, size_px, 1) or (size_px, size_px, 3) in RGB order, 0..255.
@@ -54,8 +56,34 @@ def to_model_input(image: Image, size_px: int, colour: Colour) -> Image:
         raise ValueError(
             f"expected an image (H, W) or (H, W, 1|3|4), got shape {image.shape}"
         )
-    resized = resize(_to_colour(image, colour), size_px)
+    resized = resize(_to_colour(make_square(image, fit), colour), size_px)
     return resized.reshape(size_px, size_px, CHANNELS[colour])
+
+
+def make_square(image: Image, fit: Fit) -> Image:
+    """Returns the part of an image, or the image and borders, that a model input shows.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C), 0..255.
+        fit: ``"crop"`` cuts the largest square from the centre (a view, not a copy);
+            ``"pad"`` adds mid-grey borders on both sides of the shorter axis;
+            ``"stretch"`` leaves it as it is, and ``resize`` stretches it.
+
+    Returns:
+        uint8, square but with ``"stretch"``.
+    """
+    height, width = image.shape[:2]
+    if fit == "stretch" or height == width:
+        return image
+    if fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return image[top : top + side, left : left + side]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    padded = np.full((side, side, *image.shape[2:]), PAD_VALUE, np.uint8)
+    padded[top : top + height, left : left + width] = image
+    return padded
 
 
 def _to_colour(image: Image, colour: Colour) -> Image:

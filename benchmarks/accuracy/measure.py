@@ -26,7 +26,7 @@ from benchmarks.common.documents import (
 )
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import MeasurementError, ModelError
-from edge_runtime.preprocessing import Colour
+from edge_runtime.preprocessing import Colour, Fit
 from train import metrics
 from train.data.dataset import DRAWN, load_split
 from train.data.image_files import open_listing
@@ -56,17 +56,18 @@ class Images:
             ``"drawn faces"`` for the built-in set.
         split: train, validation or test.
         whole_source: The source has only training images, and all of them were taken.
-        formats: The images by side in pixels and colour, always in the same order.
+        formats: The images by side in pixels, colour and fit, always in the same order.
     """
 
     name: str
     split: str
     whole_source: bool
-    formats: dict[tuple[int, Colour], Split]
+    formats: dict[tuple[int, Colour, Fit], Split]
 
     def in_format_of(self, classifier: Classifier) -> Split:
         """Returns the images in a model's input format."""
-        return self.formats[classifier.spec.size_px, classifier.spec.colour]
+        spec = classifier.spec
+        return self.formats[spec.size_px, spec.colour, spec.fit]
 
 
 def load_images(
@@ -95,17 +96,18 @@ def load_images(
     name = votes.name_with(name) if votes else name
     formats = {}
     for spec in (classifier.spec for classifier in classifiers):
-        size_px, colour = spec.size_px, spec.colour
-        if (size_px, colour) not in formats:
+        size_px, colour, fit = spec.size_px, spec.colour, spec.fit
+        if (size_px, colour, fit) not in formats:
             loaded = load_split(
                 data,
                 split=chosen,
                 size_px=size_px,
                 colour=colour,
+                fit=fit,
                 labels=labels,
                 votes=votes,
             )
-            formats[size_px, colour] = _sample(loaded, limit)
+            formats[size_px, colour, fit] = _sample(loaded, limit)
     return Images(name, chosen, whole, formats)
 
 

@@ -70,7 +70,7 @@ def model_record(
         "bytes": classifier.file.size,
         "format": spec.format or classifier.file.kind,
         "architecture": spec.architecture,
-        "input": {"size_px": spec.size_px, "colour": spec.colour},
+        "input": {"size_px": spec.size_px, "colour": spec.colour, "fit": spec.fit},
         "temperature": spec.temperature,
         "backend": {"name": backend.name, "version": backend.version},
         "threads": threads,

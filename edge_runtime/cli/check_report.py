@@ -62,7 +62,7 @@ def _metadata(document: Document) -> list[Row]:
         ("format", document["format"]),
         ("architecture", document["architecture"] or "-"),
         ("labels", ", ".join(document["labels"])),
-        ("image", "{size_px} px, {colour}".format(**document["image"])),
+        ("image", "{size_px} px, {colour}, {fit}".format(**document["image"])),
         ("crop margin", f"{100 * document['crop_margin_frac']:g} %"),
         ("temperature", f"{document['temperature']:.4g}"),
     ]

@@ -219,7 +219,8 @@ class Classifier:
         Args:
             image: uint8 (H, W) grey or (H, W, 3) BGR of any size.
         """
-        return to_model_input(image, self.spec.size_px, self.spec.colour)
+        spec = self.spec
+        return to_model_input(image, spec.size_px, spec.colour, spec.fit)
 
     def predict(self, image: Image) -> Prediction:
         """Returns the label and probabilities of one image.

@@ -62,7 +62,7 @@ def _metadata(spec: ModelSpec | None) -> Document:
         "format": spec.format,
         "architecture": spec.architecture,
         "labels": list(spec.labels),
-        "image": {"size_px": spec.size_px, "colour": spec.colour},
+        "image": {"size_px": spec.size_px, "colour": spec.colour, "fit": spec.fit},
         "crop_margin_frac": spec.crop_margin_frac,
         "temperature": spec.temperature,
         "accuracy": spec.accuracy,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.container import Document
 from edge_runtime.model_file.pixels import RAW, PixelScaling
-from edge_runtime.preprocessing import CHANNELS, Colour
+from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 
 Output = Literal["logits", "probabilities"]
 OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
@@ -75,6 +75,8 @@ class ModelSpec:
         labels: Class names in the order of the logits.
         size_px: Side of the square input in pixels.
         colour: ``"grey"`` (one channel) or ``"rgb"``.
+        fit: How an image that is not square becomes the input: ``"stretch"``,
+            ``"crop"`` or ``"pad"``, see ``preprocessing.make_square``.
         crop_margin_frac: Margin to crop around a face box, so that the crop is like the
             training images: a fraction of the box's longer side.
         temperature: Divides the logits before the softmax; fitted on validation
@@ -102,6 +104,7 @@ class ModelSpec:
     golden: GoldenVectors | None = None
     pixels: PixelScaling = RAW
     output: Output = "logits"
+    fit: Fit = "stretch"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -114,7 +117,7 @@ class ModelSpec:
         return {
             "schema": SCHEMA,
             "labels": list(self.labels),
-            "input": {"size_px": self.size_px, "colour": self.colour},
+            "input": self._input_document(),
             "crop_margin_frac": self.crop_margin_frac,
             "temperature": self.temperature,
             "format": self.format,
@@ -123,6 +126,11 @@ class ModelSpec:
             "accuracy": self.accuracy,
             "golden": None if golden is None else _golden_document(golden),
         }
+
+    def _input_document(self) -> Document:
+        image: Document = {"size_px": self.size_px, "colour": self.colour}
+        # Without "fit" an image is stretched, as in files of version 0.1.
+        return image if self.fit == "stretch" else {**image, "fit": self.fit}
 
     @classmethod
     def from_document(cls, document: Document) -> ModelSpec:
@@ -149,6 +157,7 @@ class ModelSpec:
             )
         spec = cls(
             labels=labels,
+            fit=_fit(image),
             size_px=size_px,
             colour="grey" if colour == "grey" else "rgb",
             crop_margin_frac=_number(document, "crop_margin_frac", *CROP_MARGINS),
@@ -162,6 +171,19 @@ class ModelSpec:
             return spec
         golden = _golden(_get(document, "golden", dict), spec)
         return cls(**{**spec.__dict__, "golden": golden})
+
+
+def _fit(image: Document) -> Fit:
+    if "fit" not in image:
+        return "stretch"
+    for fit in get_args(Fit):
+        if image["fit"] == fit:
+            known: Fit = fit
+            return known
+    raise MetadataError(
+        f"expected a fit of {', '.join(get_args(Fit))} in the model file, got"
+        f" {str(image['fit'])[:40]!r}: update edge_runtime (pip install -U fer-edge)"
+    )
 
 
 def check_labels(labels: Sequence[Any]) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ def gather_inputs(
             calibration_data,
             size_px=spec.size_px,
             colour=spec.colour,
+            fit=spec.fit,
             labels=spec.labels,
         )
         images = select_images(user_data, DEFAULT_COUNT, DEFAULT_SEED)

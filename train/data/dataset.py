@@ -15,7 +15,7 @@ import numpy as np
 from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.hardware.board import read_memory
 from edge_runtime.model_file.metadata import check_labels
-from edge_runtime.preprocessing import CHANNELS, Colour
+from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import drawn_faces
@@ -98,6 +98,7 @@ def load(
     *,
     size_px: int | None = None,
     colour: Colour | None = None,
+    fit: Fit = "stretch",
     validation_from: str = "auto",
     validation_frac: float = 0.1,
     seed: int = 0,
@@ -112,6 +113,7 @@ def load(
         size_px: Side of the square images; None takes the images' own size when they
             are all square, equal and at most 224, else 96.
         colour: ``"grey"`` or ``"rgb"``; None looks at the images.
+        fit: How images become square, see ``edge_runtime.preprocessing.make_square``.
         validation_from: ``"auto"`` takes the source's own validation split, else a
             part of the training images; ``"train"`` always takes that part;
             ``"test"`` uses the split named test to validate (there is no test then).
@@ -151,7 +153,7 @@ def load(
             found_size, found_colour = probe_format(entries)
             size_px, colour = size_px or found_size, colour or found_colour
         _require_memory(len(entries), size_px, colour)
-        decoded = decode_splits(entries, names, size_px, colour)
+        decoded = decode_splits(entries, names, size_px=size_px, colour=colour, fit=fit)
     splits, origin = decoded.splits, "source"
     if validation_from == "test":
         splits, origin = validate_on_test(splits, listing.name)
@@ -188,6 +190,7 @@ def load_split(
     size_px: int,
     colour: Colour,
     labels: Sequence[str],
+    fit: Fit = "stretch",
     votes: VoteSource | None = None,
 ) -> Split:
     """Returns the images of one split as a finished model takes them.
@@ -201,6 +204,7 @@ def load_split(
         size_px: Side of the square images, from the model.
         colour: ``"grey"`` or ``"rgb"``, from the model.
         labels: The model's class names in order; the source must hold no others.
+        fit: How images become square, from the model.
         votes: As for ``load``; every image then has the label of a majority.
 
     Raises:
@@ -221,7 +225,7 @@ def load_split(
             raise DatasetError(
                 f"{listing.name} has no {split} split, got {sorted(present)}"
             )
-        decoded = decode_splits(chosen, names, size_px, colour)
+        decoded = decode_splits(chosen, names, size_px=size_px, colour=colour, fit=fit)
     for line in describe_unused(listing.ignored, decoded.reasons, decoded.damaged):
         logger.warning("%s", line)
     if not len(decoded.splits[split]):

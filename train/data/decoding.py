@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.preprocessing import CHANNELS, Colour, to_model_input
+from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
 from edge_runtime.utils.pictures import decode_picture
 from edge_runtime.utils.stderr import capture_stderr
 from train.data.entries import Entry
@@ -23,6 +23,7 @@ from train.progress import progress_bar
 LARGEST_AUTO_SIZE_PX = 224
 FALLBACK_SIZE_PX = 96
 PROBED_IMAGES = 64
+LARGEST_ICON_PX = 64
 DARKEST_16_BITS = 2**15  # pictures that use 16 bits reach higher
 _DAMAGE = "Corrupt JPEG data"  # libjpeg's words
 
@@ -96,6 +97,18 @@ def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
     return size_px, "grey" if grey else "rgb"
 
 
+def show_photos(entries: Sequence[Entry]) -> bool:
+    """Returns whether some of the images are photos: in colour, most above 64 pixels.
+
+    The shorter side counts.
+    """
+    step = max(1, len(entries) // PROBED_IMAGES)
+    images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
+    sides = [min(image.shape[:2]) for image in images]
+    large = bool(sides) and float(np.median(sides)) > LARGEST_ICON_PX
+    return large and not all(_is_grey(image) for image in images)
+
+
 def _pixels(entry: Entry) -> npt.NDArray[np.uint8] | None:
     try:
         return decode(entry).pixels
@@ -111,7 +124,12 @@ def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
 
 
 def decode_splits(
-    entries: Sequence[Entry], labels: tuple[str, ...], size_px: int, colour: Colour
+    entries: Sequence[Entry],
+    labels: tuple[str, ...],
+    *,
+    size_px: int,
+    colour: Colour,
+    fit: Fit,
 ) -> DecodedSet:
     """Returns every split's images, and what could not be decoded.
 
@@ -137,7 +155,7 @@ def decode_splits(
         if picture.highest is not None:
             highest, deep = max(highest, picture.highest), entry.name
         row = len(names[entry.split])
-        images[entry.split][row] = to_model_input(picture.pixels, size_px, colour)
+        images[entry.split][row] = to_model_input(picture.pixels, size_px, colour, fit)
         classes[entry.split].append(index[entry.label])
         names[entry.split].append(entry.name)
     if deep and highest < DARKEST_16_BITS:

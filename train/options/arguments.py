@@ -16,6 +16,7 @@ from edge_runtime.utils.argparser import (
 from train.options.config import (
     ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,
+    FITS,
     LABEL_RULES,
     PRECISIONS,
 )
@@ -167,6 +168,11 @@ def build_parser() -> argparse.ArgumentParser:
         choices=LABEL_RULES,
         help="with --labels-from: train on the label with most votes, or on each"
         " label's share of the votes (majority)",
+    )
+    add(
+        "--fit",
+        choices=FITS,
+        help="how images that are not square become square, in the exported file, too",
     )
     add(
         "--validation",

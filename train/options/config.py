@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from edge_runtime.errors import FerEdgeError, RunError
 from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
-from edge_runtime.preprocessing import Colour
+from edge_runtime.preprocessing import Colour, Fit
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset, load
 from train.data.votes import VoteSource
@@ -18,6 +18,7 @@ ClassWeights = Literal["none", "sqrt", "balanced"]
 LabelRule = Literal["majority", "probability"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 SMALLEST_SIZE_PX = 16
+FITS: tuple[Fit, ...] = get_args(Fit)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ARCHITECTURE_NAMES = (
     "fer_resnet",
@@ -104,6 +105,8 @@ class TrainConfig:
             saved in float32.
         size_px: Side of the input in pixels; None takes it from the images.
         colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
+        fit: How images that are not square become square, on the device, too; see
+            ``edge_runtime.preprocessing.make_square``.
         validation_from: See ``train.data.dataset.load``.
         validation_frac: See ``train.data.dataset.load``.
         calibration_images: Number of training images recorded for quantization.
@@ -146,6 +149,7 @@ class TrainConfig:
     precision: Precision = "float32"
     size_px: int | None = None
     colour: Colour | None = None
+    fit: Fit = "stretch"
     validation_from: str = "auto"
     validation_frac: float = 0.1
     calibration_images: int = 420
@@ -217,6 +221,7 @@ class TrainConfig:
             self.data,
             size_px=self.size_px,
             colour=self.colour,
+            fit=self.fit,
             validation_from=self.validation_from,
             validation_frac=self.validation_frac,
             seed=self.seed,

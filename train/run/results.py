@@ -99,7 +99,11 @@ def write_results(
         "run": run.name,
         "arch": config.arch,
         "labels": list(data.labels),
-        "input": {"size_px": data.size_px, "colour": data.colour},
+        "input": {
+            "size_px": data.size_px,
+            "colour": data.colour,
+            "fit": config.fit,
+        },
         "parameters": model.count_params(),
         "macs": count_macs(model),
         "epochs": progress.epoch,

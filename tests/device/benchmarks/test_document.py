@@ -32,7 +32,7 @@ def noise(count, labels, seed=0):
     pixels = rng.integers(0, 256, (count, 48, 48, 1), dtype=np.uint8)
     names = tuple(f"test/{i}.png" for i in range(count))
     split = Split(pixels, rng.integers(0, len(labels), count), names)
-    return Images("noise", "test", False, {(48, "grey"): split})
+    return Images("noise", "test", False, {(48, "grey", "stretch"): split})
 
 
 def answering(path, seed, images):
