@@ -38,7 +38,7 @@ from train.data.splits import (
     pixel_hash,
     stratified_indices,
 )
-from train.data.votes import VoteSource
+from train.data.vote_labels import VoteSource
 from train.progress import progress_counter
 
 SCHEMA = "fer-edge/accuracy/1"

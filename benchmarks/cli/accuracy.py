@@ -22,7 +22,7 @@ from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
 from train.data.splits import SPLITS, Split
-from train.data.votes import VoteSource
+from train.data.vote_labels import VoteSource
 
 EXAMPLES = """\
 examples:

@@ -34,7 +34,7 @@ from train.data.splits import (
     validate_on_test,
 )
 from train.data.stored_files import Ignored, shorten
-from train.data.votes import VotedListing, VoteSource, label_by_votes
+from train.data.vote_labels import VotedListing, VoteSource, label_by_votes
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def load(
         seed: Decides which training images validate.
         labels: Expected class names in order; None sorts the names found.
         votes: Raters' votes that the labels come from, instead of class folders; see
-            ``train.data.votes.label_by_votes``.
+            ``train.data.vote_labels.label_by_votes``.
 
     Raises:
         DatasetError: Nothing there, no images, one class, an empty class, or an

@@ -18,7 +18,8 @@ from edge_runtime.utils.files import replacing, write_text
 from edge_runtime.utils.read_files import read_json, require_regular
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
-from train.data.votes import has_majority, read_votes, vote_shares
+from train.data.vote_labels import vote_shares
+from train.data.votes import has_majority, read_votes
 from train.distillation.soft_labels import label_distribution
 from train.options.config import TrainConfig
 from train.run.folder import RunFolder

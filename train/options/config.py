@@ -11,7 +11,7 @@ from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
 from edge_runtime.preprocessing import Colour, Fit
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset, load
-from train.data.votes import VoteSource
+from train.data.vote_labels import VoteSource
 
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
@@ -89,7 +89,7 @@ class TrainConfig:
         soft_label_share: Their share of the target, [0, 1); with that of the teachers
             below 1.
         labels_from: CSV of several raters' votes that the labels come from, instead of
-            the class folders, or ``""``; see ``train.data.votes.label_by_votes``.
+            the class folders, or ``""``; see ``train.data.vote_labels.label_by_votes``.
         label_rule: ``"majority"`` trains on these labels, ``"probability"`` on each
             label's share of the votes. Evaluation images have labels by majority.
         drop_categories: With ``labels_from`` the categories that are no labels (None:

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import RunError, require_in_checkout
-from edge_runtime.model_file.released import ReleasedModel, released_models
+from edge_runtime.model_file.released import (
+    ReleasedModel,
+    find_released,
+    released_models,
+)
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_text
 from train.metrics import wilson_interval
@@ -37,18 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Writes the model cards of released models.",
         epilog=EXAMPLES,
     )
-    parser.add_argument(
-        "names", nargs="*", choices=[*released_models(), []], metavar="NAME"
-    )
-    names = parser.parse_args(argv).names or list(released_models())
+    parser.add_argument("names", nargs="*", metavar="NAME", help="(all of them)")
+    names = parser.parse_args(argv).names
     return exit_code_of(lambda: _write_cards(names))
 
 
 def _write_cards(names: Sequence[str]) -> int:
     require_in_checkout("jinja2", group="bench")
-    for name in names:
+    for name in names or released_models():
         path = card_path(name)
-        write_text(path, render_card(released_models()[name]))
+        write_text(path, render_card(find_released(name)))
         print(f"wrote {path}")
     return 0
 

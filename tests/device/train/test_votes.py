@@ -7,14 +7,8 @@ import pytest
 from edge_runtime.errors import DatasetError
 from train.data.dataset import load, load_split
 from train.data.summary import summarize
-from train.data.votes import (
-    Votes,
-    VoteSource,
-    has_majority,
-    label_categories,
-    read_votes,
-    vote_shares,
-)
+from train.data.vote_labels import VoteSource, label_categories, vote_shares
+from train.data.votes import Votes, has_majority, read_votes
 
 NAMES = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png")
 HEADER = "file,cat,dog,nothing"

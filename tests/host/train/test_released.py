@@ -17,6 +17,7 @@ from edge_runtime.model_file.released import released_models
 from export.__main__ import main as export_main
 from train.__main__ import main as train_main
 from train.networks.backend import start_keras
+from train.release import model_card
 from train.release.__main__ import COPIED, main
 from train.release.model_card import card_path, render_card
 
@@ -380,6 +381,11 @@ def test_card_of_another_file_is_refused():
     altered = released_models()["fer2013"]._replace(sha256="0" * 64)
     with pytest.raises(RunError, match="measure it again"):
         render_card(altered)
+
+
+def test_card_of_no_released_model_is_one_line(capsys):
+    assert model_card.main(["fer2014"]) == 2
+    assert "expected a released model (ferplus, fer2013)" in one_error_line(capsys)
 
 
 def test_card_without_records_is_refused():
