@@ -37,7 +37,7 @@ RECIPES = {
         TrainConfig(epochs=60, warmup_epochs=3.0),
     ),
     "released": Recipe(
-        "the released model's, with --from, --teacher and --soft-labels; in bfloat16,"
+        "that of fer2013, with --from, --teacher and --soft-labels; in bfloat16,"
         " which CPUs without AVX-512 BF16 or AMX compute slowly; 1.7 hours",
         TrainConfig(
             epochs=60,
