@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 import numpy as np
 
@@ -90,12 +91,16 @@ def _log_assumptions(name: str, given: Given, stated: Statements, used: Given) -
         source = stated.output_source or "its answers show it"
         parts.append(f"it gives {used.output} ({source})")
     if parts:
-        logger.warning(
-            "%s has no metadata of fer-edge: %s; --labels, --pixels and --model-output"
-            " say otherwise",
-            name,
-            ", ".join(parts),
+        _warn_once(
+            f"{name} has no metadata of fer-edge: {', '.join(parts)}; --labels,"
+            " --pixels and --model-output say otherwise"
         )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Logs it; benchmarks open a file many times."""
+    logger.warning(message)
 
 
 def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:

@@ -10,6 +10,7 @@ import pytest
 from edge_runtime import Classifier
 from edge_runtime.__main__ import main
 from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.inference import foreign
 from edge_runtime.model_file.pixels import SCALINGS, normalized
 from tests.foreign_models import (
     SIZE,
@@ -35,6 +36,11 @@ def images():
     for channel in range(3):
         flat[2 + channel, ..., channel] = 250
     return np.concatenate([noise, flat])
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    foreign._warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -349,8 +355,10 @@ def test_file_with_metadata_refuses_other_pixels(tiny_model_path, capsys):
 
 
 def test_what_was_taken_from_the_file_is_said_once(save, caplog):
+    path = save(float_model(first=UNIT, end="softmax"))
     with caplog.at_level(logging.WARNING):
-        Classifier.load(save(float_model(first=UNIT, end="softmax")), labels=LABELS)
+        Classifier.load(path, labels=LABELS)
+        Classifier.load(path, labels=LABELS)
     (record,) = caplog.records
     assert (
         "pixels are taken as 0..255 (raw) by its first operators (MUL)"

@@ -8,11 +8,17 @@ import pytest
 from edge_runtime import Classifier
 from edge_runtime.__main__ import main
 from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.inference import foreign
 from edge_runtime.model_file.pixels import SCALINGS
 from tests.foreign_models import SIZE, weights
 from tests.onnx_runtime import require_onnxruntime
 
 LABELS = ("red", "green", "blue")
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    foreign._warn_once.cache_clear()
 
 
 @pytest.fixture(scope="module")
