@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.metadata import LONGEST_LABEL, check_labels
 from edge_runtime.utils.argparser import InvalidValue
+from edge_runtime.utils.read_files import read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -83,14 +84,14 @@ def _read_file(text: str) -> list[str] | None:
     """Returns the names in the file at a path; None where there is no file."""
     path = Path(text)
     try:
-        if not path.is_file():
+        if not path.exists() or path.is_dir():
             return None
     except (OSError, ValueError):  # far too long for a path
         return None
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise MetadataError(f"expected a list of names, got {text}, over 1 MiB")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bounded(path, LARGEST_FILE).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise MetadataError(
             f"expected a UTF-8 text file with one name on each line, got {text!r}:"

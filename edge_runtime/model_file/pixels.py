@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_runtime.errors import MetadataError
 from edge_runtime.utils.argparser import InvalidValue
+from edge_runtime.utils.read_files import read_json
 
 LARGEST_FILE = 2**20
 
@@ -78,10 +78,8 @@ def _read_scaling(text: str) -> PixelScaling:
                 f"expected {', '.join(SCALINGS)} or a JSON file with mean and std,"
                 f" got {text[:200]!r}, which is no file"
             )
-        if path.stat().st_size > LARGEST_FILE:
-            raise MetadataError(f"expected a file of mean and std, got {text}, > 1 MiB")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = read_json(path, LARGEST_FILE)
+    except (OSError, ValueError) as error:
         raise MetadataError(f"{text[:200]!r} is no JSON file: {error}") from error
     if not isinstance(document, dict):
         raise MetadataError(f"expected a JSON object with mean and std in {text}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import OutputError, missing
 from edge_runtime.outputs.mqtt_topics import Broker, default_prefix
 from edge_runtime.utils.files import read_secret
+from edge_runtime.utils.read_files import require_regular
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -64,6 +65,8 @@ def new_client(options: MqttOptions) -> Client:
     ca_file = None if options.ca_file is None else str(options.ca_file)
     try:
         if broker.tls:
+            if options.ca_file is not None:
+                require_regular(options.ca_file)
             client.tls_set(ca_certs=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise OutputError(

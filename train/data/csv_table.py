@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from edge_runtime.errors import DatasetError
 from train.data.stored_files import StoredFile
@@ -24,6 +24,7 @@ _DAMAGE = (
     zlib.error,
 )
 MAX_FIELD = 4 * 2**20  # the pixels of 1024x1024
+MAX_LINE_BYTES = 2 * MAX_FIELD
 SEPARATORS = ",;\t"  # the semicolon: spreadsheets where the comma is decimal
 
 
@@ -66,9 +67,9 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
     """
     csv.field_size_limit(MAX_FIELD)
     try:
-        # Spreadsheets write a byte order mark: "utf-8-sig" takes it or leaves it.
-        with file.open() as stream, codecs.getreader("utf-8-sig")(stream) as text:
-            header = text.readline()
+        with file.open() as stream:
+            text = _lines(stream)
+            header = next(text, "")
             separator = max(SEPARATORS, key=header.count)
             names = next(_read([header], separator), [])
             columns = tuple(each.strip() for each in names)
@@ -78,6 +79,16 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
         raise DatasetError(f"{name} is no readable CSV: expected UTF-8 text") from error
     except _DAMAGE as error:
         raise DatasetError(f"{name} is no readable CSV: {error}") from error
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Yields the lines of UTF-8 text; none of them fills the memory."""
+    encoding = "utf-8-sig"  # spreadsheets write a byte order mark: taken or left
+    while line := stream.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES:
+            raise ValueError(f"a line has more than {MAX_LINE_BYTES} bytes")
+        yield from line.decode(encoding).splitlines(keepends=True)
+        encoding = "utf-8"
 
 
 def _read(lines: Iterable[str], separator: str) -> Iterator[list[str]]:

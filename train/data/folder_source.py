@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.utils.read_files import read_bounded
+from edge_runtime.utils.read_files import read_bounded, require_regular
 from train.data.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
@@ -113,6 +112,5 @@ def stored_file(path: Path, name: str) -> StoredFile:
 
 
 def _open_regular(path: Path) -> IO[bytes]:
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would block
-        raise ValueError("it is no regular file")
+    require_regular(path)
     return path.open("rb")

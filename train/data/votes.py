@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.utils.read_files import require_regular
 
 NAME_COLUMN = "file"
 MIN_SHARE_FOUND = 0.5
@@ -51,6 +52,7 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
             named twice, or votes for fewer than half of the images.
     """
     try:
+        require_regular(Path(path))
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             header = next(rows, [])

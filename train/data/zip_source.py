@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.utils.read_files import require_regular
 from train.data.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
@@ -31,6 +32,7 @@ def open_zip(path: Path) -> Iterator[FileTree]:
         DatasetError: It is damaged, or its names are in an unknown encoding.
     """
     try:
+        require_regular(path)
         archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises many kinds on damaged archives
         raise DatasetError(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import RunError
+from edge_runtime.utils.read_files import require_regular
 
 # torch/serialization.py: what a file of the legacy format begins with.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -55,6 +56,7 @@ def read_torch_weights(path: Path) -> Weights:
         RunError: It cannot be read, is damaged, or holds something else.
     """
     try:
+        require_regular(path)
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError(f"it has more than {_LARGEST_BYTES >> 20} MiB")
         with path.open("rb") as file:

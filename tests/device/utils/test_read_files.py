@@ -127,6 +127,13 @@ READERS = {
         *("run", "--source", "fake:scene", "--max-frames", "1", "--mqtt"),
         *("mqtt://me@127.0.0.1:9/x", "--mqtt-password-file", "{}.txt"),
     ],
+    "certificates": [
+        *("run", "--source", "fake:scene", "--max-frames", "1", "--mqtt"),
+        *("mqtts://127.0.0.1:9/x", "--mqtt-ca", "{}.pem"),
+    ],
+    "detector": ["run", "--source", "fake:scene", "--detector-model", "{}.onnx"],
+    "labels": ["run", "--source", "fake:scene", "--labels", "{}.txt"],
+    "pixels": ["run", "--source", "fake:scene", "--pixels", "{}.json"],
     "picture": ["run", "--faces", "none", "--source", "{}.png"],
 }
 
@@ -141,7 +148,13 @@ def test_planted_file_is_one_line_and_ends_soon(tmp_path, capsys, reader, kind):
     path = plant(tmp_path / f"planted{suffix}", kind).removesuffix(suffix)
     if reader == "public key":
         pytest.importorskip("cryptography", reason="cryptography is not installed")
-    assert main([word.format(path) for word in READERS[reader]]) == 2
+    if reader in ("password", "certificates"):
+        pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    try:
+        code = main([word.format(path) for word in READERS[reader]])
+    except SystemExit as error:  # the value of a flag
+        code = error.code
+    assert code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -155,3 +168,15 @@ def test_planted_memory_of_trials_ends_no_start(tmp_path, kind):
     done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("name", ["images.zip", "fer2013.csv", "list.csv"])
+def test_planted_image_set_is_one_line(tmp_path, name, kind):
+    from edge_runtime.errors import DatasetError
+    from train.data import dataset
+
+    plant(tmp_path / name, kind)
+    with pytest.raises(DatasetError):
+        dataset.load(tmp_path / name)
