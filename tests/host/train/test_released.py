@@ -154,6 +154,7 @@ def test_paths_of_the_machine_stay_behind(work, copied, tmp_path):
     def add_sources(document):
         document["config"]["teachers"] = ["runs/big", "/elsewhere/other/model.keras"]
         document["config"]["soft_labels"] = "../votes/votes.csv"
+        document["config"]["labels_from"] = "/elsewhere/ferplus_votes.csv"
 
     edit(copied / "config.json", add_sources)
     file = "artifacts/tiny/tiny.int8.tflite"
@@ -161,6 +162,7 @@ def test_paths_of_the_machine_stay_behind(work, copied, tmp_path):
     released = tmp_path / "train" / "released" / "shades"
     config = json.loads((released / "config.json").read_text())["config"]
     assert (config["data"], config["soft_labels"]) == ("images", "votes.csv")
+    assert config["labels_from"] == "ferplus_votes.csv"
     assert config["teachers"] == ["big", "other"]
     for path in released.iterdir():
         assert str(work).encode() not in path.read_bytes(), path.name
@@ -315,7 +317,8 @@ def test_int8_loses_next_to_nothing(model):
 @EACH
 def test_released_folder_names_no_path(model):
     config = json.loads((RELEASED / model.name / "config.json").read_text())["config"]
-    sources = [config["data"], config["start_from"], config["soft_labels"]]
+    keys = ("data", "start_from", "soft_labels", "labels_from")
+    sources = [config.get(key, "") for key in keys]
     assert not [one for one in (*sources, *config["teachers"]) if os.sep in one]
 
 
