@@ -196,6 +196,24 @@ def test_name_of_a_watched_file_is_one_line_of_the_log(tmp_path):
     assert line.startswith("WARNING: model update: x accepted\\n<2>CRITICAL\\x1b[31m")
 
 
+@hostile
+def test_name_of_an_image_stays_in_the_summary_of_its_set(tmp_path, text):
+    from train.data.dataset import load
+    from train.data.summary import summarize
+
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            pixels = np.full((48, 48), 20 * number + len(label), np.uint8)
+            cv2.imwrite(str(tmp_path / label / f"{number}.png"), pixels)
+    name = text.replace("\0", "\1")
+    (tmp_path / "cat" / f"{name}.png").write_bytes(b"no picture")
+    (tmp_path / "cat" / f"{name}.wav").write_bytes(b"no picture")
+    lines = summarize(load(tmp_path)).splitlines()
+    assert not any(map(has_control, lines))
+    assert len([line for line in lines if line.startswith("skipped 1 ")]) == 1
+
+
 # --- CSV ------------------------------------------------------------------------------
 
 FORMULAS = (

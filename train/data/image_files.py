@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.text import one_line
 from train.data.csv_lists import read_csv, read_csv_in
 from train.data.entries import Entry
 from train.data.folder_source import list_folder
@@ -161,4 +162,4 @@ def describe_unused(
     ]
     if damaged:
         lines.append(f"used {len(damaged):,} damaged JPEGs: {shorten(damaged)}")
-    return lines
+    return [one_line(line) for line in lines]  # names may hold anything

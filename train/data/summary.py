@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_runtime.text import one_line
 from train.data.dataset import Dataset
 from train.data.image_files import describe_other_files, describe_unused
 from train.data.splits import SPLITS
@@ -37,4 +38,4 @@ def summarize(data: Dataset) -> str:
     if data.other_files:
         count, kinds = sum(data.other_files.values()), data.other_files
         rows.append(f"ignored {count:,} other files: {describe_other_files(kinds)}")
-    return "\n".join(rows)
+    return "\n".join(map(one_line, rows))  # with names of files
