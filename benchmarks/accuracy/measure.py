@@ -29,7 +29,7 @@ from edge_runtime.errors import MeasurementError, ModelError
 from edge_runtime.preprocessing import Colour, Fit
 from train import metrics
 from train.data.dataset import DRAWN, load_split
-from train.data.image_files import open_listing
+from train.data.listing.image_files import open_listing
 from train.data.splits import (
     TEST,
     TRAIN,

@@ -19,7 +19,8 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import drawn_faces
-from train.data.image_files import ImageListing, describe_unused, open_listing
+from train.data.listing.image_files import ImageListing, describe_unused, open_listing
+from train.data.listing.stored_files import Ignored, shorten
 from train.data.missing import MissingImages, require_training_images
 from train.data.splits import (
     SPLITS,
@@ -33,7 +34,6 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
-from train.data.stored_files import Ignored, shorten
 from train.data.vote_labels import VotedListing, VoteSource, label_by_votes
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,9 @@ def load(
     """Returns the labelled images at a path, decoded, split and without leaks.
 
     Args:
-        path: A folder, a ``.zip`` of one, a CSV (see ``train.data.csv_lists``), or
-            ``"drawn"`` for the built-in drawn faces.
+        path: A folder, a ``.zip`` of one, a CSV (see
+            ``train.data.listing.csv_lists``), or ``"drawn"`` for the built-in drawn
+            faces.
         size_px: Side of the square images; None takes the images' own size when they
             are all square, equal and at most 224, else 96.
         colour: ``"grey"`` or ``"rgb"``; None looks at the images.

@@ -15,8 +15,8 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
 from edge_runtime.utils.pictures import decode_picture
 from edge_runtime.utils.stderr import capture_stderr
-from train.data.entries import Entry
-from train.data.picture_kinds import why_unreadable
+from train.data.listing.entries import Entry
+from train.data.listing.picture_kinds import why_unreadable
 from train.data.splits import SPLITS, Split
 from train.progress import progress_bar
 

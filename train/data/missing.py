@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.errors import DatasetError
-from train.data.entries import Entry
-from train.data.image_files import ImageListing
-from train.data.layout import NO_CLASS_FOLDER
+from train.data.listing.entries import Entry
+from train.data.listing.image_files import ImageListing
+from train.data.listing.layout import NO_CLASS_FOLDER
 from train.data.splits import TRAIN, VALIDATION, Split
 
 SHOWN_REASONS = 3

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_runtime.text import one_line
 from train.data.dataset import Dataset
-from train.data.image_files import describe_other_files, describe_unused
+from train.data.listing.image_files import describe_other_files, describe_unused
 from train.data.splits import SPLITS
 
 

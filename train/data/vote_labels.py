@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
-from train.data.entries import Entry
-from train.data.image_files import ImageListing
+from train.data.listing.entries import Entry
+from train.data.listing.image_files import ImageListing
 from train.data.votes import Votes, read_votes, require_category
 
 NO_LABELS = ("unknown", "nf")  # FERPlus's categories that are no labels, in small

@@ -8,7 +8,7 @@ from typing import Any
 
 from train.data.dataset import DRAWN
 from train.data.decoding import show_photos
-from train.data.image_files import open_listing
+from train.data.listing.image_files import open_listing
 from train.options.recipes import RECIPES
 
 # Side of the input in pixels that the published weights were trained for.

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
 from train.data.decoding import decode
-from train.data.fer2013 import FER2013_LABELS
-from train.data.image_files import open_listing
+from train.data.listing.fer2013 import FER2013_LABELS
+from train.data.listing.image_files import open_listing
 
 
 def png(value=100, shape=(8, 8)):
@@ -291,7 +291,7 @@ def test_csv_in_a_folder_or_zip_is_found(pack):
 
 
 def test_csv_in_a_zip_may_be_larger_than_an_image(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.data.zip_source.LARGEST_FILE_BYTES", 1000)
+    monkeypatch.setattr("train.data.listing.zip_source.LARGEST_FILE_BYTES", 1000)
     text = "emotion,pixels,Usage\n" + csv_row(3) + "\n"
     folder = write_set(tmp_path / "set", {"fer2013.csv": text})
     assert len(listed(zip_of(folder, tmp_path / "set.zip"))) == 1

@@ -8,7 +8,7 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.utils.stderr import capture_stderr
 from train.data.dataset import load
 from train.data.decoding import decode
-from train.data.entries import Entry
+from train.data.listing.entries import Entry
 from train.data.summary import summarize
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)

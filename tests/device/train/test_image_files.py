@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
 from train.data.decoding import decode
-from train.data.image_files import describe_other_files, open_listing
+from train.data.listing.image_files import describe_other_files, open_listing
 
 
 def png(value=100, shape=(8, 8)):

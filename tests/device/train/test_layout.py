@@ -10,8 +10,8 @@ import pytest
 
 from edge_runtime.errors import DatasetError
 from train.data.dataset import load
-from train.data.image_files import open_listing
-from train.data.split_names import find_splits, split_of
+from train.data.listing.image_files import open_listing
+from train.data.listing.split_names import find_splits, split_of
 from train.data.summary import summarize
 
 PICTURE = cv2.imencode(".png", np.full((8, 8), 9, np.uint8))[1].tobytes()

@@ -82,7 +82,7 @@ def test_reason_is_the_true_one(tmp_path, case):
 
 
 def test_too_large_file_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.data.folder_source.LARGEST_FILE_BYTES", 2**20)
+    monkeypatch.setattr("train.data.listing.folder_source.LARGEST_FILE_BYTES", 2**20)
     root = write(tmp_path / "set", {**images("dog", 9), "cat/1.png": bytes(3 * 2**20)})
     with pytest.raises(
         DatasetError, match=r"1 cannot be read \(expected at most 1048576 bytes"

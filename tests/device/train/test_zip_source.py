@@ -11,7 +11,7 @@ import pytest
 from edge_runtime.errors import DatasetError
 from train.data.dataset import load
 from train.data.decoding import decode
-from train.data.image_files import open_listing
+from train.data.listing.image_files import open_listing
 
 
 def png(value):

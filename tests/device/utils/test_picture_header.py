@@ -188,7 +188,7 @@ def test_run_takes_no_gigabytes_for_a_large_picture(tmp_path, how):
 
 def test_training_images_are_bounded_in_a_folder_and_in_a_zip(tmp_path):
     from train.data.decoding import decode
-    from train.data.entries import Entry
+    from train.data.listing.entries import Entry
 
     for data in (png(32_000, 32_000), jpeg(65_000, 65_000)):
         entry = Entry("large", "train", "a", io.BytesIO(data).read)

@@ -1,7 +1,7 @@
 """Lists the labelled images at a path without decoding them.
 
-A folder or a zip with a layout of ``train.data.layout``, or a CSV: see
-``train.data.csv_lists``.
+A folder or a zip with a layout of ``train.data.listing.layout``, or a CSV: see
+``train.data.listing.csv_lists``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.text import one_line
-from train.data.csv_lists import read_csv, read_csv_in
-from train.data.entries import Entry
-from train.data.folder_source import list_folder
-from train.data.layout import csvs_in, find_classes, hint_of_labels
-from train.data.picture_kinds import SUFFIXES
-from train.data.stored_files import FileTree, Ignored, count_suffixes, shorten
-from train.data.zip_source import open_zip
+from train.data.listing.csv_lists import read_csv, read_csv_in
+from train.data.listing.entries import Entry
+from train.data.listing.folder_source import list_folder
+from train.data.listing.layout import csvs_in, find_classes, hint_of_labels
+from train.data.listing.picture_kinds import SUFFIXES
+from train.data.listing.stored_files import FileTree, Ignored, count_suffixes, shorten
+from train.data.listing.zip_source import open_zip
 
 SHOWN_KINDS = 5
 

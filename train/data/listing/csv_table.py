@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from edge_runtime.errors import DatasetError
-from train.data.stored_files import StoredFile
+from train.data.listing.stored_files import StoredFile
 
 # Of files, and of zips.
 _DAMAGE = (

@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from edge_runtime.errors import DatasetError
-from train.data import fer2013
-from train.data.csv_table import CsvTable, column_key, open_table
-from train.data.entries import Entry
-from train.data.folder_source import stored_file
-from train.data.split_names import find_splits, split_of
-from train.data.stored_files import FileTree, StoredFile
+from train.data.listing import fer2013
+from train.data.listing.csv_table import CsvTable, column_key, open_table
+from train.data.listing.entries import Entry
+from train.data.listing.folder_source import stored_file
+from train.data.listing.split_names import find_splits, split_of
+from train.data.listing.stored_files import FileTree, StoredFile
 
 # Names of columns, the most telling first.
 PATHS = ("path", "file", "filename", "file name", "filepath", "file path", "image",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from train.data.split_names import find_splits
-from train.data.stored_files import FileTree, Parts
+from train.data.listing.split_names import find_splits
+from train.data.listing.stored_files import FileTree, Parts
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import IO
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.utils.read_files import read_bounded, require_regular
-from train.data.stored_files import (
+from train.data.listing.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
     StoredFile,

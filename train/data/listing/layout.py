@@ -18,15 +18,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_runtime.errors import DatasetError
-from train.data.folders import (
+from train.data.listing.folders import (
     Folder,
     below_common,
     below_same_split,
     below_wrappers,
     grow,
 )
-from train.data.split_names import UNLABELLED, find_splits
-from train.data.stored_files import FileTree, Parts, count_suffixes, shorten
+from train.data.listing.split_names import UNLABELLED, find_splits
+from train.data.listing.stored_files import FileTree, Parts, count_suffixes, shorten
 
 NO_CLASS_FOLDER = "images in no class folder"
 SHOWN_KINDS = 3
