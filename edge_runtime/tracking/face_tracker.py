@@ -20,6 +20,9 @@ from edge_runtime.tracking.tracker import REACH_SIDES_PER_S, Track, Tracker
 
 # A frame waits for a detector that takes less than this part of the frame interval.
 BLOCKING_SHARE = 0.5
+# In frames that are further apart a face cannot be followed by its appearance: it may
+# be anywhere. The detector runs on each of them.
+MAX_FOLLOWED_S = 0.24
 
 
 class TrackedFace(NamedTuple):
@@ -57,8 +60,9 @@ class TrackedFaces(NamedTuple):
 class FaceTracker:
     """Tracks the faces of a video or camera, one frame after the other.
 
-    The detector runs on every n-th frame, and at once when a new face is not confirmed
-    yet or a tracked one was lost. In between faces are tracked by template matching.
+    The detector runs on every n-th frame, on every frame of a slow camera, and at once
+    when a new face is not confirmed yet or a tracked one was lost. In between faces are
+    tracked by template matching.
 
     Without ``wait_for_detector`` a frame waits for the detector only if that should be
     done well before the next frame. Otherwise the detector works on one frame in a
@@ -210,7 +214,8 @@ class FaceTracker:
         """Whether the detector is to run again."""
         unconfirmed = any(not track.confirmed for track in self._tracker.tracks)
         due = self._frames_since_detection >= self._detect_every
-        return due or unconfirmed or self._lost_face
+        slow = self._tracker.frame_interval_s > MAX_FOLLOWED_S
+        return due or slow or unconfirmed or self._lost_face
 
     def _apply(
         self, faces: Sequence[Face], track_ids: Sequence[int | None] = ()

@@ -23,6 +23,10 @@ MIN_IOU = 0.25
 REACH_SIDES = 0.5
 REACH_SIDES_PER_S = 1.0
 MAX_REACH_SIDES = 1.25
+# Between two frames that are further apart than this a face may also have turned round,
+# or begun to walk: nobody has seen it. A person who walks by a camera has this speed.
+UNSEEN_AFTER_S, MAX_UNSEEN_S = 0.1, 1.0
+UNSEEN_SIDES_PER_S = 4.0
 SIZE_FACTOR = 1.8
 LOST_AFTER_S = 1.0
 LOST_AFTER_MISSES = 2
@@ -57,6 +61,7 @@ class Track:
             it is there: it is shown at its predicted place.
         speed_corrected_s: Time in the source at which ``velocity`` was last corrected.
         patch: Its appearance when the detector last found it.
+        found_box: Where it was last found, by the detector or by template matching.
     """
 
     id: int
@@ -71,6 +76,11 @@ class Track:
     coasting: bool = False
     speed_corrected_s: float = 0.0
     patch: Patch | None = field(default=None, repr=False)
+    found_box: RawBox = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Starts where it was found."""
+        self.found_box = self.box
 
     @property
     def confirmed(self) -> bool:
@@ -92,7 +102,7 @@ class Track:
         dy = (box[1] + box[3] / 2) - (y + height / 2)
         left = x + (width - new_width) / 2 + PLACE_GAIN * dx
         top = y + (height - new_height) / 2 + PLACE_GAIN * dy
-        self.box = (left, top, new_width, new_height)
+        self.box = self.found_box = (left, top, new_width, new_height)
         interval_s = now_s - self.speed_corrected_s
         if interval_s >= MIN_SPEED_INTERVAL_S:
             gain = SPEED_GAIN / interval_s
@@ -243,19 +253,36 @@ class Tracker:
         pairs |= {indices[first]: tracks[second] for first, second in best.items()}
 
     def _nearness(self, track: Track, face: Face) -> float:
-        """Returns 1 for a face at the track's place, 0 for one out of its reach."""
-        x, y, width, height = track.box
-        left, top, face_width, face_height = face.box_xywh
+        """Returns 1 for a face at the track's place, 0 for one out of its reach.
+
+        Its place is where it should be now, or where it was found last.
+        """
+        _, _, width, height = track.box
+        _, _, face_width, face_height = face.box_xywh
         side = max(width, height)
         if not 1 / SIZE_FACTOR <= max(face_width, face_height) / side <= SIZE_FACTOR:
             return 0.0
-        distance = math.hypot(
-            left + face_width / 2 - x - width / 2,
-            top + face_height / 2 - y - height / 2,
+        distance = min(
+            centre_distance(face.box_xywh, box) for box in (track.box, track.found_box)
         )
         undetected_s = self._now_s - track.detected_s
         reach_sides = REACH_SIDES + REACH_SIDES_PER_S * undetected_s
-        return max(0.0, 1 - distance / (min(reach_sides, MAX_REACH_SIDES) * side))
+        reach_sides = min(reach_sides, MAX_REACH_SIDES) + self._unseen_sides
+        return max(0.0, 1 - distance / (reach_sides * side))
+
+    @property
+    def _unseen_sides(self) -> float:
+        """How far a face may have walked since the frame before, in its sides."""
+        unseen_s = min(self.frame_interval_s, MAX_UNSEEN_S) - UNSEEN_AFTER_S
+        return UNSEEN_SIDES_PER_S * max(0.0, unseen_s)
+
+
+def centre_distance(first: RawBox, second: RawBox) -> float:
+    """Returns the distance between the centres of two boxes in pixels."""
+    return math.hypot(
+        first[0] + first[2] / 2 - second[0] - second[2] / 2,
+        first[1] + first[3] / 2 - second[1] - second[3] / 2,
+    )
 
 
 def matching_iou(track_box: RawBox, face: Face) -> float:

@@ -322,7 +322,7 @@ def test_nothing_is_kept_of_faces_that_are_gone(
 
         def detect(self, frame: Image) -> list[Face]:
             self.looks += 1
-            return [Face((4 + 66 * (self.looks // 4 % 2), 4, 24, 24))]
+            return [Face((4 + 66 * (self.looks // 4 % 2), 4, 12, 12))]
 
     pipeline = Pipeline(Passing(), Shade(), detect_every=1, scheduler=one_a_frame)
     found = answers(pipeline, 200, 0.9)
