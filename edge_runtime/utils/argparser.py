@@ -238,8 +238,11 @@ def exit_code_of(command: Callable[[], int]) -> int:
         _report("interrupted", kind="")
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        _drop(sys.stdout)
-        _drop(sys.stderr)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            try:
+                stream.flush()  # what could not be written is still there
+            except OSError:
+                _drop(stream)
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

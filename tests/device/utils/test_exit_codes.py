@@ -117,6 +117,19 @@ def test_closed_pipe_is_no_traceback(tmp_path, code, expected, both):
     assert (tmp_path / "log").read_text() == ""
 
 
+def test_what_follows_a_closed_pipe_is_still_told(tmp_path):
+    code = (
+        "code = exit_code_of(lambda: print('a line') or 0)\n"
+        "print('still told', file=sys.stderr)\nraise SystemExit(code)"
+    )
+    pipe = closed_pipe()
+    try:
+        done = run(code, stdout=pipe, stderr=subprocess.PIPE)
+    finally:
+        os.close(pipe)
+    assert (done.returncode, done.stderr) == (0, "still told\n")
+
+
 @pytest.mark.parametrize("code", [OUTPUT, ERROR], ids=["output", "error"])
 def test_stream_that_is_closed_at_the_start_is_no_traceback(code):
     script = f'exec "{sys.executable}" -c "$0" >&- 2>&-'
