@@ -1,5 +1,6 @@
 """Which folders are classes and splits: understood as others do, or refused."""
 
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -7,11 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
 from train.data.dataset import load
 from train.data.listing.image_files import open_listing
+from train.data.listing.layout import find_classes
 from train.data.listing.split_names import find_splits, split_of
+from train.data.listing.stored_files import StoredFile, sort_files
 from train.data.summary import summarize
 
 PICTURE = cv2.imencode(".png", np.full((8, 8), 9, np.uint8))[1].tobytes()
@@ -347,3 +352,51 @@ def test_splits_are_found_among_folders_side_by_side(names, expected):
 )
 def test_split_of_a_single_name(name, split):
     assert split_of(name) == split
+
+
+# --- nothing vanishes --------------------------------------------------------------
+
+CLASSES = ("cat", "dog", "x", "@eaDir")
+SPLITS = (
+    "train",
+    "val",
+    "test",
+    "valid",
+    "test1",
+    "seg_train",
+    "seg_test",
+    "unlabeled",
+)
+PATHS = st.lists(st.sampled_from(CLASSES + SPLITS), max_size=4).map(
+    lambda folders: "/".join([*folders, "1.png"])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sets(PATHS, min_size=1, max_size=9))
+def test_every_image_has_a_class_or_is_named(names):
+    files = [StoredFile(name, lambda: b"", io.BytesIO) for name in names]
+    tree = sort_files("set", files, [], {})
+    try:
+        layout = find_classes(tree)
+    except DatasetError as error:
+        assert "\n" not in str(error)
+        return
+    for image in tree.images:
+        place = layout.place(image.parts)
+        if place is None:
+            assert layout.why_ignored(image.parts)
+        else:
+            split, label = place
+            assert split in ("train", "validation", "test")
+            assert label in image.parts[:-1]
+    hidden = {name for name in names if "@eaDir" in name}
+    assert {image.path for image in tree.images} == names - hidden
+    assert set(tree.ignored.get("images in hidden or system folders", ())) == hidden
+
+
+def test_deep_folders_are_no_recursion(tmp_path):
+    path = in_zip(
+        tmp_path / "set.zip", [f"{'a/' * 3000}{label}/1.png" for label in "xy"]
+    )
+    assert classes_of(path) == pairs("train/x train/y")
