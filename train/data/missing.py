@@ -12,7 +12,7 @@ from edge_runtime.errors import DatasetError
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import ImageListing
 from train.data.listing.layout import NO_CLASS_FOLDER
-from train.data.splits import TRAIN, VALIDATION, Split
+from train.data.splits import TEST, TRAIN, VALIDATION, Split
 
 SHOWN_REASONS = 3
 
@@ -52,7 +52,8 @@ class MissingImages:
                 )
 
     def _reasons(self, split: str, empty: set[str]) -> list[str]:
-        source = split if self.validation_from == "source" else TRAIN
+        moved = split == VALIDATION and self.validation_from in (TRAIN, TEST)
+        source = self.validation_from if moved else split
         failed = Counter(
             reason
             for entry, reason in self.unreadable

@@ -81,6 +81,17 @@ def test_reason_is_the_true_one(tmp_path, case):
         load(write(tmp_path / "set", files))
 
 
+def test_reason_is_that_of_the_split_that_validates(tmp_path):
+    files = {
+        **images("train/cat", 3),
+        **images("train/dog", 3, 10),
+        **images("test/cat", 3, 20),
+        "test/dog/1.jpg": HEIC,
+    }
+    with pytest.raises(DatasetError, match=r"validation split.*\['dog'\].*HEIC"):
+        load(write(tmp_path / "set", files), validation_from="test")
+
+
 def test_too_large_file_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("train.data.listing.folder_source.LARGEST_FILE_BYTES", 2**20)
     root = write(tmp_path / "set", {**images("dog", 9), "cat/1.png": bytes(3 * 2**20)})
