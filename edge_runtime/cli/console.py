@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.pipeline.stats import Status
@@ -21,12 +22,13 @@ from edge_runtime.utils.text_table import align
 
 PROGRESS_EVERY_S = 0.1
 CLOSE_S = 0.5
+WIDER = 4  # times the detector's width, for small faces
 # Outputs whose reader needs all of it; a page's needs the newest.
 COMPLETE_OUTPUTS = ("json", "events", "csv", "output", "record", "mqtt")
 
 
 class Console:
-    """Prints results on stdout, unless that belongs to JSON (then ``silent``).
+    """Prints results on stdout, unless that belongs to JSON (then it is silent).
 
     One line for each picture. For a camera or video one line for each event, or the log
     of a service would grow by thirty lines per second; a terminal also shows the newest
@@ -38,6 +40,7 @@ class Console:
     ) -> None:
         """Starts its clock."""
         self._args, self._status, self._stop = args, status, stop
+        self._frame_wh = (0, 0)  # of the last frame
         self._source = source = status.source
         self._started_s = self._progress_s = time.perf_counter()
         self._terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -51,15 +54,13 @@ class Console:
                 stop=stop,
             )
 
-    @property
-    def silent(self) -> bool:
-        """Whether stdout belongs to JSON."""
-        return self._queue is None
-
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Prints one result, where there is something to print."""
+        """Prints one result, where there is something to print and stdout is free."""
+        self._frame_wh = (frame.image.shape[1], frame.image.shape[0])
+        if self._queue is None:
+            return True
         message = self._message(result)
-        if self._queue is not None and (message.lines or message.progress):
+        if message.lines or message.progress:
             self._queue.put(message, event=bool(message.lines))
         return True
 
@@ -97,10 +98,7 @@ class Console:
         """Yields what may be unexpected, one line each."""
         status, args, source = self._status, self._args, self._source
         if status.frames and not status.labels and args.faces != "none":
-            yield (
-                "no face was found: where each picture shows only what is to be"
-                " classified, give --faces none"
-            )
+            yield f"no face was found: {self._face_hint()}"
         if source.kind == "pictures" and args.events:
             yield "--events is empty: faces come and go in videos, not in pictures"
         if flags := _flags_without_effect(args, source):
@@ -115,6 +113,27 @@ class Console:
                 f"the page ended with the last frame of {source.name}: it stays for a"
                 " camera, a stream or fake:scene"
             )
+
+    def _face_hint(self) -> str:
+        """Returns what helps where no face was found in frames of the last one's size.
+
+        A frame that is not larger than what the detector sees may be a face as a whole.
+        """
+        width, height = self._frame_wh
+        shrunk_to = self._args.detect_width
+        if width <= shrunk_to:
+            return (
+                "where each picture shows only what is to be classified, give --faces"
+                " none"
+            )
+        detector = self._status.detector
+        side = smallest_face_px(detector, shrunk_to, self._frame_wh)
+        wider = min(width, WIDER * shrunk_to)
+        other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
+        return (
+            f"in frames of {width}x{height} at --detect-width {shrunk_to} faces below"
+            f" about {side} pixels are missed: try --detect-width {wider}{other}"
+        )
 
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":

@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, status, stop)
-        if not console.silent:
-            sinks = [console, *sinks]
+        sinks = [console, *sinks]
         with open_pipeline(args, source, detector, classifier) as results:
             error = _deliver(results, args.max_frames, status, sinks, notifier, stop)
         notifier.stopping()

@@ -7,8 +7,16 @@ import os
 from pathlib import Path
 
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector, WholeImage
-from edge_runtime.detection.haar import HaarDetector
-from edge_runtime.detection.yunet import YUNET_THRESHOLD, YuNetDetector
+from edge_runtime.detection.haar import (
+    HAAR_MIN_FACE_FRAC,
+    HAAR_WINDOW_PX,
+    HaarDetector,
+)
+from edge_runtime.detection.yunet import (
+    YUNET_SMALLEST_PX,
+    YUNET_THRESHOLD,
+    YuNetDetector,
+)
 from edge_runtime.errors import ModelError
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.read_files import read_bounded
@@ -55,6 +63,20 @@ def open_detector(
             " or --faces haar"
         )
     return HaarDetector(width_px=width_px)
+
+
+def smallest_face_px(name: str, width_px: int, frame_wh: tuple[int, int]) -> int:
+    """Returns about the smallest side of a face that a detector finds, in pixels.
+
+    Args:
+        name: ``"yunet"`` or ``"haar"``.
+        width_px: Frames are shrunk to this width before detection.
+        frame_wh: Size of the frames.
+    """
+    scale = max(1.0, frame_wh[0] / width_px)
+    if name == "yunet":
+        return round(YUNET_SMALLEST_PX * scale)
+    return round(max(HAAR_WINDOW_PX * scale, HAAR_MIN_FACE_FRAC * min(frame_wh)))
 
 
 def fetched_model() -> Path | None:

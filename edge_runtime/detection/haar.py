@@ -18,6 +18,7 @@ HAAR_SCALE = 1 / 0.984  # see edge_runtime.detection.boxes
 # The smallest face, as a fraction of the frame's shorter side: half of it would take
 # about three times as long.
 HAAR_MIN_FACE_FRAC = 0.12
+HAAR_WINDOW_PX = 24  # of the cascade
 _HAAR_FILE = "haarcascade_frontalface_default.xml"
 
 

@@ -17,6 +17,7 @@ from edge_runtime.utils.stderr import suppress_stderr
 YUNET_SCALE = 1 / 1.023  # see edge_runtime.detection.boxes
 YUNET_MIN_PX = 64
 YUNET_THRESHOLD = 0.7
+YUNET_SMALLEST_PX = 15  # side of a face in the shrunk frame; measured
 
 
 class YuNetDetector:

@@ -29,6 +29,7 @@ class Status:
 
     Attributes:
         source: The run's source.
+        detector: Name of the face detector.
         frames: Frames so far.
         faces: Faces in them.
         classified: Those that were classified in their own frame.
@@ -48,7 +49,7 @@ class Status:
                 snapshot, so that an updated model shows.
             detector: The face detector's name.
         """
-        self.source, self._classifier, self._detector = source, classifier, detector
+        self.source, self._classifier, self.detector = source, classifier, detector
         self._lock = threading.Lock()
         self._started, self._started_unix = time.monotonic(), time.time()
         self.frames = self.faces = self.classified = self.detections = 0
@@ -112,7 +113,7 @@ class Status:
             "started_unix_s": self._started_unix,
             "uptime_s": now - self._started,
             "model": model_identity(self._classifier),
-            "detector": self._detector,
+            "detector": self.detector,
             "source": _source_state(self.source),
             **counts,
             "fps": _recent_fps(recent, now),

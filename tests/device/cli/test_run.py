@@ -172,6 +172,40 @@ def test_pictures_without_a_face_give_the_hint_faces_none(
     assert "--faces none" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("size_wh", "width", "told"),
+    [
+        (
+            (3840, 2160),
+            (),
+            "below about 288 pixels are missed: try --detect-width 1280",
+        ),
+        ((1280, 720), (), "below about 96 pixels are missed: try --detect-width 1280"),
+        ((1280, 2400), ("640",), "below about 154 pixels"),
+    ],
+    ids=["4k", "hd", "portrait"],
+)
+def test_hint_for_large_pictures_names_the_smallest_face(
+    tiny_model_path: Path,
+    tmp_path: Path,
+    size_wh: tuple[int, int],
+    width: tuple[str, ...],
+    told: str,
+    more: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blank = tmp_path / "blank.png"
+    cv2.imwrite(str(blank), np.full((size_wh[1], size_wh[0], 3), 200, np.uint8))
+    given = [*more, *(("--detect-width", *width) if width else ())]
+    command = ["run", str(tiny_model_path), "--source", str(blank), *given]
+    assert main([*command, "--faces", "haar"]) == 0
+    hint = capsys.readouterr().err
+    assert told in hint
+    assert "--faces none" not in hint
+    assert "YuNet" in hint
+
+
 def test_run_on_a_picture_prints_its_answer(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
