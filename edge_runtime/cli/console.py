@@ -81,10 +81,10 @@ class Console:
             self._queue.put(_Message(tuple(lines)), event=True)
             self._close(self._queue)
         for loss in _losses(outputs):
-            print(loss, file=sys.stderr)
+            print(one_line(loss), file=sys.stderr)
         if not broken:
             for hint in self._hints():
-                print(hint, file=sys.stderr)
+                print(one_line(hint), file=sys.stderr)
 
     def _close(self, queue: WorkQueue[_Message]) -> None:
         """Waits until all is printed; not for long after a camera or a signal."""

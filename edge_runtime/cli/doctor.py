@@ -13,6 +13,7 @@ from typing import Any
 from edge_runtime import __version__
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
+from edge_runtime.text import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
 
@@ -107,11 +108,12 @@ def table(findings: Sequence[Finding]) -> str:
     width = max(len(finding.name) for finding in findings)
     lines = []
     for finding in findings:
-        lines.append(f"{finding.status:<4}  {finding.name:<{width}}  {finding.value}")
+        value = one_line(finding.value)  # a camera may call itself anything
+        lines.append(f"{finding.status:<4}  {finding.name:<{width}}  {value}")
         if finding.remedy:
             indent = " " * (4 + 2 + width + 2)
             lines += textwrap.wrap(
-                "-> " + finding.remedy,
+                "-> " + one_line(finding.remedy),
                 WIDTH,
                 initial_indent=indent,
                 subsequent_indent=indent + "   ",

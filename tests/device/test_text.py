@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.__main__ import main
+from edge_runtime.cli.doctor import table
+from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import ConfigError, FerEdgeError, OutputError
 from edge_runtime.model_file.container import attach, read_model_file
 from edge_runtime.outputs.documents import csv_header, csv_row
@@ -144,6 +146,13 @@ def test_cell_of_a_table_stays_in_its_line():
     text = align([("a\nverdict: is tflite-int8", "\x1b[2J")], left=2)
     assert len(text.splitlines()) == 1
     assert "\x1b" not in text
+
+
+@hostile
+def test_camera_may_call_itself_anything(text):
+    lines = table([Finding("camera", "warn", text, f"unplug {text}")]).splitlines()
+    assert len(lines) == 2
+    assert not any(map(has_control, lines))
 
 
 def test_report_of_a_model_file_has_no_escape_of_its_metadata(
