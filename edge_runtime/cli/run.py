@@ -110,7 +110,12 @@ def open_run_source(
         reopen_limit=args.reopen_limit,
     )
     return open_source(
-        args.source, every=args.every, settings=settings, keep_waiting=keep_waiting
+        args.source,
+        every=args.every,
+        settings=settings,
+        keep_waiting=keep_waiting,
+        rotate=args.rotate,
+        hflip=args.hflip,
     )
 
 

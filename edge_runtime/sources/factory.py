@@ -33,6 +33,7 @@ from edge_runtime.sources.images import (
 )
 
 if TYPE_CHECKING:
+    from edge_runtime.sources.orientation import Rotation
     from edge_runtime.sources.supervisor import OpenReader
 
 _EXPECTED = (
@@ -51,6 +52,8 @@ def open_source(
     every: int = 1,
     settings: CameraSettings = _NO_SETTINGS,
     keep_waiting: KeepWaiting = wait_forever,
+    rotate: Rotation = 0,
+    hflip: bool = False,
 ) -> Iterator[Source]:
     """Yields an open source that delivers frames, and closes it afterwards.
 
@@ -63,12 +66,18 @@ def open_source(
         every: Yield every n-th frame only.
         settings: Of a camera or stream.
         keep_waiting: Called while a live source delivers no frame; see ``KeepWaiting``.
+        rotate: Degrees by which its images are turned clockwise.
+        hflip: Whether they are then mirrored, left and right exchanged.
 
     Raises:
         SourceError: There is no such thing, or nothing can be read from it.
     """
     source = _open(text, every, settings, keep_waiting)
     try:
+        if rotate or hflip:  # else a start-up does without the import
+            from edge_runtime.sources.orientation import orient
+
+            source = orient(source, rotate, hflip=hflip)
         yield source
     finally:
         source.close()

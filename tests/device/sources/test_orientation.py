@@ -1,0 +1,72 @@
+"""Frames of a camera that hangs on its side, upside down or in a mirror."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.__main__ import main
+from edge_runtime.sources import open_source
+from edge_runtime.sources.orientation import ROTATIONS, Rotation
+
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+IMAGE[0, 1] = (10, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("rotate", "hflip", "shape", "where"),
+    [
+        (0, False, (4, 6), (0, 1)),
+        (90, False, (6, 4), (1, 3)),
+        (180, False, (4, 6), (3, 4)),
+        (270, False, (6, 4), (4, 0)),
+        (0, True, (4, 6), (0, 4)),
+        (180, True, (4, 6), (3, 1)),
+        (90, True, (6, 4), (1, 0)),
+    ],
+)
+@pytest.mark.parametrize("grey", [False, True])
+def test_frames_are_turned_and_then_mirrored(
+    tmp_path: Path,
+    rotate: Rotation,
+    hflip: bool,
+    shape: tuple[int, int],
+    where: tuple[int, int],
+    grey: bool,
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), IMAGE[..., 0] if grey else IMAGE)
+    with open_source(str(tmp_path), rotate=rotate, hflip=hflip) as source:
+        (frame,) = source
+    assert frame.image.shape[:2] == shape
+    assert frame.image[where].any()
+    assert np.count_nonzero(frame.image.any(axis=-1)) == 1
+    assert (source.kind, source.frame_count, frame.name) == ("pictures", 1, "a.png")
+
+
+def test_camera_that_is_turned_is_a_camera() -> None:
+    text = "fake:scene?size=64x48&frames=3&clock=virtual"
+    with open_source(text, rotate=90) as source:
+        frames = list(source)
+    assert (source.kind, source.live, source.reopened) == ("camera", False, 0)
+    assert [frame.image.shape for frame in frames] == [(64, 48, 3)] * 3
+
+
+@pytest.mark.parametrize("given", ["45", "-90", "left"])
+def test_other_angles_are_refused(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--rotate", given])
+    assert "--rotate" in capsys.readouterr().err
+    assert ROTATIONS == (0, 90, 180, 270)
+
+
+def test_output_is_upright(tiny_model_path: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 160, 3), np.uint8))
+    command = ["run", str(tiny_model_path), "--source", str(tmp_path / "a.png")]
+    command += ["--faces", "none", "--rotate", "270"]
+    assert main([*command, "--output", str(tmp_path / "b.png")]) == 0
+    assert cv2.imread(str(tmp_path / "b.png")).shape == (160, 100, 3)
