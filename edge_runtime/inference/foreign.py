@@ -105,15 +105,16 @@ def _warn_once(message: str) -> None:
 
 def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:
     """Returns side and colour of a model's square input."""
+    shown = f"({', '.join(str(size) if size else 'free' for size in shape)})"
     if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
         raise ModelError(
-            f"{name} takes channels first, {shape}, as PyTorch writes it: expected"
+            f"{name} takes channels first, {shown}, as PyTorch writes it: expected"
             " (N, S, S, 1 or 3); convert it to channels last, with onnx2tf for example"
         )
     square = len(shape) == 4 and shape[1] == shape[2] and shape[1] > 0
     if not square or shape[3] not in (1, 3):
         raise ModelError(
-            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shape}"
+            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shown}"
         )
     if shape[0] > 1:
         raise ModelError(
