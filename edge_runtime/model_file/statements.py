@@ -150,6 +150,8 @@ def _quantized(tensor: Tensor) -> PixelScaling | None:
     low, high = (scale * (end - zero) for end in (limits.min, limits.max))
     if tensor.dtype == "int16":  # symmetric: it does not say how low pixels go
         return RAW if 128 <= high <= 260 else None
+    if tensor.dtype == "int8" and zero == 0 and not _is_signed_step(scale):
+        return None  # symmetric quantization: pixels may be 0..1 as well as -1..1
     name = next(
         (name for name, ends in _RANGES.items() if _within(low, high, ends)), None
     )
@@ -160,6 +162,11 @@ def _quantized(tensor: Tensor) -> PixelScaling | None:
     ends = value_range(pixels)
     whole = max(abs(low - ends[0]), abs(high - ends[1])) <= 1.6 * scale
     return one_step if whole and len(pixels.scale) == 1 else pixels
+
+
+def _is_signed_step(scale: float) -> bool:
+    """Returns whether -1..1 has this step in 8 bits without symmetry."""
+    return any(abs(scale * count - 1) < 1e-3 for count in (127.5, 128))
 
 
 def _behind(scaling: Scaling) -> PixelScaling | None:

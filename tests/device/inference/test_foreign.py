@@ -141,6 +141,8 @@ INPUTS = {
     "Coral 127": (Quantization("uint8", 1 / 128, 127), "-1..1"),
     "127.5": (Quantization("uint8", 1 / 127.5, 127), "-1..1"),
     "signed int8": (Quantization("int8", 1 / 128, 0), "-1..1"),
+    "signed int8, 127.5": (Quantization("int8", 1 / 127.5, -1), "-1..1"),
+    "signed int8, 127.5 and 0": (Quantization("int8", 1 / 127.5, 0), "-1..1"),
     "MLPerf Tiny, person": (Quantization("int8", 1 / 255, -128), "0..1 (unit)"),
     "unit uint8": (Quantization("uint8", 1 / 256, 0), "0..0.9961 (unit)"),
     "MLPerf Tiny, CIFAR": (Quantization("int8", 1.0, -128), "0..255 (raw)"),
@@ -181,8 +183,14 @@ def test_imagenet_range_is_told_by_the_quantization(save, images):
 
 @pytest.mark.parametrize(
     "source",
-    [Quantization("int8", 0.05, 10), Quantization("uint8", 0.0002, 128)],
-    ids=["strange", "tiny"],
+    [
+        Quantization("int8", 0.05, 10),
+        Quantization("uint8", 0.0002, 128),
+        # Symmetric: the range is -1..1, and the pixels may be 0..1.
+        Quantization("int8", 1 / 127, 0),
+        Quantization("int8", 0.98 / 127, 0),
+    ],
+    ids=["strange", "tiny", "symmetric", "symmetric without white"],
 )
 def test_strange_quantization_is_asked_about(save, source):
     with pytest.raises(MetadataError, match=r"--pixels raw: 0\.\.255, unit"):
