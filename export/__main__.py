@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import GateError, OutputError
 from edge_runtime.model_file.labels import labels
+from edge_runtime.model_file.pixels import pixels
 from edge_runtime.model_file.released import released_models
 from edge_runtime.model_file.signature import sign, signature_path
-from edge_runtime.utils.argparser import CommandLine, exit_code_of
+from edge_runtime.utils.argparser import CommandLine, exit_code_of, positive
 from edge_runtime.utils.files import write_bytes, write_text
 from train.networks.backend import start_keras
 
@@ -84,10 +85,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--pixels",
-        choices=("raw", "unit", "signed"),
-        default="raw",
-        help="what a bare .keras file was trained on: pixels 0..255, or scaled by its"
-        " own layers (raw), 0..1 (unit), -1..1 (signed)",
+        type=pixels,
+        metavar="VALUES",
+        help="what a bare .keras file that scales no pixels was trained on: raw"
+        " (0..255), unit (0..1), signed (-1..1), imagenet, or a JSON file with mean and"
+        " std",
+    )
+    add(
+        "--size",
+        type=positive,
+        metavar="PX",
+        help="side of the input of a bare .keras file that leaves it free",
     )
     _add_analysis(parser.add_argument_group("analysis of the int8 file"))
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
@@ -171,6 +179,7 @@ def _options(args: argparse.Namespace) -> ExportOptions:
         io=args.io,
         labels=args.labels,
         pixels=args.pixels,
+        size_px=args.size,
         calibration_data=args.calibration_data,
         audit=args.audit,
         debug_layers=args.debug_layers,

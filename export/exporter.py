@@ -22,7 +22,7 @@ from export.calibration.record import CalibrationRecord
 from export.convert import onnx_model, tflite
 from export.convert.converted_model import ConvertedModel
 from export.convert.formats import FloatModels, convert, needs_ranges
-from export.convert.keras_model import fold_rescaling, scales_pixels
+from export.convert.pixel_scaling import fold_rescaling
 from export.convert.ranges import MeasuredRanges
 from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
@@ -89,13 +89,8 @@ def export(name: str | None, options: ExportOptions, log: Log) -> Export:
     Raises:
         FerEdgeError: Something is missing, or a file is not what it must be.
     """
-    trained = find_trained_model(name, options.labels, options.pixels)
+    trained = find_trained_model(name, options.labels, options.pixels, options.size_px)
     log(f"{trained.name}: {trained.spec.architecture}, {trained.path}")
-    if trained.run is None and not scales_pixels(trained.model):
-        log(
-            "warning: it has no layer that scales pixels, and is taken to want 0..255;"
-            " if it was trained on others, say so with --pixels"
-        )
     folded = fold_rescaling(trained.model)
     log("converting to TFLite and ONNX")
     floats = FloatModels(tflite.to_tflite(folded), onnx_model.to_onnx(folded))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edge_runtime.model_file.pixels import PixelScaling
 from export.convert.quantize_tflite import Io
-from export.trained_model import Pixels
 
 Log = Callable[[str], None]  # called with a line about each step
 
@@ -19,7 +19,9 @@ class ExportOptions:
         formats: Names of ``export.convert.formats.FORMATS``.
         io: Data type of the input and output of the int8 TFLite file.
         labels: Class names, for a bare ``.keras`` file.
-        pixels: How a bare ``.keras`` file takes pixels.
+        pixels: The values a bare ``.keras`` file was trained on; None where it scales
+            pixels itself.
+        size_px: Side of the input of a bare file that leaves it free.
         calibration_data: Images to measure activation ranges on, instead of the run's
             own choice.
         audit: Measure the int8 accuracy over five calibration seeds.
@@ -32,7 +34,8 @@ class ExportOptions:
     formats: Sequence[str]
     io: Io = "int8"
     labels: Sequence[str] | None = None
-    pixels: Pixels = "raw"
+    pixels: PixelScaling | None = None
+    size_px: int | None = None
     calibration_data: str | None = None
     audit: bool = False
     debug_layers: bool = False

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
 from edge_runtime.model_file.metadata import ModelSpec, check_labels
+from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.model_file.released import find_released
 from edge_runtime.preprocessing import Colour
-from export.convert.keras_model import load_classifier, scaled
+from export.convert.keras_file import OTHER_KINDS, SUFFIXES
+from export.convert.keras_model import load_classifier
+from export.convert.pixel_scaling import first_values, scaled, scales_pixels
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.options.config import TrainConfig
 from train.run.folder import RUNS, RunFolder, find_run, understood
 
-Pixels = Literal["raw", "unit", "signed"]
-SCALINGS = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
 # Of metrics.json, what a model file contains about its origin.
 RECORDED = (
     "run",
@@ -55,37 +56,52 @@ class TrainedModel:
 
 
 def find_trained_model(
-    name: str | None, labels: Sequence[str] | None, pixels: Pixels = "raw"
+    name: str | None,
+    labels: Sequence[str] | None,
+    pixels: PixelScaling | None = None,
+    size_px: int | None = None,
 ) -> TrainedModel:
     """Returns the model to export.
 
     Args:
-        name: A run's name or path, a ``.keras`` file, or None for the newest run, or
-            the released model where there is no run.
-        labels: Class names in order, needed for a bare ``.keras`` file.
-        pixels: How a bare ``.keras`` file takes pixels: ``"raw"`` (0..255, or scaled
-            by its own layers), ``"unit"`` (0..1) or ``"signed"`` (-1..1).
+        name: A run's name or path, a ``.keras`` or ``.h5`` file, or None for the newest
+            run, or the released model where there is no run.
+        labels: Class names in order, needed for a bare file.
+        pixels: The values a bare file was trained on, where it does not scale pixels
+            itself.
+        size_px: Side of the input of a bare file that leaves it free.
 
     Raises:
         FerEdgeError: There is none, or it cannot be used.
     """
-    if name is not None and name.endswith((".keras", ".h5", ".tflite", ".onnx")):
-        path = Path(name)
+    path = Path(name) if name is not None else None
+    if path is not None and _is_model_file(path):
         if (path.parent / "config.json").exists() and path.name == "model.keras":
-            _refuse_file_options(labels, pixels)
+            _refuse_file_options(labels, pixels, size_px)
             return _from_run(RunFolder(path.parent))
-        return _from_file(path, labels, pixels)
-    _refuse_file_options(labels, pixels)
+        return _from_file(path, labels, pixels, size_px)
+    _refuse_file_options(labels, pixels, size_px)
     if name is None and not list(RUNS.glob("*/config.json")):
         return _from_run(find_run(find_released().name))
     return _from_run(find_run(name))
 
 
-def _refuse_file_options(labels: Sequence[str] | None, pixels: Pixels) -> None:
-    if pixels != "raw":
+def _is_model_file(path: Path) -> bool:
+    """Returns whether a path is one of a model file, also one that is refused."""
+    suffix = path.suffix.lower()
+    saved_model = (path / "saved_model.pb").exists()
+    return saved_model or suffix in SUFFIXES or suffix in OTHER_KINDS
+
+
+def _refuse_file_options(
+    labels: Sequence[str] | None, pixels: PixelScaling | None, size_px: int | None
+) -> None:
+    if pixels is not None:
         raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
     if labels:
         raise FerEdgeError("a run knows its labels: leave out --labels")
+    if size_px is not None:
+        raise FerEdgeError("a run knows the size of its images: leave out --size")
 
 
 def load_run_data(trained: TrainedModel) -> Dataset | None:
@@ -154,11 +170,12 @@ def _check_fit(spec: ModelSpec, model: keras.Model, metrics: Path) -> None:
 
 
 def _from_file(
-    path: Path, labels: Sequence[str] | None, pixels: Pixels
+    path: Path,
+    labels: Sequence[str] | None,
+    pixels: PixelScaling | None,
+    size_px: int | None,
 ) -> TrainedModel:
-    model = load_classifier(path)
-    if pixels != "raw":
-        model = scaled(model, *SCALINGS[pixels])
+    model = _with_raw_pixels(load_classifier(path, size_px), pixels, path.name)
     classes = model.outputs[0].shape[1]
     if labels is None:
         raise ModelError(
@@ -178,3 +195,28 @@ def _from_file(
         names, shape[1], colour, architecture=str(model.name), origin=origin
     )
     return TrainedModel(path.stem, model, path, spec, None, None)
+
+
+def _with_raw_pixels(
+    model: keras.Model, pixels: PixelScaling | None, name: str
+) -> keras.Model:
+    """Returns the model for pixels 0..255, whatever it was trained on.
+
+    Raises:
+        ModelError: It scales pixels itself and was told to, or does neither.
+    """
+    if pixels == RAW:
+        return model
+    low, high = first_values(model)
+    sees = f"its first layer with weights sees {low:.3g} to {high:.3g} for 0 to 255"
+    if scales_pixels(model):
+        if pixels is None:
+            return model
+        raise ModelError(f"{name} scales pixels itself ({sees}): leave out --pixels")
+    if pixels is None:
+        raise ModelError(
+            f"{name} does not say what values it was trained on ({sees}): give"
+            "  --pixels raw (0..255), unit (0..1), signed (-1..1), imagenet, or a file"
+            " with mean and std"
+        )
+    return scaled(model, pixels)

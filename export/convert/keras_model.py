@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,36 +12,61 @@ from keras import layers
 from edge_runtime.errors import ModelError
 from edge_runtime.inference.classifier import softmax
 from edge_runtime.model_file.metadata import LARGEST_SIZE_PX
+from export.convert.keras_file import read_keras_file
 
 SOFTMAX_TOLERANCE = 1e-4
 
 
-def load_classifier(path: Path) -> keras.Model:
-    """Returns the classifier in a ``.keras`` file, checked, with logits as output.
+def load_classifier(path: Path, size_px: int | None = None) -> keras.Model:
+    """Returns the classifier in a Keras file, checked, with logits as output.
+
+    Args:
+        path: A ``.keras`` or ``.h5`` file.
+        size_px: Side of the input of a model that leaves it free.
 
     Raises:
-        ModelError: Not a ``.keras`` file, damaged, containing code (Lambda layers),
-            or not a classifier of one square image.
+        ModelError: Not a Keras file, damaged, containing code (Lambda layers), or not
+            a classifier of one square image.
     """
-    if path.suffix != ".keras":
-        # .h5 files ignore safe_mode and may run code when they are loaded.
-        raise ModelError(f"expected a .keras file, got {path.name!r}")
-    if not path.is_file():
-        raise ModelError(f"expected a .keras file, got {str(path)!r}: no such file")
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parsers raise
-        reason = str(error).strip().splitlines()
-        raise ModelError(
-            f"{path.name} is damaged, or needs code that is not loaded for safety"
-            f" (Lambda or custom layers): {reason[0][:200] if reason else error!r}"
-        ) from error
-    check_classifier(model, path.name)
+    model, from_logits = read_keras_file(path)
+    model = with_size(model, size_px, path.name)
+    check_classifier(model, path.name, from_logits=from_logits)
     return checked_logits(as_graph(model), path.name)
 
 
-def check_classifier(model: keras.Model, name: str) -> None:
-    """Raises ModelError unless the model maps one square image to class scores."""
+def with_size(model: keras.Model, size_px: int | None, name: str) -> keras.Model:
+    """Returns a model with a fixed input size, where it leaves that free.
+
+    Raises:
+        ModelError: It is free and no size is given, or fixed to another one.
+    """
+    if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1:
+        return model
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4:
+        return model
+    if None not in shape[1:3]:
+        if size_px not in (None, shape[1]):
+            raise ModelError(
+                f"{name} takes {shape[1]} pixels, got --size {size_px}: leave it out"
+            )
+        return model
+    if size_px is None:
+        raise ModelError(
+            f"{name} leaves the size of its input free, got {shape}: choose the size"
+            " it was trained on, as in  --size 224"
+        )
+    fixed = keras.Input((size_px, size_px, shape[3]))
+    return keras.Model(fixed, model(fixed), name=model.name)
+
+
+def check_classifier(
+    model: keras.Model, name: str, *, from_logits: bool = False
+) -> None:
+    """Raises ModelError unless the model maps one square image to class scores.
+
+    One number is two scores if it is a sigmoid, or by its loss the logit of one.
+    """
     if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1:
         count = len(getattr(model, "inputs", None) or ())
         raise ModelError(f"{name}: expected a model with one image input, got {count}")
@@ -54,6 +78,9 @@ def check_classifier(model: keras.Model, name: str) -> None:
             f" most {LARGEST_SIZE_PX} pixels, got {shape}"
         )
     outputs = [tuple(output.shape) for output in model.outputs]
+    one_number = len(outputs) == 1 and outputs[0][1:] == (1,)
+    if one_number and (from_logits or ends_in_sigmoid(model)):
+        return
     if len(outputs) != 1 or len(outputs[0]) != 2 or (outputs[0][1] or 0) < 2:
         raise ModelError(
             f"{name}: expected one output (None, classes >= 2), got {outputs}:"
@@ -77,19 +104,28 @@ def as_graph(model: keras.Model) -> keras.Model:
 
 
 def checked_logits(model: keras.Model, name: str) -> keras.Model:
-    """Returns the model without its final softmax, compared with what it was.
+    """Returns the model with logits as output, compared with what it was.
+
+    A final softmax is taken off. One sigmoid for two classes becomes the logits 0 and
+    z, whose softmax is the same function.
 
     Raises:
-        ModelError: It ends in probabilities that cannot be undone, or in sigmoids.
+        ModelError: It ends in probabilities that cannot be undone, or in sigmoids for
+            several labels.
     """
-    stripped = with_logits(model)
     images = _patterns(model)
     scores = np.asarray(model(images, training=False), dtype=np.float64)
+    if scores.shape[1] == 1:
+        stripped = _with_two_logits(model)
+        yes = scores if ends_in_sigmoid(model) else 1 / (1 + np.exp(-scores))
+        expected = np.hstack([1 - yes, yes])
+    else:
+        stripped, expected = with_logits(model), scores
     if stripped is model:
         _refuse_probabilities(model, scores, name)
         return model
     logits = np.asarray(stripped(images, training=False), dtype=np.float64)
-    difference = float(np.abs(softmax(logits) - scores).max())
+    difference = float(np.abs(softmax(logits) - expected).max())
     if not difference <= SOFTMAX_TOLERANCE:  # written so that NaN fails
         raise ModelError(
             f"{name}: taking off its softmax changed its answers by {difference:.2g}:"
@@ -104,17 +140,50 @@ def with_logits(model: keras.Model) -> keras.Model:
     An int8 softmax has steps of 1/256, which makes ties; the runtime applies it in
     floating point instead. A model inside the model is searched, too.
     """
+    return _without_last(model, "softmax")
+
+
+def ends_in_sigmoid(model: keras.Model) -> bool:
+    """Returns whether the last operation, also of a model inside it, is a sigmoid."""
+    last = model.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return ends_in_sigmoid(as_graph(last))
+    sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
+    return bool(sigmoid or type(last).__name__ == "Sigmoid")
+
+
+def _with_two_logits(model: keras.Model) -> keras.Model:
+    """Returns the model with the logits 0 and z, for one that gives sigmoid(z) or z."""
+    linear = _without_last(model, "sigmoid")
+    source = linear.outputs[0]
+    last = source._keras_history.operation
+    weights, use_bias, name = [np.ones((1, 1))], False, "yes_or_no"
+    if type(last) is layers.Dense and last.activation is keras.activations.linear:
+        node = last._inbound_nodes[source._keras_history.node_index]
+        source, weights = node.input_tensors[0], last.get_weights()
+        use_bias, name = last.use_bias, last.name
+    both = layers.Dense(2, use_bias=use_bias, name=name)
+    logits = both(source)
+    # The first of two columns is 0.
+    both.set_weights([np.hstack([0 * w, w]) for w in weights])
+    return keras.Model(model.inputs[0], logits, name=model.name)
+
+
+def _without_last(model: keras.Model, activation: str) -> keras.Model:
+    """Returns the model without a final activation, or as it is where there is none."""
     history = model.outputs[0]._keras_history
     last = history.operation
     sources = last._inbound_nodes[history.node_index].input_tensors
     if isinstance(last, keras.Model):
-        inner = with_logits(as_graph(last))
+        inner = _without_last(as_graph(last), activation)
         if len(last.inputs) != 1 or inner.outputs[0] is last.outputs[0]:
             return model
         return keras.Model(model.inputs[0], inner(sources[0]), name=model.name)
-    if type(last).__name__ == "Softmax":  # the layer, or keras.ops.softmax
+    # The layer, or keras.ops.softmax.
+    if type(last).__name__ == activation.capitalize():
         return keras.Model(model.inputs[0], sources[0], name=model.name)
-    if getattr(last, "activation", None) is not keras.activations.softmax:
+    function = getattr(keras.activations, activation)
+    if getattr(last, "activation", None) is not function:
         return model
     if isinstance(last, layers.Activation):
         return keras.Model(model.inputs[0], sources[0], name=model.name)
@@ -125,81 +194,15 @@ def with_logits(model: keras.Model) -> keras.Model:
     return model
 
 
-def fold_rescaling(model: keras.Model) -> keras.Model:
-    """Returns the model with its input scaling multiplied into the first convolution.
-
-    ``Rescaling(s)`` without offset followed by convolutions only is a scaling of
-    their kernels (zero padding stays zero). Other models are returned as they are;
-    converters then keep the scaling as an operation.
-    """
-    rescalings = [one for one in model.layers if isinstance(one, layers.Rescaling)]
-    if len(rescalings) != 1:
-        return model
-    rescaling = rescalings[0]
-    # One layer may have several nodes: a Sequential is traced more than once.
-    nodes = rescaling._outbound_nodes
-    users = list({id(node.operation): node.operation for node in nodes}.values())
-    offset = rescaling.offset
-    no_offset = isinstance(offset, int | float) and offset == 0
-    plain = rescaling.input is model.inputs[0] and no_offset
-    if not plain or not all(type(user) is layers.Conv2D for user in users):
-        return model
-
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name == rescaling.name else layer(*args, **kwargs)
-
-    folded = keras.models.clone_model(model, call_function=call)
-    folded.set_weights(model.get_weights())
-    for user in users:
-        kernel = folded.get_layer(user.name).kernel
-        kernel.assign(kernel * rescaling.scale)
-    return folded
-
-
-def scaled(model: keras.Model, scale: float, offset: float) -> keras.Model:
-    """Returns a model that takes raw pixels 0..255, for one that takes scaled ones.
-
-    Args:
-        model: Takes (N, S, S, C) values ``scale * pixel + offset``.
-        scale: Such as 1/255.
-        offset: Such as -1.
-
-    Raises:
-        ModelError: The model scales pixels itself.
-    """
-    if scales_pixels(model):
-        raise ModelError(f"{model.name} scales pixels itself: leave out --pixels")
-    rescaling = layers.Rescaling(scale, offset, name="scale_pixels")
-    scaled_pixels: list[Any] = []  # one tensor for all layers that read the input
-
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        history = getattr(args[0], "_keras_history", None)
-        if history and isinstance(history.operation, layers.InputLayer):
-            if not scaled_pixels:
-                scaled_pixels.append(rescaling(args[0]))
-            args = (scaled_pixels[0], *args[1:])
-        return layer(*args, **kwargs)
-
-    copy = keras.models.clone_model(model, call_function=call)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def scales_pixels(model: keras.Model) -> bool:
-    """Returns whether a model, or one inside it, has a layer that scales pixels."""
-    return any(
-        isinstance(layer, layers.Rescaling | layers.Normalization)
-        or (isinstance(layer, keras.Model) and scales_pixels(layer))
-        for layer in model.layers
-    )
-
-
 def _reason(outputs: list[tuple[int | None, ...]]) -> str:
     if len(outputs) > 1:
         return "a classifier has one output"
     if len(outputs[0]) != 2:
         return "a map or a sequence is not one label for an image"
-    return "one number is a regression, or a yes or no: train it with two classes"
+    return (
+        "one number is a regression, or the logit of a yes or no: for that put"
+        " Activation('sigmoid') behind it, or save it compiled with its loss"
+    )
 
 
 def _patterns(model: keras.Model) -> npt.NDArray[np.float32]:

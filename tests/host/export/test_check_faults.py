@@ -275,7 +275,7 @@ def network() -> keras.Model:
 @pytest.fixture(scope="session")
 def exported(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with fer_resnet in all formats, random weights, no metadata."""
-    from export.convert.keras_model import fold_rescaling
+    from export.convert.pixel_scaling import fold_rescaling
 
     folder = tmp_path_factory.mktemp("exported")
     folded = fold_rescaling(network)

@@ -30,6 +30,7 @@ from export.calibration.record import SCHEMA, CalibrationRecord, sha256_of  # no
 from export.calibration.representative import check_leaks, select_images  # noqa: E402
 from export.convert import keras_model, quantize_tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
+from export.convert.pixel_scaling import fold_rescaling  # noqa: E402
 from export.convert.ranges import MeasuredRanges  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 from train.data import dataset  # noqa: E402
@@ -442,7 +443,7 @@ def test_folding_the_scaling_changes_no_answer(tmp_path, kind):
         "no-rescaling": small_network(rescaling=False),
     }[kind]
     loaded = keras_model.load_classifier(saved(model, tmp_path / "m.keras"))
-    folded = keras_model.fold_rescaling(loaded)
+    folded = fold_rescaling(loaded)
     pixels = pixels_for(model)
     expected = model.predict(pixels, verbose=0)
     assert np.allclose(folded.predict(pixels, verbose=0), expected, atol=1e-4)
@@ -450,7 +451,7 @@ def test_folding_the_scaling_changes_no_answer(tmp_path, kind):
 
 def test_folded_model_multiplies_no_pixels(tmp_path):
     loaded = keras_model.load_classifier(saved(small_network(), tmp_path / "m.keras"))
-    folded = keras_model.fold_rescaling(loaded)
+    folded = fold_rescaling(loaded)
     assert not any(isinstance(one, layers.Rescaling) for one in folded.layers)
 
 
@@ -506,10 +507,10 @@ def one_error_line(capsys):
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("model.h5", b"\x89HDF", "expected a .keras file"),
+        ("model.h5", b"\x89HDF", "damaged"),
         ("model.keras", b"no zip", "damaged"),
         ("model.keras", None, "no such file"),
-        ("model.tflite", b"", "expected a .keras file"),
+        ("model.tflite", b"", "an exported file already"),
         ("nothing", None, "no config.json there"),
     ],
     ids=["h5", "damaged", "missing", "tflite", "no-run"],

@@ -20,6 +20,7 @@ from edge_runtime.inspection.analyzer import analyze
 from edge_runtime.inspection.format_rules import check_format
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.pixels import PixelScaling
 from edge_runtime.model_file.signature import new_key_pair
 from train.networks.backend import start_keras
 
@@ -34,7 +35,8 @@ from export.calibration.measure import measure_ranges  # noqa: E402
 from export.convert import tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.formats import FORMATS, choose_formats  # noqa: E402
-from export.convert.keras_model import fold_rescaling, load_classifier, scaled  # noqa: E402
+from export.convert.keras_model import load_classifier  # noqa: E402
+from export.convert.pixel_scaling import fold_rescaling, scaled  # noqa: E402
 from export.convert.quantize_tflite import quantize  # noqa: E402
 from export.convert.ranges import PIXEL_RANGE  # noqa: E402
 from export.verify import check_contents  # noqa: E402
@@ -269,7 +271,7 @@ def unfoldable(work):
     saved(keras.Model(pixels, values), folder)
     arguments = ["--labels", "a,b,c", "--calibration-data", str(work / "images")]
     path, out = str(folder / "mine.keras"), str(folder / "out")
-    assert main([path, "--int8", *arguments, "--out", out]) == 0
+    assert main([path, "--int8", "--pixels", "raw", *arguments, "--out", out]) == 0
     return folder / "out"
 
 
@@ -302,7 +304,8 @@ def test_export_of_a_batchnorm_that_cannot_fold_warns(unfoldable, capsys):
         str(folder.parent / "images"),
     ]
     path, out = str(folder / "mine.keras"), str(folder / "out")
-    assert main([path, "--formats", "int8", *arguments, "--out", out]) == 0
+    arguments += ["--formats", "int8", "--pixels", "raw"]
+    assert main([path, *arguments, "--out", out]) == 0
     assert "warning: tflite-int8: a BatchNorm could not fold" in capsys.readouterr().out
 
 
@@ -426,7 +429,8 @@ def test_model_of_scaled_pixels_takes_raw_ones(scale, offset, tmp_path):
     model = load_classifier(saved(sequential(), tmp_path))
     images = pictures(4).astype(np.float32)
     expected = model.predict(images * scale + offset, verbose=0)
-    found = fold_rescaling(scaled(model, scale, offset)).predict(images, verbose=0)
+    raw = scaled(model, PixelScaling((scale,), (offset,)))
+    found = fold_rescaling(raw).predict(images, verbose=0)
     assert np.abs(found - expected).max() < 1e-5
 
 
@@ -474,13 +478,6 @@ def code():
 def test_what_is_no_classifier_is_refused_with_the_reason(model, reason, tmp_path):
     with pytest.raises(ModelError, match=reason):
         load_classifier(saved(model(), tmp_path))
-
-
-def test_h5_file_is_refused(tmp_path):
-    path = tmp_path / "mine.h5"
-    path.write_bytes(b"\x89HDF")
-    with pytest.raises(ModelError, match=r"expected a \.keras file"):
-        load_classifier(path)
 
 
 # --- signatures --------------------------------------------------------------------

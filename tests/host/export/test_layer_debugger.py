@@ -25,7 +25,7 @@ from export.calibration.activations import tflite_reader  # noqa: E402
 from export.calibration.measure import measure_ranges  # noqa: E402
 from export.convert import tflite  # noqa: E402
 from export.convert.editable_model import EditableModel  # noqa: E402
-from export.convert.keras_model import fold_rescaling  # noqa: E402
+from export.convert.pixel_scaling import fold_rescaling  # noqa: E402
 from export.convert.quantize_tflite import quantize  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
