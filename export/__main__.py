@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,12 @@ from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.pixels import pixels
 from edge_runtime.model_file.released import released_models
 from edge_runtime.model_file.signature import sign, signature_path
-from edge_runtime.utils.argparser import CommandLine, exit_code_of, positive
+from edge_runtime.utils.argparser import (
+    CommandLine,
+    exit_code_of,
+    positive,
+    whole_number,
+)
 from edge_runtime.utils.files import write_bytes, write_text
 from train.networks.backend import start_keras
 
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from export.options import ExportOptions
 
 ARTIFACTS = Path("artifacts")
+OLDEST_OPSET, NEWEST_OPSET = 17, 18
 EXAMPLES = """\
 examples:
   python -m export --int8                     the newest run
@@ -42,7 +49,8 @@ Every file explains itself: labels, input, temperature, origin and golden vector
 inside. The int8 files are calibrated on training images; the measured ranges are kept
 in the run folder, so the same files can be made again without any image.
 
-exit codes: 0 done, 2 an error of use, 3 more accuracy is lost than --max-drop allows
+exit codes: 0 done, 2 an error of use, 3 more accuracy is lost than --max-drop allows,
+or a format that was asked for could not be made (the others are written)
 """
 
 
@@ -68,6 +76,18 @@ def build_parser() -> argparse.ArgumentParser:
         default="int8",
         help="input and output of the int8 TFLite file (int8); float32 for old"
         " programs, quantized inside",
+    )
+    add(
+        "--allow-float",
+        action="store_true",
+        help="keep operators without an integer kernel in float32: a .mixed.tflite file"
+        " instead of the int8 one",
+    )
+    add(
+        "--opset",
+        type=partial(whole_number, low=OLDEST_OPSET, high=NEWEST_OPSET),
+        metavar="N",
+        help=f"version of the operators of ONNX files ({OLDEST_OPSET})",
     )
     add("--out", type=Path, metavar="DIR", help="folder (default: artifacts/<run>)")
     add(
@@ -137,7 +157,7 @@ def _add_analysis(group: argparse._ArgumentGroup) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 2 an error of use, 3 --max-drop is not met."""
+    """Returns the exit code: 0 done, 2 an error of use, 3 not all that was asked."""
     args = build_parser().parse_args(argv)
     return exit_code_of(lambda: _export(args))
 
@@ -181,6 +201,8 @@ def _options(args: argparse.Namespace) -> ExportOptions:
         pixels=args.pixels,
         size_px=args.size,
         calibration_data=args.calibration_data,
+        allow_float=args.allow_float,
+        opset=args.opset or OLDEST_OPSET,
         audit=args.audit,
         debug_layers=args.debug_layers,
         max_drop=args.max_drop,
@@ -213,7 +235,8 @@ def _deliver(export: Export, args: argparse.Namespace) -> int:
     """Writes the files and prints the tables.
 
     Raises:
-        GateError: No attempt is within --max-drop; no file was written.
+        GateError: No attempt is within --max-drop, and no file was written; or a
+            format could not be made, and the others were written.
         OutputError: A file exists and differs.
     """
     from export.report import tables
@@ -250,6 +273,9 @@ def _deliver(export: Export, args: argparse.Namespace) -> int:
             " --float-layers or --max-drop, or look at --debug-layers"
         )
     _print_next_steps(export, paths)
+    if export.missing:
+        reasons = "; ".join(f"{one.format}: {one.reason}" for one in export.missing)
+        raise GateError(f"not written: {reasons}")
     return 0
 
 

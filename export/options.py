@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.model_file.pixels import PixelScaling
+from export.convert.onnx_model import OPSET
 from export.convert.quantize_tflite import Io
 
 Log = Callable[[str], None]  # called with a line about each step
@@ -24,6 +25,8 @@ class ExportOptions:
         size_px: Side of the input of a bare file that leaves it free.
         calibration_data: Images to measure activation ranges on, instead of the run's
             own choice.
+        allow_float: Keep operators without an integer kernel in float32.
+        opset: Version of the operators of ONNX files.
         audit: Measure the int8 accuracy over five calibration seeds.
         debug_layers: Rank the layers by the error that int8 adds.
         max_drop: Largest drop of the accuracy in points, for which layers are kept in
@@ -37,6 +40,8 @@ class ExportOptions:
     pixels: PixelScaling | None = None
     size_px: int | None = None
     calibration_data: str | None = None
+    allow_float: bool = False
+    opset: int = OPSET
     audit: bool = False
     debug_layers: bool = False
     max_drop: float | None = None

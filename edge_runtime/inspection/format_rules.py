@@ -44,9 +44,9 @@ FORMATS = {
     "tflite-int16x8": FormatSpec(
         frozenset({"int16x8"}), _INT8, _FLOAT | {"int16"}, integer_only=True
     ),
-    # int8 except for the layers that --max-drop or --float-layers kept in float.
+    # int8 except for the operators that --max-drop or --allow-float kept in float.
     "tflite-mixed": FormatSpec(
-        _FLOAT | _INT8, _FLOAT | _INT8, _INT8_IO, required_dtypes=_FLOAT | _INT8
+        _FLOAT | _INT8, _FLOAT | _INT8, _INT8_IO, required_dtypes=_INT8
     ),
     "onnx-float32": FormatSpec(_FLOAT, _FLOAT, _FLOAT),
     "onnx-int8": FormatSpec(_INT8, _INT8, _INT8_IO, integer_only=True),
@@ -97,6 +97,7 @@ def check_format(
         *_check_compute(summary, spec),
         *_check_weights(summary, spec, format),
         *(_check_integers(summary, format, declared) if spec.integer_only else ()),
+        *(_check_mixed(summary) if format == "tflite-mixed" else ()),
         *_check_io(summary, spec),
     ]
 
@@ -237,6 +238,11 @@ def _check_integers(
             "BatchNorm folded into the convolution before it",
             f"scaling per channel: {_names(undeclared)}",
         )
+
+
+def _check_mixed(summary: GraphSummary) -> Iterator[Violation]:
+    if not summary.float_subgraphs:
+        yield Violation("compute", "an operator in float32", "none")
 
 
 def _check_io(summary: GraphSummary, spec: FormatSpec) -> Iterator[Violation]:

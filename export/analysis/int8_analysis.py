@@ -17,11 +17,11 @@ from export.calibration.measure import measure_ranges
 from export.calibration.record import CalibrationRecord
 from export.calibration.representative import Representative, select_images
 from export.convert.converted_model import ConvertedModel
+from export.convert.formats import MIXED
 from export.convert.quantize_tflite import quantize
 from export.options import ExportOptions, Log
 from train.data.splits import Split
 
-MIXED = "tflite-mixed"
 SEEDS = (1, 2, 3, 4, 5)
 
 

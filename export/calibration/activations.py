@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def tflite_reader(model: bytes) -> ActivationReader:
     indices = [pixels["index"]]
     for operator in interpreter._get_ops_details():
         if operator["op_name"] != "DELEGATE":
-            indices += [int(index) for index in operator["outputs"]]
+            # -1 is an optional output without tensor.
+            indices += [int(index) for index in operator["outputs"] if index >= 0]
     floats = {
         str(tensors[index]["name"]): index
         for index in indices
@@ -57,7 +59,12 @@ def tflite_reader(model: bytes) -> ActivationReader:
     def read(image: Image) -> Activations:
         interpreter.set_tensor(pixels["index"], image[np.newaxis].astype(np.float32))
         interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for name, index in floats.items()}
+        values = {}
+        for name, index in floats.items():
+            # XNNPACK computes nothing that nobody reads.
+            with contextlib.suppress(ValueError):
+                values[name] = interpreter.get_tensor(index)
+        return values
 
     return ActivationReader(read, pixels["name"], logits["name"])
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edge_runtime.errors import DatasetError, RunError
-from export.calibration.activations import onnx_reader, tflite_reader
+from edge_runtime.errors import DatasetError, ModelError, RunError
+from edge_runtime.model_file.container import Kind
+from export.calibration.activations import (
+    ActivationReader,
+    onnx_reader,
+    tflite_reader,
+)
 from export.calibration.measure import measure_ranges
 from export.calibration.record import CalibrationRecord, sha256_of
 from export.calibration.representative import (
@@ -18,13 +25,20 @@ from export.calibration.representative import (
     select_run_images,
 )
 from export.convert.formats import FloatModels
+from export.convert.ranges import MeasuredRanges
 from export.options import Log
 from export.trained_model import TrainedModel
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.data.splits import Split
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_COUNT, DEFAULT_SEED = 420, 1
+READERS: dict[Kind, Callable[[bytes], ActivationReader]] = {
+    "tflite": tflite_reader,
+    "onnx": onnx_reader,
+}
 
 
 @dataclass(frozen=True)
@@ -103,13 +117,16 @@ def load_record(trained: TrainedModel) -> CalibrationRecord | None:
 
 
 def calibrate(
-    inputs: CalibrationInputs, floats: FloatModels, log: Log
+    inputs: CalibrationInputs, floats: FloatModels, kinds: Sequence[Kind], log: Log
 ) -> CalibrationRecord:
     """Returns recorded activation ranges, or measures and records them.
 
+    A kind of graph that cannot be converted has no ranges in it.
+
     Args:
         inputs: Model and images.
-        floats: The float32 TFLite and ONNX models.
+        floats: The float32 models.
+        kinds: The graphs whose ranges are needed.
         log: Called with a line about each step.
 
     Raises:
@@ -126,6 +143,10 @@ def calibrate(
                 f"{run.ranges} was measured on other images than the run chose:"
                 " delete it, and export again"
             )
+    missing = [
+        kind for kind in kinds if record is None or not getattr(record, kind).whole
+    ]
+    if record is not None and not missing:
         return record
     if images is None:
         reason = "they are not here"
@@ -139,13 +160,17 @@ def calibrate(
     log(f"measuring activation ranges on {count} images of {images.record['source']}")
     for warning in collect_warnings(images):
         log(f"warning: {warning}")
-    record = CalibrationRecord(
-        model_sha256=sha256_of(trained.path),
-        images=images.record,
-        tflite=measure_ranges(tflite_reader(floats.tflite), images.images),
-        onnx=measure_ranges(onnx_reader(floats.onnx), images.images),
-        accuracy={},
+    nothing = MeasuredRanges()
+    record = record or CalibrationRecord(
+        sha256_of(trained.path), images.record, nothing, nothing, accuracy={}
     )
+    for kind in missing:
+        try:
+            reader = READERS[kind](floats.get(kind))
+            measured: dict[str, Any] = {kind: measure_ranges(reader, images.images)}
+            record = replace(record, **measured)
+        except ModelError as error:  # it is told where the format is made
+            logger.debug("%s: %s", kind, error)
     if run:
         record.save(run.ranges)
     return record

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from edge_runtime.graph.tflite import outer_buffer_bytes
 
 QUANTIZE_CODE, DEQUANTIZE_CODE = 114, 6  # BuiltinOperator in the TFLite schema
-INT8 = 9  # TensorType
+MUL_CODE = 18
+FLOAT32, INT8 = 0, 9  # TensorType
 ALIGNMENT = 16  # of a buffer's data, in bytes, as the schema demands
 
 
@@ -70,6 +71,26 @@ class EditableModel:
         data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
         self.graph.tensors[index].buffer = self._new_buffer(data)
 
+    def add_constant(self, name: str, values: npt.NDArray[np.float32]) -> int:
+        """Returns the index of a new constant tensor, float32."""
+        from ai_edge_litert.schema_py_generated import TensorT
+
+        tensor = TensorT()
+        tensor.name, tensor.shape = name.encode(), list(values.shape)
+        tensor.type, tensor.hasRank = FLOAT32, True
+        self.graph.tensors.append(tensor)
+        self.set_constant(len(self.graph.tensors) - 1, values)
+        return len(self.graph.tensors) - 1
+
+    def make_product(self, operator: Any, first: int, second: int) -> None:
+        """Makes an operator the product of two tensors."""
+        from ai_edge_litert.schema_py_generated import BuiltinOptions, MulOptionsT
+
+        operator.opcodeIndex = self._new_code(MUL_CODE)
+        operator.inputs = [first, second]
+        operator.builtinOptionsType = BuiltinOptions.MulOptions
+        operator.builtinOptions = MulOptionsT()
+
     def round_tensor(self, index: int, scale: float, zero_point: int) -> int:
         """Rounds an activation to int8 and back before anything reads it.
 
@@ -115,15 +136,21 @@ class EditableModel:
         tensor.hasRank = like.hasRank
         return tensor
 
-    def _new_operator(self, code: int, source: int, target: int) -> Any:
-        from ai_edge_litert.schema_py_generated import OperatorCodeT, OperatorT
+    def _new_code(self, code: int) -> int:
+        """Returns the index of a new entry in the table of operators' codes."""
+        from ai_edge_litert.schema_py_generated import OperatorCodeT
 
         entry = OperatorCodeT()
         entry.builtinCode = entry.deprecatedBuiltinCode = code
         entry.version = 1
         self.model.operatorCodes.append(entry)
+        return len(self.model.operatorCodes) - 1
+
+    def _new_operator(self, code: int, source: int, target: int) -> Any:
+        from ai_edge_litert.schema_py_generated import OperatorT
+
         operator = OperatorT()
-        operator.opcodeIndex = len(self.model.operatorCodes) - 1
+        operator.opcodeIndex = self._new_code(code)
         operator.inputs, operator.outputs = [source], [target]
         return operator
 

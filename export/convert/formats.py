@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from edge_runtime.errors import FerEdgeError
+from edge_runtime.errors import FerEdgeError, ModelError
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.inspection.analyzer import GraphSummary, analyze
+from edge_runtime.model_file.container import Kind
 from export.convert import onnx_model, quantize_tflite
 from export.convert.converted_model import ConvertedModel
 from export.convert.quantize_tflite import Io
@@ -23,14 +26,35 @@ FORMATS = {
 DEFAULT_FORMATS = ("float32", "onnx-float32")
 DEFAULT_INT8_FORMATS = ("float32", "int8", "onnx-float32", "onnx-int8")
 CALIBRATED = ("int8", "int16x8", "onnx-int8")
-DIAGNOSTIC = "tflite-int16x8"
+DIAGNOSTIC, MIXED = "tflite-int16x8", "tflite-mixed"
 
 
-class FloatModels(NamedTuple):
-    """The float32 models that all formats are made from."""
+class FloatModels:
+    """The float32 models that all formats are made from, each converted once.
 
-    tflite: bytes
-    onnx: bytes
+    One that cannot be converted raises its ModelError whenever it is asked for.
+    """
+
+    def __init__(self, **converters: Callable[[], bytes]) -> None:
+        """Takes the functions that convert, by ``Kind``: ``tflite`` and ``onnx``."""
+        self._converters = converters
+        self._converted: dict[str, bytes | ModelError] = {}
+
+    def get(self, kind: Kind) -> bytes:
+        """Returns the model of a kind.
+
+        Raises:
+            ModelError: The converter does not support one of its operators.
+        """
+        if kind not in self._converted:
+            try:
+                self._converted[kind] = self._converters[kind]()
+            except ModelError as error:
+                self._converted[kind] = error
+        converted = self._converted[kind]
+        if isinstance(converted, ModelError):
+            raise converted
+        return converted
 
 
 def choose_formats(names: str | None, *, int8: bool) -> tuple[str, ...]:
@@ -56,9 +80,46 @@ def choose_formats(names: str | None, *, int8: bool) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in chosen)
 
 
-def needs_ranges(names: Sequence[str]) -> bool:
-    """Returns whether one of the formats needs activation ranges."""
-    return any(name in CALIBRATED for name in names)
+def calibrated_kinds(names: Sequence[str]) -> list[Kind]:
+    """Returns the kinds of graph whose activation ranges some formats need."""
+    kinds = [kind_of(name) for name in names if name in CALIBRATED]
+    return sorted(set(kinds))
+
+
+def kind_of(name: str) -> Kind:
+    """Returns the kind of a format: ``"onnx"`` or ``"tflite"``."""
+    return "onnx" if name.startswith("onnx") else "tflite"
+
+
+class MissingFormat(NamedTuple):
+    """A format that was asked for and could not be made.
+
+    Attributes:
+        format: Its name.
+        reason: Why, in one line.
+    """
+
+    format: str
+    reason: str
+
+
+def convert_all(
+    names: Sequence[str], floats: FloatModels, **options: Any
+) -> tuple[list[ConvertedModel], list[MissingFormat]]:
+    """Returns the models, and the formats that cannot be made: each stands alone.
+
+    Args:
+        names: Some of ``FORMATS``.
+        floats: The float32 models.
+        options: As for ``convert``.
+    """
+    models, missing = [], []
+    for name in names:
+        try:
+            models.append(convert(name, floats, **options))
+        except ModelError as error:
+            missing.append(MissingFormat(name, str(error)))
+    return models, missing
 
 
 def convert(
@@ -68,6 +129,7 @@ def convert(
     tflite_ranges: MeasuredRanges,
     onnx_ranges: MeasuredRanges,
     io: Io = "int8",
+    allow_float: bool = False,
 ) -> ConvertedModel:
     """Returns the model in one format.
 
@@ -77,21 +139,49 @@ def convert(
         tflite_ranges: Activation ranges of the TFLite model, for a calibrated format.
         onnx_ranges: The same of the ONNX model.
         io: Data type of the input and output of the int8 TFLite model.
+        allow_float: Keep operators without integer kernel in float: the int8 TFLite
+            model is a mixed one then.
+
+    Raises:
+        ModelError: It cannot be expressed in this format.
     """
-    tflite, onnx = floats
-    if name == "int8":
-        int8 = quantize_tflite.quantize(tflite, tflite_ranges.clipped, io=io)
-        return ConvertedModel("tflite-int8", int8, io)
-    if name.startswith("onnx"):
-        if name == "onnx-int8":
-            onnx = onnx_model.quantize(onnx, onnx_ranges.clipped)
-        return ConvertedModel(name, onnx)
+    model = floats.get(kind_of(name))
     match name:
-        case "float16":
-            tflite = quantize_tflite.to_float16(tflite)
-        case "dynamic-range":
-            tflite = quantize_tflite.to_dynamic_range(tflite)
+        case "int8":
+            int8 = quantize_tflite.quantize(model, tflite_ranges.clipped, io=io)
+            if not require_integers(int8, name, allow_float=allow_float):
+                return ConvertedModel(MIXED, int8, io)
+            return ConvertedModel("tflite-int8", int8, io)
         case "int16x8":
             whole = tflite_ranges.whole
-            tflite = quantize_tflite.quantize(tflite, whole, activation_bits=16)
-    return ConvertedModel(f"tflite-{name}", tflite)
+            model = quantize_tflite.quantize(model, whole, activation_bits=16)
+            require_integers(model, name)
+        case "float16":
+            model = quantize_tflite.to_float16(model)
+        case "dynamic-range":
+            model = quantize_tflite.to_dynamic_range(model)
+        case "onnx-int8":
+            model = onnx_model.quantize(model, onnx_ranges.clipped)
+    return ConvertedModel(name if kind_of(name) == "onnx" else f"tflite-{name}", model)
+
+
+def require_integers(model: bytes, name: str, *, allow_float: bool = False) -> bool:
+    """Returns whether a quantized TFLite model computes in integers throughout.
+
+    Raises:
+        ModelError: It does not, and no operator may stay in float.
+    """
+    floats = float_operators(analyze(read_tflite(model)))
+    if floats and not allow_float:
+        hint = "--allow-float keeps it in float32: a mixed file"
+        raise ModelError(
+            f"no integer kernel for {', '.join(floats)};"
+            f" {hint if name == 'int8' else 'choose another format'}"
+        )
+    return not floats
+
+
+def float_operators(summary: GraphSummary) -> list[str]:
+    """Returns the types of operators that an integer model computes in float."""
+    groups = summary.float_subgraphs
+    return sorted({operator for group in groups for operator in group.operators})

@@ -2,8 +2,8 @@
 
 The configuration is changed before Keras builds the layers: half precision becomes
 float32 (the weights of mixed precision are float32 anyway), the input becomes float32
-with a free batch, and layers of Keras 2 become those of Keras 3. The weights are
-untouched.
+with a free batch, short recurrent layers are written out, and layers of Keras 2 become
+those of Keras 3. The weights are untouched.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ Config = dict[str, Any]
 HDF5 = b"\x89HDF\r\n\x1a\n"
 LARGEST_CONFIG = 64 * 2**20
 CONFIG, METADATA = "config.json", "metadata.json"
+RECURRENT = ("LSTM", "GRU", "SimpleRNN")
+MOST_STEPS = 64  # that are written out
 HALF = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 # Wrappers of the TensorFlow model optimization toolkit, and how they are taken off.
 TFMOT = {
@@ -80,6 +82,7 @@ def read_keras_file(path: Path) -> KerasFile:
     if content.version.startswith("2."):
         as_keras_3(config, path.name)
     _to_float32(config, path.name)
+    _unroll(config)
     with tempfile.TemporaryDirectory() as folder:
         source = path
         if config != content.config or (hdf5 and path.suffix != ".h5"):
@@ -205,6 +208,20 @@ def _to_float32(config: Config, name: str) -> None:
                     inner[key] = [None, *inner[key][1:]]
         elif "dtype" in inner:
             inner["dtype"] = _precision(inner["dtype"], name)
+
+
+def _unroll(config: Config) -> None:
+    """Writes out short recurrent layers: loops have no integer form."""
+    for layer in _layers(config):
+        shape = (layer.get("build_config") or {}).get("input_shape")
+        if not isinstance(shape, list) or len(shape) != 3:
+            continue
+        steps = shape[1]
+        inner = layer.get("config") or {}
+        cells = [layer, inner.get("layer"), inner.get("backward_layer")]
+        for cell in cells if isinstance(steps, int) and steps <= MOST_STEPS else []:
+            if isinstance(cell, dict) and cell.get("class_name") in RECURRENT:
+                cell["config"]["unroll"] = True
 
 
 def _precision(dtype: Any, name: str) -> Any:

@@ -10,17 +10,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from edge_runtime.errors import ModelError, missing_in_checkout
+from edge_runtime.errors import (
+    MissingDependencyError,
+    ModelError,
+    missing_in_checkout,
+)
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from export.convert.even_rounding import round_evenly
+from export.convert.frozen_graph import freeze
 from export.convert.ranges import PIXEL_RANGE, Ranges
 from export.suppress_output import suppress_output
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
+OPSET = 17
 MOVING = ("Transpose", "Reshape")  # to channels first
 
 
-def to_onnx(model: keras.Model) -> bytes:
+def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
     """Returns the float32 ONNX model: batch size free, channels last.
 
     BatchNorm is folded and all names are numbered in order, so that the same network
@@ -28,30 +34,66 @@ def to_onnx(model: keras.Model) -> bytes:
 
     Args:
         model: Takes (N, S, S, C) pixels, gives logits.
+        opset: Version of the ONNX operators.
 
     Raises:
         MissingDependencyError: onnx, tf2onnx or onnxruntime is not installed.
-        ModelError: The converter does not support one of its layers.
+        ModelError: ONNX or the converter does not know one of its operators.
     """
     try:
         import onnx
+        import tf2onnx
 
         quantization = import_onnxruntime("quantization")
     except ImportError as error:
         raise missing_in_checkout("onnx, tf2onnx and onnxruntime", "export") from error
-    shape = (None, *model.inputs[0].shape[1:])
-    signature = [keras.InputSpec(shape=shape, dtype="float32", name=INPUT)]
     with tempfile.TemporaryDirectory() as folder, suppress_output():
         raw, folded = Path(folder) / "raw.onnx", Path(folder) / "folded.onnx"
         try:
-            # tf2onnx.convert.from_keras fails on Keras 3; this is its own way in.
-            model.export(raw, format="onnx", verbose=False, input_signature=signature)
+            frozen = freeze(model)
+            converted, _ = tf2onnx.convert.from_graph_def(
+                frozen.graph,
+                input_names=[frozen.input],
+                output_names=[frozen.output],
+                opset=opset,
+            )
+        except MissingDependencyError:
+            raise
         except Exception as error:  # converters raise many kinds
-            reason = str(error).strip().splitlines()[:1]
-            raise ModelError(f"ONNX cannot express this model: {reason}") from error
-        # Fuses what can be fused. Symbolic shapes would need sympy for nothing.
-        quantization.quant_pre_process(str(raw), str(folded), skip_symbolic_shape=True)
-        return _canonical(onnx.load(folded))
+            reason = str(error).strip().splitlines() or [repr(error)]
+            raise ModelError(
+                f"ONNX cannot express this model: {reason[0][:300]}"
+            ) from error
+        _require_known_operators(converted)
+        onnx.save(converted, raw)
+        try:
+            # Fuses what can be fused. Symbolic shapes would need sympy for nothing.
+            quantization.quant_pre_process(
+                str(raw), str(folded), skip_symbolic_shape=True
+            )
+            return _canonical(onnx.load(folded))
+        except Exception as error:
+            raise ModelError(
+                "ONNX Runtime does not take the converted model (operators:"
+                f" {', '.join(sorted({node.op_type for node in converted.graph.node}))}"
+                f"): {(str(error).splitlines() or [''])[0][:300]}"
+            ) from error
+
+
+def _require_known_operators(model: Any) -> None:
+    """Raises ModelError where an operator is none of ONNX: it was not converted."""
+    import onnx
+
+    version = next(one.version for one in model.opset_import if not one.domain)
+    unknown = {
+        node.op_type
+        for node in model.graph.node
+        if not onnx.defs.has(node.op_type, version, node.domain)
+    }
+    if unknown:
+        raise ModelError(
+            f"ONNX has no operator for {', '.join(sorted(unknown))} of TensorFlow"
+        )
 
 
 def quantize(model: bytes, ranges: Ranges) -> bytes:
@@ -170,6 +212,12 @@ def _canonical(model: Any) -> bytes:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     del graph.value_info[:]
     del model.metadata_props[:]
+    # ONNX Runtime names all domains it knows.
+    used = {node.domain for node in graph.node}
+    imports = [one for one in model.opset_import if one.domain in used]
+    imports = [copy.deepcopy(one) for one in imports]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     # tf2onnx writes down how many functions this process had traced before.
     graph.doc_string = ""
     graph.name, model.producer_version = "fer_edge", ""

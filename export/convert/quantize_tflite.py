@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing_in_checkout
+from edge_runtime.graph.ir import Graph
 from edge_runtime.graph.tflite import read_tflite
 from export.convert.editable_model import EditableModel, with_inner_buffers
 from export.convert.even_rounding import round_evenly
+from export.convert.integer_kernels import disguise, reveal
 from export.convert.ranges import Ranges
 from export.suppress_output import suppress_output
 
@@ -65,9 +67,28 @@ def quantize(
     scalar = partial(np.full, (1, 1, 1, 1), dtype=np.float32)
     calibration = {
         name: {"min": scalar(low), "max": scalar(high)}
-        for name, (low, high) in ranges.items()
+        for name, (low, high) in {**ranges, **_of_unread(graph, ranges)}.items()
     }
-    return _apply(_evenly_rounded(model, in_float), recipe, calibration)
+    rounded = _evenly_rounded(model, in_float)
+    if activation_bits == 16:
+        return _apply(rounded, recipe, calibration)
+    known, disguised = disguise(rounded)
+    return reveal(_apply(known, recipe, calibration), disguised)
+
+
+def _of_unread(graph: Graph, ranges: Ranges) -> Ranges:
+    """Returns ranges of outputs that nobody reads: those of what they were made from.
+
+    They are not measured, because XNNPACK does not compute them.
+    """
+    found: Ranges = {}
+    for operator in graph.operators:
+        sources = [graph.tensors[index].name for index in operator.inputs if index >= 0]
+        measured = [ranges[name] for name in sources if name in ranges]
+        for index in operator.outputs:
+            if index >= 0 and graph.tensors[index].name not in ranges and measured:
+                found[graph.tensors[index].name] = measured[0]
+    return found
 
 
 def to_float16(model: bytes) -> bytes:

@@ -51,6 +51,7 @@ def to_document(export: Export, paths: Sequence[Path]) -> Document:
             }
             for path, file in zip(paths, export.files, strict=True)
         ],
+        "missing": [one._asdict() for one in export.missing],
         "audit": export.audit,
         "spread": analysis.spread,
         "layers": None if analysis.layers is None else _layers(analysis.layers),

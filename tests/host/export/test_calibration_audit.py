@@ -28,6 +28,7 @@ from export.calibration.representative import (  # noqa: E402
     select_run_images,
 )
 from export.convert import tflite  # noqa: E402
+from export.convert.formats import FloatModels  # noqa: E402
 from export.report.tables import describe_audit  # noqa: E402
 from export.trained_model import find_trained_model, load_run_data  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
@@ -161,7 +162,7 @@ def test_ranges_of_other_images_than_the_runs_are_refused(run):
             record.model_sha256, other, record.tflite, record.onnx, {}
         ).save(run / "calibration_ranges.json")
         with pytest.raises(RunError, match="other images"):
-            calibrate.calibrate(inputs, (b"", b""), print)
+            calibrate.calibrate(inputs, FloatModels(), ["tflite"], print)
     finally:
         (run / "calibration_ranges.json").write_text(kept)
 

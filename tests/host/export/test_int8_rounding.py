@@ -163,7 +163,7 @@ def largest_value(model, format_):
 
 @pytest.mark.parametrize(("format_", "holds"), [("int8", False), ("int16x8", True)])
 def test_int16_holds_the_outlier_and_int8_does_not(planted, record, format_, holds):
-    floats = FloatModels(planted.exact, planted.onnx)
+    floats = FloatModels(tflite=lambda: planted.exact, onnx=lambda: planted.onnx)
     ranges = {"tflite_ranges": record.tflite, "onnx_ranges": record.onnx}
     converted = convert(format_, floats, **ranges)
     outlier = max(high for _, high in planted.ranges.whole.values() if high != BRIGHT)
