@@ -47,7 +47,9 @@ def gemm():
 
 def integer_product():
     return [
-        helper.make_node("MatMulInteger", ["row", "weights", "black", "zero"], ["sums"]),
+        helper.make_node(
+            "MatMulInteger", ["row", "weights", "black", "zero"], ["sums"]
+        ),
         helper.make_node("Cast", ["sums"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["floats", "scale"], ["logits"]),
     ]
