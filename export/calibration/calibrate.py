@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import DatasetError, ModelError, RunError
@@ -23,6 +24,7 @@ from export.calibration.representative import (
     collect_warnings,
     select_images,
     select_run_images,
+    select_unlabelled,
 )
 from export.convert.formats import FloatModels
 from export.convert.ranges import MeasuredRanges
@@ -87,6 +89,12 @@ def gather_inputs(
         DatasetError: They are not raw pixels, or are evaluation images.
     """
     spec = trained.spec
+    if calibration_data and trained.run is None:
+        folder = Path(calibration_data)
+        found = select_unlabelled(folder, spec, DEFAULT_COUNT, DEFAULT_SEED)
+        if found is not None:
+            check_usable(found)
+            return CalibrationInputs(trained, None, None, found)
     if calibration_data:
         user_data = dataset.load(
             calibration_data,

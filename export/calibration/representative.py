@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError, RunError
+from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.preprocessing import to_model_input
 from train.data.dataset import Dataset
+from train.data.decoding import decode
+from train.data.listing.entries import Entry
 from train.data.splits import balanced_indices, pixel_hash
 from train.run.folder import RunFolder, understood
 
@@ -68,6 +73,41 @@ def select_images(data: Dataset, count: int, seed: int) -> Representative:
     """
     indices = balanced_indices(data.train.labels, count, seed)
     return _representative(indices, data, seed)
+
+
+def select_unlabelled(
+    folder: Path, spec: ModelSpec, count: int, seed: int
+) -> Representative | None:
+    """Returns a seeded choice of the pictures in a folder without class folders.
+
+    None where it is no such folder. Nothing but ranges can be measured on them.
+    """
+    if not folder.is_dir() or any(one.is_dir() for one in folder.iterdir()):
+        return None
+    files = sorted(one for one in folder.iterdir() if one.is_file())
+    order = np.random.default_rng(seed).permutation(len(files))
+    images = []
+    for index in order:
+        entry = Entry(files[index].name, "train", "", files[index].read_bytes)
+        try:
+            pixels = decode(entry).pixels
+        except ValueError:
+            continue  # of another kind, or damaged
+        images.append(to_model_input(pixels, spec.size_px, spec.colour, spec.fit))
+        if len(images) == count:
+            break
+    if not images:
+        return None
+    chosen = np.stack(images)
+    hashes = sorted(pixel_hash(image) for image in chosen)
+    record = {
+        "source": folder.name,
+        "split": "unlabelled",
+        "count": len(chosen),
+        "seed": seed,
+        "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest(),
+    }
+    return Representative(chosen, record)
 
 
 def check_leaks(representative: Representative, *sets: Dataset) -> int:

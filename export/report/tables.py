@@ -60,6 +60,11 @@ def describe_audit(audit: Document) -> list[str]:
     images, tensors = audit["images"], audit["tensors"]
     if images is None:
         lines = ["calibration: ranges are as recorded, no image was read"]
+    elif not images["class_counts"]:
+        lines = [
+            f"calibration: {images['count']} pictures of {images['source']} without"
+            " class folders: for the ranges, not for the accuracy"
+        ]
     else:
         counts = images["class_counts"].values()
         low, high = min(counts), max(counts)

@@ -260,3 +260,19 @@ def test_recurrent_layer_is_written_in_the_formats_that_have_it(work, capsys):
     assert code in (0, 3)
     assert {"rows.float32.tflite", "rows.float32.onnx"} <= set(names(out))
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_pictures_without_class_folders_calibrate(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, picture in enumerate(PICTURES):
+        cv2.imwrite(str(folder / f"{i}.png"), picture)
+    (folder / "notes.txt").write_text("no picture")
+    network(layers.ReLU()).save(tmp_path / "m.keras")
+    given = [str(tmp_path / "m.keras"), "--labels", "a,b,c", "--formats", "int8"]
+    given += ["--calibration-data", str(folder), "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    assert "12 pictures of pictures without class folders" in capsys.readouterr().out
+    spec = Classifier.load(tmp_path / "out" / "m.int8.tflite").spec
+    assert spec.origin["calibration"]["count"] == 12
+    assert spec.accuracy == {}
