@@ -97,8 +97,8 @@ def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
     return size_px, "grey" if grey else "rgb"
 
 
-def show_photos(entries: Sequence[Entry]) -> bool:
-    """Returns whether some of the images are photos: in colour, most above 64 pixels.
+def probe_kind(entries: Sequence[Entry]) -> tuple[bool, bool]:
+    """Returns whether most of some images are above 64 pixels, and any is in colour.
 
     The shorter side counts.
     """
@@ -106,7 +106,7 @@ def show_photos(entries: Sequence[Entry]) -> bool:
     images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
     sides = [min(image.shape[:2]) for image in images]
     large = bool(sides) and float(np.median(sides)) > LARGEST_ICON_PX
-    return large and not all(_is_grey(image) for image in images)
+    return large, not all(_is_grey(image) for image in images)
 
 
 def _pixels(entry: Entry) -> npt.NDArray[np.uint8] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from train.data.dataset import DRAWN
-from train.data.decoding import show_photos
+from train.data.decoding import probe_kind
 from train.data.listing.image_files import open_listing
 from train.options.recipes import RECIPES
 
@@ -29,8 +29,9 @@ def choose(
 ) -> dict[str, Any]:
     """Returns flags that suit the images, where the user gave none.
 
-    Photos are learnt with published weights and cropped to a square; small grey images
-    begin with the released network, unless their classes are its classes.
+    Photos in colour are learnt with published weights; small or grey images begin with
+    the released network, unless their classes are its classes. All but small ones are
+    cropped to a square.
 
     Args:
         options: The flags that were given.
@@ -46,9 +47,10 @@ def choose(
     if data != DRAWN:
         with open_listing(Path(data)) as listing:
             labels = {entry.label for entry in listing.entries}
-            photos = show_photos(listing.entries)
-        if photos:
+            large, colour = probe_kind(listing.entries)
+        if large:
             chosen["fit"] = "crop"
+        if large and colour:
             if free and has_weights:
                 chosen["recipe"] = "transfer"
         elif free and labels != set(released[1]):

@@ -41,11 +41,16 @@ def test_photos_without_the_weights_are_told_of_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size_wh", "colour"), [((48, 48), False), ((28, 28), False), ((120, 90), False)]
+    ("size_wh", "colour"), [((48, 48), False), ((28, 28), False), ((64, 60), True)]
 )
-def test_grey_pictures_begin_with_the_released_network(tmp_path, size_wh, colour):
+def test_small_pictures_begin_with_the_released_network(tmp_path, size_wh, colour):
     data = write_set(tmp_path / "set", size_wh, colour=colour)
     assert chosen(data) == {"start_from": "fer2013"}
+
+
+def test_grey_photos_are_cropped_too(tmp_path):
+    data = write_set(tmp_path / "set", colour=False)
+    assert chosen(data) == {"start_from": "fer2013", "fit": "crop"}
 
 
 def test_classes_of_the_released_network_are_learnt_as_before(tmp_path):
