@@ -27,20 +27,30 @@ def locked(folder: Path) -> Iterator[None]:
         return
     # Others may have made the folder: no link is followed, nothing is written.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    path = folder / LOCK_FILE
     try:
-        file = os.open(folder / LOCK_FILE, flags, 0o666)
+        file = os.open(path, flags, 0o666)
     except OSError as error:
         raise OutputError(f"cannot write in {folder}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunError(
-                f"{folder} is being written by another training: wait for its end, or"
-                " choose another --name"
-            ) from error
+            raise _is_busy(folder) from error
         except OSError:  # a file system without locks
             pass
-        yield
+        if not path.exists() or path.stat().st_ino != os.fstat(file).st_ino:
+            raise _is_busy(folder)  # the other one removed it just now
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(file)
+
+
+def _is_busy(folder: Path) -> RunError:
+    return RunError(
+        f"{folder} is being written by another training: wait for its end, or choose"
+        " another --name"
+    )

@@ -85,12 +85,16 @@ def test_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
 def test_name_of_a_run_that_wrote_nothing_is_free(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = create_run("one", "x")
-    with locked(run.path):
-        pass
-    assert (run.path / ".lock").is_file()
+    (run.path / ".lock").touch()  # as after a kill
     require_free_name("one", force=False)
     RunFolder(run.path).remove_if_empty()
     assert not run.path.exists()
+
+
+def test_lock_leaves_nothing_in_the_folder(tmp_path):
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").is_file()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_with_other_files_is_kept(tmp_path):
