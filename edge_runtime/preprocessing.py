@@ -42,7 +42,9 @@ def to_model_input(
             values 0..255.
         size_px: Side of the square result in pixels.
         colour: ``"grey"`` for one channel, ``"rgb"`` for three in RGB order.
-        fit: How an image that is not square becomes square, see ``make_square``.
+        fit: How an image that is not square becomes square: ``"stretch"`` stretches
+            it; ``"crop"`` cuts the largest square from its centre; ``"pad"`` adds
+            mid-grey borders on both sides of the shorter axis.
 
     Returns:
         uint8 (size_px, size_px, 1) or (size_px, size_px, 3) in RGB order, 0..255.
@@ -56,33 +58,40 @@ def to_model_input(
         raise ValueError(
             f"expected an image (H, W) or (H, W, 1|3|4), got shape {image.shape}"
         )
-    resized = resize(_to_colour(make_square(image, fit), colour), size_px)
+    if fit == "crop":
+        image = _central_square(image)
+    image = _to_colour(image, colour)
+    if fit == "pad":
+        resized = _resize_and_pad(image, size_px)
+    else:
+        resized = resize(image, (size_px, size_px))
     return resized.reshape(size_px, size_px, CHANNELS[colour])
 
 
-def make_square(image: Image, fit: Fit) -> Image:
-    """Returns the part of an image, or the image and borders, that a model input shows.
+def _central_square(image: Image) -> Image:
+    """Returns the largest square in the centre of an image: a view, not a copy."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
 
-    Args:
-        image: uint8 (H, W) or (H, W, C), 0..255.
-        fit: ``"crop"`` cuts the largest square from the centre (a view, not a copy);
-            ``"pad"`` adds mid-grey borders on both sides of the shorter axis;
-            ``"stretch"`` leaves it as it is, and ``resize`` stretches it.
 
-    Returns:
-        uint8, square but with ``"stretch"``.
+def _resize_and_pad(image: Image, size_px: int) -> Image:
+    """Returns the whole image in a square, undistorted, with mid-grey borders.
+
+    The borders come last: around a narrow image of allowed size they would take
+    gigabytes. Its shorter side is rounded to whole pixels, at least one.
     """
     height, width = image.shape[:2]
-    if fit == "stretch" or height == width:
-        return image
-    if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return image[top : top + side, left : left + side]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    padded = np.full((side, side, *image.shape[2:]), PAD_VALUE, np.uint8)
-    padded[top : top + height, left : left + width] = image
+    longer = max(height, width)
+    new_height, new_width = (
+        max(1, (2 * side * size_px + longer) // (2 * longer))
+        for side in (height, width)
+    )
+    resized = resize(image, (new_width, new_height))
+    top, left = (size_px - new_height) // 2, (size_px - new_width) // 2
+    padded = np.full((size_px, size_px, *image.shape[2:]), PAD_VALUE, np.uint8)
+    padded[top : top + new_height, left : left + new_width] = resized
     return padded
 
 
@@ -98,29 +107,29 @@ def _to_colour(image: Image, colour: Colour) -> Image:
     return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
 
 
-def resize(image: Image, size_px: int) -> Image:
-    """Returns the image stretched to a square of ``size_px``, the same on every CPU.
+def resize(image: Image, size_wh: tuple[int, int]) -> Image:
+    """Returns the image stretched to another size, the same on every CPU.
 
     An axis that shrinks is averaged over its area (no aliasing); an axis that grows is
     interpolated linearly in exact integer arithmetic.
 
     Args:
         image: uint8 (H, W) or (H, W, C), 0..255.
-        size_px: Side of the result in pixels.
+        size_wh: Width and height of the result in pixels.
 
     Returns:
-        uint8 (size_px, size_px) or (size_px, size_px, C), 0..255.
+        uint8 (height, width) or (height, width, C), 0..255.
     """
     height, width = image.shape[:2]
-    if (height, width) == (size_px, size_px):
+    if (width, height) == size_wh:
         return image
     # One axis may shrink while the other grows: shrink first.
-    shrunk_wh = (min(width, size_px), min(height, size_px))
+    shrunk_wh = (min(width, size_wh[0]), min(height, size_wh[1]))
     if shrunk_wh != (width, height):
         image = _shrink(image, shrunk_wh)
-    if shrunk_wh != (size_px, size_px):
+    if shrunk_wh != size_wh:
         image = np.asarray(
-            cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_LINEAR_EXACT),
+            cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR_EXACT),
             dtype=np.uint8,
         )
     return image

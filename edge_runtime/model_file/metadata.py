@@ -76,7 +76,7 @@ class ModelSpec:
         size_px: Side of the square input in pixels.
         colour: ``"grey"`` (one channel) or ``"rgb"``.
         fit: How an image that is not square becomes the input: ``"stretch"``,
-            ``"crop"`` or ``"pad"``, see ``preprocessing.make_square``.
+            ``"crop"`` or ``"pad"``, see ``preprocessing.to_model_input``.
         crop_margin_frac: Margin to crop around a face box, so that the crop is like the
             training images: a fraction of the box's longer side.
         temperature: Divides the logits before the softmax; fitted on validation

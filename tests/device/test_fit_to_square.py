@@ -1,5 +1,6 @@
 """Images that are not square: one rule for training, file and device."""
 
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from edge_runtime.errors import MetadataError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
-from edge_runtime.preprocessing import PAD_VALUE, make_square, to_model_input
+from edge_runtime.preprocessing import PAD_VALUE, to_model_input
 from train.data import dataset
 
 SPEC = ModelSpec(("a", "b"), 16, "rgb")
@@ -40,25 +41,61 @@ def test_stretching_makes_it_oval():
     assert height > 1.8 * width
 
 
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
 @pytest.mark.parametrize("shape", [(9, 30), (30, 9), (10, 31, 3), (31, 10, 3)])
 def test_crop_is_the_square_in_the_centre(shape):
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    image = noise(*shape)
     side, (height, width) = min(shape[:2]), shape[:2]
     top, left = (height - side) // 2, (width - side) // 2
-    expected = image[top : top + side, left : left + side]
-    np.testing.assert_array_equal(make_square(image, "crop"), expected)
+    square = image[top : top + side, left : left + side]
+    cropped = to_model_input(image, 16, "rgb", "crop")
+    np.testing.assert_array_equal(cropped, to_model_input(square, 16, "rgb"))
 
 
 @pytest.mark.parametrize("shape", [(9, 30), (30, 9), (10, 31, 3), (31, 10, 3)])
 def test_padding_keeps_every_pixel_between_grey_borders(shape):
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    padded = make_square(image, "pad")
-    assert padded.shape == (max(shape[:2]),) * 2 + shape[2:]
-    top, left = ((max(shape[:2]) - side) // 2 for side in shape[:2])
-    inside = padded[top : top + shape[0], left : left + shape[1]]
-    np.testing.assert_array_equal(inside, image)
-    borders = padded.astype(int).sum() - image.astype(int).sum()
-    assert borders == PAD_VALUE * (padded.size - image.size)
+    image, size_px = noise(*shape), max(shape[:2])
+    padded = to_model_input(image, size_px, "rgb", "pad")
+    top, left = ((size_px - side) // 2 for side in shape[:2])
+    inside = np.s_[top : top + shape[0], left : left + shape[1]]
+    expected = image[..., ::-1] if image.ndim == 3 else image[..., np.newaxis]
+    np.testing.assert_array_equal(
+        padded[inside], np.broadcast_to(expected, (*shape[:2], 3))
+    )
+    padded[inside] = PAD_VALUE
+    assert (padded == PAD_VALUE).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "inner_wh"),
+    [
+        ((40, 100), (48, 19)),
+        ((100, 40), (19, 48)),
+        ((5, 20), (48, 12)),
+        ((2, 5000), (48, 1)),
+        ((5000, 1), (1, 48)),
+        ((99, 100), (48, 48)),
+    ],
+    ids=str,
+)
+def test_padded_image_is_resized_with_its_proportions(shape, inner_wh):
+    padded = to_model_input(np.full(shape, 255, np.uint8), 48, "grey", "pad")[..., 0]
+    assert tuple((padded == 255).any(axis=axis).sum() for axis in (0, 1)) == inner_wh
+
+
+@pytest.mark.parametrize("shape", [(10, 8000), (8000, 10, 3), (3, 9000, 4)], ids=str)
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_no_fit_takes_much_more_memory_than_the_picture(shape, fit):
+    image = noise(*shape)
+    tracemalloc.start()
+    try:
+        to_model_input(image, 48, "rgb", fit)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])

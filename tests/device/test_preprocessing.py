@@ -54,6 +54,22 @@ def test_pixels_are_the_same_everywhere(case):
     assert digest(image) == GOLDENS[case]
 
 
+PADDED = {
+    ("wide", (30, 200), 48, "grey"): "14a70b0e785107a7",
+    ("tall-rgb", (200, 30), 48, "rgb"): "22d002172a5ab406",
+    ("up-rgb", (20, 30), 48, "rgb"): "f9fcdcc58249c921",
+    ("odd", (101, 77), 48, "grey"): "fa9f9018250e45f1",
+    ("thin", (3, 2000), 48, "rgb"): "b62a75930318a07f",
+}
+
+
+@pytest.mark.parametrize("case", PADDED, ids=[case[0] for case in PADDED])
+def test_padded_pixels_are_the_same_everywhere(case):
+    _, (height, width), size_px, colour = case
+    image = to_model_input(generated(height, width), size_px, colour, "pad")
+    assert digest(image) == PADDED[case]
+
+
 def test_the_generated_image_is_the_same_everywhere():
     assert digest(generated(120, 160)) == "b8e1dd2fe86bb1c9"
 
@@ -145,21 +161,21 @@ sizes = st.integers(1, 90)
 @given(sizes, sizes, sizes, st.integers(0, 255))
 def test_a_flat_image_stays_flat(height, width, size_px, value):
     image = np.full((height, width), value, np.uint8)
-    assert (resize(image, size_px) == value).all()
+    assert (resize(image, (size_px, size_px)) == value).all()
 
 
 @given(sizes, sizes, sizes)
 def test_resized_values_stay_within_the_images_own(height, width, size_px):
     image = generated(height, width)
-    result = resize(image, size_px)
+    result = resize(image, (size_px, size_px))
     assert result.shape == (size_px, size_px, 3)
     assert image.min() <= result.min() <= result.max() <= image.max()
 
 
 def test_shrinking_averages_over_the_area():
     image = np.array([[0, 100], [100, 200]], np.uint8).repeat(4, 0).repeat(4, 1)
-    assert np.array_equal(resize(image, 2), [[0, 100], [100, 200]])
-    assert resize(image, 1).tolist() == [[100]]
+    assert np.array_equal(resize(image, (2, 2)), [[0, 100], [100, 200]])
+    assert resize(image, (1, 1)).tolist() == [[100]]
 
 
 def mean_of_areas(image, size_px):
@@ -188,13 +204,15 @@ def test_shrinking_is_exact(shape, size_px, lightest):
     image = generated(*shape, 1)[..., 0]
     if lightest:
         image = np.full_like(image, 255)
-    assert np.array_equal(resize(image, size_px), mean_of_areas(image, size_px))
+    assert np.array_equal(
+        resize(image, (size_px, size_px)), mean_of_areas(image, size_px)
+    )
 
 
 def test_channels_shrink_alike():
     image = generated(800, 700)
-    channels = [resize(image[..., channel], 16) for channel in range(3)]
-    assert np.array_equal(resize(image, 16), np.stack(channels, axis=-1))
+    channels = [resize(image[..., channel], (16, 16)) for channel in range(3)]
+    assert np.array_equal(resize(image, (16, 16)), np.stack(channels, axis=-1))
 
 
 # --- square boxes ------------------------------------------------------------------

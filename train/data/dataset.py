@@ -114,7 +114,8 @@ def load(
         size_px: Side of the square images; None takes the images' own size when they
             are all square, equal and at most 224, else 96.
         colour: ``"grey"`` or ``"rgb"``; None looks at the images.
-        fit: How images become square, see ``edge_runtime.preprocessing.make_square``.
+        fit: How images become square, see
+            ``edge_runtime.preprocessing.to_model_input``.
         validation_from: ``"auto"`` takes the source's own validation split, else a
             part of the training images; ``"train"`` always takes that part;
             ``"test"`` uses the split named test to validate (there is no test then).

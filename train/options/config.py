@@ -106,7 +106,7 @@ class TrainConfig:
         size_px: Side of the input in pixels; None takes it from the images.
         colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
         fit: How images that are not square become square, on the device, too; see
-            ``edge_runtime.preprocessing.make_square``.
+            ``edge_runtime.preprocessing.to_model_input``.
         validation_from: See ``train.data.dataset.load``.
         validation_frac: See ``train.data.dataset.load``.
         calibration_images: Number of training images recorded for quantization.
