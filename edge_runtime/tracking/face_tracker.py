@@ -15,7 +15,11 @@ from edge_runtime.tracking.background_detection import (
     fast_forward,
     run_detector,
 )
-from edge_runtime.tracking.template_matching import extract_patch, find_patch
+from edge_runtime.tracking.template_matching import (
+    extract_patch,
+    find_patch,
+    looks_alike,
+)
 from edge_runtime.tracking.tracker import REACH_SIDES_PER_S, Track, Tracker
 
 # A frame waits for a detector that takes less than this part of the frame interval.
@@ -181,7 +185,7 @@ class FaceTracker:
         self._frames_since_detection, self._lost_face = 0, False
         detection = run_detector(image, self._detector, self._visible_boxes())
         self._detector_s = detection.elapsed_s
-        for track in self._apply(detection.faces):
+        for track in self._apply(image, detection.faces):
             track.patch = None if track.whole else extract_patch(image, track.box)
         return detection
 
@@ -194,7 +198,9 @@ class FaceTracker:
             self._detector_s = replay.detection.elapsed_s
             found = fast_forward(replay, image, self._tracker.tracks)
             tracks = self._apply(
-                [each.face for each in found], [each.track_id for each in found]
+                image,
+                [each.face for each in found],
+                [each.track_id for each in found],
             )
             for track, replayed in zip(tracks, found, strict=True):
                 track.patch = replayed.patch
@@ -218,7 +224,10 @@ class FaceTracker:
         return due or slow or unconfirmed or self._lost_face
 
     def _apply(
-        self, faces: Sequence[Face], track_ids: Sequence[int | None] = ()
+        self,
+        image: Image,
+        faces: Sequence[Face],
+        track_ids: Sequence[int | None] = (),
     ) -> list[Track]:
         """Updates the tracks with detected faces; returns the track of each face."""
         matched_before = [
@@ -226,7 +235,14 @@ class FaceTracker:
             for track in self._tracker.tracks
             if track.visible and not track.coasting
         ]
-        detected = self._tracker.update(faces, track_ids)
+        detected = self._tracker.update(
+            faces,
+            track_ids,
+            lambda track, face: (
+                track.patch is not None
+                and looks_alike(image, track.patch, face.box_xywh)
+            ),
+        )
         for track in matched_before:  # missed by the detector, but plainly there
             duplicate = any(same_face(track.box, other.box) for other in detected)
             track.visible = track.visible or not duplicate

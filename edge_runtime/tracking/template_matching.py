@@ -8,7 +8,7 @@ fraction of a millisecond.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -22,6 +22,9 @@ from edge_runtime.results import Box
 PATCH_PX = 20
 SEARCH_SIDES = 1.85  # side of the searched square over that of the face
 MIN_CORRELATION = 0.6
+# Of two images of one face. Of FER2013's faces 0.4 % of the pairs of two persons reach
+# it (6.5 % reach 0.6), and 81 % of the faces that are turned by 10 degrees.
+MIN_SAME_CORRELATION = 0.7
 MIN_CONTRAST = 4.0  # grey levels: a flat patch matches anything
 
 _Grey = npt.NDArray[np.uint8]
@@ -70,14 +73,12 @@ def find_patch(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
         patch: The face's appearance.
         box: Where it is expected.
     """
-    inside = clip_box(_grown(box, SEARCH_SIDES), (image.shape[1], image.shape[0]))
-    if inside is None:
+    searched = _searched(image, patch, box)
+    if searched is None:
         return None
-    searched = _small_grey(image, inside, patch.scale)
+    inside, grey = searched
     height, width = patch.grey.shape
-    if searched.shape[0] < height or searched.shape[1] < width:
-        return None
-    correlation = cv2.matchTemplate(searched, patch.grey, cv2.TM_CCOEFF_NORMED)
+    correlation = cv2.matchTemplate(grey, patch.grey, cv2.TM_CCOEFF_NORMED)
     _, best, _, (left, top) = cv2.minMaxLoc(correlation)
     if not best >= MIN_CORRELATION:
         return None
@@ -85,11 +86,38 @@ def find_patch(image: Image, patch: Patch, box: RawBox) -> RawBox | None:
     x = left + _peak_offset(correlation[top], left) + width / 2
     y = top + _peak_offset(correlation[:, left], top) + height / 2
     # The true scale differs a little from the patch's: sides are whole pixels.
-    centre_x = inside[0] + x * inside[2] / searched.shape[1]
-    centre_y = inside[1] + y * inside[3] / searched.shape[0]
+    centre_x = inside[0] + x * inside[2] / grey.shape[1]
+    centre_y = inside[1] + y * inside[3] / grey.shape[0]
     x = centre_x - patch.offset_xy[0] - box[2] / 2
     y = centre_y - patch.offset_xy[1] - box[3] / 2
     return x, y, box[2], box[3]
+
+
+def looks_alike(image: Image, patch: Patch, box: RawBox) -> bool:
+    """Returns whether a face looks like an earlier one, perhaps of another size.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
+        patch: The earlier face's appearance.
+        box: The face in this image.
+    """
+    scale = PATCH_PX / max(box[2], box[3], 1.0)
+    searched = _searched(image, replace(patch, scale=scale), box)
+    if searched is None:
+        return False
+    correlation = cv2.matchTemplate(searched[1], patch.grey, cv2.TM_CCOEFF_NORMED)
+    return bool(correlation.max() >= MIN_SAME_CORRELATION)
+
+
+def _searched(image: Image, patch: Patch, box: RawBox) -> tuple[Box, _Grey] | None:
+    """Returns where a patch is searched, and this part of the image in its scale."""
+    inside = clip_box(_grown(box, SEARCH_SIDES), (image.shape[1], image.shape[0]))
+    if inside is None:
+        return None
+    grey = _small_grey(image, inside, patch.scale)
+    height, width = patch.grey.shape
+    too_small = grey.shape[0] < height or grey.shape[1] < width
+    return None if too_small else (inside, grey)
 
 
 def _peak_offset(values: npt.NDArray[Any], at: int) -> float:

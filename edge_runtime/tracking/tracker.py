@@ -25,6 +25,7 @@ REACH_SIDES_PER_S = 1.0
 MAX_REACH_SIDES = 1.25
 # Between two frames that are further apart than this a face may also have turned round,
 # or begun to walk: nobody has seen it. A person who walks by a camera has this speed.
+# So far away it may as well be somebody else: it has to look like the lost face.
 UNSEEN_AFTER_S, MAX_UNSEEN_S = 0.1, 1.0
 UNSEEN_SIDES_PER_S = 4.0
 SIZE_FACTOR = 1.8
@@ -32,7 +33,7 @@ LOST_AFTER_S = 1.0
 LOST_AFTER_MISSES = 2
 PAUSE_INTERVALS = 2  # a pause is this much longer than the frame interval before it
 CONFIRMED_HITS = 2
-PLACE_GAIN = 0.8  # part of a place error that is corrected at once
+PLACE_GAIN = 0.8  # part of a place error that is corrected at once; of a jump all
 SPEED_GAIN = 0.3
 # Network cameras' frames arrive in bursts and are timed by their arrival: between two
 # frames of a burst a face seems to move at any speed.
@@ -100,8 +101,10 @@ class Track:
         new_height = height + SIZE_GAIN * (box[3] - height)
         dx = (box[0] + box[2] / 2) - (x + width / 2)
         dy = (box[1] + box[3] / 2) - (y + height / 2)
-        left = x + (width - new_width) / 2 + PLACE_GAIN * dx
-        top = y + (height - new_height) / 2 + PLACE_GAIN * dy
+        jumped = math.hypot(dx, dy) > REACH_SIDES * max(width, height)
+        place_gain = 1.0 if jumped else PLACE_GAIN
+        left = x + (width - new_width) / 2 + place_gain * dx
+        top = y + (height - new_height) / 2 + place_gain * dy
         self.box = self.found_box = (left, top, new_width, new_height)
         interval_s = now_s - self.speed_corrected_s
         if interval_s >= MIN_SPEED_INTERVAL_S:
@@ -162,7 +165,10 @@ class Tracker:
         track.visible, track.coasting = True, False
 
     def update(
-        self, faces: Sequence[Face], track_ids: Sequence[int | None] = ()
+        self,
+        faces: Sequence[Face],
+        track_ids: Sequence[int | None] = (),
+        looks_alike: Callable[[Track, Face], bool] = lambda track, face: False,
     ) -> list[Track]:
         """Updates the tracks with the detector's faces.
 
@@ -170,12 +176,13 @@ class Tracker:
             faces: At their places in this frame.
             track_ids: Number of each face's track, None where it is not known; empty
                 if none is.
+            looks_alike: Returns whether a face looks like that of a track.
 
         Returns:
             The track of each face, a new one if need be. The other tracks count a miss
             and are hidden until they are found again.
         """
-        pairs = self._pairs(faces, track_ids)
+        pairs = self._pairs(faces, track_ids, looks_alike)
         for track in self.tracks:
             track.misses += 1
             track.visible = track.coasting = False
@@ -222,7 +229,10 @@ class Tracker:
         track.visible, track.detected_s = True, self._now_s
 
     def _pairs(
-        self, faces: Sequence[Face], track_ids: Sequence[int | None]
+        self,
+        faces: Sequence[Face],
+        track_ids: Sequence[int | None],
+        looks_alike: Callable[[Track, Face], bool],
     ) -> dict[int, Track]:
         """Returns the track of each face that has one, by the face's index."""
         tracks_by_id = {track.id: track for track in self.tracks}
@@ -233,6 +243,15 @@ class Tracker:
         }
         self._add_best(pairs, faces, lambda track, face: matching_iou(track.box, face))
         self._add_best(pairs, faces, self._nearness)
+        if self._unseen_sides:
+            self._add_best(
+                pairs,
+                faces,
+                lambda track, face: (
+                    self._nearness(track, face, self._unseen_sides)
+                    * looks_alike(track, face)
+                ),
+            )
         return pairs
 
     def _add_best(
@@ -252,10 +271,11 @@ class Tracker:
         )
         pairs |= {indices[first]: tracks[second] for first, second in best.items()}
 
-    def _nearness(self, track: Track, face: Face) -> float:
+    def _nearness(self, track: Track, face: Face, unseen_sides: float = 0.0) -> float:
         """Returns 1 for a face at the track's place, 0 for one out of its reach.
 
-        Its place is where it should be now, or where it was found last.
+        Its place is where it should be now, or where it was found last; its reach is
+        longer by as many sides as it may have walked unseen.
         """
         _, _, width, height = track.box
         _, _, face_width, face_height = face.box_xywh
@@ -267,7 +287,7 @@ class Tracker:
         )
         undetected_s = self._now_s - track.detected_s
         reach_sides = REACH_SIDES + REACH_SIDES_PER_S * undetected_s
-        reach_sides = min(reach_sides, MAX_REACH_SIDES) + self._unseen_sides
+        reach_sides = min(reach_sides, MAX_REACH_SIDES) + unseen_sides
         return max(0.0, 1 - distance / (reach_sides * side))
 
     @property

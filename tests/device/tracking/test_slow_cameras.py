@@ -30,10 +30,10 @@ class Faces:
         return [Face(box) for box in self.boxes]
 
 
-def drawn(boxes: list[Box]) -> Image:
-    """Returns a noisy frame with another face for each box."""
+def drawn(boxes: list[Box], first: int = 0) -> Image:
+    """Returns a noisy frame with another face for each box, from the first one on."""
     image = np.random.default_rng(0).integers(90, 110, (HEIGHT, WIDTH), np.uint8)
-    for number, (x, y, width, height) in enumerate(boxes):
+    for number, (x, y, width, height) in enumerate(boxes, first):
         face = np.random.default_rng(number + 1).integers(0, 255, (6, 6), np.uint8)
         face = np.kron(face, np.ones((SIDE // 6, SIDE // 6), np.uint8))
         image[y : y + height, x : x + width] = face
@@ -97,3 +97,40 @@ def test_new_face_of_a_slow_camera_is_found_in_its_first_frame() -> None:
         detector.boxes = [(100, 100, SIDE, SIDE)] if index == 4 else []
         faces = tracker.update(drawn(detector.boxes), float(index))
         assert len(faces.visible) == (index == 4)
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("sides", [2.0, 3.3, 4.7])
+@pytest.mark.parametrize("wait", [True, False])
+def test_who_comes_elsewhere_as_another_leaves_is_another(
+    fps: float, sides: float, wait: bool
+) -> None:
+    detector, places = Faces(), (100, round(100 + sides * SIDE))
+    tracker = FaceTracker(detector, wait_for_detector=wait)
+    found: list[set[int]] = [set(), set()]
+    for index in range(8):
+        who = index // 4
+        detector.boxes = [(places[who], 100, SIDE, SIDE)]
+        faces = tracker.update(drawn(detector.boxes, who), index / fps)
+        found[who] |= {
+            face.track_id
+            for face in faces.visible
+            if abs(face.face.box_xywh[0] - places[who]) < SIDE / 2
+        }
+    tracker.close()
+    assert found == [{1}, {2}]
+
+
+def test_who_jumps_and_comes_nearer_is_the_same() -> None:
+    detector = Faces()
+    tracker = FaceTracker(detector)
+    image = drawn([(100, 100, SIDE, SIDE)])
+    for time_s in (0.0, 1.0):
+        detector.boxes = [(100, 100, SIDE, SIDE)]
+        tracker.update(image, time_s)
+    larger = np.kron(image[100:160, 100:160], np.ones((3, 3), np.uint8))[::2, ::2]
+    image = drawn([])
+    image[100:190, 350:440] = larger
+    detector.boxes = [(350, 100, 90, 90)]
+    (face,) = tracker.update(image, 2.0).visible
+    assert face.track_id == 1
