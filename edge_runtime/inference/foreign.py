@@ -10,10 +10,11 @@ import numpy as np
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, open_backend
 from edge_runtime.model_file.container import ModelFile
+from edge_runtime.model_file.input_range import describe
 from edge_runtime.model_file.labels import usable_labels
 from edge_runtime.model_file.metadata import Given, ModelSpec, Output, check_labels
 from edge_runtime.model_file.pixels import RAW
-from edge_runtime.model_file.statements import Statements, describe, read_statements
+from edge_runtime.model_file.statements import Statements, read_statements
 from edge_runtime.preprocessing import Colour
 
 logger = logging.getLogger(__name__)

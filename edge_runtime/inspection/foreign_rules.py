@@ -10,11 +10,13 @@ from edge_runtime.graph.ends import quantized_input
 from edge_runtime.graph.ir import Graph, Tensor
 from edge_runtime.inspection.format_rules import Violation
 from edge_runtime.model_file.container import ModelFile
+from edge_runtime.model_file.input_range import describe, quantization_of
 from edge_runtime.model_file.metadata import Given
 from edge_runtime.model_file.pixels import PixelScaling
-from edge_runtime.model_file.statements import Statements, describe
+from edge_runtime.model_file.statements import Statements
 
 EIGHT_BITS = ("int8", "uint8")
+INTEGERS = (*EIGHT_BITS, "int16")  # a float tensor of an edited file may have a scale
 MOST_CLIPPED = 2  # of 256 pixel values: rounding at black and white
 SHOWN_LABELS = 5
 
@@ -55,7 +57,10 @@ def _check(
         elif steps < 250:
             notes.append(f"its input tells {steps} of 256 pixel values apart")
     output = graph.tensor(graph.outputs, 0)
-    if stated.output == "probabilities" and output is not None and len(output.scales):
+    quantized = (
+        output is not None and output.dtype in INTEGERS and len(output.scales) == 1
+    )
+    if stated.output == "probabilities" and output is not None and quantized:
         low, high = _range(output)
         notes.append(f"its probabilities have steps of {output.scales[0]:.3g}")
         if low > 0.01 or high < 0.9:
@@ -104,11 +109,11 @@ def _quantized_pixels(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
     Of the worst channel.
     """
     limits = np.iinfo(tensor.dtype)
-    zero = int(tensor.zero_points[0]) if len(tensor.zero_points) else 0
+    step, zero = quantization_of(tensor)
     clipped, steps = 0, 256
     for scale, offset in zip(pixels.scale, pixels.offset, strict=True):
         values = scale * np.arange(256.0) + offset
-        integers = np.rint(values / float(tensor.scales[0]) + zero)
+        integers = np.rint(values / step + zero)
         beyond = (integers < limits.min) | (integers > limits.max)
         clipped = max(clipped, int(beyond.sum()))
         inside = np.clip(integers, limits.min, limits.max)
@@ -119,8 +124,5 @@ def _quantized_pixels(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
 def _range(tensor: Tensor) -> tuple[float, float]:
     """Returns the lowest and the highest value that a quantized tensor can hold."""
     limits = np.iinfo(tensor.dtype)
-    zero = int(tensor.zero_points[0]) if len(tensor.zero_points) else 0
-    low, high = (
-        float(tensor.scales[0]) * (end - zero) for end in (limits.min, limits.max)
-    )
-    return low, high
+    scale, zero = quantization_of(tensor)
+    return scale * (limits.min - zero), scale * (limits.max - zero)

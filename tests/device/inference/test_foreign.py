@@ -189,8 +189,16 @@ def test_imagenet_range_is_told_by_the_quantization(save, images):
         # Symmetric: the range is -1..1, and the pixels may be 0..1.
         Quantization("int8", 1 / 127, 0),
         Quantization("int8", 0.98 / 127, 0),
+        Quantization("uint8", 1 / 127, 128),
+        # Of mean and deviation: CIFAR's, CLIP's, and 0.5 taken off.
+        Quantization("int8", 4.12 / 255, -5),
+        Quantization("int8", 3.94 / 255, -12),
+        Quantization("uint8", 1 / 255, 127),
     ],
-    ids=["strange", "tiny", "symmetric", "symmetric without white"],
+    ids=[
+        *("strange", "tiny", "symmetric", "symmetric without white", "symmetric uint8"),
+        *("CIFAR", "CLIP", "half"),
+    ],
 )
 def test_strange_quantization_is_asked_about(save, source):
     with pytest.raises(MetadataError, match=r"--pixels raw: 0\.\.255, unit"):
@@ -213,12 +221,18 @@ SCALED_INSIDE = {
         "unit",
     ),
     "0..1 to -1..1": ([("MUL", 2.0), ("SUB", 1.0)], "unit"),
+    "0..1 to 0..255": ([("MUL", 255.0)], "unit"),
+    "-1..1 to 0..255": ([("MUL", 127.5), ("ADD", 127.5)], "signed"),
+    "-1..1 to 0..1": ([("ADD", 1.0), ("MUL", 0.5)], "signed"),
+    "of 256": ([("MUL", 1 / 256)], "raw"),
+    "less a half": ([("MUL", 1 / 255), ("SUB", 0.5)], "raw"),
 }
 
 
 @pytest.mark.parametrize(("first", "name"), SCALED_INSIDE.values(), ids=SCALED_INSIDE)
 def test_scaling_inside_the_model_says_what_it_takes(save, images, first, name):
-    model = float_model(first=first, end="softmax", gain=0.5)
+    gain = 0.01 if name != "raw" and first[0][1] in (255.0, 127.5) else 0.5
+    model = float_model(first=first, end="softmax", gain=gain)
     classifier = Classifier.load(save(model), labels=LABELS)
     own = scaled(images, *SCALINGS[name])
     expected = interpreter_outputs(model, own)
@@ -233,9 +247,20 @@ def test_channels_in_another_order_come_before_the_scaling(save, images):
     assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "first", [[], [("MUL", 1000.0)], [("ADD", 3.0)]], ids=["none", "large", "small"]
-)
+NOT_SAID = {
+    "none": [],
+    "large": [("MUL", 1000.0)],
+    "small": [("ADD", 3.0)],
+    # Learnt, as a BatchNorm on the input is: of 0..1 or of -1..1.
+    "learnt of -1..1": [("MUL", [1.8, 1.9, 2.1]), ("ADD", [-0.1, 0.0, 0.1])],
+    "learnt of dark 0..1": [("MUL", 3.3), ("SUB", 0.4)],
+    "CIFAR of 0..1": [("SUB", [0.491, 0.482, 0.447]), ("DIV", [0.247, 0.243, 0.262])],
+    "doubled": [("MUL", 2.0)],
+    "nothing": [("MUL", 1.0)],
+}
+
+
+@pytest.mark.parametrize("first", NOT_SAID.values(), ids=NOT_SAID)
 def test_file_that_does_not_say_its_pixels_is_asked_about(save, capsys, first):
     path = save(float_model(first=first, end="softmax"))
     arguments = ["run", str(path), "--labels", "a,b,c", "--source", "x.png"]

@@ -1,10 +1,15 @@
 """``check`` of files of others: what they say, and what is wrong with their ends."""
 
+import dataclasses
 import json
 
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.inspection.foreign_rules import check_foreign
+from edge_runtime.model_file.metadata import Given
+from edge_runtime.model_file.statements import Statements
 from tests.foreign_models import (
     Quantization,
     float_model,
@@ -125,6 +130,17 @@ def test_output_that_cannot_hold_probabilities_is_a_violation(save, checked):
     model = quantized_model(CORAL, output=(1 / 512, -128))
     code, document = checked(save(model))
     assert (code, rules(document)) == (3, ["output-range"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_output_of_another_type_with_a_scale_is_no_range(dtype):
+    graph = read_tflite(quantized_model(CORAL))
+    tensors = list(graph.tensors)
+    index = graph.outputs[0]
+    tensors[index] = dataclasses.replace(tensors[index], dtype=dtype)
+    graph = dataclasses.replace(graph, tensors=tuple(tensors))
+    stated = Statements(output="probabilities")
+    assert check_foreign(graph, stated, Given())[0] == []
 
 
 def test_answer_that_contradicts_the_graph_is_a_note(save, checked):

@@ -10,9 +10,10 @@ from edge_runtime.errors import ModelError
 from edge_runtime.graph.tflite import read_tflite
 from edge_runtime.inspection.foreign_rules import check_foreign, foreign_document
 from edge_runtime.model_file.container import ModelFile
+from edge_runtime.model_file.input_range import describe
 from edge_runtime.model_file.metadata import Given
 from edge_runtime.model_file.pixels import SCALINGS
-from edge_runtime.model_file.statements import describe, read_statements
+from edge_runtime.model_file.statements import read_statements
 from edge_runtime.model_file.tflite_metadata import read_tflite_metadata
 from tests.foreign_models import (
     Quantization,
