@@ -101,7 +101,7 @@ def _log_assumptions(name: str, given: Given, stated: Statements, used: Given) -
 @cache
 def _warn_once(message: str) -> None:
     """Logs it; benchmarks open a file many times."""
-    logger.warning(message)
+    logger.warning("%s", message)
 
 
 def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:

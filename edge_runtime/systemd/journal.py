@@ -70,25 +70,20 @@ class _Kind:
 
 
 class LineFormatter(logging.Formatter):
-    """Writes each message with values on one line: a file's name may hold line breaks.
+    """Writes each message on one line: the name of a file may hold line breaks.
 
     Neither they nor a terminal's escape sequences may forge what others read in the
-    log. Tracebacks, and messages without values, keep their own lines.
+    log. Tracebacks keep their own lines.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Returns the line of a record, control characters escaped."""
-        text = record.message
-        record.message = one_line(text) if record.args else _lines(text)
+        record.message = one_line(record.message)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """Returns a traceback, control characters in its lines escaped."""
-        return _lines(super().formatException(ei))
-
-
-def _lines(text: str) -> str:
-    return "\n".join(map(one_line, text.split("\n")))
+        return "\n".join(map(one_line, super().formatException(ei).split("\n")))
 
 
 class JournalFormatter(LineFormatter):

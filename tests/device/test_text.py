@@ -115,8 +115,10 @@ def test_every_setting_of_a_unit_is_one_of_its_own():
 
 @hostile
 @pytest.mark.parametrize("formatter", [LineFormatter, JournalFormatter])
-def test_message_is_one_line_of_the_log(formatter, text):
-    record = logging.LogRecord("a", logging.WARNING, "", 0, "file %s", (text,), None)
+@pytest.mark.parametrize("values", [True, False], ids=["values", "as-a-whole"])
+def test_message_is_one_line_of_the_log(formatter, text, values):
+    message, given = ("file %s", (text,)) if values else (f"file {text}", ())
+    record = logging.LogRecord("a", logging.WARNING, "", 0, message, given, None)
     line = formatter("%(message)s").format(record)
     assert not has_control(line)
     assert line.startswith("<4>file") or formatter is LineFormatter

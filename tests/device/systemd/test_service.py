@@ -550,8 +550,15 @@ def test_many_threads_may_log_at_once():
 
 
 def test_every_line_for_the_journal_has_its_priority():
-    text = JournalFormatter("%(message)s").format(record("first\nsecond"))
-    assert text == "<4>first\n<4>second"
+    try:
+        raise ValueError("second\nthird")
+    except ValueError:
+        logged = record("first")
+        logged.exc_info = sys.exc_info()
+    lines = JournalFormatter("%(message)s").format(logged).split("\n")
+    assert lines[0] == "<4>first"
+    assert lines[-2:] == ["<4>ValueError: second", "<4>third"]
+    assert all(line.startswith("<4>") for line in lines)
 
 
 def stderr_of_this_process() -> str:
