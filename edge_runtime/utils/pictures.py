@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from edge_runtime.utils.picture_header import picture_size, too_many_pixels
 
+DARKEST_16_BITS = 2**15  # pictures that use 16 bits reach higher
+
 
 def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[Any]:
     """Returns the pixels of a picture file: the one place where OpenCV decodes bytes.
@@ -39,3 +41,20 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[An
     if image is None:
         raise ValueError("it is damaged, or this OpenCV does not know its kind")
     return image
+
+
+def to_8_bits(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Returns a picture with 8 bits a pixel, and whether it is dark for its 16.
+
+    Nothing in a file says that values of 10 or 12 bits are stored in 16: such a picture
+    is nearly black.
+
+    Raises:
+        ValueError: Its pixels are of another kind.
+    """
+    if image.dtype == np.uint16:
+        dark = int(image.max()) < DARKEST_16_BITS
+        return (image >> 8).astype(np.uint8), dark
+    if image.dtype != np.uint8:
+        raise ValueError(f"{image.dtype} pixels: save it with 8 bits a pixel")
+    return image, False

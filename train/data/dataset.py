@@ -19,7 +19,12 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import drawn_faces
-from train.data.listing.image_files import ImageListing, describe_unused, open_listing
+from train.data.listing.image_files import (
+    ImageListing,
+    describe_dark,
+    describe_unused,
+    open_listing,
+)
 from train.data.listing.stored_files import Ignored, shorten
 from train.data.missing import MissingImages, require_training_images
 from train.data.splits import (
@@ -59,6 +64,7 @@ class Dataset:
         dropped: Names of training images dropped as copies of evaluation images.
         unreadable: Why files could not be decoded, by their names.
         damaged: Names of JPEGs that were decoded with damage, and are used.
+        dark: Names of images that seem to use fewer than their 16 bits a pixel.
         shared: Number of test images whose pixels occur in the validation split.
         ignored: What is not used: names by kind and reason.
         other_files: Number of files of other kinds by suffix.
@@ -78,6 +84,7 @@ class Dataset:
     dropped: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
+    dark: tuple[str, ...] = ()
     shared: int = 0
     ignored: Ignored = field(default_factory=dict)
     other_files: Mapping[str, int] = field(default_factory=dict)
@@ -176,6 +183,7 @@ def load(
         dropped=dropped,
         unreadable=decoded.reasons,
         damaged=tuple(decoded.damaged),
+        dark=tuple(decoded.dark),
         shared=count_shared(splits),
         ignored=listing.ignored,
         other_files=listing.other_files,
@@ -228,7 +236,8 @@ def load_split(
                 f"{listing.name} has no {split} split, got {sorted(present)}"
             )
         decoded = decode_splits(chosen, names, size_px=size_px, colour=colour, fit=fit)
-    for line in describe_unused(listing.ignored, decoded.reasons, decoded.damaged):
+    lines = describe_unused(listing.ignored, decoded.reasons, decoded.damaged)
+    for line in (*lines, *describe_dark(decoded.dark)):
         logger.warning("%s", line)
     if not len(decoded.splits[split]):
         raise DatasetError(f"{listing.name}: no readable image in split {split}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
-from edge_runtime.utils.pictures import decode_picture
+from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
 from edge_runtime.utils.stderr import capture_stderr
 from train.data.listing.entries import Entry
 from train.data.listing.picture_kinds import why_unreadable
@@ -24,7 +24,6 @@ LARGEST_AUTO_SIZE_PX = 224
 FALLBACK_SIZE_PX = 96
 PROBED_IMAGES = 64
 LARGEST_ICON_PX = 64
-DARKEST_16_BITS = 2**15  # pictures that use 16 bits reach higher
 _DAMAGE = "Corrupt JPEG data"  # libjpeg's words
 
 
@@ -33,12 +32,14 @@ class DecodedImage(NamedTuple):
 
     Attributes:
         pixels: uint8 (H, W) grey or (H, W, 3) BGR, 0..255, upright.
-        highest: Largest value of an image with 16 bits a pixel; None of others.
+        deep: It had 16 bits a pixel.
+        dark: It seems to use fewer of them.
         damaged: The decoder met bytes that do not belong there.
     """
 
     pixels: npt.NDArray[np.uint8]
-    highest: int | None = None
+    deep: bool = False
+    dark: bool = False
     damaged: bool = False
 
 
@@ -50,11 +51,13 @@ class DecodedSet:
         splits: The images by split.
         unreadable: Entries that could not be decoded, and why.
         damaged: Names of JPEGs that were decoded with damage.
+        dark: Names of images that seem to use fewer than their 16 bits a pixel.
     """
 
     splits: dict[str, Split]
     unreadable: list[tuple[Entry, str]] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    dark: list[str] = field(default_factory=list)
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -78,11 +81,8 @@ def decode(entry: Entry) -> DecodedImage:
     except ValueError as error:
         raise ValueError(why_unreadable(data, str(error))) from error
     damaged = _DAMAGE in messages()
-    if image.dtype == np.uint16:
-        return DecodedImage((image >> 8).astype(np.uint8), int(image.max()), damaged)
-    if image.dtype != np.uint8:
-        raise ValueError(f"{image.dtype} pixels: save it with 8 bits a pixel")
-    return DecodedImage(image, None, damaged)
+    pixels, dark = to_8_bits(image)
+    return DecodedImage(pixels, image.dtype == np.uint16, dark, damaged)
 
 
 def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
@@ -134,8 +134,8 @@ def decode_splits(
     """Returns every split's images, and what could not be decoded.
 
     Raises:
-        DatasetError: All images with 16 bits a pixel are dark: their values have fewer
-            bits, and nothing says how many.
+        DatasetError: Most images of a class with 16 bits a pixel are dark: their values
+            have fewer bits, and nothing says how many.
     """
     index = {label: i for i, label in enumerate(labels)}
     shape = (size_px, size_px, CHANNELS[colour])
@@ -143,7 +143,7 @@ def decode_splits(
     images = {s: np.empty((counts[s], *shape), np.uint8) for s in SPLITS}
     classes: dict[str, list[int]] = {s: [] for s in SPLITS}
     names: dict[str, list[str]] = {s: [] for s in SPLITS}
-    result, highest, deep = DecodedSet({}), 0, ""
+    result, deep, dark = DecodedSet({}), Counter[str](), Counter[str]()
     for entry in progress_bar(entries, "reading images", unit="image"):
         try:
             picture = decode(entry)
@@ -152,18 +152,23 @@ def decode_splits(
             continue
         if picture.damaged:
             result.damaged.append(entry.name)
-        if picture.highest is not None:
-            highest, deep = max(highest, picture.highest), entry.name
+        if picture.dark:
+            result.dark.append(entry.name)
+        deep[entry.label] += picture.deep
+        dark[entry.label] += picture.dark
         row = len(names[entry.split])
         images[entry.split][row] = to_model_input(picture.pixels, size_px, colour, fit)
         classes[entry.split].append(index[entry.label])
         names[entry.split].append(entry.name)
-    if deep and highest < DARKEST_16_BITS:
-        raise DatasetError(
-            f"expected values to 65,535 in images with 16 bits a pixel, such as {deep},"
-            f" got none above {highest:,}: they would be dark or black; save them with"
-            " 8 bits a pixel, values 0 to 255"
-        )
+    # By class: what is darker in one class alone is what a network learns first.
+    for label, count in dark.items():
+        if 2 * count > deep[label]:
+            raise DatasetError(
+                f"expected values to 65,535 in images with 16 bits a pixel, got"
+                f" {count:,} of {label!r} with none above {DARKEST_16_BITS - 1:,}, such"
+                f" as {result.dark[-1]}: they would be dark or black; save them with 8"
+                " bits a pixel, values 0 to 255"
+            )
     result.splits = {
         s: Split(
             images[s][: len(names[s])],

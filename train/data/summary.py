@@ -6,7 +6,11 @@ import numpy as np
 
 from edge_runtime.text import one_line
 from train.data.dataset import Dataset
-from train.data.listing.image_files import describe_other_files, describe_unused
+from train.data.listing.image_files import (
+    describe_dark,
+    describe_other_files,
+    describe_unused,
+)
 from train.data.splits import SPLITS
 
 
@@ -35,6 +39,7 @@ def summarize(data: Dataset) -> str:
     if data.shared:
         rows.append(f"note: {data.shared:,} test images are validation images, too")
     rows += describe_unused(data.ignored, data.unreadable, data.damaged)
+    rows += describe_dark(data.dark)
     if data.other_files:
         count, kinds = sum(data.other_files.values()), data.other_files
         rows.append(f"ignored {count:,} other files: {describe_other_files(kinds)}")

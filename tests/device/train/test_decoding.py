@@ -101,7 +101,7 @@ def test_16_bits_keep_their_upper_half(suffix):
     deep = np.random.default_rng(1).integers(0, 2**16, (30, 30), dtype=np.uint16)
     picture = decode(entry(encode(suffix, deep)))
     assert np.array_equal(picture.pixels, deep >> 8)
-    assert picture.highest == deep.max()
+    assert picture.deep and not picture.dark
 
 
 def test_floating_point_pixels_say_so():
@@ -169,7 +169,36 @@ def test_one_dark_image_among_16_bit_ones_is_none_of_fewer_bits(tmp_path):
             high = 2 ** (16 if seed else 12)
             yield encode(".png", rng.integers(0, high, (16, 16), dtype=np.uint16))
 
-    assert len(load(write_set(tmp_path / "set", contents)).train) == 6
+    data = load(write_set(tmp_path / "set", contents))
+    assert len(data.train) == 6
+    text = "used 2 dark images with 16 bits a pixel"
+    (line,) = (each for each in summarize(data).splitlines() if "dark" in each)
+    assert line.startswith(text) and line.endswith(": cat/0.png, dog/0.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("dark", ["cat", "dog"])
+def test_class_of_fewer_bits_is_refused_beside_one_of_16(tmp_path, dark, suffix):
+    def contents(label):
+        for seed in range(4):
+            rng = np.random.default_rng([label == "cat", seed])
+            high = 2 ** (12 if label == dark and seed else 16)
+            yield encode(suffix, rng.integers(0, high, (16, 16), dtype=np.uint16))
+
+    with pytest.raises(DatasetError, match=rf"got 3 of '{dark}'.*as {dark}/3\.png"):
+        load(write_set(tmp_path / "set", contents))
+
+
+def test_dark_images_beside_ones_of_8_bits_are_refused(tmp_path):
+    def contents(label):
+        for seed in range(4):
+            rng = np.random.default_rng([label == "cat", seed])
+            noise = rng.integers(0, 256, (16, 16), dtype=np.uint16)
+            deep = label == "dog" and seed == 0
+            yield encode(".png", noise * 16 if deep else noise.astype(np.uint8))
+
+    with pytest.raises(DatasetError, match="got 1 of 'dog'"):
+        load(write_set(tmp_path / "set", contents))
 
 
 def test_what_a_library_writes_is_captured_and_nothing_else(capfd):

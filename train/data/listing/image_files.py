@@ -163,3 +163,15 @@ def describe_unused(
     if damaged:
         lines.append(f"used {len(damaged):,} damaged JPEGs: {shorten(damaged)}")
     return [one_line(line) for line in lines]  # names may hold anything
+
+
+def describe_dark(dark: Sequence[str]) -> list[str]:
+    """Returns a line about images that seem to use fewer than their 16 bits a pixel."""
+    if not dark:
+        return []
+    return [
+        one_line(
+            f"used {len(dark):,} dark images with 16 bits a pixel (if their values have"
+            f" fewer bits, save them with 8): {shorten(dark)}"
+        )
+    ]
