@@ -14,8 +14,9 @@ import numpy as np
 
 from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources import IMAGE_SUFFIXES, Source
+from edge_runtime.sources import Source
 from edge_runtime.utils.files import PRIVATE_MODE, replacing
+from edge_runtime.utils.picture_kinds import SUFFIXES
 from edge_runtime.utils.stderr import suppress_stderr
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -37,8 +38,9 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
         OutputError: An unknown file type, an existing file without ``force``, or the
             source itself.
     """
-    known = VIDEO_CODECS.keys() | IMAGE_SUFFIXES
-    if path.suffix.lower() not in known:
+    suffix = path.suffix.lower()
+    is_image = suffix in SUFFIXES and cv2.haveImageWriter(suffix)
+    if suffix not in VIDEO_CODECS and not is_image:
         raise OutputError(
             f"expected an --output ending in {', '.join(VIDEO_CODECS)}, .png or .jpg,"
             f" got {str(path)!r}"

@@ -2,10 +2,9 @@
 
 from edge_runtime.sources.base import CameraSettings, Frame, Source
 from edge_runtime.sources.factory import open_source
-from edge_runtime.sources.images import IMAGE_SUFFIXES, ImageSource, read_image
+from edge_runtime.sources.images import ImageSource, read_image
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "CameraSettings",
     "Frame",
     "ImageSource",

@@ -24,13 +24,13 @@ from edge_runtime.sources.base import (
     wait_forever,
 )
 from edge_runtime.sources.images import (
-    IMAGE_SUFFIXES,
     ImageSource,
     fixed_part,
     images_in,
     images_matching,
     is_image,
 )
+from edge_runtime.utils.picture_kinds import SUFFIXES
 
 if TYPE_CHECKING:
     from edge_runtime.sources.orientation import Rotation
@@ -249,7 +249,7 @@ def _open_files(text: str, every: int) -> Source:
     try:
         return VideoSource(open_video(path), text, every)
     except SourceError:
-        if path.suffix.lower() in IMAGE_SUFFIXES:  # then say what it should be
+        if path.suffix.lower() in SUFFIXES:  # then say what it should be
             return ImageSource([path], text, every)
         raise
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+import cv2
+
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
-from edge_runtime.utils.pictures import decode_picture
+from edge_runtime.text import one_line
+from edge_runtime.utils.picture_kinds import SUFFIXES, picture_kind
+from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
 from edge_runtime.utils.read_files import read_bounded
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
 
 MAX_IMAGE_BYTES = 256 * 2**20  # MAX_PIXELS in colour, not compressed
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-
-# How files begin that OpenCV decodes as one image. A GIF may have many: it is a video.
-_BEGINNINGS = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|BM.{12}|II\*\0|MM\0\*|RIFF.{4}WEBP|P[456]\s"
-    rb"|.{4}ftypavi[fs]",
-    re.DOTALL,
-)
+SHOWN_NAMES = 5
 
 
 class ImageSource:
@@ -87,10 +81,19 @@ def read_image(path: Path) -> Image:
     try:
         data = read_bounded(path, MAX_IMAGE_BYTES)
         with suppress_stderr():
-            image = usable(decode_picture(data))
+            flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+            pixels, dark = to_8_bits(decode_picture(data, flags))
+        image = usable(pixels)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     else:
+        if dark:
+            logger.warning(
+                "%s: 16 bits a pixel, but no value above %d, so it is dark or black; if"
+                " its values have fewer bits, save it with 8 bits a pixel",
+                path.name,
+                DARKEST_16_BITS - 1,
+            )
         if image is not None:
             return image
         reason = "it has no pixels"
@@ -110,11 +113,18 @@ def decode_image(data: bytes) -> Image | None:
 
 
 def is_image(path: Path) -> bool:
-    """Returns whether a file is an image, by its content: names may be wrong."""
+    """Returns whether a file is one image, by its content: names may be wrong.
+
+    A GIF may have many: it is a video.
+    """
+    return _kind(path) not in (None, "GIF", "HEIC")
+
+
+def _kind(path: Path) -> str | None:
     if not path.is_file():  # opening a pipe would wait for its sender
-        return False
+        return None
     with path.open("rb") as file:
-        return _BEGINNINGS.match(file.read(16)) is not None
+        return picture_kind(file.read(16))
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -129,7 +139,7 @@ def images_in(folder: Path) -> list[Path]:
         raise SourceError(f"cannot read {str(folder)!r}: {error.strerror}") from error
     if not paths:
         raise SourceError(
-            f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in"
+            f"expected images ({', '.join(sorted(SUFFIXES))}) in"
             f" {str(folder)!r}, got none: subfolders are not searched"
         )
     return paths
@@ -163,9 +173,27 @@ def fixed_part(pattern: str) -> Path:
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if _is_image(path))
+    # "._face.jpg" of macOS is no image.
+    files = [p for p in sorted(paths) if not p.name.startswith(".") and p.is_file()]
+    images = [path for path in files if _is_image(path)]
+    known = frozenset(images)
+    others = [path.name for path in files if path not in known]
+    if images and others:
+        shown = ", ".join(others[:SHOWN_NAMES])
+        more = len(others) - SHOWN_NAMES
+        logger.warning(
+            "left out %d files that are no images by their names: %s",
+            len(others),
+            one_line(shown) + (f" and {more} more" if more > 0 else ""),
+        )
+    return images
 
 
 def _is_image(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # "._face.jpg" of macOS is no image
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+    """Returns whether it is one by its name or, without a suffix, by its content."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return _kind(path) is not None
+    except OSError:
+        return False

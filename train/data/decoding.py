@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
+from edge_runtime.utils.picture_kinds import why_unreadable
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
 from edge_runtime.utils.stderr import capture_stderr
 from train.data.listing.entries import Entry
-from train.data.listing.picture_kinds import why_unreadable
 from train.data.splits import SPLITS, Split
 from train.progress import progress_bar
 

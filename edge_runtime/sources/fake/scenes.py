@@ -25,8 +25,9 @@ from edge_runtime.sources.fake.face import (
     sample_identity,
 )
 from edge_runtime.sources.fake.face_painter import FaceSprite, draw_sprite
-from edge_runtime.sources.images import IMAGE_SUFFIXES, read_image
+from edge_runtime.sources.images import read_image
 from edge_runtime.sources.video import VideoSource, open_video
+from edge_runtime.utils.picture_kinds import SUFFIXES
 
 _NOISE_LEVELS = 5
 _WALL_BGR = (112, 104, 96)
@@ -148,7 +149,7 @@ def open_file_scene(
             "fake camera: expected scene, a video or an image,"
             f" got {path!r}, which is no file"
         )
-    if file.suffix.lower() not in IMAGE_SUFFIXES:
+    if file.suffix.lower() not in SUFFIXES - {".gif"}:  # it may have many images
         return VideoScene(file, size_wh).render
     try:
         image = read_image(file)

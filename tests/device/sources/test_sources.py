@@ -74,6 +74,54 @@ def test_folder_is_read_in_the_order_of_names_and_not_below(tmp_path: Path) -> N
         assert [frame.name for frame in source] == ["a.jpg", "b.png", "c.bmp"]
 
 
+def test_folder_has_the_kinds_that_are_learnt_from_and_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jpeg = write_picture(tmp_path / "a.jpg").read_bytes()
+    for name in ("b.jfif", "c.JPE", "d", "e.jpg.bak", "f.txt", ".hidden.txt"):
+        (tmp_path / name).write_bytes(jpeg)
+    (tmp_path / "g").write_bytes(b"no picture")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == ["a.jpg", "b.jfif", "c.JPE", "d"]
+    assert caplog.messages == [
+        "left out 3 files that are no images by their names: e.jpg.bak, f.txt, g"
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif"])
+def test_folder_has_kinds_of_images_that_not_every_opencv_knows(
+    tmp_path: Path, suffix: str
+) -> None:
+    if not cv2.haveImageWriter(suffix):
+        pytest.skip(f"this OpenCV ({cv2.__version__}) has no {suffix}")
+    write_picture(tmp_path / f"a{suffix}")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "colour"])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_picture_of_fewer_bits_than_it_claims_is_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    channels: tuple[int, ...],
+    bits: int,
+) -> None:
+    shape = (9, 7, *channels)
+    deep = np.random.default_rng(0).integers(0, 2**bits, shape, dtype=np.uint16)
+    path = tmp_path / f"deep{suffix}"
+    cv2.imwrite(str(path), deep)
+    with open_source(str(path)) as source:
+        (frame,) = source
+    assert frame.image.shape == (9, 7, 3)
+    seen = frame.image if channels else frame.image[..., 0]
+    assert np.array_equal(seen, deep >> 8)
+    named = f"{path.name}: 16 bits a pixel, but no value above 32767"
+    assert [named in message for message in caplog.messages] == [True] * (bits < 16)
+
+
 @pytest.mark.parametrize("name", ["face.png", "clip.mp4", "folder"])
 def test_what_may_not_be_read_is_not_called_damaged(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.text import one_line
+from edge_runtime.utils.picture_kinds import SUFFIXES
 from train.data.listing.csv_lists import read_csv, read_csv_in
 from train.data.listing.entries import Entry
 from train.data.listing.folder_source import list_folder
 from train.data.listing.layout import csvs_in, find_classes, hint_of_labels
-from train.data.listing.picture_kinds import SUFFIXES
 from train.data.listing.stored_files import FileTree, Ignored, count_suffixes, shorten
 from train.data.listing.zip_source import open_zip
 

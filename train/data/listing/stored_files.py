@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from posixpath import splitext
 from typing import IO
 
-from train.data.listing.picture_kinds import SUFFIXES, picture_kind
+from edge_runtime.utils.picture_kinds import SUFFIXES, picture_kind
 
 LARGEST_FILE_BYTES = 64 * 2**20  # an image beyond this is a mistake or a zip bomb
 SHOWN_NAMES = 10

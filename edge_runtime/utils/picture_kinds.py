@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edge_runtime.utils.picture_header import picture_size, too_many_pixels
 
 SUFFIXES = frozenset(
@@ -21,23 +23,20 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (8, b"WEBP", "WebP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"P5", "PGM"),
-    (0, b"P6", "PPM"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
-)
+_KINDS = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8",
+    "BMP": rb"BM.{12}",
+    "WebP": rb"RIFF.{4}WEBP",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "PBM": rb"P4\s",
+    "PGM": rb"P5\s",
+    "PPM": rb"P6\s",
+    "AVIF": rb".{4}ftypavi[fs]",
+    "HEIC": rb".{4}ftyp(?:he[iv]|mif1|msf1)",
+}
+_BEGINNINGS = {kind: re.compile(each, re.DOTALL) for kind, each in _KINDS.items()}
 _NO_PICTURES = (
     (b"<", "text, such as a web page"),
     (b"{", "text"),
@@ -53,8 +52,8 @@ def picture_kind(start: bytes) -> str | None:
     Args:
         start: The first 16 bytes of the file or more.
     """
-    for offset, signature, kind in _SIGNATURES:
-        if start.startswith(signature, offset):
+    for kind, beginning in _BEGINNINGS.items():
+        if beginning.match(start):
             return kind
     return None
 
