@@ -30,6 +30,7 @@ from edge_runtime.utils.read_files import read_json
 
 Document = dict[str, Any]
 
+MAX_RESULT_BYTES = 64 * 2**20  # confusion matrices of 1000 classes, of some models
 WHEELS = (
     "numpy",
     "opencv-python",
@@ -172,7 +173,7 @@ def read_document(path: Path, schema: str) -> Document:
         FerEdgeError: It cannot be read or has another schema.
     """
     try:
-        document = read_json(path)
+        document = read_json(path, MAX_RESULT_BYTES)
     except (OSError, ValueError) as error:
         raise FerEdgeError(
             f"expected a result of the schema {schema}, cannot read {str(path)!r}:"

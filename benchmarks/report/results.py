@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.accuracy import measure as accuracy
-from benchmarks.common.documents import Document
+from benchmarks.common.documents import MAX_RESULT_BYTES, Document
 from benchmarks.latency import measure as latency
 from benchmarks.report import instructions
 from benchmarks.roofline import measure as roofline
@@ -99,7 +99,7 @@ def read_results(folder: Path) -> list[Result]:
     results = []
     for path in sorted(folder.rglob("*.json")):
         try:
-            document = read_json(path)
+            document = read_json(path, MAX_RESULT_BYTES)
         except (OSError, ValueError) as error:
             raise FerEdgeError(
                 f"cannot read the result {str(path)!r}: {error}"

@@ -106,7 +106,7 @@ class AppendedFile:
         self._descriptor = -1
 
     def _open(self, extra_flags: int = 0) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | extra_flags
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | extra_flags
         self._descriptor = os.open(self._path, flags, PRIVATE_MODE)
         self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 

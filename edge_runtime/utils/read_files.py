@@ -11,17 +11,19 @@ import errno
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 64
+PART_BYTES = 64 * 1024
 
 # Descriptors that the caller passed on, as in  --token-file <(pass show camera): what
 # is behind them was not put there by others.
 _OWN_DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
 _STDIN = Path("/dev/stdin")
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0)
+# Not on Windows, which has neither such pipes nor terminals in folders.
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -37,26 +39,37 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     """
     if path.parent in _OWN_DESCRIPTORS or path == _STDIN:
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise _too_large(len(data), max_bytes, path)
-        return data
+            return _read_parts(file, max_bytes, path)
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise _too_large(size, max_bytes, path)
+        if size == 0:  # the kernel's own files claim it, too
+            return _read_parts(file, max_bytes, path)
+        data = file.read(size + 1)
+    if len(data) > size:
+        raise OSError(errno.EFBIG, "it grew while it was read", str(path))
+    return data
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Returns an open regular file; never blocks.
+
+    Args:
+        path: Links are followed.
+
+    Raises:
+        OSError: It is missing, unreadable or no regular file.
+    """
     # Before it is opened, too: opening a device may do something.
     _require_regular(path.stat(), path)
-    descriptor = os.open(path, _FLAGS | os.O_NONBLOCK)
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 -- returned
     try:
-        status = os.fstat(descriptor)
-        _require_regular(status, path)
-        if status.st_size > max_bytes:
-            raise _too_large(status.st_size, max_bytes, path)
-        size = status.st_size or max_bytes  # the kernel's own files claim 0
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(size + 1)
-        if len(data) > size:
-            raise OSError(errno.EFBIG, "it grew while it was read", str(path))
-        return data
-    finally:
-        os.close(descriptor)
+        _require_regular(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def require_regular(path: Path) -> None:
@@ -68,8 +81,13 @@ def require_regular(path: Path) -> None:
     _require_regular(path.stat(), path)
 
 
-def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(path: Path, max_bytes: int) -> Any:
     """Returns the document in a JSON file (UTF-8).
+
+    Args:
+        path: Links are followed.
+        max_bytes: A larger file is an error. What is parsed may take 25 times as much
+            memory.
 
     Raises:
         OSError: As ``read_bounded``.
@@ -100,6 +118,20 @@ def parse_json(text: bytes | str) -> Any:
         if not level:
             return document
     raise _too_deep()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _FLAGS)
+
+
+def _read_parts(file: IO[bytes], max_bytes: int, path: Path) -> bytes:
+    """Returns what a file of unknown size holds: ``read(n)`` reserves n bytes first."""
+    data = bytearray()
+    while part := file.read(min(PART_BYTES, max_bytes + 1 - len(data))):
+        data += part
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes, path)
+    return bytes(data)
 
 
 def _require_regular(status: os.stat_result, path: Path) -> None:

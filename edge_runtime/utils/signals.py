@@ -50,10 +50,11 @@ def handle_signals() -> Iterator[StopRequest]:
     """
     stop = StopRequest()
 
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
     terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def request_stop(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP:
+        if number == hang_up:
             _discard_output(terminals)
         if stop.signal is None:
             stop.signal, stop.signal_s = number, time.monotonic()
@@ -65,8 +66,8 @@ def handle_signals() -> Iterator[StopRequest]:
         yield stop  # only the main thread may set handlers
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         signal.signal(number, request_stop)

@@ -14,9 +14,10 @@ from typing import Any
 
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.read_files import read_json
+from edge_runtime.utils.read_files import open_regular, read_json
 from export.convert.ranges import MeasuredRanges
 
+MAX_RECORD_BYTES = 8 * 2**20
 SCHEMA = "fer-edge/ranges/3"
 # In the first one, the names of ONNX tensors did not always mean the same tensors; the
 # second one knew no clipped ranges.
@@ -58,7 +59,7 @@ class CalibrationRecord:
         if not path.exists():
             return None
         try:
-            document = read_json(path)
+            document = read_json(path, MAX_RECORD_BYTES)
             schema = document.pop("schema")
             if schema in UNUSABLE_SCHEMAS:
                 return None  # of an earlier state of this program
@@ -82,4 +83,5 @@ def _measured(document: dict[str, Any]) -> MeasuredRanges:
 
 def sha256_of(path: Path) -> str:
     """Returns the sha256 of a file's contents, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,6 +26,7 @@ from train.run.folder import RunFolder
 
 TARGETS = "targets.npy"
 TARGETS_ORDER = "targets.json"  # hash of the images in the order of the rows
+MAX_ORDER_BYTES = 64 * 2**10
 Targets = npt.NDArray[np.float32]
 
 
@@ -160,7 +161,7 @@ def mix(hard: Targets, parts: Sequence[tuple[float, Targets]]) -> Targets:
 def _load_order_hash(run: RunFolder) -> str:
     path = run.checkpoint / TARGETS_ORDER
     try:
-        return str(read_json(path)["images_sha256"])
+        return str(read_json(path, MAX_ORDER_BYTES)["images_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{run.path} cannot be resumed: {path.name}, the record of its targets,"

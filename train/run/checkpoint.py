@@ -17,6 +17,9 @@ PROGRESS = "progress.json"
 MAX_MODEL_BYTES = 2 * 2**30
 
 
+MAX_PROGRESS_BYTES = 8 * 2**20
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run has come.
@@ -110,7 +113,7 @@ def load_progress(folder: Path) -> Progress:
     if not file.exists():
         return Progress()
     try:
-        document = read_json(file)
+        document = read_json(file, MAX_PROGRESS_BYTES)
         progress = Progress(**{**document, "history": tuple(document["history"])})
         _check(progress)
         return progress

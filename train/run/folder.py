@@ -46,6 +46,7 @@ RUN_FILES = (
     "curves.png",
     "confusion_matrix.png",
 )
+MAX_JSON_BYTES = 16 * 2**20  # metrics.json: the confusion matrix of 1000 classes
 
 
 class RunFolder:
@@ -101,7 +102,7 @@ class RunFolder:
             RunError: The file is missing or no JSON object.
         """
         try:
-            document = read_json(path)
+            document = read_json(path, MAX_JSON_BYTES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise RunError(

@@ -5,17 +5,22 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.read_files import (
     MAX_JSON_DEPTH,
+    open_regular,
     parse_json,
     read_bounded,
     read_json,
 )
+from train.data.listing.zip_source import open_zip
 
 
 def test_file_up_to_its_bound_is_read(tmp_path):
@@ -63,6 +68,88 @@ def test_file_of_the_kernel_that_claims_no_size_is_read():
     assert b"Linux" in read_bounded(Path("/proc/version"), 10_000)
 
 
+def test_file_of_the_kernel_beyond_its_bound_is_too_large():
+    with pytest.raises(OSError, match="at most 5 bytes, got 6"):
+        read_bounded(Path("/proc/version"), 5)
+
+
+@contextmanager
+def peak_bytes():
+    """Yields a function that returns the most memory taken since."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_empty_file_takes_no_memory(tmp_path):
+    (tmp_path / "a").touch()
+    with peak_bytes() as peak:
+        assert read_bounded(tmp_path / "a", 2**29) == b""
+        assert peak() < 2**20
+
+
+def test_descriptor_of_the_caller_takes_as_much_memory_as_comes():
+    reading, writing = os.pipe()
+    os.write(writing, b"x" * 1000)
+    os.close(writing)
+    with peak_bytes() as peak:
+        assert len(read_bounded(Path(f"/dev/fd/{reading}"), 2**29)) == 1000
+        assert peak() < 2**20
+    os.close(reading)
+
+
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_empty_model_is_refused_in_one_line_and_little_memory(tmp_path, capsys, suffix):
+    path = tmp_path / f"empty.{suffix}"
+    path.touch()
+    with peak_bytes() as peak:
+        assert main(["check", str(path)]) == 2
+        assert peak() < 2**26
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("read", ["read_bounded", "open_regular", "open_zip"])
+def test_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
+    tmp_path, monkeypatch, read
+):
+    """Between the look at what it is and its opening."""
+    os.mkfifo(tmp_path / "now.zip")
+    (tmp_path / "before").touch()
+    before = (tmp_path / "before").stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: before)
+    with pytest.raises((OSError, FerEdgeError), match="no regular file"):
+        if read == "read_bounded":
+            read_bounded(tmp_path / "now.zip", 1000)
+        elif read == "open_regular":
+            open_regular(tmp_path / "now.zip")
+        else:
+            with open_zip(tmp_path / "now.zip"):
+                pass
+
+
+WINDOWS = """
+import os, signal, sys
+for module, names in (
+    (os, ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY")), (signal, ("SIGHUP", "SIGPIPE"))
+):
+    for name in names:
+        delattr(module, name)
+from edge_runtime.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_what_only_posix_has_is_not_needed_to_run_a_model(tmp_path):
+    command = [sys.executable, "-c", WINDOWS, "run", "--source", "fake:scene"]
+    command += ["--faces", "none", "--max-frames", "2", "--csv", str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a").read_text().count("\n") == 3
+
+
 @pytest.mark.timeout(20)
 def test_descriptor_that_the_caller_passes_may_be_a_pipe():
     """As of ``--token-file <(pass show camera)``: the writer may take its time."""
@@ -86,7 +173,13 @@ def test_descriptor_that_the_caller_passes_may_be_a_pipe():
 def test_deep_document_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError):
-        read_json(tmp_path / "a.json")
+        read_json(tmp_path / "a.json", 2**20)
+
+
+def test_large_document_is_refused_unparsed(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"[" + b"[]," * 500 + b"[]]")
+    with pytest.raises(OSError, match="at most 1000 bytes"):
+        read_json(tmp_path / "a.json", 1000)
 
 
 def test_document_as_deep_as_allowed_is_read():

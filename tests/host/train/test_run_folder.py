@@ -6,7 +6,14 @@ import os
 import pytest
 
 from edge_runtime.errors import OutputError, RunError
-from train.run.folder import RUNS, RunFolder, create_run, find_run, require_free_name
+from train.run.folder import (
+    MAX_JSON_BYTES,
+    RUNS,
+    RunFolder,
+    create_run,
+    find_run,
+    require_free_name,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +109,19 @@ def test_damaged_json_file_is_a_run_error(text):
         run.config.write_text(text)
     with pytest.raises(RunError, match=r"config\.json"):
         run.read_json(run.config)
+
+
+def test_json_file_larger_than_any_run_has_is_refused_unparsed():
+    run = begun("mine")
+    run.config.write_bytes(b"{" + b" " * MAX_JSON_BYTES + b"}")
+    with pytest.raises(RunError, match="at most"):
+        run.read_json(run.config)
+
+
+def test_metrics_of_a_thousand_classes_are_read():
+    run = begun("mine")
+    run.write_json(run.metrics, {"confusion_matrix": [[123] * 1000] * 1000})
+    assert len(run.read_json(run.metrics)["confusion_matrix"]) == 1000
 
 
 def test_json_survives():

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.utils.read_files import read_bounded, require_regular
+from edge_runtime.utils.read_files import open_regular, read_bounded
 from train.data.listing.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
@@ -107,10 +106,5 @@ def stored_file(path: Path, name: str) -> StoredFile:
     return StoredFile(
         name,
         lambda: read_bounded(path, LARGEST_FILE_BYTES),
-        lambda: _open_regular(path),
+        lambda: open_regular(path),
     )
-
-
-def _open_regular(path: Path) -> IO[bytes]:
-    require_regular(path)
-    return path.open("rb")

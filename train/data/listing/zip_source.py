@@ -6,12 +6,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.utils.read_files import require_regular
+from edge_runtime.utils.read_files import open_regular
 from train.data.listing.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
@@ -31,14 +31,14 @@ def open_zip(path: Path) -> Iterator[FileTree]:
     Raises:
         DatasetError: It is damaged, or its names are in an unknown encoding.
     """
-    try:
-        require_regular(path)
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # zipfile raises many kinds on damaged archives
-        raise DatasetError(
-            f"expected a readable zip, got {path.name!r}: {error}; fetch it again"
-        ) from error
-    with archive:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open_regular(path))
+            archive = opened.enter_context(zipfile.ZipFile(file))
+        except Exception as error:  # zipfile raises many kinds on damaged archives
+            raise DatasetError(
+                f"expected a readable zip, got {path.name!r}: {error}; fetch it again"
+            ) from error
         yield _list_zip(archive, path)
 
 
