@@ -142,7 +142,7 @@ def measure_accuracy(
     logits, inference_s = _run_models(classifiers, images)
     reference = images.in_format_of(classifiers[0])
     models = [
-        model_record(path, name, classifier, threads)
+        model_record(name, classifier, threads)
         | figures(model_logits, images.in_format_of(classifier), classifier.spec)
         for path, name, classifier, model_logits in zip(
             paths, names, classifiers, logits, strict=True

@@ -6,7 +6,6 @@ user name or path.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -53,13 +52,10 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def model_record(
-    path: Path, name: str, classifier: Classifier, threads: int
-) -> Document:
+def model_record(name: str, classifier: Classifier, threads: int) -> Document:
     """Returns the record of a model file.
 
     Args:
-        path: The file.
         name: Its name in the document.
         classifier: The opened file.
         threads: CPU threads it was opened with.
@@ -67,7 +63,7 @@ def model_record(
     spec, backend = classifier.spec, classifier.backend
     return {
         "name": name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": classifier.file.sha256,
         "bytes": classifier.file.size,
         "format": spec.format or classifier.file.kind,
         "architecture": spec.architecture,

@@ -114,7 +114,7 @@ def measure_latency(
         "created": now(),
         "protocol": {**asdict(protocol), "face_px": FACE_PX},
         "models": [
-            model_record(variant.path, variant.name, classifier, threads[0])
+            model_record(variant.name, classifier, threads[0])
             for variant, classifier in zip(variants, opened, strict=True)
         ],
         "results": results,

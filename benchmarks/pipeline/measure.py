@@ -116,7 +116,7 @@ def measure_pipeline(setup: Setup) -> Document:
     return {
         "schema": SCHEMA,
         "created": now(),
-        "model": model_record(setup.model, setup.model.name, model, setup.threads),
+        "model": model_record(setup.model.name, model, setup.threads),
         "source": {
             "name": setup.source,
             "frames": len(images),

@@ -118,7 +118,7 @@ def measure_roofline(
     ]
     conditions = monitor.finish()
     records = [
-        model_record(path, name, classifier, threads[0]) | {"macs": model.macs}
+        model_record(name, classifier, threads[0]) | {"macs": model.macs}
         for path, name, classifier, model in zip(
             paths, names, classifiers, models, strict=True
         )

@@ -174,8 +174,8 @@ def measure_pipeline(setup: Setup) -> Document:
         "created": now(),
         "git_revision": git_revision(),  # of what is measured
         "models": [
-            model_record(setup.float_path, "tutorial", tutorial_model, 1),
-            model_record(setup.int8_path, "ours", model, 1),
+            model_record("tutorial", tutorial_model, 1),
+            model_record("ours", model, 1),
         ],
         "settings": {
             "detect_every": DETECT_EVERY,

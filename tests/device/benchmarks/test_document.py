@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.gate import with_gate
 from benchmarks.accuracy.measure import Images
 from benchmarks.accuracy.table import accuracy_table
-from benchmarks.common.documents import machine_card
+from benchmarks.common.documents import machine_card, model_record
 from benchmarks.report.accuracy_page import render_accuracy
 from edge_runtime import Classifier, ModelSpec
 from train.data.splits import Split
@@ -160,3 +161,15 @@ def test_class_without_images_has_no_recall_and_no_interval():
     )
     figures = accuracy.figures(np.array([[1, 0]], np.float32), split, spec)
     assert figures["recall"]["b"] is None
+
+
+def test_hash_is_that_of_the_measured_file_also_where_it_was_replaced(
+    tmp_path, tiny_model_path
+):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny_model_path.read_bytes())
+    classifier = Classifier.load(path)
+    path.write_bytes(b"another")
+    record = model_record("a", classifier, 1)
+    assert record["sha256"] == sha256(tiny_model_path.read_bytes()).hexdigest()
+    assert record["bytes"] == tiny_model_path.stat().st_size
