@@ -201,6 +201,7 @@ def quantized_model(
     end: str = "softmax",
     gain: float = 4.0,
     output: tuple[float, int] = (1 / 256, -128),
+    metadata: bytes | None = None,
 ) -> bytes:
     """An 8-bit model with the input of ``source``; int8 inside, as its output.
 
@@ -210,6 +211,7 @@ def quantized_model(
         end: ``"softmax"``, ``"sigmoid"``, or nothing.
         gain: Of the product.
         output: Scale and zero point of the probabilities.
+        metadata: Official TFLite metadata.
     """
     writer = Writer()
     dtype, scale, zero_point = source
@@ -235,6 +237,8 @@ def quantized_model(
             (SOFTMAX, "SoftmaxOptions") if end == "softmax" else (LOGISTIC, "")
         )
         index = writer.operator(code, [index], target, options)
+    if metadata is not None:
+        writer.metadata(metadata)
     return writer.to_bytes(index)
 
 

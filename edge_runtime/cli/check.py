@@ -110,15 +110,15 @@ def _replay(
     Files of others are only opened: it does not matter what their pixels are.
     """
     said = given(args)
-    if stated is not None:
-        if said.labels is None and not stated.labels:
-            return Replay()
-        said = Given(
-            said.labels or usable_labels(stated.labels),
-            said.pixels or stated.pixels or RAW,
-            said.output or stated.output or "logits",
-        )
+    if stated is not None and said.labels is None and not stated.labels:
+        return Replay()
     try:
+        if stated is not None:
+            said = Given(
+                said.labels or usable_labels(stated.labels),
+                said.pixels or stated.pixels or RAW,
+                said.output or stated.output or "logits",
+            )
         return Replay(
             Classifier.from_file(
                 file, num_threads=args.threads, backend=args.backend, **said._asdict()

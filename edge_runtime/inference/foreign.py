@@ -8,18 +8,27 @@ from functools import cache
 import numpy as np
 
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.inference.backends import Backend, open_backend
+from edge_runtime.inference.backends import Backend, Logits, open_backend
 from edge_runtime.model_file.container import ModelFile
-from edge_runtime.model_file.input_range import describe
+from edge_runtime.model_file.input_range import (
+    MOST_CLIPPED,
+    count_steps,
+    describe,
+    is_alike,
+    quantized_range,
+)
 from edge_runtime.model_file.labels import usable_labels
 from edge_runtime.model_file.metadata import Given, ModelSpec, Output, check_labels
-from edge_runtime.model_file.pixels import RAW
+from edge_runtime.model_file.pixels import RAW, SCALINGS, PixelScaling
 from edge_runtime.model_file.statements import Statements, read_statements
 from edge_runtime.preprocessing import Colour
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.02  # of a sum of probabilities, and of their bounds 0 and 1
+FAR_FROM_1 = 0.1  # of a sum of rounded probabilities
+MOST_LOST = 64  # of 256 pixel values: a calibration may lack black or white
+INTEGERS = ("int8", "uint8", "int16")
 
 
 def open_foreign(
@@ -45,21 +54,64 @@ def open_foreign(
     labels, pixels = given.labels, given.pixels or stated.pixels
     if labels is None and stated.labels:
         labels = usable_labels(stated.labels)
+    if given.pixels is not None:
+        _check_pixels(file.name, given.pixels, stated)
     loaded = open_backend(file, backend, threads=threads, pixels=pixels or RAW)
     size_px, colour = _square_input(file.name, loaded.input.shape)
-    output = given.output or stated.output or _observed_output(loaded)
+    answers = _answers(loaded)
+    output = given.output or stated.output or _observed_output(answers)
     if labels is None or pixels is None or output is None:
-        raise MetadataError(_request(file, Given(labels, pixels, output)))
+        known = Given(labels, pixels, output)
+        raise MetadataError(_request(file, known, stated.labels_error))
     names = check_labels(labels)
     _check_output(file.name, loaded.output.shape, len(names))
+    _check_answers(file.name, answers, output)
+    if output != stated.output:
+        _warn_of_sums(file.name, answers, output)
     _log_assumptions(file.name, given, stated, Given(names, pixels, output))
     return ModelSpec(names, size_px, colour, pixels=pixels, output=output), loaded
 
 
-def _request(file: ModelFile, known: Given) -> str:
+def _check_pixels(name: str, pixels: PixelScaling, stated: Statements) -> None:
+    """Refuses pixels that a quantized input cannot hold: all would be black or white.
+
+    Raises:
+        MetadataError: Many of them are beyond its range, and it does not say itself
+            that they are meant.
+    """
+    tensor = stated.quantized
+    if tensor is None or tensor.dtype not in INTEGERS:
+        return
+    with np.errstate(all="ignore"):  # scales of damaged files
+        clipped, _ = count_steps(tensor, pixels)
+        low, high = quantized_range(tensor)
+        fitting = [
+            name
+            for name, scaling in SCALINGS.items()
+            if count_steps(tensor, scaling)[0] <= MOST_CLIPPED
+        ]
+    if stated.pixels is not None and is_alike(pixels, stated.pixels):
+        return
+    found = (
+        f"{clipped} of 256 pixel values as {describe(pixels)} are beyond its input,"
+        f" which holds {low:.4g}..{high:.4g}"
+    )
+    if clipped > MOST_LOST:
+        way_out = f"of the named scalings fit {', '.join(fitting) or 'none'}"
+        if stated.pixels is not None:
+            way_out = f"leave --pixels out: it takes {describe(stated.pixels)}"
+        raise MetadataError(f"{name}: {found}; {way_out}")
+    if clipped > MOST_CLIPPED:
+        _warn_once(f"{name}: {found}")
+
+
+def _request(file: ModelFile, known: Given, labels_error: str) -> str:
     """Returns the message that asks for what is not known of a file."""
+    unread = f"{labels_error}: " if labels_error else ""
     parts = {
-        "what its classes are called (give --labels cat,dog or a file)": known.labels,
+        f"what its classes are called ({unread}give --labels cat,dog or a file)": (
+            known.labels
+        ),
         "what its network takes for pixels (give --pixels raw: 0..255, unit: 0..1,"
         " signed: -1..1, imagenet, or a JSON file with mean and std)": known.pixels,
         "whether it gives logits or probabilities (give --model-output)": known.output,
@@ -134,15 +186,45 @@ def _check_output(name: str, shape: tuple[int, ...], labels: int) -> None:
         )
 
 
-def _observed_output(backend: Backend) -> Output | None:
-    """Returns what a network gives by its answers to two images; None: it may be both.
+def _answers(backend: Backend) -> Logits:
+    """Returns a network's answers to two images of noise, float32 (2, classes)."""
+    rng = np.random.default_rng(0)
+    shape = (2, *backend.input.shape[1:])
+    return backend.logits(rng.integers(0, 256, shape, dtype=np.uint8))
+
+
+def _observed_output(answers: Logits) -> Output | None:
+    """Returns what a network gives by its answers; None: it may be both.
 
     This finds a softmax in a form that the graph's operators do not show.
     """
-    rng = np.random.default_rng(0)
-    shape = (2, *backend.input.shape[1:])
-    values = backend.logits(rng.integers(0, 256, shape, dtype=np.uint8))
-    if values.min() < -TOLERANCE or values.max() > 1 + TOLERANCE:
+    if answers.min() < -TOLERANCE or answers.max() > 1 + TOLERANCE:
         return "logits"
-    sums = values.reshape(len(values), -1).sum(axis=1)
+    sums = answers.reshape(len(answers), -1).sum(axis=1)
     return "probabilities" if np.abs(sums - 1).max() < TOLERANCE else None
+
+
+def _check_answers(name: str, answers: Logits, output: Output) -> None:
+    """Refuses answers that are no numbers, or no probabilities where it gives them."""
+    if not np.isfinite(answers).all():
+        raise ModelError(
+            f"{name} answers with {answers[~np.isfinite(answers)][0]}, which is no"
+            " number: give its --pixels, or export it again"
+        )
+    low, high = float(answers.min()), float(answers.max())
+    if output == "probabilities" and (low < -TOLERANCE or high > 1 + TOLERANCE):
+        raise ModelError(
+            f"{name}: expected probabilities, got answers of {low:.3g}..{high:.3g}:"
+            " give --model-output logits"
+        )
+
+
+def _warn_of_sums(name: str, answers: Logits, output: Output) -> None:
+    """Warns of probabilities, by what was given alone, that do not sum to 1."""
+    sums = answers.sum(axis=1)
+    far = answers.shape[1] > 1 and np.abs(sums - 1).max() > FAR_FROM_1
+    if output == "probabilities" and far:
+        _warn_once(
+            f"{name}: its answers sum to {sums[0]:.3g} and not to 1, as probabilities"
+            " of a softmax do: if they are logits, give --model-output logits"
+        )

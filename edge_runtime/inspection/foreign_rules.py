@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.graph.ends import quantized_input
-from edge_runtime.graph.ir import Graph, Tensor
+from edge_runtime.graph.ir import Graph
 from edge_runtime.inspection.format_rules import Violation
 from edge_runtime.model_file.container import ModelFile
-from edge_runtime.model_file.input_range import describe, quantization_of
+from edge_runtime.model_file.input_range import (
+    MOST_CLIPPED,
+    count_steps,
+    describe,
+    quantized_range,
+)
 from edge_runtime.model_file.metadata import Given
-from edge_runtime.model_file.pixels import PixelScaling
 from edge_runtime.model_file.statements import Statements
 
 EIGHT_BITS = ("int8", "uint8")
 INTEGERS = (*EIGHT_BITS, "int16")  # a float tensor of an edited file may have a scale
-MOST_CLIPPED = 2  # of 256 pixel values: rounding at black and white
 SHOWN_LABELS = 5
 
 
@@ -45,9 +48,11 @@ def _check(
             "nothing in the file says what its network takes for pixels: run and"
             " benchmarks ask for --pixels"
         )
+    if given.labels is None and stated.labels_error:
+        notes.append(f"{stated.labels_error}: give the names with --labels")
     tensor = quantized_input(graph)
     if tensor is not None and pixels is not None and tensor.dtype in EIGHT_BITS:
-        clipped, steps = _quantized_pixels(tensor, pixels)
+        clipped, steps = count_steps(tensor, pixels)
         found = f"{clipped} of 256 pixel values beyond its range"
         if clipped > MOST_CLIPPED and given.pixels is not None:
             expected = f"an input that holds pixels as {describe(pixels)}"
@@ -61,7 +66,7 @@ def _check(
         output is not None and output.dtype in INTEGERS and len(output.scales) == 1
     )
     if stated.output == "probabilities" and output is not None and quantized:
-        low, high = _range(output)
+        low, high = quantized_range(output)
         notes.append(f"its probabilities have steps of {output.scales[0]:.3g}")
         if low > 0.01 or high < 0.9:
             found = f"{low:.3g}..{high:.3g} at most"
@@ -101,28 +106,3 @@ def _official(file: ModelFile) -> dict[str, str] | None:
         return None
     keys = ("name", "version", "author", "licence")
     return {key: getattr(found, key) for key in keys}
-
-
-def _quantized_pixels(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
-    """Returns how many of 256 pixel values are clipped, and how many stay different.
-
-    Of the worst channel.
-    """
-    limits = np.iinfo(tensor.dtype)
-    step, zero = quantization_of(tensor)
-    clipped, steps = 0, 256
-    for scale, offset in zip(pixels.scale, pixels.offset, strict=True):
-        values = scale * np.arange(256.0) + offset
-        integers = np.rint(values / step + zero)
-        beyond = (integers < limits.min) | (integers > limits.max)
-        clipped = max(clipped, int(beyond.sum()))
-        inside = np.clip(integers, limits.min, limits.max)
-        steps = min(steps, len(np.unique(inside)))
-    return clipped, steps
-
-
-def _range(tensor: Tensor) -> tuple[float, float]:
-    """Returns the lowest and the highest value that a quantized tensor can hold."""
-    limits = np.iinfo(tensor.dtype)
-    scale, zero = quantization_of(tensor)
-    return scale * (limits.min - zero), scale * (limits.max - zero)

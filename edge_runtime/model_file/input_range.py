@@ -23,6 +23,7 @@ _RANGES = {
 }
 # What an exact scaling inside a model makes of its input, beside the named ones.
 _CENTRED = PixelScaling((1.0,), (-127.5,))
+MOST_CLIPPED = 2  # of 256 pixel values: rounding at black and white
 # A normalization that was learnt from raw pixels: no other input has such numbers.
 _MEANS, _DEVIATIONS = (25, 230), (25, 260)
 
@@ -57,9 +58,8 @@ def pixels_of_quantization(tensor: Tensor) -> PixelScaling | None:
     """
     if tensor.dtype not in ("int8", "uint8", "int16"):
         return None
-    limits = np.iinfo(tensor.dtype)
     scale, zero = quantization_of(tensor)
-    low, high = (scale * (end - zero) for end in (limits.min, limits.max))
+    low, high = quantized_range(tensor)
     if tensor.dtype == "int16":  # symmetric: it does not say how low pixels go
         return RAW if 128 <= high <= 260 else None
     middle = {"int8": 0, "uint8": 128}[tensor.dtype]
@@ -71,7 +71,7 @@ def pixels_of_quantization(tensor: Tensor) -> PixelScaling | None:
     if name is None:
         return None
     pixels = SCALINGS[name]
-    one_step = PixelScaling((scale,), (scale * (limits.min - zero),))
+    one_step = PixelScaling((scale,), (low,))
     ends = value_range(pixels)
     whole = max(abs(low - ends[0]), abs(high - ends[1])) <= 1.6 * scale
     return one_step if whole and len(pixels.scale) == 1 else pixels
@@ -81,6 +81,35 @@ def quantization_of(tensor: Tensor) -> tuple[float, int]:
     """Returns the scale and the zero point of a tensor that has one scale."""
     zero = int(tensor.zero_points[0]) if len(tensor.zero_points) else 0
     return float(tensor.scales[0]), zero
+
+
+def quantized_range(tensor: Tensor) -> tuple[float, float]:
+    """Returns the lowest and the highest value that a quantized tensor can hold."""
+    limits = np.iinfo(tensor.dtype)
+    scale, zero = quantization_of(tensor)
+    return scale * (limits.min - zero), scale * (limits.max - zero)
+
+
+def count_steps(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
+    """Returns how many of 256 pixel values are clipped, and how many stay different.
+
+    Of the worst channel.
+
+    Args:
+        tensor: A quantized input.
+        pixels: What goes into it.
+    """
+    limits = np.iinfo(tensor.dtype)
+    step, zero = quantization_of(tensor)
+    clipped, steps = 0, 256
+    for scale, offset in zip(pixels.scale, pixels.offset, strict=True):
+        values = scale * np.arange(256.0) + offset
+        integers = np.rint(values / step + zero)
+        beyond = (integers < limits.min) | (integers > limits.max)
+        clipped = max(clipped, int(beyond.sum()))
+        inside = np.clip(integers, limits.min, limits.max)
+        steps = min(steps, len(np.unique(inside)))
+    return clipped, steps
 
 
 def pixels_before(scaling: Scaling) -> PixelScaling | None:

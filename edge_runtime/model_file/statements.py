@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_runtime.errors import MissingDependencyError
 from edge_runtime.graph.ends import final_operator, input_scaling, quantized_input
-from edge_runtime.graph.ir import WEIGHTS_INPUT, Graph
+from edge_runtime.graph.ir import WEIGHTS_INPUT, Graph, Tensor
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import pixels_before, pixels_of_quantization
 from edge_runtime.model_file.metadata import Output
@@ -29,6 +29,8 @@ class Statements(NamedTuple):
         output_source: What in the file says so.
         labels: Class names as they are in the file; empty where it has none.
         labels_source: Name of the file inside the file that has them.
+        labels_error: Why that cannot be read; empty where it can, or is none.
+        quantized: Its input as it is quantized; None where it computes with floats.
     """
 
     pixels: PixelScaling | None = None
@@ -37,6 +39,8 @@ class Statements(NamedTuple):
     output_source: str = ""
     labels: tuple[str, ...] = ()
     labels_source: str = ""
+    labels_error: str = ""
+    quantized: Tensor | None = None
 
 
 def read_statements(file: ModelFile) -> Statements:
@@ -57,23 +61,36 @@ def read_statements(file: ModelFile) -> Statements:
     from edge_runtime.graph.tflite import read_tflite
     from edge_runtime.model_file.tflite_metadata import read_tflite_metadata
 
-    found = _of_graph(read_tflite(file.model))
+    graph = read_tflite(file.model)
+    found = _of_graph(graph)
     metadata = read_tflite_metadata(file.model)
     if metadata is None:
         return found
-    # An 8-bit input takes what its quantization says: normalization is for floats.
-    if metadata.pixels is not None and "quantization" not in found.pixels_source:
+    # Where integers go in and say what they are, normalization is for floats.
+    integers = found.quantized is not None or _takes_bytes(graph)
+    said = integers and found.pixels is not None
+    if metadata.pixels is not None and not said:
         found = found._replace(
             pixels=metadata.pixels, pixels_source="its TFLite metadata"
         )
-    return found._replace(labels=metadata.labels, labels_source=metadata.label_file)
+    return found._replace(
+        labels=metadata.labels,
+        labels_source=metadata.label_file,
+        labels_error=metadata.labels_error,
+    )
 
 
 def _of_graph(graph: Graph) -> Statements:
     with np.errstate(all="ignore"):  # scales of damaged files
         pixels, pixels_source = _pixels(graph)
     output, output_source = _output(final_operator(graph))
-    return Statements(pixels, pixels_source, output, output_source)
+    return Statements(
+        pixels,
+        pixels_source,
+        output,
+        output_source,
+        quantized=quantized_input(graph),
+    )
 
 
 def _output(operator: str) -> tuple[Output | None, str]:
@@ -87,12 +104,16 @@ def _output(operator: str) -> tuple[Output | None, str]:
     return None, ""
 
 
-def _pixels(graph: Graph) -> tuple[PixelScaling | None, str]:
+def _takes_bytes(graph: Graph) -> bool:
     source = graph.tensor(graph.inputs, 0)
+    return source is not None and source.dtype == "uint8"
+
+
+def _pixels(graph: Graph) -> tuple[PixelScaling | None, str]:
     tensor = quantized_input(graph)
     if tensor is not None:
         return pixels_of_quantization(tensor), "the quantization of its input"
-    if source is not None and source.dtype == "uint8":
+    if _takes_bytes(graph):
         return RAW, "its uint8 input"
     scaling = input_scaling(graph)
     pixels = pixels_before(scaling) if scaling.operators else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge_runtime.errors import FerEdgeError, ModelError
+from edge_runtime.errors import ModelError
 from edge_runtime.graph.flatbuffer import Flatbuffer, Table
 from edge_runtime.graph.ir import printable
 from edge_runtime.model_file.pixels import PixelScaling, normalized
@@ -34,6 +34,7 @@ class TfliteMetadata(NamedTuple):
         pixels: The scaling that its input was trained on; None where not said.
         label_file: Name of the file with the labels; empty where there is none.
         labels: One for each class, as they are in it; empty where there is none.
+        labels_error: Why that file cannot be read; empty where it can.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TfliteMetadata(NamedTuple):
     pixels: PixelScaling | None
     label_file: str
     labels: tuple[str, ...]
+    labels_error: str
 
 
 def read_tflite_metadata(model: bytes) -> TfliteMetadata | None:
@@ -66,15 +68,17 @@ def read_tflite_metadata(model: bytes) -> TfliteMetadata | None:
 def _read(metadata: Table, model: bytes) -> TfliteMetadata:
     graph = next(iter(metadata.tables(3)), None)
     inputs, outputs = (graph.tables(2), graph.tables(3)) if graph else ([], [])
-    label_file, labels = _labels(outputs[0], model) if len(outputs) == 1 else ("", ())
+    label_file = _label_file(outputs[0]) if len(outputs) == 1 else ""
+    labels, labels_error = _labels(model, label_file) if label_file else ((), "")
     return TfliteMetadata(
         name=printable(metadata.text(0)),
         version=printable(metadata.text(2)),
         author=printable(metadata.text(4)),
         licence=printable(metadata.text(5)),
         pixels=_normalization(inputs[0]) if len(inputs) == 1 else None,
-        label_file=label_file,
+        label_file=printable(label_file),
         labels=labels,
+        labels_error=labels_error,
     )
 
 
@@ -92,16 +96,21 @@ def _normalization(tensor: Table) -> PixelScaling | None:
     return None
 
 
-def _labels(tensor: Table, model: bytes) -> tuple[str, tuple[str, ...]]:
-    for file in tensor.tables(6):
-        # Files of the first language; others are translations.
-        if file.number(2, "<b") in (AXIS_LABELS, VALUE_LABELS):
-            name = file.text(0)
-            lines = _read_member(model, name).splitlines()
-            return printable(name), tuple(
-                line.strip() for line in lines if line.strip()
-            )
-    return "", ()
+def _label_file(tensor: Table) -> str:
+    """Returns the name of the first list of labels: others are translations."""
+    kinds = (AXIS_LABELS, VALUE_LABELS)
+    lists = (file for file in tensor.tables(6) if file.number(2, "<b") in kinds)
+    first = next(lists, None)
+    return first.text(0) if first is not None else ""
+
+
+def _labels(model: bytes, name: str) -> tuple[tuple[str, ...], str]:
+    """Returns the labels in a file behind a model, or none and the reason."""
+    try:
+        lines = _read_member(model, name).splitlines()
+    except ModelError as error:
+        return (), str(error)
+    return tuple(line.strip() for line in lines if line.strip()), ""
 
 
 def _read_member(model: bytes, name: str) -> str:
@@ -119,10 +128,9 @@ def _read_member(model: bytes, name: str) -> str:
                 )
             with archive.open(info) as member:
                 return member.read(LARGEST_LABELS_BYTES).decode("utf-8-sig")
-    except FerEdgeError:
+    except ModelError:
         raise
     except Exception as error:  # zipfile raises many kinds on hostile archives
         raise ModelError(
-            f"its list of labels {printable(name)!r} cannot be read ({error}): give"
-            " the names with --labels"
+            f"its list of labels {printable(name)!r} cannot be read ({error})"
         ) from error

@@ -98,7 +98,7 @@ def test_accuracy_takes_pixels_and_asks_for_them(save, pictures, tmp_path, capsy
 
 
 def test_new_process_opens_the_file_with_what_was_given(save):
-    path = save(float_model())
+    path = save(float_model(end="softmax"))
     (variant,) = variants_of([path], given=GIVEN)
     assert variant.open(1).spec.output == "probabilities"
     assert measure_fresh_process(path, given=GIVEN, repeats=1)["loaded_ms"] > 0
@@ -108,7 +108,7 @@ def test_new_process_opens_the_file_with_what_was_given(save):
 
 def test_tune_takes_them(save, monkeypatch, capsys):
     monkeypatch.setattr(tune, "SECONDS", 0)
-    path = save(float_model())
+    path = save(float_model(end="softmax"))
     arguments = ["tune", str(path), "--labels", ",".join(LABELS), "--threads", "1"]
     assert edge_runtime_main(arguments) == 2
     assert "--pixels" in capsys.readouterr().err

@@ -134,6 +134,30 @@ def test_what_is_given_overrides_the_file(save, images, output):
     assert np.allclose(given.probabilities(images), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("gain", [4.0, -4.0], ids=["above 1", "below 0"])
+def test_answers_beyond_0_to_1_are_no_probabilities(save, gain):
+    path = save(float_model(first=UNIT, gain=gain))
+    with pytest.raises(ModelError, match="give --model-output logits"):
+        Classifier.load(path, labels=LABELS, output="probabilities")
+
+
+def test_probabilities_that_do_not_sum_to_1_are_a_warning(save, caplog):
+    path = save(float_model(first=UNIT, gain=0.001))
+    Classifier.load(path, labels=LABELS, output="probabilities")
+    assert "and not to 1" in caplog.text
+    caplog.clear()
+    path = save(float_model(first=UNIT, end="sigmoid", gain=0.001))
+    Classifier.load(path, labels=LABELS, output="probabilities")
+    assert "and not to 1" not in caplog.text
+
+
+@pytest.mark.parametrize("end", ["", "softmax", "sigmoid"])
+def test_answers_that_are_no_numbers_are_refused(save, end):
+    path = save(float_model(first=UNIT, gain=float("nan"), end=end))
+    with pytest.raises(ModelError, match="which is no number"):
+        Classifier.load(path, labels=LABELS)
+
+
 # --- 8-bit inputs: a pixel is one step ---------------------------------------------
 
 INPUTS = {
@@ -203,6 +227,63 @@ def test_imagenet_range_is_told_by_the_quantization(save, images):
 def test_strange_quantization_is_asked_about(save, source):
     with pytest.raises(MetadataError, match=r"--pixels raw: 0\.\.255, unit"):
         Classifier.load(save(quantized_model(source)), labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "way_out"),
+    [
+        (INPUTS["Coral"][0], "raw", "leave --pixels out: it takes -1..0.9922 (signed)"),
+        (INPUTS["MLPerf Tiny, person"][0], "raw", "it takes 0..1 (unit)"),
+        (INPUTS["MLPerf Tiny, person"][0], "signed", "it takes 0..1 (unit)"),
+        (INPUTS["signed int8"][0], "imagenet", "it takes -1..0.9922 (signed)"),
+        (Quantization("int8", 1 / 127, 0), "raw", "scalings fit unit, signed"),
+    ],
+    ids=["Coral", "unit", "half", "imagenet", "symmetric"],
+)
+def test_pixels_that_the_input_cannot_hold_are_refused(save, source, name, way_out):
+    path = save(quantized_model(source))
+    with pytest.raises(MetadataError, match="of 256 pixel values as") as raised:
+        Classifier.load(path, labels=LABELS, pixels=SCALINGS[name])
+    assert way_out in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "said"),
+    [
+        (Quantization("int8", 140 / 255, -128), "raw", False),
+        (Quantization("int8", 4.12 / 255, -5), "imagenet", True),
+        (INPUTS["Coral"][0], "signed", False),
+        (INPUTS["Coral"][0], "unit", False),
+    ],
+    ids=["no white", "CIFAR", "same", "half of it"],
+)
+def test_pixels_that_it_mostly_holds_are_taken(save, caplog, source, name, said):
+    path = save(quantized_model(source))
+    Classifier.load(path, labels=LABELS, pixels=SCALINGS[name])
+    assert ("are beyond its input" in caplog.text) == said
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "expected"),
+    [
+        (0.0128, -95, ([0.1307 * 255], [0.3081 * 255])),  # MNIST's range
+        (1 / 127, 0, ([0], [255])),
+        (1 / 255, -128, None),  # says itself what it takes
+    ],
+    ids=["MNIST", "symmetric", "said"],
+)
+def test_official_normalization_where_the_quantization_says_nothing(
+    save, scale, zero_point, expected
+):
+    metadata = official_metadata(mean=[33.3285], std=[78.5655])
+    if expected == ([0], [255]):
+        metadata = official_metadata(mean=[0], std=[255])
+    source = Quantization("int8", scale, zero_point)
+    path = save(quantized_model(source, metadata=metadata))
+    pixels = Classifier.load(path, labels=LABELS).spec.pixels
+    wanted = normalized(*expected) if expected else SCALINGS["unit"]
+    assert pixels.scale == pytest.approx(wanted.scale, rel=1e-3)
+    assert pixels.offset == pytest.approx(wanted.offset, rel=1e-3, abs=1e-6)
 
 
 # --- float inputs: scaled inside the model, told by metadata, or asked for ---------
@@ -324,6 +405,8 @@ def test_labels_that_cannot_be_read_are_an_error_of_one_line(save, capsys, files
     assert main(["run", str(path), "--source", "x.png"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "its list of labels 'labels.txt'" in line
+    assert "give --labels cat,dog" in line
+    assert Classifier.load(path, labels=LABELS, output="logits").spec.labels == LABELS
 
 
 def test_everything_missing_is_asked_for_at_once(save, capsys):

@@ -78,6 +78,23 @@ def test_official_metadata_are_reported(save, checked, capsys):
     assert f"run {path} --source 0" in out
 
 
+@pytest.mark.parametrize(
+    "files",
+    [{}, {"labels.txt": "a\n"}],
+    ids=["no-archive", "one-name"],
+)
+def test_labels_that_cannot_be_read_do_not_hide_the_rest(save, capsys, files):
+    metadata = official_metadata(mean=[0], std=[255], label_file="labels.txt")
+    path = save(with_files(float_model(end="softmax", metadata=metadata), files))
+    assert main(["check", path]) == (2 if files else 0)
+    printed = capsys.readouterr()
+    assert "0..1 (unit), by its TFLite metadata" in printed.out
+    if not files:
+        assert "'labels.txt' cannot be read" in printed.out
+        assert "give the names with --labels" in printed.out
+    assert main(["check", path, *LABELS]) == 0
+
+
 def test_file_that_does_not_say_its_pixels_is_described(save, capsys):
     path = save(float_model())
     assert main(["check", path, *LABELS]) == 0

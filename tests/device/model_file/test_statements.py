@@ -72,8 +72,7 @@ def test_metadata_are_read_as_they_were_written():
 )
 def test_normalization_that_cannot_be_is_not_taken(mean, std):
     model = float_model(metadata=official_metadata(mean=mean, std=std))
-    pixels = read_tflite_metadata(model).pixels
-    assert pixels is None or all(scale < 1e31 for scale in pixels.scale)
+    assert read_tflite_metadata(model).pixels is None
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\0" * 40, b"\xff" * 64])
@@ -85,8 +84,9 @@ def test_archive_of_many_files_is_refused():
     metadata = official_metadata(label_file="labels.txt")
     files = {f"{n}.txt": "x" for n in range(5_000)} | {"labels.txt": "a\nb\nc"}
     model = with_files(float_model(metadata=metadata), files)
-    with pytest.raises(ModelError, match="give the names with --labels"):
-        read_tflite_metadata(model)
+    metadata = read_tflite_metadata(model)
+    assert metadata.labels == ()
+    assert "'labels.txt' cannot be read" in metadata.labels_error
 
 
 @pytest.mark.parametrize("name", SCALINGS)
