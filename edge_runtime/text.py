@@ -10,6 +10,12 @@ from __future__ import annotations
 # Unicode categories: control, format (such as U+202E), surrogate (bytes that are no
 # UTF-8), line and paragraph separator.
 _CONTROL = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# Format characters that words are written with: the joiners of Persian, Kurdish, Indic
+# scripts and emoji, the soft hyphen, and the signs around numbers and verses.
+_OF_WORDS = frozenset(
+    "\u200c\u200d\u00ad\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891"
+    "\u08e2\U000110bd\U000110cd"
+)
 
 
 def has_control(text: str) -> bool:
@@ -18,7 +24,10 @@ def has_control(text: str) -> bool:
         return False
     from unicodedata import category  # here: seldom needed
 
-    return any(category(character) in _CONTROL for character in text)
+    return any(
+        category(character) in _CONTROL and character not in _OF_WORDS
+        for character in text
+    )
 
 
 def refuse_control(text: str, what: str, error: type[Exception]) -> str:

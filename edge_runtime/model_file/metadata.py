@@ -17,6 +17,7 @@ from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.container import Document
 from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit
+from edge_runtime.text import has_control
 
 Output = Literal["logits", "probabilities"]
 OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
@@ -191,13 +192,13 @@ def check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
 
     Raises:
         MetadataError: There are fewer than two or too many; one is repeated, empty, too
-            long, a path, or has characters that do not print.
+            long, a path, or has control characters.
     """
     if not 2 <= len(labels) <= MOST_LABELS:
         raise MetadataError(f"expected 2 to {MOST_LABELS} labels, got {len(labels)}")
     for label in labels:
         valid = isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL
-        if not valid or not label.isprintable():
+        if not valid or has_control(label):
             raise MetadataError(
                 f"expected a printable label of 1 to {LONGEST_LABEL} characters,"
                 f" got {str(label)[:40]!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +23,9 @@ CSV_COLUMNS = (
     "classified_s",
 )
 
-_FORMULAS = ("=", "+", "-", "@")
+# At the start of a cell, also where the semicolon separates cells: in spreadsheets of
+# languages whose decimal sign is the comma. The second half is full-width.
+_FORMULA = re.compile(r"""(^|;)(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 
 TimedEvents = tuple[FrameResult, str | None]  # with the time of day in UTC
 
@@ -174,5 +177,4 @@ def _cell(text: str) -> str:
     Spreadsheets take ``=HYPERLINK(...)`` for a formula, also inside quotes; an
     apostrophe before it makes it text (OWASP, CSV injection).
     """
-    shown = one_line(text)
-    return f"'{shown}" if shown.startswith(_FORMULAS) else shown
+    return _FORMULA.sub(r"\1'", one_line(text))

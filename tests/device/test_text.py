@@ -46,7 +46,19 @@ HOSTILE = {
     "backspace": "a\bb",
     "null": "a\0b",
     "right to left": "a\u202egpj.b",
+    "isolated": "a\u2067b",
+    "mark": "a\u200fb",
+    "byte order mark": "a\ufeffb",
+    "invisible tag": "a\U000e0041b",
     "no UTF-8": os.fsdecode(b"a\xffb"),
+}
+FORMATTED = {
+    "Persian": "\u0628\u06cc\u200c\u0637\u0631\u0641",
+    "Sinhala": "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+    "Hindi": "\u0915\u094d\u200d\u0937",
+    "family": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "soft hyphen": "Donau\u00addampf",
+    "end of verse": "\u06dd\u0661",
 }
 hostile = pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 
@@ -61,7 +73,8 @@ def test_control_characters_are_refused_and_escaped(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "plain.jpg", "Zoë", "写真　フォルダ", "a b\\n=", "😀"]
+    "text",
+    ["", "plain.jpg", "Zoë", "写真　フォルダ", "a b\\n=", "😀", *FORMATTED.values()],
 )
 def test_other_text_is_left_as_it_is(text):
     assert one_line(text) == refuse_control(text, "a path", ConfigError) == text
@@ -235,6 +248,18 @@ FORMULAS = (
     "=cmd|' /C calc'!A0",
     "\t=1",
     "\r=1",
+    " =1",
+    '"=1',
+    "\uff1d1+1",
+    "\uff20SUM(1)",
+)
+SECOND_CELLS = (
+    "x;=cmd|'/C calc'!A0",
+    'x;"=1"',
+    "x; \u00a0=1",
+    "x;;;-1+1",
+    "=1;@SUM(1)",
+    "x;\uff0b1",
 )
 
 
@@ -247,6 +272,26 @@ def test_label_or_name_is_no_formula(text):
     cells = [head[-2], row[head.index("source")], row[head.index("label")]]
     assert all(cell[0] not in "=+-@\t\r" for cell in cells)
     assert row[head.index("width")] == "-3"  # a number stays a number
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("text", (*FORMULAS, *SECOND_CELLS))
+def test_no_cell_is_a_formula_whichever_separator_the_spreadsheet_has(text, separator):
+    face = FaceResult((1, 2, 3, 4), 0.5, text, 0.9, {text: 0.9, "b": 0.1})
+    result = FrameResult(0, 0.0, text, (face,), 1.0, 1.0, 1.0)
+    lines = [csv_header([text, "b"]), csv_row(result, face, [text, "b"])]
+    for row in csv.reader(lines, delimiter=separator):
+        for cell in row:
+            assert cell.strip(' "\t\r\u00a0')[:1] not in tuple(
+                "=+-@\uff1d\uff0b\uff0d\uff20"
+            )
+
+
+@pytest.mark.parametrize("text", ["a-b", "a;b", "x = y", "'=1", "C++", "me@home"])
+def test_other_names_are_as_they_are_in_csv(text):
+    face = FaceResult((1, 2, 3, 4), 0.5, text, 0.9, {text: 0.9})
+    row = csv_row(FrameResult(0, 0.0, text, (face,), 1.0, 1.0, 1.0), face, [text])
+    assert next(csv.reader([row])).count(text) == 2
 
 
 @hostile

@@ -205,6 +205,15 @@ def test_label_like_a_path_or_an_escape_is_refused(label):
         check_labels(["good", label])
 
 
+@pytest.mark.parametrize(
+    "label",
+    ["\u0628\u06cc\u200c\u0637\u0631\u0641", "a\u00a0b", "\U0001f468\u200d\U0001f469"],
+    ids=ascii,
+)
+def test_label_of_any_script_is_taken(label):
+    assert check_labels(["good", label])[1] == label
+
+
 def test_label_at_the_longest_is_taken_and_one_more_is_refused():
     assert check_labels(["a", "b" * LONGEST_LABEL])[1] == "b" * LONGEST_LABEL
     with pytest.raises(MetadataError):
