@@ -29,7 +29,7 @@ from edge_runtime.utils.read_files import read_json
 
 Document = dict[str, Any]
 
-MAX_RESULT_BYTES = 64 * 2**20  # confusion matrices of 1000 classes, of some models
+MAX_RESULT_BYTES = 64 * 2**20  # confusion matrices of a thousand classes
 WHEELS = (
     "numpy",
     "opencv-python",

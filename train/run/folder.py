@@ -46,7 +46,8 @@ RUN_FILES = (
     "curves.png",
     "confusion_matrix.png",
 )
-MAX_JSON_BYTES = 16 * 2**20  # metrics.json: the confusion matrix of 1000 classes
+MAX_JSON_BYTES = 8 * 2**20
+MAX_METRICS_BYTES = 64 * 2**20  # with the confusion matrix of some thousand classes
 
 
 class RunFolder:
@@ -102,7 +103,8 @@ class RunFolder:
             RunError: The file is missing or no JSON object.
         """
         try:
-            document = read_json(path, MAX_JSON_BYTES)
+            largest = MAX_METRICS_BYTES if path == self.metrics else MAX_JSON_BYTES
+            document = read_json(path, largest)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise RunError(
