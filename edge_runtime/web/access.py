@@ -116,16 +116,18 @@ class Access:
 
     async def _check_credentials(self, request: web.Request) -> None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        basic = request.path in BASIC_PATHS
-        if kind.lower() == "basic" and basic:
-            kind, token = "bearer", _basic_password(token)
-        if kind.lower() == "bearer" and await self.is_token(token.strip(), request):
+        kind, basic = kind.lower(), request.path in BASIC_PATHS
+        # A browser adds a password that was once typed, or that a proxy asks for.
+        if kind != "bearer" and self._is_session(request.cookies.get(COOKIE, "")):
             return
-        if not kind and self._is_session(request.cookies.get(COOKIE, "")):
+        if kind == "basic" and basic:
+            kind, token = "bearer", _basic_password(token)
+        if kind == "bearer" and await self.is_token(token.strip(), request):
             return
         if request.path == "/":
             raise web.HTTPSeeOther("login")  # relative: behind a proxy, too
-        challenge = 'Basic realm="fer-edge"' if basic else "Bearer"
+        ask = basic and not _is_of_page(request)
+        challenge = 'Basic realm="fer-edge"' if ask else "Bearer"
         raise web.HTTPUnauthorized(
             text="expected the token:  Authorization: Bearer TOKEN\n",
             headers={"WWW-Authenticate": challenge},
@@ -164,6 +166,15 @@ def secure_headers(response: web.StreamResponse) -> None:
     """Adds the security headers to a response that goes out by another way."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _is_of_page(request: web.Request) -> bool:
+    """Returns whether a browser asks that has the login page for this.
+
+    Its ``<img>`` goes on asking after the session has ended.
+    """
+    image = request.headers.get("Accept", "").startswith("image/")
+    return image or COOKIE in request.cookies
 
 
 def _basic_password(credentials: str) -> str:

@@ -436,6 +436,37 @@ def test_programs_may_send_the_token_as_a_password(locked: Served, path: str) ->
     assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="fer-edge"')
 
 
+@pytest.mark.parametrize("path", ["/", "/api/state", "/snapshot.jpg", "/metrics"])
+@pytest.mark.parametrize("password", [TOKEN, "of-a-proxy"])
+def test_password_that_a_browser_adds_ends_no_session(
+    locked: Served, path: str, password: str
+) -> None:
+    cookie = session_cookie(locked)
+    basic = f"Basic {base64.b64encode(f'me:{password}'.encode()).decode()}"
+    assert locked.get(path, Cookie=cookie, Authorization=basic)[0] == 200
+
+
+def test_wrong_token_is_refused_with_a_session_too(locked: Served) -> None:
+    cookie = session_cookie(locked)
+    headers = {"Cookie": cookie, "Authorization": "Bearer wrong"}
+    assert locked.get("/api/state", **headers)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Accept": "image/avif,image/webp,*/*;q=0.8"},
+        {"Cookie": "fer_edge_session=1.ended"},
+    ],
+    ids=["image of the page", "session that ended"],
+)
+def test_page_itself_never_asks_for_a_password(
+    locked: Served, headers: dict[str, str]
+) -> None:
+    status, _, answer = locked.send("GET", "/stream", headers=headers)
+    assert (status, answer["WWW-Authenticate"]) == (401, "Bearer")
+
+
 @pytest.mark.parametrize("path", ["/api/state", "/metrics"])
 def test_other_paths_take_no_password(locked: Served, path: str) -> None:
     right = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
@@ -447,6 +478,14 @@ def test_other_paths_take_no_password(locked: Served, path: str) -> None:
 
 def test_token_in_an_address_is_no_token(locked: Served) -> None:
     assert locked.get(f"/api/state?token={TOKEN}")[0] == 401
+
+
+def session_cookie(locked: Served) -> str:
+    """Returns the cookie of a browser that has logged in."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({"token": TOKEN})
+    headers = locked.send("POST", "/login", headers=form, body=body)[2]
+    return str(headers["Set-Cookie"].partition(";")[0])
 
 
 def test_session_cookie_is_safe_and_is_not_the_token(locked: Served) -> None:
