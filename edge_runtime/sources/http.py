@@ -96,11 +96,10 @@ class StillReader:
         self._clock.deadline_s += 1 / self.fps  # waiting is no hanging
         self._clock.sleep(self._next_s - self._clock.now())
         self._next_s = max(self._next_s + 1 / self.fps, self._clock.now())
-        response = self._response or self._ask()
-        self._response = None
+        response, self._response = self._response, None
         try:
-            with contextlib.closing(response):
-                return decode_image(response.read(MAX_IMAGE_BYTES))
+            with contextlib.closing(response or self._ask()) as answer:
+                return decode_image(answer.read(MAX_IMAGE_BYTES))
         except (OSError, http.client.HTTPException) as error:
             raise _lost(error, self._stall_s) from error
 

@@ -124,6 +124,37 @@ def test_still_is_polled(kind: str, suffix: str) -> None:
     assert len(asked) >= 4  # one request, one image
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 " + b"x" * 70_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone",
+    ],
+    ids=["no HTTP", "nothing", "line too long", "cut off", "broken chunks"],
+)
+def test_still_is_asked_for_again_after_an_answer_that_is_none(answer: bytes) -> None:
+    asked = []
+
+    def broken_once(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(0)
+        if len(asked) == 2:
+            handler.wfile.write(answer)
+            return
+        data = picture(len(asked))
+        head(handler, "image/jpeg", len(data))
+        handler.wfile.write(data)
+
+    settings = QUICK._replace(fps=10.0)
+    with (
+        serving(broken_once) as host,
+        open_source(f"http://{host}/snap.jpg", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 3))) == 3
+
+
 def test_still_slower_than_the_stall_time_is_no_loss() -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         data = picture(int(10 * time.monotonic()))
