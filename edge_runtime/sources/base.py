@@ -137,6 +137,8 @@ class VirtualClock(Clock):
 class Reader(Protocol):
     """An open camera or stream, without supervision.
 
+    One that is asked for its image says so by an attribute ``polled``.
+
     Attributes:
         fps: Frames per second, if known, else 25.
     """

@@ -42,12 +42,18 @@ class FreezeDetector:
         self._patience_s = frozen_s
         self._digests: deque[int] = deque(maxlen=_REMEMBERED)
         self._new_at, self._repeated = 0.0, 0
-        self._next_s = 0.0
+        self._next_s = self._least_s = 0.0
         self._blank_since: float | None = None
         self._blank_logged = False
 
-    def start(self, now_s: float) -> None:
-        """Starts anew after the camera was opened."""
+    def start(self, now_s: float, *, polled: bool = False) -> None:
+        """Starts anew after the camera was opened.
+
+        Args:
+            now_s: The time.
+            polled: It is asked for its image, which it may renew once a minute.
+        """
+        self._least_s = _MAX_PATIENCE_S if polled else 0.0
         self._new_at, self._repeated, self._next_s = now_s, 0, now_s
 
     def check(self, image: Image, now_s: float) -> None:
@@ -68,7 +74,7 @@ class FreezeDetector:
         still_s = now_s - self._new_at
         if blank or not self._frozen_s or self._repeated < _MIN_REPEATED:
             return
-        if still_s >= self._patience_s:
+        if still_s >= max(self._patience_s, self._least_s):
             self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
             raise SourceError(f"frozen, the same image for {still_s:.1f} s")
 

@@ -74,6 +74,8 @@ class MjpegReader:
 class StillReader:
     """An address that answers each request with one image."""
 
+    polled = True
+
     def __init__(
         self,
         response: Any,

@@ -111,7 +111,8 @@ class SupervisedSource:
         reader = self._open_reader(clock)
         try:
             self._camera_fps = reader.fps
-            self._freeze_detector.start(clock.now())
+            polled = getattr(reader, "polled", False)
+            self._freeze_detector.start(clock.now(), polled=polled)
             for image in self._valid_images(reader, clock):
                 now_s = clock.now()
                 self._recovery.delivered(now_s)

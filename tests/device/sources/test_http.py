@@ -155,6 +155,21 @@ def test_still_is_asked_for_again_after_an_answer_that_is_none(answer: bytes) ->
         assert len(list(islice(source, 3))) == 3
 
 
+def test_still_that_is_renewed_rarely_is_not_opened_again() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = picture(1)
+        head(handler, "image/jpeg", len(data))
+        handler.wfile.write(data)
+
+    settings = QUICK._replace(fps=20.0, frozen_s=0.3)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap.jpg", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 25))) == 25
+    assert source.reopened == 0
+
+
 def test_still_slower_than_the_stall_time_is_no_loss() -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         data = picture(int(10 * time.monotonic()))

@@ -383,6 +383,24 @@ def test_frozen_after_0_never_calls_it_frozen() -> None:
     assert check(FreezeDetector("cam", 0.0), [picture(1)] * 500) == 500
 
 
+@pytest.mark.parametrize(("patience_s", "minutes"), [(5.0, 5), (400.0, 7), (0.0, 10)])
+def test_image_that_is_polled_is_frozen_after_minutes(
+    patience_s: float, minutes: int
+) -> None:
+    detector = FreezeDetector("cam", patience_s)
+    detector.start(0.0, polled=True)
+    seconds = check(detector, [picture(1)] * 600, fps=1)
+    assert 60 * (minutes - 1) < seconds <= 60 * minutes
+
+
+@pytest.mark.parametrize("renewed_s", [10, 60, 200])
+def test_image_that_is_renewed_rarely_is_not_frozen(renewed_s: int) -> None:
+    detector = FreezeDetector("cam", 5.0)
+    detector.start(0.0, polled=True)
+    images = [picture(second // renewed_s) for second in range(600)]
+    assert check(detector, images, fps=1) == 600
+
+
 def test_still_stream_is_opened_again_less_and_less_often() -> None:
     detector, counts = FreezeDetector("cam", 2.0), []
     for _ in range(3):
