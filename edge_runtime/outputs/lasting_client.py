@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 # MQTT allows packets of 256 MB, also where nothing is subscribed. Those that this
 # client expects have a few bytes.
 MAX_PACKET_BYTES = 2**20
+QOS_BITS = 0b110  # of a PUBLISH
 PAUSE_S = 1.0  # after an unexpected error
 
 
@@ -37,8 +38,13 @@ class LastingClient(Client):
         self, timeout: float = 1.0, retry_first_connection: bool = False
     ) -> MQTTErrorCode:
         """Runs in the thread: talks to the broker until ``disconnect``."""
+        failed = False
         while True:
             try:
+                if failed:
+                    time.sleep(PAUSE_S)
+                    with contextlib.suppress(OSError):  # the loop goes on trying
+                        self.reconnect()
                 return super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # such as of a packet that paho cannot parse
                 if self._ended:
@@ -46,9 +52,16 @@ class LastingClient(Client):
                 kind = type(error).__name__
                 logger.warning("--mqtt: %s: %s; connecting anew", kind, error)
                 logger.debug("details", exc_info=True)
-            time.sleep(PAUSE_S)
-            with contextlib.suppress(OSError):  # the loop goes on trying
-                self.reconnect()
+                failed = True
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """Ends the connection for a message that paho would keep or answer.
+
+        Of what is subscribed with QoS 0, all messages have it.
+        """
+        if self._in_packet["command"] & QOS_BITS:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Receives a part of a packet; paho asks for all that is left of it."""

@@ -103,6 +103,22 @@ def test_packet_below_the_bound_is_read() -> None:
     assert broker.connections == 1
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_message_of_another_qos_than_was_asked_for_ends_the_connection(
+    qos: int,
+) -> None:
+    payload = bytes(900_000)
+    length = len(payload) + 5
+    head = (0x30 | qos << 1, length & 127 | 128, length >> 7 & 127 | 128, length >> 14)
+    publish = bytes(head) + b"\0\x01a\0"
+    broker = HostileBroker(
+        CONNACK + b"".join(publish + bytes((mid,)) + payload for mid in range(1, 40))
+    )
+    with connected(broker) as client:
+        until(lambda: broker.connections >= 2)
+        assert not client._in_messages
+
+
 MALFORMED = {
     "CONNACK of nothing": b"\x20\x00",
     "PUBLISH of nothing": CONNACK + b"\x30\x00",
@@ -165,4 +181,26 @@ def test_error_of_the_library_is_told_and_it_connects_anew(
         monkeypatch.setattr(LastingClient, "_loop", fails)
         until(lambda: "RuntimeError: a bug; connecting anew" in caplog.text)
         until(lambda: broker.connections == 2)
+        until(client.is_connected)
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeError("label empty"), ValueError("no host"), RuntimeError("bug")]
+)
+def test_reconnecting_may_fail_in_any_way(
+    error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting_client, "PAUSE_S", 0.05)
+    broker = HostileBroker(CONNACK)
+    with caplog.at_level(logging.WARNING), connected(broker) as client:
+        until(client.is_connected)
+
+        def fails(*_: object) -> None:
+            raise error
+
+        with monkeypatch.context() as broken:
+            broken.setattr(LastingClient, "_loop", fails)
+            broken.setattr(LastingClient, "reconnect", fails)
+            until(lambda: caplog.text.count("connecting anew") >= 3)
+        until(lambda: broker.connections >= 2)
         until(client.is_connected)
