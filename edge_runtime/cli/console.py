@@ -28,7 +28,7 @@ COMPLETE_OUTPUTS = ("json", "events", "csv", "output", "record", "mqtt")
 
 
 class Console:
-    """Prints results on stdout, unless that belongs to JSON (then it is silent).
+    """Prints results on stdout, unless that belongs to JSON (then ``silent``).
 
     One line for each picture. For a camera or video one line for each event, or the log
     of a service would grow by thirty lines per second; a terminal also shows the newest
@@ -40,7 +40,6 @@ class Console:
     ) -> None:
         """Starts its clock."""
         self._args, self._status, self._stop = args, status, stop
-        self._frame_wh = (0, 0)  # of the last frame
         self._source = source = status.source
         self._started_s = self._progress_s = time.perf_counter()
         self._terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -54,13 +53,15 @@ class Console:
                 stop=stop,
             )
 
+    @property
+    def silent(self) -> bool:
+        """Whether stdout belongs to JSON."""
+        return self._queue is None
+
     def write(self, frame: Frame, result: FrameResult) -> bool:
-        """Prints one result, where there is something to print and stdout is free."""
-        self._frame_wh = (frame.image.shape[1], frame.image.shape[0])
-        if self._queue is None:
-            return True
+        """Prints one result, where there is something to print."""
         message = self._message(result)
-        if message.lines or message.progress:
+        if self._queue is not None and (message.lines or message.progress):
             self._queue.put(message, event=bool(message.lines))
         return True
 
@@ -119,7 +120,7 @@ class Console:
 
         A frame that is not larger than what the detector sees may be a face as a whole.
         """
-        width, height = self._frame_wh
+        width, height = self._status.frame_wh
         shrunk_to = self._args.detect_width
         if width <= shrunk_to:
             return (
@@ -127,7 +128,7 @@ class Console:
                 " none"
             )
         detector = self._status.detector
-        side = smallest_face_px(detector, shrunk_to, self._frame_wh)
+        side = smallest_face_px(detector, shrunk_to, self._status.frame_wh)
         wider = min(width, WIDER * shrunk_to)
         other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
         return (

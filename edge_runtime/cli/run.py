@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, status, stop)
-        sinks = [console, *sinks]
+        if not console.silent:
+            sinks = [console, *sinks]
         with open_pipeline(args, source, detector, classifier) as results:
             error = _deliver(results, args.max_frames, status, sinks, notifier, stop)
         notifier.stopping()
@@ -198,6 +199,7 @@ def _deliver(
     try:
         for frame, result in results:
             status.update(result)
+            status.frame_wh = (frame.image.shape[1], frame.image.shape[0])
             window_open = all([sink.write(frame, result) for sink in sinks])
             notifier.beat()
             notifier.status(f"answered frames: {status.frames}")

@@ -30,6 +30,7 @@ class Status:
     Attributes:
         source: The run's source.
         detector: Name of the face detector.
+        frame_wh: Width and height of the last frame in pixels.
         frames: Frames so far.
         faces: Faces in them.
         classified: Those that were classified in their own frame.
@@ -51,6 +52,7 @@ class Status:
         """
         self.source, self._classifier, self.detector = source, classifier, detector
         self._lock = threading.Lock()
+        self.frame_wh = (0, 0)
         self._started, self._started_unix = time.monotonic(), time.time()
         self.frames = self.faces = self.classified = self.detections = 0
         self.events: Counter[str] = Counter()

@@ -474,7 +474,7 @@ def test_check_tells_what_is_inside(
     assert document["schema"] == "fer-edge/check/1"
     assert document["size_bytes"] == path.stat().st_size
     assert len(document["labels"]) == 7
-    assert document["image"] == {"size_px": 48, "colour": "grey"}
+    assert document["image"] == {"size_px": 48, "colour": "grey", "fit": "stretch"}
     assert document["golden"]["count"] >= 1
     assert main(["check", str(path)]) == 0
     assert "golden vectors" in capsys.readouterr().out

@@ -85,9 +85,7 @@ def save(tmp_path):
 
 
 def own_answers(path, values):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path))
+    session = require_onnxruntime().InferenceSession(str(path))
     return session.run(None, {"x": values.astype(np.float32)})[0]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ def test_first_signal_is_noted_its_echo_ignored_and_a_later_one_has_its_default(
     assert signal.signal(signal.SIGINT, saved) == before
 
 
+@pytest.fixture
+def hangup_is_heard() -> Iterator[None]:
+    """Child processes get SIGHUP: those of ``nohup`` ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 VIDEO_RUN = ("--faces", "none", "--output")
 SOURCE = ("--source", "fake:scene?fps=20&size=160x120")
 
@@ -72,6 +81,7 @@ def wait_for_video(folder: Path) -> None:
     time.sleep(0.5)
 
 
+@pytest.mark.usefixtures("hangup_is_heard")
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_video_is_complete_after_a_signal(
     tiny_model_path: Path, tmp_path: Path, number: int
@@ -88,6 +98,7 @@ def test_video_is_complete_after_a_signal(
     assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
 
 
+@pytest.mark.usefixtures("hangup_is_heard")
 def test_video_is_complete_after_its_terminal_went_away(
     tiny_model_path: Path, tmp_path: Path
 ) -> None:
