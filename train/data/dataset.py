@@ -25,7 +25,7 @@ from train.data.listing.image_files import (
     describe_unused,
     open_listing,
 )
-from train.data.listing.stored_files import Ignored, shorten
+from train.data.listing.stored_files import Ignored, as_data, shorten
 from train.data.missing import MissingImages, require_training_images
 from train.data.splits import (
     SPLITS,
@@ -300,12 +300,13 @@ def _order_labels(
             f" {shorten(each)}: fill or remove them"
         )
     if len(found) < 2:
-        hint = "the folder that holds the class folders"
+        hint = "give --data the folder that holds the class folders"
         if listing.lists:
-            hint = f"the CSV if the labels are in {shorten(listing.lists)}"
+            csv = shorten(listing.lists)
+            hint = f"if the labels are in {csv}, give that CSV{as_data(listing.name)}"
         raise DatasetError(
             f"{listing.name}: expected at least two classes (one folder each), got"
-            f" {found}: give --data {hint}"
+            f" {found}: {hint}"
         )
     try:
         return check_labels(found)  # now, not at the export after hours of training

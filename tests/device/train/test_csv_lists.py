@@ -105,16 +105,27 @@ def test_csv_row_with_wrong_pixels_is_an_unreadable_image(tmp_path, pixels):
     path = make_csv(tmp_path / "f.csv", [csv_row(), f"0,{pixels},Training"])
     with (
         open_listing(path) as source,
-        pytest.raises(ValueError, match="pixels from 0 to 255: no square image"),
+        pytest.raises(ValueError, match="pixels from 0 to 255: expected 48 x 48"),
     ):
         decode(source.entries[1])
 
 
 @pytest.mark.parametrize("side", [8, 64, 300])
-def test_csv_images_have_the_size_of_the_first(tmp_path, side):
-    path = make_csv(tmp_path / "f.csv", [csv_row(pixels=side**2)] * 2)
-    with open_listing(path) as source:
+@pytest.mark.parametrize("first", [0, 2209, 3])
+def test_csv_images_have_the_size_of_most(tmp_path, side, first):
+    rows = [csv_row(pixels=first), *[csv_row(pixels=side**2)] * 2]
+    with open_listing(make_csv(tmp_path / "f.csv", rows)) as source:
         assert decode(source.entries[1]).pixels.shape == (side, side)
+        with pytest.raises(ValueError, match=f"expected {side} x {side}, as in most"):
+            decode(source.entries[0])
+
+
+def test_csv_without_square_images_says_so(tmp_path):
+    path = make_csv(tmp_path / "f.csv", [csv_row(pixels=count) for count in (3, 2303)])
+    with open_listing(path) as source:
+        for entry in source.entries:
+            with pytest.raises(ValueError, match="no square image"):
+                decode(entry)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +222,13 @@ def test_csv_of_paths_and_labels_is_read(pictures, header, row):
     ("header", "rows", "splits"),
     [
         ("path,label,split", ["images/1.png,a,val", "images/2.png,a,TEST"], "vt"),
-        ("path,label,Usage", ["images/1.png,a,PublicTest", "images/2.png,a,"], "vr"),
+        ("path,label,Usage", ["images/1.png,a,PublicTest", "val/2.png,a,"], "vv"),
         ("path,label", ["test/1.png,a", "x/valid/2.png,a", "train/3.png,b"], "trv"),
         ("path,label", ["test2014/1.png,a", "z.png,a"], "tr"),
+        ("path,label", ["/home/test/1.png,a", "/home/test/2.png,a"], "rr"),
+        ("path,label", ["/mnt/eval/x/test/1.png,a", "/mnt/eval/x/2.png,a"], "rt"),
+        ("path,label", ["../test/1.png,a", "../train/2.png,a"], "tr"),
+        ("path,label", ["/dev/test/1.png,a", "valid/2.png,a"], "rv"),
     ],
 )
 def test_split_is_the_columns_else_that_of_the_path(pictures, header, rows, splits):
@@ -227,12 +242,17 @@ def test_split_is_the_columns_else_that_of_the_path(pictures, header, rows, spli
     [
         ("path,label,split", ["1.png,a,holdout"], "row 1.*got '1.png' and 'holdout'"),
         ("path,label", [",a"], "row 1.*expected a path"),
+        ("path,label,split", ["1.png,a,train", "2.png,a,"], "row 2.*its split.*''"),
+        ("path,label", ["1.png,a", "c,d.png,a"], "row 2: expected 2 values.*got 3"),
+        ("path,label", ["1.png,a,extra"], "row 1: expected 2 values.*got 3"),
+        ("path,label,label", ["1.png,a,b"], "each column once, got 'label, label'"),
+        ("path,Label,label", ["1.png,a,b"], "each column once, got 'Label, label'"),
+        ("file_name,File Name,label", ["1.png,2.png,b"], "each column once"),
         ("path,label", ["1.png,a", "1.png,b"], "row 2.*'b' in train for 1.png.*'a'"),
         ("path,label,class", ["1.png,a,b"], "one column with the label"),
         ("filename,class,xmin,ymin", ["1.png,a,1,2"], "boxes of a detector"),
         ("image,colour", ["1.png,red"], "path,label"),
     ],
-    ids=["split", "no-path", "two-classes", "two-columns", "boxes", "no-label"],
 )
 def test_list_that_says_no_single_class_is_refused(tmp_path, header, rows, part):
     with pytest.raises(DatasetError, match=part):
@@ -253,6 +273,31 @@ def test_row_without_a_label_is_ignored_and_named(pictures):
     path = make_csv(pictures / "l.csv", rows, "path,label")
     with open_listing(path) as source:
         assert source.ignored == {"images without a class in the CSV": ["images/2.png"]}
+
+
+@pytest.mark.parametrize(
+    "character", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"]
+)
+def test_characters_that_end_no_line_of_a_csv_are_kept(pictures, character):
+    rows = [f"images/1.png,dog{character}ge", "images/2.png,cat"]
+    path = make_csv(pictures / "l.csv", rows, "path,label")
+    assert listed(path) == [
+        ("train", f"dog{character}ge", "images/1.png"),
+        ("train", "cat", "images/2.png"),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+def test_lines_of_every_system_are_read(pictures, end):
+    path = pictures / "l.csv"
+    text = end.join(["path,label", "images/1.png,cat", "", 'images/2.png,"a dog"', ""])
+    path.write_bytes(text.encode())
+    assert [label for _, label, _ in listed(path)] == ["cat", "a dog"]
+
+
+def test_empty_columns_and_values_at_the_end_are_no_columns(pictures):
+    path = make_csv(pictures / "l.csv", ["images/1.png,cat,,,,"], "path,label,,")
+    assert listed(path) == [("train", "cat", "images/1.png")]
 
 
 # --- CSVs inside folders and zips --------------------------------------------------
@@ -331,6 +376,40 @@ def test_classes_of_roboflow_are_read(pack):
             "train/img2.jpg",
             "valid/img2.jpg",
         ]
+
+
+@pytest.mark.parametrize("flags", ["1,0", "1.0,0.0", "True,False"])
+def test_classes_are_read_as_pandas_writes_them(pack, flags):
+    files = {
+        "train/img0.jpg": png(),
+        "train/_classes.csv": f"filename,cat,dog\nimg0.jpg,{flags}\n",
+    }
+    assert listed(pack(files)) == [("train", "cat", "train/img0.jpg")]
+
+
+def test_classes_that_differ_by_case_alone_are_refused(pack):
+    files = {
+        "train/img0.jpg": png(),
+        "train/_classes.csv": "filename,T_shirt,T shirt\nimg0.jpg,1,0\n",
+    }
+    with pytest.raises(DatasetError, match="each column once, got 'T_shirt, T shirt'"):
+        listed(pack(files))
+
+
+def test_list_without_its_images_is_refused_with_the_way_out(pack):
+    path = pack({"labels.csv": "path,label\n1.png,cat\n"})
+    how = ", unpacked" if path.suffix else ""
+    with pytest.raises(
+        DatasetError, match=f"no images in .*CSV as --data{how}, beside"
+    ):
+        listed(path)
+
+
+def test_list_beside_images_is_mentioned_with_the_way_out(pack):
+    path = pack({"labels.csv": "path,label\n1.png,cat\n", "1.png": png()})
+    how = ", unpacked" if path.suffix else ""
+    with pytest.raises(DatasetError, match=rf"labels\.csv, give .* as --data{how}$"):
+        listed(path)
 
 
 @pytest.mark.parametrize("row", ["img0.jpg,1,1", "img0.jpg,0.5,0.5"])

@@ -8,6 +8,7 @@ filename,cat,dog            Roboflow's _classes.csv in each split: a 1 in its cl
 from __future__ import annotations
 
 import errno
+import posixpath
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from train.data.listing.csv_table import CsvTable, column_key, open_table
 from train.data.listing.entries import Entry
 from train.data.listing.folder_source import stored_file
 from train.data.listing.split_names import find_splits, split_of
-from train.data.listing.stored_files import FileTree, StoredFile
+from train.data.listing.stored_files import FileTree, StoredFile, as_data
 
 # Names of columns, the most telling first.
 PATHS = ("path", "file", "filename", "file name", "filepath", "file path", "image",
@@ -28,10 +29,15 @@ LABELS = ("label", "class", "category", "class name", "label name", "target")
 SPLITS = ("split", "usage", "set", "subset", "partition")
 BOXES = {"xmin", "x min", "ymin", "y min", "x1", "bbox", "xcenter", "x center"}
 ONE_HOT_NAME = "_classes.csv"
+# As pandas writes them, too.
+FLAGS = dict.fromkeys(("0", "0.0", "false"), False) | dict.fromkeys(
+    ("1", "1.0", "true"), True
+)
 WITHOUT_LABEL = "images without a class in the CSV"
 NOT_LISTED = "images that the CSV does not list"
 
 Files = Callable[[str], StoredFile]  # the image at a path in a CSV
+Row = tuple[int, str, str, str]  # number, path, label (may be empty), split
 
 
 def read_csv(path: Path) -> tuple[list[Entry], dict[str, list[str]]]:
@@ -45,25 +51,34 @@ def read_csv(path: Path) -> tuple[list[Entry], dict[str, list[str]]]:
         return stored_file(path.parent / name, name)
 
     with open_table(stored_file(path, path.name), path.name) as table:
-        return read_table(table, find)
+        if (entries := _read_pixels(table)) is not None:
+            return entries, {}
+        return _collect(_list_rows(table, path.parent), table.name, find)
 
 
-def read_table(
-    table: CsvTable, find: Files
-) -> tuple[list[Entry], dict[str, list[str]]]:
-    """Returns the images that a CSV lists, and what it leaves out.
+def _read_pixels(table: CsvTable) -> list[Entry] | None:
+    """Returns the images of a CSV that holds their pixels; None of another.
+
+    Raises:
+        DatasetError: They have no class, or a row is wrong.
+    """
+    if "pixels" not in table.keys:
+        return None
+    if "emotion" not in table.keys:
+        raise DatasetError(
+            f"{table.name}: expected a column emotion beside the pixels, got"
+            f" {_shown(table)}: images to predict cannot be learnt from"
+        )
+    return list(fer2013.read_entries(table))
+
+
+def _list_rows(table: CsvTable, folder: Path) -> Iterator[Row]:
+    """Yields the rows of a CSV in this folder that has paths and labels.
 
     Raises:
         DatasetError: It has other columns, or a row is wrong.
     """
     keys = table.keys
-    if {"emotion", "pixels"} <= set(keys):
-        return list(fer2013.read_entries(table)), {}
-    if "pixels" in keys:
-        raise DatasetError(
-            f"{table.name}: expected a column emotion beside the pixels, got"
-            f" {_shown(table)}: images to predict cannot be learnt from"
-        )
     paths, labels = _present(PATHS, keys), _present(LABELS, keys)
     if not paths or not labels:
         raise DatasetError(
@@ -81,8 +96,38 @@ def read_table(
             f" {' and '.join(labels)}: remove or rename the others"
         )
     split = next(iter(_present(SPLITS, keys)), None)
-    rows = _read_rows(table, paths[0], labels[0], split)
-    return _collect(rows, table.name, find)
+    rows = list(table.rows)
+    names = [row[paths[0]].replace("\\", "/") for _, row in rows]
+    below = _paths_below(names, folder)
+    for (number, row), name, path in zip(rows, names, below, strict=True):
+        said = row[split] if split else ""
+        default = None if split else "train"  # an empty cell says nothing
+        found = split_of(said) if said else split_of_path(path) or default
+        if not name or found is None:
+            raise DatasetError(
+                f"{table.name} row {number}: expected a path, and train, val or test as"
+                f" its split, got {name[:40]!r} and {said[:20]!r}"
+            )
+        yield number, name, row[labels[0]], found
+
+
+def _paths_below(names: Iterable[str], folder: Path) -> list[str]:
+    """Returns paths without the folders above the set: ``/home/test`` is no split.
+
+    Those outside of the folder begin below what they have in common.
+    """
+    base = str(folder.absolute())
+    whole = [posixpath.normpath(posixpath.join(base, name)) for name in names]
+    outside = {posixpath.dirname(path) for path in whole if not _is_below(path, base)}
+    above = posixpath.commonpath(outside) if outside else base
+    return [
+        posixpath.relpath(path, base if _is_below(path, base) else above)
+        for path in whole
+    ]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")
 
 
 def _present(names: Sequence[str], keys: Iterable[str]) -> list[str]:
@@ -93,28 +138,10 @@ def _shown(table: CsvTable) -> str:
     return repr(",".join(table.columns)[:80])
 
 
-Row = tuple[int, str, str, str]  # number, path, label (may be empty), split
-
-
-def _read_rows(
-    table: CsvTable, path: str, label: str, split: str | None
-) -> Iterator[Row]:
-    for number, row in table.rows:
-        name = row[path].replace("\\", "/")
-        said = row[split] if split else ""
-        found = split_of(said) if said else split_of_path(name)
-        if not name or found is None:
-            raise DatasetError(
-                f"{table.name} row {number}: expected a path, and train, val or test as"
-                f" its split, got {name[:40]!r} and {said[:20]!r}"
-            )
-        yield number, name, row[label], found
-
-
-def split_of_path(path: str) -> str:
-    """Returns the split that the folders of a path name, else train."""
+def split_of_path(path: str) -> str | None:
+    """Returns the split that the folders of a path name, the innermost first."""
     folders = reversed(PurePosixPath(path).parts[:-1])
-    return next((s for each in folders for s in find_splits([each]).values()), "train")
+    return next((s for each in folders for s in find_splits([each]).values()), None)
 
 
 def _collect(
@@ -144,7 +171,7 @@ def read_csv_in(tree: FileTree) -> tuple[list[Entry], dict[str, list[str]]] | No
     """Returns the images that CSVs in a folder or zip list; None without such.
 
     Read are Roboflow's ``_classes.csv``, and a single CSV where there are no images
-    beside it (``fer2013.csv`` in a zip).
+    beside it (``fer2013.csv`` in a zip), which then holds their pixels.
 
     Raises:
         DatasetError: A CSV is wrong, or there are several.
@@ -159,17 +186,23 @@ def read_csv_in(tree: FileTree) -> tuple[list[Entry], dict[str, list[str]]] | No
         raise DatasetError(
             f"{tree.name}: expected one CSV, got"
             f" {', '.join(sorted(file.path for file in lists)[:10])}: give one of them"
-            " as --data, unpacked"
+            f"{as_data(tree.name)}"
         )
     with open_table(lists[0], f"{tree.name}: {lists[0].path}") as table:
-        return read_table(table, _finder(tree, lists[0].parts[:-1]))
+        if (entries := _read_pixels(table)) is None:
+            raise DatasetError(
+                f"{table.name}: expected the columns"
+                f" {','.join(fer2013.FER2013_COLUMNS)}, as there are no images in"
+                f" {tree.name}, got {_shown(table)}: give that CSV{as_data(tree.name)},"
+                " beside the images that it lists"
+            )
+        return entries, {}
 
 
-def _finder(tree: FileTree, folder: tuple[str, ...]) -> Files:
+def _finder(tree: FileTree) -> Files:
     images = {file.path: file for file in tree.images}
 
-    def find(name: str) -> StoredFile:
-        path = "/".join((*folder, name))
+    def find(path: str) -> StoredFile:
         return images.get(path) or _missing(path)
 
     return find
@@ -189,7 +222,7 @@ def _read_one_hot(
     for file in lists:
         with open_table(file, file.path) as table:
             rows += _one_hot_rows(table, file.parts[:-1])
-    entries, ignored = _collect(rows, tree.name, _finder(tree, ()))
+    entries, ignored = _collect(rows, tree.name, _finder(tree))
     listed = {path for _, path, _, _ in rows}
     others = [file.path for file in tree.images if file.path not in listed]
     return entries, ignored | ({NOT_LISTED: others} if others else {})
@@ -204,11 +237,12 @@ def _one_hot_rows(table: CsvTable, folder: tuple[str, ...]) -> Iterator[Row]:
         )
     for number, row in table.rows:
         flags = [row[column_key(name)] for name in classes]
-        chosen = [classes[i] for i, flag in enumerate(flags) if flag == "1"]
-        if not set(flags) <= {"0", "1"} or len(chosen) > 1:
+        values = [FLAGS.get(flag.lower()) for flag in flags]
+        chosen = [name for name, value in zip(classes, values, strict=True) if value]
+        if None in values or len(chosen) > 1:
             raise DatasetError(
                 f"{table.name} row {number}: expected one 1 among 0, got"
                 f" {','.join(flags)[:40]!r}: a classifier needs one class an image"
             )
         name = "/".join((*folder, row[column_key(path)]))
-        yield number, name, "".join(chosen), split_of_path(name)
+        yield number, name, "".join(chosen), split_of_path(name) or "train"

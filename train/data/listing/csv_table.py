@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -26,6 +28,9 @@ _DAMAGE = (
 MAX_FIELD = 4 * 2**20  # the pixels of 1024x1024
 MAX_LINE_BYTES = 2 * MAX_FIELD
 SEPARATORS = ",;\t"  # the semicolon: spreadsheets where the comma is decimal
+# Behind a carriage return alone, as spreadsheets on a Mac write it. Not splitlines():
+# it also ends lines at U+2028 and U+0085, which are characters of names.
+_OLD_MAC_LINE = re.compile(r"(?<=\r)(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,10 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
             header = next(text, "")
             separator = max(SEPARATORS, key=header.count)
             names = next(_read([header], separator), [])
-            columns = tuple(each.strip() for each in names)
-            keys = tuple(map(column_key, columns))
-            yield CsvTable(name, columns, _number(_read(text, separator), keys))
+            columns = _columns(names, name)
+            yield CsvTable(
+                name, columns, _number(_read(text, separator), columns, name)
+            )
     except UnicodeDecodeError as error:
         raise DatasetError(f"{name} is no readable CSV: expected UTF-8 text") from error
     except _DAMAGE as error:
@@ -87,7 +93,7 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
     while line := stream.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES:
             raise ValueError(f"a line has more than {MAX_LINE_BYTES} bytes")
-        yield from line.decode(encoding).splitlines(keepends=True)
+        yield from filter(None, _OLD_MAC_LINE.split(line.decode(encoding)))
         encoding = "utf-8"
 
 
@@ -95,13 +101,38 @@ def _read(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
+def _columns(names: Sequence[str], table: str) -> tuple[str, ...]:
+    """Returns the columns in a header, without empty ones at its end.
+
+    Raises:
+        DatasetError: Two have the same name.
+    """
+    columns = [each.strip() for each in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    counts = Counter(map(column_key, columns))
+    repeated = [each for each in columns if each and counts[column_key(each)] > 1]
+    if repeated:
+        raise DatasetError(
+            f"{table}: expected each column once, got {', '.join(repeated)[:80]!r}:"
+            " remove or rename the others"
+        )
+    return tuple(columns)
+
+
 def _number(
-    rows: Iterator[list[str]], keys: tuple[str, ...]
+    rows: Iterator[list[str]], columns: tuple[str, ...], table: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    number = 0
+    keys, number = tuple(map(column_key, columns)), 0
     for values in rows:
         if values:
             number += 1
+            if any(map(str.strip, values[len(keys) :])):
+                raise DatasetError(
+                    f"{table} row {number}: expected {len(keys)} values, as the header"
+                    f" has columns, got {len(values)}: quote a value with a separator"
+                    " in it"
+                )
             padded = (*values, *[""] * (len(keys) - len(values)))
             stripped = (value.strip() for value in padded)
             yield number, dict(zip(keys, stripped, strict=False))

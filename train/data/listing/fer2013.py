@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from edge_runtime.errors import DatasetError
 from train.data.listing.csv_table import CsvTable
@@ -20,12 +22,12 @@ def read_entries(table: CsvTable) -> Iterator[Entry]:
     """Yields the labelled images of rows with the columns ``emotion`` and ``pixels``.
 
     Without a column ``Usage``, as in the challenge's ``train.csv``, all are for
-    training. The images may have any size, and all have that of the first.
+    training. The images may have any size, and all have that of most.
 
     Raises:
         DatasetError: A row is wrong.
     """
-    side = 0
+    found: list[tuple[int, str, str, bytes]] = []
     for number, row in table.rows:
         emotion, usage = row["emotion"], row.get("usage", "training")
         split = split_of(usage)
@@ -37,22 +39,29 @@ def read_entries(table: CsvTable) -> Iterator[Entry]:
             )
         # A row's pixels are 8 kB of text and 2.3 kB of bytes: only these are kept.
         values = _read_pixels(row["pixels"])
-        if not side and math.isqrt(len(values)) ** 2 == len(values):
-            side = math.isqrt(len(values))
-        yield _entry(number, split, FER2013_LABELS[int(emotion)], values, side)
+        found.append((number, split, FER2013_LABELS[int(emotion)], values))
+    sides = Counter(
+        math.isqrt(len(values)) for *_, values in found if _is_square(values)
+    )
+    side = max(sides, key=sides.__getitem__, default=0)
+    for number, split, label, values in found:
+        yield Entry(f"row {number}", split, label, partial(_image, values, side))
 
 
-def _entry(number: int, split: str, label: str, values: bytes, side: int) -> Entry:
-    if side < SMALLEST_SIDE_PX or len(values) != side**2:
+def _is_square(values: bytes) -> bool:
+    side = math.isqrt(len(values))
+    return side >= SMALLEST_SIDE_PX and side**2 == len(values)
+
+
+def _image(values: bytes, side: int) -> bytes:
+    """Returns a row's pixels as an image file, so that they are read as any other."""
+    if len(values) != side**2 or not values:
         count = f"{len(values):,}" if values else "no"
-
-        def refuse() -> bytes:
-            raise ValueError(f"{count} pixels from 0 to 255: no square image")
-
-        return Entry(f"row {number}", split, label, refuse)
-    # So that a row's pixels are read as any image file.
-    image = b"P5 %d %d 255\n" % (side, side) + values
-    return Entry(f"row {number}", split, label, lambda: image)
+        expected = f"expected {side} x {side}, as in most rows" if side else ""
+        raise ValueError(
+            f"{count} pixels from 0 to 255: {expected or 'no square image'}"
+        )
+    return b"P5 %d %d 255\n" % (side, side) + values
 
 
 def _read_pixels(text: str) -> bytes:

@@ -26,7 +26,13 @@ from train.data.listing.folders import (
     grow,
 )
 from train.data.listing.split_names import UNLABELLED, find_splits
-from train.data.listing.stored_files import FileTree, Parts, count_suffixes, shorten
+from train.data.listing.stored_files import (
+    FileTree,
+    Parts,
+    as_data,
+    count_suffixes,
+    shorten,
+)
 
 NO_CLASS_FOLDER = "images in no class folder"
 SHOWN_KINDS = 3
@@ -143,7 +149,8 @@ def csvs_in(tree: FileTree) -> list[str]:
 def hint_of_labels(tree: FileTree) -> str:
     """Returns where the labels may be instead, and what to do."""
     if lists := csvs_in(tree):
-        return f": if the labels are in {shorten(lists)}, give that CSV as --data"
+        where = f": if the labels are in {shorten(lists)}, "
+        return f"{where}give that CSV{as_data(tree.name)}"
     if any("labels" in file.parts[:-1] for file in tree.others):
         return (
             ": the labels/ beside them look like boxes of a detector; cut the boxes"

@@ -124,6 +124,11 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + rest
 
 
+def as_data(name: str) -> str:
+    """Returns how a CSV in the folder or zip of this name becomes ``--data``."""
+    return " as --data" + (", unpacked" if name.lower().endswith(".zip") else "")
+
+
 def count_suffixes(files: Iterable[StoredFile]) -> dict[str, int]:
     """Returns the number of files by suffix, the most frequent first."""
     suffixes = (PurePosixPath(file.path).suffix.lower() for file in files)
