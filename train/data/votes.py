@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.utils.read_files import require_regular
+from train.data.listing.csv_table import CsvTable, column_key, open_table
+from train.data.listing.folder_source import stored_file
 
 NAME_COLUMN = "file"
 MIN_SHARE_FOUND = 0.5
@@ -51,16 +51,9 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
         DatasetError: No such file, no such column, a value that is no vote, a file
             named twice, or votes for fewer than half of the images.
     """
-    try:
-        require_regular(Path(path))
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            categories = _categories(header, path)
-            columns = [column.strip() for column in header]
-            votes_by_name = _counts(rows, columns, path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"cannot read votes from {path}: {error}") from error
+    with open_table(stored_file(Path(path), str(path)), str(path)) as table:
+        categories = _categories(table)
+        votes_by_name = _counts(table, categories)
     unknown = [np.nan] * len(categories)
     named = _as_named(names, votes_by_name)
     counts = np.array([votes_by_name.get(name, unknown) for name in named])
@@ -85,39 +78,25 @@ def _as_named(names: Sequence[str], known: Container[str]) -> Sequence[str]:
     return shorter
 
 
-def _categories(header: Sequence[str], path: Path | str) -> tuple[str, ...]:
+def _categories(table: CsvTable) -> tuple[str, ...]:
     """Returns the names of all columns but that of the files."""
-    columns = [column.strip() for column in header]
-    categories = tuple(column for column in columns if column != NAME_COLUMN)
-    enough = len(set(categories)) == len(categories) >= 2
-    if columns.count(NAME_COLUMN) != 1 or not enough or "" in categories:
+    categories = tuple(c for c in table.columns if column_key(c) != NAME_COLUMN)
+    if NAME_COLUMN not in table.keys or len(categories) < 2 or "" in categories:
         raise DatasetError(
-            f"{path}: expected the column {NAME_COLUMN} and one for each of at least"
-            f" two categories of votes, got {list(header)}"
+            f"{table.name}: expected the column {NAME_COLUMN} and one for each of at"
+            f" least two categories of votes, got {list(table.columns)}"
         )
     return categories
 
 
-def _counts(
-    rows: Iterable[Sequence[str]], columns: Sequence[str], path: Path | str
-) -> dict[str, list[float]]:
+def _counts(table: CsvTable, categories: Sequence[str]) -> dict[str, list[float]]:
     """Returns the votes by image name, without images that have no votes."""
     found: dict[str, list[float]] = {}
-    name_column = columns.index(NAME_COLUMN)
-    for line, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        where = f"{path}, row {line}"
-        if len(row) != len(columns):
-            raise DatasetError(
-                f"{where}: expected {len(columns) - 1} numbers of votes,"
-                f" got {len(row) - 1}"
-            )
-        texts = list(row)
-        name = texts.pop(name_column)
+    for number, row in table.rows:
+        where, name = f"{table.name} row {number}", row[NAME_COLUMN]
         if name in found:
             raise DatasetError(f"{where}: {name!r} is listed twice: remove one row")
-        found[name] = [_vote(text, where) for text in texts]
+        found[name] = [_vote(row[column_key(each)], where) for each in categories]
     return {name: votes for name, votes in found.items() if any(votes)}
 
 

@@ -48,6 +48,22 @@ def test_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_name(tmp_path):
     assert read_votes(path, NAMES).known.all()
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_votes_of_a_spreadsheet_are_read(tmp_path, separator):
+    header = HEADER.replace("file", "File")
+    lines = (line.replace(",", separator) for line in (header, *ROWS))
+    votes = read_votes(written(tmp_path, *lines), NAMES)
+    assert votes.categories == ("cat", "dog", "nothing")
+    assert votes.known.all()
+
+
+def test_line_without_an_end_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.data.listing.csv_table.MAX_LINE_BYTES", 1000)
+    path = written(tmp_path, HEADER, "x" * 2000)
+    with pytest.raises(DatasetError, match="a line has more than 1000 bytes"):
+        read_votes(path, NAMES)
+
+
 @pytest.mark.parametrize("place", [1, 3])
 def test_column_of_the_files_may_stand_anywhere(tmp_path, place):
     lines = []
@@ -65,15 +81,17 @@ def test_column_of_the_files_may_stand_anywhere(tmp_path, place):
         ((), "expected the column file"),
         (("name,cat,dog", "x,1,2"), "expected the column file"),
         (("file,cat", "x,1"), "at least two categories"),
-        (("file,cat,cat", "x,1,1"), "at least two categories"),
-        (("file,file,cat,dog", "x,x,1,1"), "expected the column file"),
-        (("file,cat,dog,", "x,1,1,1"), "at least two categories"),
-        ((HEADER, "train/cat/1.png,9,-1,0"), "row 2: expected a number of votes"),
+        (("file,cat,cat", "x,1,1"), "each column once, got 'cat, cat'"),
+        (("file,cat,Cat", "x,1,1"), "each column once, got 'cat, Cat'"),
+        (("file,file,cat,dog", "x,x,1,1"), "each column once, got 'file, file'"),
+        (("file,cat,dog,", "x,1,1,1"), "row 1: expected 3 values"),
+        (("file,,cat,dog", "x,1,1,1"), "at least two categories"),
+        ((HEADER, "train/cat/1.png,9,-1,0"), "row 1: expected a number of votes"),
         ((HEADER, "train/cat/1.png,9,nan,0"), "got 'nan'"),
         ((HEADER, "train/cat/1.png,9,inf,0"), "got 'inf'"),
         ((HEADER, "train/cat/1.png,9,,0"), "got ''"),
-        ((HEADER, "train/cat/1.png,9"), "expected 3 numbers of votes, got 1"),
-        ((HEADER, "train/cat/1.png,9,1,0,4"), "expected 3 numbers of votes, got 4"),
+        ((HEADER, "train/cat/1.png,9"), "expected a number of votes, got ''"),
+        ((HEADER, "train/cat/1.png,9,1,0,4"), "row 1: expected 4 values"),
         ((HEADER, *ROWS, ROWS[1]), "'train/cat/2.png' is listed twice"),
         ((HEADER, "elsewhere/1.png,1,1,1"), "0% of the images"),
         ((HEADER, ROWS[0]), "33% of the images"),
@@ -83,7 +101,9 @@ def test_column_of_the_files_may_stand_anywhere(tmp_path, place):
         "no-file-column",
         "one-category",
         "category-twice",
+        "category-in-two-cases",
         "file-twice",
+        "value-too-many",
         "no-category-name",
         "negative",
         "nan",
