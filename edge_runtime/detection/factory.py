@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from edge_runtime.detection.yunet import (
 from edge_runtime.errors import ModelError
 from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.read_files import read_bounded
+
+logger = logging.getLogger(__name__)
 
 # As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -82,6 +85,8 @@ def smallest_face_px(name: str, width_px: int, frame_wh: tuple[int, int]) -> int
 def fetched_model() -> Path | None:
     """Returns the path of the downloaded YuNet file; None where there is none.
 
+    One that cannot be read, as in another user's folder, is one line of the log.
+
     Raises:
         ModelError: It is not the file that OpenCV Zoo publishes.
     """
@@ -91,7 +96,8 @@ def fetched_model() -> Path | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ModelError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        logger.warning("YuNet is left out: cannot read %s: %s", path, error.strerror)
+        return None
     if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
         raise ModelError(
             f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -162,6 +163,26 @@ def test_fetched_file_that_was_damaged_is_an_error(empty_data_folder: Path) -> N
     with pytest.raises(ModelError, match="fetch-detector --force"):
         open_detector("auto")
     assert open_detector("none").name == "none"
+
+
+@needs_haar
+@pytest.mark.parametrize("kind", ["folder is a file", "folder", "pipe", "loop"])
+def test_fetched_file_that_cannot_be_read_leaves_haar_and_says_why(
+    empty_data_folder: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    file = empty_data_folder / YUNET_FILE
+    if kind == "folder is a file":
+        empty_data_folder.touch()
+    elif kind == "folder":
+        file.mkdir(parents=True)
+    else:
+        empty_data_folder.mkdir()
+        os.mkfifo(file) if kind == "pipe" else file.symlink_to(YUNET_FILE)
+    assert open_detector().name == "haar"
+    assert "YuNet is left out: cannot read" in caplog.text
+    assert str(file) in caplog.text
+    with pytest.raises(ModelError, match="YuNet needs its file"):
+        open_detector("yunet")
 
 
 def test_of_two_boxes_on_one_face_the_better_supported_stays() -> None:
