@@ -13,9 +13,9 @@ from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
 from edge_runtime.text import one_line
-from edge_runtime.utils.picture_kinds import SUFFIXES, picture_kind
+from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
-from edge_runtime.utils.read_files import read_bounded
+from edge_runtime.utils.read_files import open_regular, read_bounded
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ def is_image(path: Path) -> bool:
 def _kind(path: Path) -> str | None:
     if not path.is_file():  # opening a pipe would wait for its sender
         return None
-    with path.open("rb") as file:
-        return picture_kind(file.read(16))
+    with open_regular(path) as file:
+        return picture_kind(file.read(START_BYTES))
 
 
 def images_in(folder: Path) -> list[Path]:

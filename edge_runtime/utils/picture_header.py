@@ -27,6 +27,7 @@ _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
 _NUMBER = rb"(?:\s|#[^\n\r]*[\n\r])+(\d{1,9})(?!\d)"
 _PNM = re.compile(rb"P[1-6]" + _NUMBER + _NUMBER)
+_MAX_FTYP = 256
 _MAX_PARTS = 4096  # of one header
 
 
@@ -40,6 +41,20 @@ def picture_size(data: bytes) -> Size | None:
         return _size(data)
     except (struct.error, IndexError, ValueError):  # cut off
         return None
+
+
+def is_avif(start: bytes) -> bool:
+    """Returns whether a file says that it is AVIF, first or among other kinds.
+
+    Args:
+        start: The first 64 bytes of the file or more. ISO/IEC 14496-12: one brand, its
+            version, and those that it is compatible with.
+    """
+    if start[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(start[:4], "big"), len(start), _MAX_FTYP)
+    brands = {start[at : at + 4] for at in (8, *range(16, end - 3, 4))}
+    return not brands.isdisjoint((b"avif", b"avis"))
 
 
 def too_many_pixels(size_wh: Size) -> str | None:
@@ -63,7 +78,7 @@ def _size(data: bytes) -> Size | None:
         return _webp(data)
     if data[:4] in _TIFF:
         return _tiff(data, _TIFF[data[:4]])
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
+    if is_avif(data):
         return _avif(data)
     if match := _PNM.match(data):
         return int(match[1]), int(match[2])

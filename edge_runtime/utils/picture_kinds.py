@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edge_runtime.utils.picture_header import picture_size, too_many_pixels
+from edge_runtime.utils.picture_header import is_avif, picture_size, too_many_pixels
 
 SUFFIXES = frozenset(
     [
@@ -23,6 +23,7 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
+START_BYTES = 64
 _KINDS = {
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
@@ -33,8 +34,7 @@ _KINDS = {
     "PBM": rb"P4\s",
     "PGM": rb"P5\s",
     "PPM": rb"P6\s",
-    "AVIF": rb".{4}ftypavi[fs]",
-    "HEIC": rb".{4}ftyp(?:he[iv]|mif1|msf1)",
+    "HEIC": rb".{4}ftyp(?:he[iv]|mif1|msf1|miaf)",
 }
 _BEGINNINGS = {kind: re.compile(each, re.DOTALL) for kind, each in _KINDS.items()}
 _NO_PICTURES = (
@@ -50,8 +50,10 @@ def picture_kind(start: bytes) -> str | None:
     """Returns the kind of a picture, such as ``"JPEG"``; None if it is none.
 
     Args:
-        start: The first 16 bytes of the file or more.
+        start: The first ``START_BYTES`` of the file or more.
     """
+    if is_avif(start):  # which may also call itself what a HEIC does
+        return "AVIF"
     for kind, beginning in _BEGINNINGS.items():
         if beginning.match(start):
             return kind

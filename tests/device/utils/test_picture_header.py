@@ -17,6 +17,7 @@ from edge_runtime.utils.picture_header import (
     picture_size,
     too_many_pixels,
 )
+from edge_runtime.utils.picture_kinds import START_BYTES, picture_kind, why_unreadable
 from edge_runtime.utils.pictures import decode_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
@@ -40,6 +41,32 @@ def test_size_is_that_of_the_decoded_picture(kind):
     data = encoded(kind)
     assert picture_size(data) == (53, 37)
     assert decode_picture(data).shape == (37, 53, 3)
+
+
+@pytest.mark.parametrize("major", [b"mif1", b"miaf", b"avis", b"MA1B"])
+def test_avif_may_call_itself_something_else_first(tmp_path, major):
+    """As files of several encoders and cameras do."""
+    data = encoded("avif")
+    data = data[:8] + major + data[12:]
+    assert picture_size(data) == (53, 37)
+    assert picture_kind(data[:START_BYTES]) == "AVIF"
+    assert "AVIF" in why_unreadable(data[:900], "")
+    if major != b"avis":  # then there has to be a sequence inside
+        assert decode_picture(data).shape == (37, 53, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1heicavif",  # the last is of the next box
+        b"\0\0\0\x18ftypmif1\0\0",
+        b"\xff\xff\xff\xffftypmif1\0\0\0\0" + bytes(300) + b"avif",
+    ],
+)
+def test_heic_is_no_avif(data):
+    assert picture_kind(data) == "HEIC"
+    assert picture_size(data) is None
 
 
 def test_lossy_webp_and_progressive_jpeg_have_a_size():
