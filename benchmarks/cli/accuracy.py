@@ -16,6 +16,7 @@ from benchmarks.accuracy.table import accuracy_table, time_line
 from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import Document, check_writable, save_result
 from edge_runtime import Classifier
+from edge_runtime.cli.given import given
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
@@ -92,9 +93,7 @@ def _accuracy(options: argparse.Namespace) -> int:
             path,
             num_threads=options.threads,
             backend=options.backend,
-            labels=options.labels,
-            pixels=options.pixels,
-            output=options.model_output,
+            **given(options)._asdict(),
         )
         for path in options.models
     ]

@@ -118,10 +118,11 @@ def _replay(
                 said.labels or usable_labels(stated.labels),
                 said.pixels or stated.pixels or RAW,
                 said.output or stated.output or "logits",
+                said.colour,
             )
         return Replay(
             Classifier.from_file(
-                file, num_threads=args.threads, backend=args.backend, **said._asdict()
+                file, num_threads=args.threads, backend=args.backend, given=said
             ),
             threads=args.threads,
         )

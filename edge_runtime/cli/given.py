@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.model_file.labels import labels
-from edge_runtime.model_file.metadata import OUTPUTS, Given
+from edge_runtime.model_file.metadata import CHANNEL_ORDERS, OUTPUTS, Given
 from edge_runtime.model_file.pixels import SCALINGS, PixelScaling, pixels
 
 # Their names and the settings of ``add_argument``; --output is another flag of run.
@@ -35,12 +35,20 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--model-output", "--output"),
         {"choices": OUTPUTS, "help": "what such a model gives"},
     ),
+    (
+        ("--colour",),
+        {
+            "choices": CHANNEL_ORDERS,
+            "help": "the order of its three channels (rgb); bgr where it was trained on"
+            " what cv2.imread returns, or with Caffe",
+        },
+    ),
 )
 
 
 def given(args: argparse.Namespace) -> Given:
     """Returns what these flags say."""
-    return Given(args.labels, args.pixels, args.model_output)
+    return Given(args.labels, args.pixels, args.model_output, args.colour)
 
 
 def given_arguments(given: Given, folder: Path) -> list[str]:
@@ -61,6 +69,8 @@ def given_arguments(given: Given, folder: Path) -> list[str]:
         arguments += ["--pixels", *(named or [_write_scaling(given.pixels, folder)])]
     if given.output is not None:
         arguments += ["--model-output", given.output]
+    if given.colour is not None:
+        arguments += ["--colour", given.colour]
     return arguments
 
 

@@ -13,7 +13,14 @@ import numpy.typing as npt
 from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, open_backend
 from edge_runtime.model_file.container import ModelFile, read_model_file
-from edge_runtime.model_file.metadata import Given, GoldenVectors, ModelSpec, Output
+from edge_runtime.model_file.metadata import (
+    NOTHING_GIVEN,
+    ChannelOrder,
+    Given,
+    GoldenVectors,
+    ModelSpec,
+    Output,
+)
 from edge_runtime.model_file.pixels import PixelScaling
 from edge_runtime.preprocessing import Image, to_model_input
 
@@ -81,6 +88,7 @@ class Classifier:
         labels: Sequence[str] | None = None,
         pixels: PixelScaling | None = None,
         output: Output | None = None,
+        colour: ChannelOrder | None = None,
         public_key: Path | str | None = None,
     ) -> Classifier:
         """Returns a classifier, after checking that its file is as it was exported.
@@ -99,6 +107,8 @@ class Classifier:
                 say it; as ``edge_runtime.model_file.pixels.SCALINGS["unit"]``.
             output: What it gives, ``"logits"`` or ``"probabilities"``, where the file
                 does not say it.
+            colour: The order of its three channels, ``"rgb"`` (where nothing is given)
+                or ``"bgr"``.
             public_key: PEM file: a model not signed with its key is refused before its
                 content is read (``edge_runtime.model_file.signature``).
 
@@ -117,9 +127,7 @@ class Classifier:
             file,
             num_threads=num_threads,
             backend=backend,
-            labels=labels,
-            pixels=pixels,
-            output=output,
+            given=Given(labels, pixels, output, colour),
         )
 
     @classmethod
@@ -129,9 +137,7 @@ class Classifier:
         *,
         num_threads: int = 1,
         backend: str = "auto",
-        labels: Sequence[str] | None = None,
-        pixels: PixelScaling | None = None,
-        output: Output | None = None,
+        given: Given = NOTHING_GIVEN,
     ) -> Classifier:
         """Returns a classifier for a file that was already read.
 
@@ -139,9 +145,7 @@ class Classifier:
             file: As ``read_model_file`` returned it.
             num_threads: As for ``load``.
             backend: The same.
-            labels: The same.
-            pixels: The same.
-            output: The same.
+            given: Its ``labels``, ``pixels``, ``output`` and ``colour``.
 
         Raises:
             ModelError: As ``load``.
@@ -149,11 +153,10 @@ class Classifier:
         if file.document is None:
             from edge_runtime.inference import foreign  # rarely needed
 
-            given = Given(labels, pixels, output)
             spec, loaded = foreign.open_foreign(file, given, backend, num_threads)
             return cls(file, spec, loaded)
         # Metadata first: libraries may crash on a truncated file.
-        spec = _spec_in_file(file, labels, pixels, output)
+        spec = _spec_in_file(file, given)
         loaded = open_backend(file, backend, threads=num_threads)
         _check_tensors(spec, loaded, file.name)
         difference = _replay(spec.golden, loaded, file.name) if spec.golden else None
@@ -280,22 +283,22 @@ def model_path(model: Path | str | None) -> Path:
     return find_released(model).path
 
 
-def _spec_in_file(
-    file: ModelFile,
-    labels: Sequence[str] | None,
-    pixels: PixelScaling | None,
-    output: Output | None,
-) -> ModelSpec:
+def _spec_in_file(file: ModelFile, given: Given) -> ModelSpec:
     """Returns a file's metadata, which nothing given may contradict."""
     spec = ModelSpec.from_document(file.document or {})
-    if labels is not None and tuple(labels) != spec.labels:
+    if given.labels is not None and tuple(given.labels) != spec.labels:
         raise MetadataError(
             f"{file.name} names its own labels {list(spec.labels)}: leave out --labels"
         )
-    if pixels not in (None, spec.pixels) or output not in (None, spec.output):
+    scaled = given.pixels not in (None, spec.pixels)
+    if scaled or given.output not in (None, spec.output):
         raise MetadataError(
             f"{file.name} has metadata: it takes raw pixels and gives logits; leave out"
             " --pixels and --model-output"
+        )
+    if given.colour not in (None, spec.colour):
+        raise MetadataError(
+            f"{file.name} has metadata: it takes {spec.colour}; leave out --colour"
         )
     return spec
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.inference.backends import Backend, Logits, open_backend
+from edge_runtime.inference.backends import Backend, Images, Logits, open_backend
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import (
     MOST_CLIPPED,
@@ -18,7 +18,13 @@ from edge_runtime.model_file.input_range import (
     quantized_range,
 )
 from edge_runtime.model_file.labels import usable_labels
-from edge_runtime.model_file.metadata import Given, ModelSpec, Output, check_labels
+from edge_runtime.model_file.metadata import (
+    ChannelOrder,
+    Given,
+    ModelSpec,
+    Output,
+    check_labels,
+)
 from edge_runtime.model_file.pixels import RAW, SCALINGS, PixelScaling
 from edge_runtime.model_file.statements import Statements, read_statements
 from edge_runtime.preprocessing import Colour
@@ -51,13 +57,21 @@ def open_foreign(
     """
     # Before it is opened: libraries crash on a truncated file.
     stated = read_statements(file)
-    labels, pixels = given.labels, given.pixels or stated.pixels
+    order = given.colour or "rgb"
+    labels, pixels = given.labels, given.pixels
+    if pixels is None and stated.pixels is not None:  # it means its own channels
+        pixels = _in_order(stated.pixels, order)
     if labels is None and stated.labels:
         labels = usable_labels(stated.labels)
     if given.pixels is not None:
         _check_pixels(file.name, given.pixels, stated)
-    loaded = open_backend(file, backend, threads=threads, pixels=pixels or RAW)
+    inside = _in_order(pixels or RAW, order)
+    loaded = open_backend(file, backend, threads=threads, pixels=inside)
     size_px, colour = _square_input(file.name, loaded.input.shape)
+    if colour == "grey" and given.colour is not None:
+        raise MetadataError(f"{file.name} takes one channel: leave out --colour")
+    if order == "bgr":
+        loaded = _BgrBackend(loaded)
     answers = _answers(loaded)
     output = given.output or stated.output or _observed_output(answers)
     if labels is None or pixels is None or output is None:
@@ -68,8 +82,29 @@ def open_foreign(
     _check_answers(file.name, answers, output)
     if output != stated.output:
         _warn_of_sums(file.name, answers, output)
-    _log_assumptions(file.name, given, stated, Given(names, pixels, output))
+    used = Given(names, pixels, output, order if colour == "rgb" else None)
+    _log_assumptions(file.name, given, stated, used)
     return ModelSpec(names, size_px, colour, pixels=pixels, output=output), loaded
+
+
+class _BgrBackend:
+    """A loaded model whose three channels are blue, green and red."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.version = backend.name, backend.version
+        self.input, self.output = backend.input, backend.output
+        self._backend = backend
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, 3) in RGB."""
+        return self._backend.logits(images[..., ::-1])
+
+
+def _in_order(pixels: PixelScaling, order: ChannelOrder) -> PixelScaling:
+    """Returns a scaling in RGB order in that of a network's channels, or back."""
+    if order == "rgb":
+        return pixels
+    return PixelScaling(pixels.scale[::-1], pixels.offset[::-1])
 
 
 def _check_pixels(name: str, pixels: PixelScaling, stated: Statements) -> None:
@@ -143,10 +178,12 @@ def _log_assumptions(name: str, given: Given, stated: Statements, used: Given) -
     if given.output is None:
         source = stated.output_source or "its answers show it"
         parts.append(f"it gives {used.output} ({source})")
+    if given.colour is None and used.colour is not None:
+        parts.append(f"its channels are taken as {used.colour.upper()}")
     if parts:
         _warn_once(
             f"{name} has no metadata of fer-edge: {', '.join(parts)}; --labels,"
-            " --pixels and --model-output say otherwise"
+            " --pixels, --model-output and --colour say otherwise"
         )
 
 

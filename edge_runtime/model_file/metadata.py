@@ -20,7 +20,9 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.text import has_control
 
 Output = Literal["logits", "probabilities"]
+ChannelOrder = Literal["rgb", "bgr"]
 OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 SCHEMA = 1
 LARGEST_SIZE_PX = 1024
 CROP_MARGINS = (-0.4, 2.0)
@@ -36,11 +38,13 @@ class Given(NamedTuple):
         labels: Class names in order.
         pixels: What the network takes for pixels 0..255.
         output: What the network gives.
+        colour: The order of its three channels.
     """
 
     labels: Sequence[str] | None = None
     pixels: PixelScaling | None = None
     output: Output | None = None
+    colour: ChannelOrder | None = None
 
 
 NOTHING_GIVEN = Given()

@@ -123,7 +123,7 @@ def test_tune_takes_them(save, monkeypatch, capsys):
         GIVEN,
         Given(("a, b", "c")),
         Given(pixels=normalized([1.0, 2.0, 3.0], [50.0])),
-        Given(pixels=normalized([0.0], [1.0]), output="logits"),
+        Given(pixels=normalized([0.0], [1.0]), output="logits", colour="bgr"),
     ],
     ids=["nothing", "all", "comma", "own-scaling", "raw"],
 )
@@ -132,6 +132,7 @@ def test_arguments_say_the_same_again(given, tmp_path):
     add_model(parser)
     parsed = parser.parse_args(given_arguments(given, tmp_path))
     assert (parsed.labels, parsed.model_output) == (given.labels, given.output)
+    assert parsed.colour == given.colour
     assert (parsed.pixels is None) == (given.pixels is None)
     if given.pixels:
         assert np.allclose(parsed.pixels, given.pixels)

@@ -74,7 +74,7 @@ def test_tables_only_group(run_parser, config):
     [
         ("thread = 2", "thread is not a flag of this command: did you mean threads?"),
         ("max_frames = 2", "did you mean max-frames?"),
-        ("colour = 'blue'", "colour is not a flag"),
+        ("paint = 'blue'", "paint is not a flag"),
         ("help = true", "help is not a flag"),
         ("config = 'other.toml'", "config is not a flag"),
         ("threads = '2'", "threads: expected a number without quotes, got '2'"),

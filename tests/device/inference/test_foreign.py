@@ -483,7 +483,61 @@ def test_what_was_taken_from_the_file_is_said_once(save, caplog):
     assert "it gives probabilities (it ends in a softmax)" in record.message
     caplog.clear()
     path = save(float_model(end="softmax"))
-    Classifier.load(
-        path, labels=LABELS, pixels=SCALINGS["unit"], output="probabilities"
-    )
+    said = {"pixels": SCALINGS["unit"], "output": "probabilities"}
+    Classifier.load(path, labels=LABELS, **said, colour="rgb")
     assert not caplog.records
+    Classifier.load(path, labels=LABELS, **said)
+    assert "its channels are taken as RGB; " in caplog.text
+
+
+# --- the order of the channels -----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["unit", "signed", "imagenet"])
+def test_bgr_networks_get_blue_first(save, images, name):
+    model = float_model(end="softmax")
+    own = scaled(images, *SCALINGS[name])[..., ::-1]
+    expected = interpreter_outputs(model, own)
+    said = {"labels": LABELS, "pixels": SCALINGS[name]}
+    found = Classifier.load(save(model), **said, colour="bgr").probabilities(images)
+    assert np.allclose(found, expected, atol=1e-5)
+    rgb = Classifier.load(save(model), **said).probabilities(images)
+    assert np.abs(rgb - expected).max() > 0.2
+
+
+def test_bgr_networks_with_8_bit_input_get_blue_first(save, images):
+    model = quantized_model(INPUTS["Coral"][0])
+    classifier = Classifier.load(save(model), labels=LABELS, colour="bgr")
+    expected = interpreter_outputs(model, images[..., ::-1])
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+def test_normalization_in_a_bgr_file_is_in_the_order_of_its_channels(save, images):
+    mean, std = [104, 117, 124], [57, 58, 59]
+    metadata = official_metadata(mean=mean, std=std)
+    model = float_model(end="softmax", metadata=metadata, gain=0.5)
+    classifier = Classifier.load(save(model), labels=LABELS, colour="bgr")
+    own = scaled(images[..., ::-1], *normalized(mean, std))
+    expected = interpreter_outputs(model, own)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+def test_run_takes_the_order_of_channels(save, picture, capsys):
+    model = float_model(end="softmax")
+    common = [save(model), "--labels", "red,green,blue", "--source", picture]
+    value = np.zeros((1, SIZE, SIZE, 3), np.float32)
+    value[..., 2] = 250 / 255
+    (expected,) = interpreter_outputs(model, value)
+    found = probabilities_of_run(capsys, *common, "--pixels", "unit", "--colour", "bgr")
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with metadata", "without"])
+def test_order_of_channels_is_refused_where_there_is_one(tiny_float_path, save, own):
+    from edge_runtime.model_file.container import read_model_file
+
+    path = tiny_float_path if own else save(read_model_file(tiny_float_path).model)
+    said = {} if own else {"labels": list("abcdefg"), "pixels": SCALINGS["raw"]}
+    said |= {} if own else {"output": "logits"}
+    with pytest.raises(MetadataError, match="leave out --colour"):
+        Classifier.load(path, **said, colour="bgr")
