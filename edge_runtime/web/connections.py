@@ -1,8 +1,9 @@
 """The connections of the page: who may have how many, and for how long.
 
-One stranger must not lock out the owner. So one address has a part of the connections,
-a part of them is kept for those who have shown the token, and where there is no room,
-a newcomer takes the place of the oldest idle stranger of the address that has most.
+Strangers must not lock out the owner. So one address has a part of the connections, a
+part of them is kept for those who have shown the token, and where there is no room, a
+newcomer takes the place of a stranger: of an idle one if there is any, of the address
+that has most, the oldest.
 """
 
 from __future__ import annotations
@@ -80,13 +81,11 @@ class Connections:
         ):
             rivals = strangers
         if rivals is not None:
+            # A request of a stranger may be one that never ends: it protects him only
+            # from those who have as many connections.
             leaving = max(
-                (
-                    one
-                    for one in rivals
-                    if one.idle and (by_address[one.address] > own or one.age_s > NEW_S)
-                ),
-                key=lambda one: (by_address[one.address], one.age_s),
+                (one for one in rivals if one.unused or by_address[one.address] > own),
+                key=lambda one: (one.unused, by_address[one.address], one.age_s),
                 default=None,
             )
             if leaving is None:
@@ -130,6 +129,11 @@ class Connection(asyncio.Protocol):
     def age_s(self) -> float:
         """Seconds since it was opened."""
         return time.monotonic() - self._since_s
+
+    @property
+    def unused(self) -> bool:
+        """Whether it is idle, and had the time to send a request."""
+        return self.idle and self.age_s > NEW_S
 
     def abort(self) -> None:
         """Ends it at once; ``close`` would wait until the client reads."""

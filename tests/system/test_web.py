@@ -764,6 +764,30 @@ def test_clients_that_never_read_lock_nobody_out(locked: Served) -> None:
         until(lambda: let_in(locked), 30)
 
 
+@pytest.mark.parametrize("addresses", [2, 3, 130])
+def test_requests_of_strangers_that_never_end_lock_nobody_out(
+    locked: Served, addresses: int
+) -> None:
+    begun = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"
+    asked = f"GET /api/state HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}"
+    with ExitStack() as stack:
+
+        def begin(number: int) -> None:
+            source = (f"127.0.1.{number % addresses + 1}", 0)
+            line = socket.create_connection(("127.0.0.1", locked.port), 10, source)
+            with suppress(ConnectionError):
+                stack.enter_context(line).sendall(begun)
+
+        for number in range(130):
+            begin(number)
+        time.sleep(0.3)
+        for number in range(10):
+            begin(number)
+            answer = exchange(locked.port, f"{asked}\r\n\r\n".encode(), whole=False)
+            assert answer[9:12] == b"200"
+            assert session_cookie(locked)
+
+
 def let_in(served: Served) -> bool:
     try:
         return served.get("/healthz")[0] == 200
