@@ -173,6 +173,19 @@ def test_ignored_images_are_in_the_summary(tmp_path):
     assert "ignored 1 images in no class folder: loose.png" in summary
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("{bus,car,train}/1.png", "train/ is taken as a class, like bus/, car/ beside"),
+        ("{valid,invalid}/1.png", "valid/ is taken as a class, like invalid/ beside"),
+    ],
+)
+def test_class_with_the_name_of_a_split_is_told(tmp_path, names, line, caplog):
+    classes_of(in_folder(tmp_path / "set", expand(names)))
+    (message,) = caplog.messages
+    assert message.startswith(f"set: {line}")
+
+
 # --- refused -----------------------------------------------------------------------
 
 
@@ -185,6 +198,9 @@ def test_ignored_images_are_in_the_summary(tmp_path):
         ("{train_images,test_images}/1.png", "folder for each class in test_images/"),
         ("{train,photos}/1.png", "train/ may be a split"),
         ("{cat,dog,test}/1.png", "test/ may be a split without class folders"),
+        ("{train,masks,edges}/1.png", "train/ may be a split without class folders"),
+        ("{train,Labels,depth}/1.png", "train/ may be a split without class folders"),
+        ("{valid,images}/1.png", "valid/ may be a split without class folders"),
         ("{cat,dog,Validation}/1.png", "Validation/ may be a split"),
         ("train/{cat,dog}/1.png extra/cat/1.png", "train/ may be a split"),
         (
@@ -334,6 +350,8 @@ def test_error_of_a_folder_is_not_swallowed(tmp_path, monkeypatch):
         ("train_station test_tube", {}),
         ("cat unlabeled", {}),
         ("strain contest", {}),
+        ("train_val test", {"train_val": "train", "test": "test"}),
+        ("Val-Train_images test", {"Val-Train_images": "train", "test": "test"}),
         ("trainval test", {"trainval": "train", "test": "test"}),
     ],
 )

@@ -1,8 +1,10 @@
 """Zips of other systems, with other names, and with passwords."""
 
+import io
 import struct
 import zipfile
 import zlib
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from edge_runtime.errors import DatasetError
 from train.data.dataset import load
 from train.data.decoding import decode
 from train.data.listing.image_files import open_listing
+from train.data.listing.stored_files import StoredFile, sort_files
 
 
 def png(value):
@@ -120,6 +123,42 @@ def why(path):
 
 
 PLAIN = ["cat/1.png", "dog/1.png", "dog/2.png"]
+
+
+@pytest.mark.parametrize("again", ["cat/1.png", "cat\\1.png", "./cat/1.png"])
+def test_later_entry_of_the_same_name_replaces_the_first(tmp_path, again):
+    path = make_zip(tmp_path / "set.zip", [*PLAIN, again])
+    with open_listing(path) as source:
+        assert [entry.name for entry in source.entries] == PLAIN
+        assert decode(source.entries[0]).pixels[0, 0] == 3
+        reason = "entries of the zip that a later one of the same name replaces"
+        assert source.ignored == {reason: ["cat/1.png"]}
+
+
+def test_file_without_a_suffix_that_cannot_be_read_is_no_image(tmp_path):
+    path = make_zip(tmp_path / "set.zip", ["cat/model", *PLAIN])
+    change(path, {b"PK\x03\x04": 8, b"PK\x01\x02": 10}, b"\x09")
+    with open_listing(path) as source:
+        assert [entry.name for entry in source.entries] == PLAIN
+        assert source.other_files == {"without a suffix": 1}
+
+
+def test_of_a_file_without_a_suffix_only_the_start_is_read():
+    class Start(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 <= size <= 64
+            return super().read(size)
+
+    def refuse():
+        raise AssertionError("the whole file was read")
+
+    contents = {"cat/1": png(1), "dog/2": png(2), "dog/checkpoint": bytes(999)}
+    files = [
+        StoredFile(name, refuse, partial(Start, data))
+        for name, data in contents.items()
+    ]
+    tree = sort_files("set", files, [], {})
+    assert [file.path for file in tree.images] == ["cat/1", "dog/2"]
 
 
 def test_entry_with_a_password_says_so(tmp_path):

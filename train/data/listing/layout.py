@@ -13,6 +13,7 @@ is refused.
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,10 +35,18 @@ from train.data.listing.stored_files import (
     shorten,
 )
 
+logger = logging.getLogger(__name__)
+
 NO_CLASS_FOLDER = "images in no class folder"
 SHOWN_KINDS = 3
 # Names of splits that are names of classes, too, and how many others make them one.
 CLASSES_BESIDE = {"train": 2, "valid": 1}
+# Folders beside the pictures of a segmentation set or a detector's.
+_NO_CLASSES = (
+    "annotation annotations edge edges gt groundtruth image images img imgs jpegimages"
+    " label labels mask masks segmentation segmentations"
+)
+NO_CLASSES = frozenset(_NO_CLASSES.split())
 BESIDE_SPLITS = "images beside the splits"
 
 
@@ -127,7 +136,14 @@ def _require_one_meaning(
     flat = not any(each.filled for each in others.values())
     if alone and len(splits) == 1 and flat:
         (name,) = splits
-        if len(others) >= CLASSES_BESIDE.get(name.lower(), len(others) + 1):
+        is_class = len(others) >= CLASSES_BESIDE.get(name.lower(), len(others) + 1)
+        if is_class and not NO_CLASSES & {other.lower() for other in others}:
+            logger.warning(
+                "%s: %s is taken as a class, like %s beside it, not as a split",
+                tree.name,
+                names,
+                _names(others.values()),
+            )
             return
         if others:
             raise DatasetError(

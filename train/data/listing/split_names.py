@@ -71,4 +71,6 @@ def _parse(name: str) -> tuple[str | None, str]:
     words = re.findall(r"[^\W\d_]+", name.lower())
     splits = {_SPLIT_OF[word] for word in words if word in _SPLIT_OF}
     rest = [word for word in words if word not in _SPLIT_OF and word not in _PLAIN]
+    if splits == {"train", "validation"}:  # train_val: as trainval
+        splits = {"train"}
     return (splits.pop() if len(splits) == 1 else None), " ".join(rest)

@@ -112,8 +112,9 @@ def _is_image(file: StoredFile) -> bool:
     if suffix:
         return suffix.lower() in SUFFIXES
     try:
-        return picture_kind(file.read()) is not None
-    except (OSError, ValueError):
+        with file.open() as stream:
+            return picture_kind(stream.read(16)) is not None
+    except Exception:  # zipfile raises many kinds on damage
         return False
 
 

@@ -21,6 +21,7 @@ from train.data.listing.stored_files import (
 
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1  # APPNOTE.TXT 4.4.4
 UNICODE_PATH = 0x7075  # APPNOTE.TXT 4.6.9: extra field of Info-ZIP, WinZip and 7-Zip
+REPLACED = "entries of the zip that a later one of the same name replaces"
 GUESSES = ("gbk", "shift_jis", "cp949", "cp850")  # shown, never used
 
 
@@ -43,7 +44,7 @@ def open_zip(path: Path) -> Iterator[FileTree]:
 
 
 def _list_zip(archive: zipfile.ZipFile, path: Path) -> FileTree:
-    files, folders = list[StoredFile](), set[str]()
+    files, folders, replaced = dict[str, StoredFile](), set[str](), list[str]()
     infos = archive.infolist()
     for info, name in zip(infos, _decode_names(infos, path), strict=True):
         # Not is_dir(): of an entry without a name it is an IndexError in Python 3.11.
@@ -51,9 +52,12 @@ def _list_zip(archive: zipfile.ZipFile, path: Path) -> FileTree:
         if name.endswith(("/", "\\")):
             folders.add(inside)
         elif inside:
-            files.append(_stored_file(archive, info, inside))
+            if inside in files:
+                replaced.append(inside)
+            files[inside] = _stored_file(archive, info, inside)
             folders.add(inside.rpartition("/")[0])
-    return sort_files(path.name, files, folders, {})
+    ignored = {REPLACED: sorted(replaced)} if replaced else {}
+    return sort_files(path.name, files.values(), folders, ignored)
 
 
 def _with_slashes(name: str) -> str:
