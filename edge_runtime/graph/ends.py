@@ -32,6 +32,7 @@ _QUANTIZE = frozenset({"QUANTIZE", "QuantizeLinear"})
 _SOFTMAX = frozenset({"SOFTMAX", "Softmax", "QLinearSoftmax"})
 _SIGMOID = frozenset({"LOGISTIC", "Sigmoid", "QLinearSigmoid"})
 _EXPONENTIAL = frozenset({"EXP", "Exp"})
+_COLOURS = 3
 
 
 class Scaling(NamedTuple):
@@ -78,7 +79,7 @@ def input_scaling(graph: Graph) -> Scaling:
             break
         if operator is not joined and operator.name not in _LAYOUT:
             step = _affine(graph, operator, index)
-            if step is None or len(step[0]) not in (1, len(scale), *_any(scale)):
+            if step is None:
                 break
             scale, offset = step[0] * scale, step[0] * offset + step[1]
             names.append(operator.name)
@@ -134,11 +135,6 @@ def _joined_again(graph: Graph, index: int) -> Operator | None:
     return ends[0] if ends[0] is not None and ends[0].name in _JOINS else None
 
 
-def _any(scale: Values) -> tuple[int, ...]:
-    """Returns the numbers of channels that may be combined with one for all."""
-    return tuple(range(2, 17)) if len(scale) == 1 else ()
-
-
 def _affine(
     graph: Graph, operator: Operator, index: int
 ) -> tuple[Values, Values] | None:
@@ -147,7 +143,11 @@ def _affine(
         return None
     first = operator.inputs[0] == index
     constant = graph.constant(operator.inputs[1 if first else 0])
-    if constant is None or constant.values is None:
+    if (
+        constant is None
+        or constant.values is None
+        or not _is_by_channel(graph, constant)
+    ):
         return None
     value = constant.values.astype(np.float64)
     one, zero = np.ones_like(value), np.zeros_like(value)
@@ -161,6 +161,22 @@ def _affine(
         case "DIV" if first and value.all():
             return 1 / value, zero
     return None
+
+
+def _is_by_channel(graph: Graph, constant: Tensor) -> bool:
+    """Returns whether a constant is one value, or one for each channel of a picture.
+
+    Others, such as one for each row, say nothing of all pixels.
+    """
+    if constant.elements == 1:
+        return True
+    picture, shape = graph.tensor(graph.inputs, 0), constant.shape or ()
+    if picture is None or picture.shape is None or len(picture.shape) != 4:
+        return False
+    last = shape[-1:] == (_COLOURS,)
+    first = shape[-3:] == (_COLOURS, 1, 1)
+    colours = _COLOURS in (picture.shape[1], picture.shape[3])
+    return constant.elements == _COLOURS and colours and (last or first)
 
 
 def _is_softmax(graph: Graph, operator: Operator) -> bool:
