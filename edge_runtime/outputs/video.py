@@ -39,7 +39,8 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
             source itself.
     """
     suffix = path.suffix.lower()
-    is_image = suffix in SUFFIXES and cv2.haveImageWriter(suffix)
+    # Of a GIF many frames are expected, and one is written.
+    is_image = suffix in SUFFIXES - {".gif"} and cv2.haveImageWriter(suffix)
     if suffix not in VIDEO_CODECS and not is_image:
         raise OutputError(
             f"expected an --output ending in {', '.join(VIDEO_CODECS)}, .png or .jpg,"
