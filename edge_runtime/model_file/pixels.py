@@ -11,6 +11,13 @@ from edge_runtime.utils.argparser import InvalidValue
 from edge_runtime.utils.read_files import read_json
 
 LARGEST_FILE = 2**20
+# What a Hugging Face processor does beside scaling, and what to do then.
+_UNREAD = {
+    "do_flip_channel_order": "so its network takes BGR: give --colour bgr, and a"
+    " file without that key (unit where do_normalize is false)",
+    "rescale_offset": "which takes 1 off before the mean: give a file with mean and"
+    " std in pixels 0..255 (signed where do_normalize is false)",
+}
 
 
 class PixelScaling(NamedTuple):
@@ -86,7 +93,7 @@ def _read_scaling(text: str) -> PixelScaling:
     if "image_mean" in document or "image_std" in document:
         return _of_image_processor(document, text)
     mean, std = (_numbers(document, key, text) for key in ("mean", "std"))
-    if max(std) <= 1:
+    if max(std) <= 1 and max(map(abs, mean)) <= 1:
         raise MetadataError(
             f"expected mean and std of pixels 0..255 in {text}, such as 127.5, got"
             f" {std[0]:g}: multiply those of 0..1 by 255"
@@ -96,6 +103,9 @@ def _read_scaling(text: str) -> PixelScaling:
 
 def _of_image_processor(document: dict[str, Any], text: str) -> PixelScaling:
     """Returns the scaling of a Hugging Face ``preprocessor_config.json``."""
+    for key, meaning in _UNREAD.items():
+        if document.get(key):
+            raise MetadataError(f"{text} says {key}, {meaning}")
     factor = document.get("rescale_factor", 1 / 255)
     if document.get("do_rescale") is False:
         factor = 1.0
@@ -113,7 +123,7 @@ def _numbers(document: dict[str, Any], key: str, text: str) -> list[float]:
     numbers = [
         float(one)
         for one in values
-        if isinstance(one, int | float) and not isinstance(one, bool)
+        if isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e9
     ]
     if len(numbers) != len(values) or len(numbers) not in (1, 3):
         raise MetadataError(

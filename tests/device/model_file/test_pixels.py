@@ -15,6 +15,9 @@ HUGGING_FACE = {
 }
 
 
+EXTREME = ("huge", "huge-std", "huge-factor", "flipped", "offset")
+
+
 def values(scaling, pixel):
     return np.asarray(scaling.scale) * pixel + np.asarray(scaling.offset)
 
@@ -43,8 +46,18 @@ def test_named_scaling(name, black, white):
         ({"image_mean": 0.5, "image_std": [0.5] * 3}, "signed"),
         ({"image_mean": 127.5, "image_std": 127.5, "do_rescale": False}, "signed"),
         ({**HUGGING_FACE, "do_normalize": False}, "unit"),
+        ({**HUGGING_FACE, "do_flip_channel_order": False}, "imagenet"),
     ],
-    ids=["one", "three", "list", "hugging-face", "mixed", "unscaled", "rescale-only"],
+    ids=[
+        "one",
+        "three",
+        "list",
+        "hugging-face",
+        "mixed",
+        "unscaled",
+        "rescale-only",
+        "kept",
+    ],
 )
 def test_file_that_says_it(tmp_path, document, name):
     path = tmp_path / "pixels.json"
@@ -68,14 +81,30 @@ def test_file_that_says_it(tmp_path, document, name):
         ('{"mean": "x", "std": 3}', "one number or three"),
         ('{"mean": 0, "std": [255, 0, 255]}', "above 0"),
         ('{"image_mean": 0, "image_std": 1, "rescale_factor": 0}', "rescale_factor"),
+        (f'{{"mean": 1{"0" * 400}, "std": 3}}', "one number or three"),
+        (f'{{"mean": 0, "std": [1, 1, -1{"0" * 400}]}}', "one number or three"),
+        (f'{{"image_mean": 0, "rescale_factor": 1{"0" * 400}}}', "rescale_factor"),
+        ('{"image_mean": 0, "do_flip_channel_order": true}', "give --colour bgr"),
+        ('{"image_mean": 0, "image_std": 1, "rescale_offset": true}', "takes 1 off"),
     ],
-    ids=["cut", "list", "empty", "unit", "two", "text", "zero", "factor"],
+    ids=["cut", "list", "empty", "unit", "two", "text", "zero", "factor", *EXTREME],
 )
 def test_file_that_does_not_say_it(tmp_path, content, part):
     path = tmp_path / "pixels.json"
     path.write_text(content)
     with pytest.raises(argparse.ArgumentTypeError, match=part):
         pixels(str(path))
+
+
+@pytest.mark.parametrize(
+    "mean",
+    [[103.939, 116.779, 123.68], [127.5], [1.5, 1.5, 1.5]],
+    ids=["Caffe", "centred", "near black"],
+)
+def test_mean_alone_is_of_pixels(tmp_path, mean):
+    path = tmp_path / "pixels.json"
+    path.write_text(json.dumps({"mean": mean, "std": [1.0] * len(mean)}))
+    assert np.allclose(values(pixels(str(path)), 200), 200 - np.asarray(mean))
 
 
 @pytest.mark.parametrize("text", ["", "Unit", "0..1", "nothing.json"])
