@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import shlex
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_runtime.__main__ import main
@@ -97,10 +100,37 @@ def test_labels_that_cannot_be_read_do_not_hide_the_rest(save, capsys, files):
 
 def test_file_that_does_not_say_its_pixels_is_described(save, capsys):
     path = save(float_model())
-    assert main(["check", path, *LABELS]) == 0
+    assert main(["check", path]) == 0
     out = capsys.readouterr().out
     assert "note: nothing in the file says what its network takes for pixels" in out
     assert f"run {path} --labels A,B,... --pixels SCALE --source 0" in out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--labels", "a,b,c", "--pixels", "unit"],
+        ["--labels", "big cat,dog,fox", "--pixels", "signed", "--colour", "bgr"],
+        ["--labels", '"a, b",c,d', "--pixels", "raw", "--model-output", "logits"],
+    ],
+    ids=["short", "spaces", "comma"],
+)
+def test_next_command_repeats_what_was_given_and_works(save, capsys, flags, tmp_path):
+    path = save(float_model())
+    assert main(["check", path, *flags]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    run = command[command.index("run") :]
+    assert run == ["run", path, *flags, "--source", "0"]
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    run[-1] = str(tmp_path / "a.png")
+    assert main([*run, "--faces", "none"]) == 0
+
+
+def test_next_command_asks_for_what_the_graph_does_not_show(save, capsys):
+    path = save(float_model(end="exponentials", first=[("MUL", 1 / 255)]))
+    tail = "--labels A,B,... --source 0"
+    assert main(["check", path]) == 0
+    assert f"run {path} {tail}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
