@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import GateError, OutputError
 from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.pixels import pixels
-from edge_runtime.model_file.released import released_models
+from edge_runtime.model_file.released import are_released_labels
 from edge_runtime.model_file.signature import sign, signature_path
 from edge_runtime.utils.argparser import (
     CommandLine,
@@ -320,8 +320,7 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
     )
     print(f"wrote {len(paths)} files to {first.parent}/")
     run = f"python -m edge_runtime run {best} --source 0"
-    faces = {frozenset(model.labels) for model in released_models().values()}
-    if frozenset(trained.spec.labels) in faces:
+    if are_released_labels(trained.spec.labels):
         print(f"next:  {run}")
     else:
         print(f"next:  {run} --faces none   # classifies the whole image")

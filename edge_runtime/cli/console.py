@@ -99,7 +99,8 @@ class Console:
         """Yields what may be unexpected, one line each."""
         status, args, source = self._status, self._args, self._source
         if status.frames and not status.labels and args.faces != "none":
-            yield f"no face was found: {self._face_hint()}"
+            for hint in self._face_hints():
+                yield f"no face was found: {hint}"
         if source.kind == "pictures" and args.events:
             yield "--events is empty: faces come and go in videos, not in pictures"
         if flags := _flags_without_effect(args, source):
@@ -115,26 +116,30 @@ class Console:
                 " camera, a stream or fake:scene"
             )
 
-    def _face_hint(self) -> str:
-        """Returns what helps where no face was found in frames of the last one's size.
+    def _face_hints(self) -> Iterator[str]:
+        """Yields what helps where no face was found in frames of the last one's size.
 
-        A frame that is not larger than what the detector sees may be a face as a whole.
+        A frame that is not larger than what the detector sees may be a face as a whole,
+        and a model with labels of its own may be one for whole pictures.
         """
-        width, height = self._status.frame_wh
-        shrunk_to = self._args.detect_width
-        if width <= shrunk_to:
-            return (
+        from edge_runtime.model_file.released import are_released_labels
+
+        width, height = frame_wh = self._status.frame_wh
+        shrunk_to, detector = self._args.detect_width, self._status.detector
+        if width <= shrunk_to or not are_released_labels(self._status.model_labels):
+            yield (
                 "where each picture shows only what is to be classified, give --faces"
                 " none"
             )
-        detector = self._status.detector
-        side = smallest_face_px(detector, shrunk_to, self._status.frame_wh)
-        wider = min(width, WIDER * shrunk_to)
-        other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
-        return (
-            f"in frames of {width}x{height} at --detect-width {shrunk_to} faces below"
-            f" about {side} pixels are missed: try --detect-width {wider}{other}"
-        )
+        if width > shrunk_to:
+            side = smallest_face_px(detector, shrunk_to, frame_wh)
+            wider = min(width, WIDER * shrunk_to)
+            other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
+            yield (
+                f"in frames of {width}x{height} at --detect-width {shrunk_to} faces"
+                f" below about {side} pixels are missed: try --detect-width {wider}"
+                f"{other}"
+            )
 
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":

@@ -6,6 +6,7 @@ The list is written by ``python -m train.release``, and nowhere else.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,15 @@ def released_models(folder: Path = MODELS) -> dict[str, ReleasedModel]:
         return {document["default"]: models[document["default"]], **models}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is damaged: {error!r}; install again") from error
+
+
+def are_released_labels(labels: Iterable[str]) -> bool:
+    """Returns whether a released model has these labels, in any order: it takes faces.
+
+    Of another model nobody knows whether it takes faces or whole pictures.
+    """
+    faces = {frozenset(model.labels) for model in released_models().values()}
+    return frozenset(labels) in faces
 
 
 def find_released(name: str | Path | None = None) -> ReleasedModel:

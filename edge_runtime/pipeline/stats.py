@@ -62,6 +62,11 @@ class Status:
         self._recent: deque[_Moment] = deque(maxlen=RECENT_FRAMES)
         self._parts: dict[str, Callable[[], Any]] = {}
 
+    @property
+    def model_labels(self) -> tuple[str, ...]:
+        """The model's labels, seen or not."""
+        return tuple(self._classifier.spec.labels)
+
     def include(self, name: str, read: Callable[[], Any]) -> None:
         """Adds a part to each snapshot: what ``read`` returns, JSON-ready."""
         # A new dict: another thread may be iterating over the old one.

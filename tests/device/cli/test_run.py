@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import COMMANDS, build_parser, main
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.sources.fake.scenes import DrawnScene
 from tests.onnx_runtime import require_onnxruntime
 
@@ -204,6 +205,36 @@ def test_hint_for_large_pictures_names_the_smallest_face(
     assert told in hint
     assert "--faces none" not in hint
     assert "YuNet" in hint
+
+
+@pytest.mark.parametrize("width", [640, 1920])
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("cat,dog,cow", True),
+        ("happy,sad,neutral", True),
+        ("angry,disgust,fear,happy,neutral,sad,surprise", False),
+        ("surprise,sad,neutral,happy,fear,disgust,angry", False),
+    ],
+    ids=["animals", "other expressions", "fer2013", "in another order"],
+)
+def test_labels_of_its_own_may_be_those_of_whole_pictures(
+    width: int,
+    labels: str,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_model_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Status, "model_labels", tuple(labels.split(",")))
+    blank = tmp_path / "blank.png"
+    cv2.imwrite(str(blank), np.full((width // 2, width, 3), 200, np.uint8))
+    command = ["run", str(tiny_model_path), "--source", str(blank), "--faces", "haar"]
+    assert main(command) == 0
+    hints = capsys.readouterr().err
+    assert ("--faces none" in hints) is told
+    assert "--detect-width" in hints
 
 
 def test_run_on_a_picture_prints_its_answer(
