@@ -42,7 +42,8 @@ def without_secrets(url: str) -> str:
 
 def diagnose(url: str) -> str:
     """Returns why an address does not open, and what to do."""
-    if without_secrets(url).endswith("://..."):
+    hidden = without_secrets(url).endswith("://...")
+    if hidden and "@" in url:
         return (
             "an @, / or # in a place where it ends the password: in user and password"
             " write @ as %40, / as %2F, # as %23, ? as %3F, : as %3A"
@@ -53,10 +54,12 @@ def diagnose(url: str) -> str:
         socket.create_connection(
             (parts.hostname or "", port), _CONNECT_TIMEOUT_S
         ).close()
+    except UnicodeError:  # IDNA has rules for host names
+        return "a host name with an empty or too long part, or with odd letters"
     except ValueError:
         return (
-            "a port that is no number: write  rtsp://host:554/path  and in a password"
-            " %2F for / and %40 for @"
+            "no host with a port from 1 to 65535: write  rtsp://host:554/path,  an IPv6"
+            " address in brackets, and in a password %2F for / and %40 for @"
         )
     except socket.gaierror:
         return "no host of that name: check the spelling and the network"

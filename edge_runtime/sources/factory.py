@@ -125,7 +125,10 @@ def _plain_address(text: str) -> str:
     from edge_runtime.sources.address import scheme_of, with_plain_scheme
 
     if scheme_of(text) == "file":
-        return unquote(urlsplit(text).path)
+        try:
+            return unquote(urlsplit(text).path)
+        except ValueError:  # brackets are for IPv6
+            raise SourceError(f"{_EXPECTED}, got {text!r}: write its path") from None
     return with_plain_scheme(text)
 
 
@@ -150,9 +153,9 @@ def _camera_opener(text: str, settings: CameraSettings) -> OpenReader | None:
 
 def _is_device(text: str) -> bool:
     """Returns whether a path is a device, under any name, or would be one."""
-    if text.startswith("/dev/") and not text.startswith(_NO_CAMERAS):
-        return not Path(text).is_file()
     try:
+        if text.startswith("/dev/") and not text.startswith(_NO_CAMERAS):
+            return not Path(text).is_file()
         return Path(text).is_char_device()
     except OSError:  # such as a name that is too long
         return False

@@ -283,3 +283,31 @@ def test_sign_in_a_password_is_named_instead_of_the_host(url: str) -> None:
     assert "# as %23" in diagnose(url)
     with pytest.raises(SourceError, match="write @ as %40"), open_source(url):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("rtsp://a..b/x", "host name"),
+        ("http://.x/", "host name"),
+        (f"http://{70 * 'a'}.local/", "host name"),
+        ("rtsp://[x/y", "no host"),
+        ("http://[::1/", "no host"),
+        ("http://h:99999/", "65535"),
+        ("rtsp://h:x/", "65535"),
+        ("file://[x", "write its path"),
+        ("FILE://[x]y/z.png", "write its path"),
+        (f"/dev/{300 * 'a'}", "does not exist"),
+        (f"file:///dev/{300 * 'b'}", "does not exist"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_address_that_is_none_is_one_line_with_the_true_reason(
+    address: str, reason: str
+) -> None:
+    with (
+        pytest.raises(SourceError, match=reason) as caught,
+        open_source(address, settings=QUICK),
+    ):
+        pass
+    assert "password write" not in str(caught.value)
