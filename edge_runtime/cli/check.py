@@ -22,13 +22,13 @@ from edge_runtime.inference.classifier import Classifier, model_path
 from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.inspection.document import check_document
 from edge_runtime.inspection.foreign_rules import check_foreign
-from edge_runtime.inspection.format_rules import FORMATS, Violation
-from edge_runtime.inspection.verdict import Replay, evaluate
+from edge_runtime.inspection.format_rules import FORMATS
+from edge_runtime.inspection.verdict import NOTHING_FOUND, Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
-from edge_runtime.model_file.labels import usable_labels
+from edge_runtime.model_file.input_range import any_pixels
 from edge_runtime.model_file.metadata import Given, ModelSpec
-from edge_runtime.model_file.pixels import RAW, SCALINGS
-from edge_runtime.model_file.statements import Statements, read_statements
+from edge_runtime.model_file.pixels import SCALINGS
+from edge_runtime.model_file.statements import Statements, read_statements, resolve
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
 
@@ -72,7 +72,7 @@ def check(args: argparse.Namespace) -> int:
     summary = analyze(graph) if graph is not None else None
     stated = read_statements(file) if spec is None else None
     replay = _replay(file, args, stated)
-    foreign: tuple[list[Violation], list[str]] = ([], [])
+    foreign = NOTHING_FOUND
     if graph is not None and stated is not None:
         foreign = check_foreign(graph, stated, given(args))
     verdict = evaluate(
@@ -135,12 +135,9 @@ def _replay(
         return Replay()
     try:
         if stated is not None:
-            said = Given(
-                said.labels or usable_labels(stated.labels),
-                said.pixels or stated.pixels or RAW,
-                said.output or stated.output or "logits",
-                said.colour,
-            )
+            said = resolve(said, stated)
+            pixels = said.pixels or any_pixels(stated.quantized)
+            said = said._replace(pixels=pixels, output=said.output or "logits")
         return Replay(
             Classifier.from_file(
                 file, num_threads=args.threads, backend=args.backend, given=said

@@ -11,22 +11,21 @@ from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, Images, Logits, open_backend
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import (
+    INTEGERS,
     MOST_CLIPPED,
     count_steps,
     describe,
     is_alike,
     quantized_range,
 )
-from edge_runtime.model_file.labels import usable_labels
 from edge_runtime.model_file.metadata import (
-    ChannelOrder,
     Given,
     ModelSpec,
     Output,
     check_labels,
 )
-from edge_runtime.model_file.pixels import RAW, SCALINGS, PixelScaling
-from edge_runtime.model_file.statements import Statements, read_statements
+from edge_runtime.model_file.pixels import RAW, SCALINGS, PixelScaling, in_order
+from edge_runtime.model_file.statements import Statements, read_statements, resolve
 from edge_runtime.preprocessing import Colour
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 0.02  # of a sum of probabilities, and of their bounds 0 and 1
 FAR_FROM_1 = 0.1  # of a sum of rounded probabilities
 MOST_LOST = 64  # of 256 pixel values: a calibration may lack black or white
-INTEGERS = ("int8", "uint8", "int16")
 
 
 def open_foreign(
@@ -58,14 +56,10 @@ def open_foreign(
     # Before it is opened: libraries crash on a truncated file.
     stated = read_statements(file)
     order = given.colour or "rgb"
-    labels, pixels = given.labels, given.pixels
-    if pixels is None and stated.pixels is not None:  # it means its own channels
-        pixels = _in_order(stated.pixels, order)
-    if labels is None and stated.labels:
-        labels = usable_labels(stated.labels)
+    labels, pixels, output, _ = resolve(given, stated)
     if given.pixels is not None:
         _check_pixels(file.name, given.pixels, stated)
-    inside = _in_order(pixels or RAW, order)
+    inside = in_order(pixels or RAW, order)
     loaded = open_backend(file, backend, threads=threads, pixels=inside)
     size_px, colour = _square_input(file.name, loaded.input.shape)
     if colour == "grey" and given.colour is not None:
@@ -73,7 +67,7 @@ def open_foreign(
     if order == "bgr":
         loaded = _BgrBackend(loaded)
     answers = _answers(loaded)
-    output = given.output or stated.output or _observed_output(answers)
+    output = output or _observed_output(answers)
     if labels is None or pixels is None or output is None:
         known = Given(labels, pixels, output)
         raise MetadataError(_request(file, known, stated.labels_error))
@@ -98,13 +92,6 @@ class _BgrBackend:
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, 3) in RGB."""
         return self._backend.logits(images[..., ::-1])
-
-
-def _in_order(pixels: PixelScaling, order: ChannelOrder) -> PixelScaling:
-    """Returns a scaling in RGB order in that of a network's channels, or back."""
-    if order == "rgb":
-        return pixels
-    return PixelScaling(pixels.scale[::-1], pixels.offset[::-1])
 
 
 def _check_pixels(name: str, pixels: PixelScaling, stated: Statements) -> None:

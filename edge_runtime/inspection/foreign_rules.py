@@ -8,9 +8,10 @@ import numpy as np
 
 from edge_runtime.graph.ends import quantized_input
 from edge_runtime.graph.ir import Graph
-from edge_runtime.inspection.format_rules import Violation
+from edge_runtime.inspection.format_rules import Findings, Violation
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import (
+    INTEGERS,
     MOST_CLIPPED,
     count_steps,
     describe,
@@ -20,13 +21,10 @@ from edge_runtime.model_file.metadata import Given
 from edge_runtime.model_file.statements import Statements
 
 EIGHT_BITS = ("int8", "uint8")
-INTEGERS = (*EIGHT_BITS, "int16")  # a float tensor of an edited file may have a scale
 SHOWN_LABELS = 5
 
 
-def check_foreign(
-    graph: Graph, stated: Statements, given: Given
-) -> tuple[list[Violation], list[str]]:
+def check_foreign(graph: Graph, stated: Statements, given: Given) -> Findings:
     """Returns what is wrong with the ends of a model, and what is good to know.
 
     Args:
@@ -38,9 +36,7 @@ def check_foreign(
         return _check(graph, stated, given)
 
 
-def _check(
-    graph: Graph, stated: Statements, given: Given
-) -> tuple[list[Violation], list[str]]:
+def _check(graph: Graph, stated: Statements, given: Given) -> Findings:
     violations, notes = [], []
     pixels = given.pixels or stated.pixels
     if pixels is None:
@@ -62,6 +58,7 @@ def _check(
         elif steps < 250:
             notes.append(f"its input tells {steps} of 256 pixel values apart")
     output = graph.tensor(graph.outputs, 0)
+    # A float tensor of an edited file may have a scale, too.
     quantized = (
         output is not None and output.dtype in INTEGERS and len(output.scales) == 1
     )
@@ -77,7 +74,7 @@ def _check(
         notes.append(
             f"{stated.output_source}: it gives {stated.output}, not {given.output}"
         )
-    return violations, notes
+    return Findings(tuple(violations), tuple(notes))
 
 
 def foreign_document(file: ModelFile, stated: Statements) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,18 @@ class Violation:
     rule: str
     expected: str
     found: str
+
+
+class Findings(NamedTuple):
+    """What is wrong with a file, and what is good to know.
+
+    Attributes:
+        violations: The rules that it breaks.
+        notes: What breaks no rule.
+    """
+
+    violations: tuple[Violation, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def format_in_name(name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import FerEdgeError, GoldenVectorError
@@ -10,6 +9,7 @@ from edge_runtime.graph.tflite import outer_buffer_bytes
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.inspection.analyzer import GraphSummary
 from edge_runtime.inspection.format_rules import (
+    Findings,
     Violation,
     check_format,
     check_metadata,
@@ -19,6 +19,7 @@ from edge_runtime.inspection.format_rules import (
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.metadata import ModelSpec
 
+NOTHING_FOUND = Findings()
 UNFOLDED = "unfolded_batchnorm"  # in the metadata's origin
 
 
@@ -64,7 +65,7 @@ def evaluate(
     *,
     expect: str | None = None,
     replay: Replay | None = None,
-    foreign: tuple[Sequence[Violation], Sequence[str]] = ((), ()),
+    foreign: Findings = NOTHING_FOUND,
 ) -> Verdict:
     """Returns whether a file is what it claims to be.
 
@@ -74,7 +75,7 @@ def evaluate(
         summary: Its contents; None where the graph could not be read.
         expect: The format that the user expects.
         replay: The result of running it on its golden vectors.
-        foreign: Violations and notes of a file without metadata.
+        foreign: What was found at the ends of a file without metadata.
     """
     claims = {
         "--expect": expect,
@@ -91,8 +92,8 @@ def evaluate(
             violations += check_format(summary, format, declared=declared)
         if spec is not None:
             violations += check_metadata(summary, spec)
-    violations += foreign[0]
-    notes += foreign[1]
+    violations += foreign.violations
+    notes += foreign.notes
     outer = outer_buffer_bytes(file.model) if file.kind == "tflite" else 0
     if outer:
         notes.append(

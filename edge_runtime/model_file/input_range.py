@@ -23,6 +23,7 @@ _RANGES = {
 }
 # What an exact scaling inside a model makes of its input, beside the named ones.
 _CENTRED = PixelScaling((1.0,), (-127.5,))
+INTEGERS = ("int8", "uint8", "int16")
 MOST_CLIPPED = 2  # of 256 pixel values: rounding at black and white
 # A normalization that was learnt from raw pixels: no other input has such numbers.
 _MEANS, _DEVIATIONS = (25, 230), (25, 260)
@@ -56,7 +57,7 @@ def pixels_of_quantization(tensor: Tensor) -> PixelScaling | None:
     Where it is the whole range of 8 bits a pixel is one step, as those who made the
     file mean it: the uint8 input takes the pixels as they are.
     """
-    if tensor.dtype not in ("int8", "uint8", "int16"):
+    if tensor.dtype not in INTEGERS:
         return None
     scale, zero = quantization_of(tensor)
     low, high = quantized_range(tensor)
@@ -110,6 +111,18 @@ def count_steps(tensor: Tensor, pixels: PixelScaling) -> tuple[int, int]:
         inside = np.clip(integers, limits.min, limits.max)
         steps = min(steps, len(np.unique(inside)))
     return clipped, steps
+
+
+def any_pixels(tensor: Tensor | None) -> PixelScaling:
+    """Returns some scaling of pixels that an input holds, where none is known.
+
+    Args:
+        tensor: The input as it is quantized; None where it computes with floats.
+    """
+    if tensor is None or tensor.dtype not in INTEGERS:
+        return RAW
+    low, high = quantized_range(tensor)
+    return PixelScaling(((high - low) / 255,), (low,))
 
 
 def pixels_before(scaling: Scaling) -> PixelScaling | None:

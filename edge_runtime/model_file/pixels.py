@@ -32,6 +32,18 @@ class PixelScaling(NamedTuple):
     offset: tuple[float, ...]
 
 
+def in_order(pixels: PixelScaling, order: str) -> PixelScaling:
+    """Returns a scaling in RGB order in that of a network's channels, or back.
+
+    Args:
+        pixels: The scaling.
+        order: ``"rgb"`` or ``"bgr"``.
+    """
+    if order == "rgb":
+        return pixels
+    return PixelScaling(pixels.scale[::-1], pixels.offset[::-1])
+
+
 def normalized(mean: Sequence[float], std: Sequence[float]) -> PixelScaling:
     """Returns the scaling ``(pixel - mean) / std``.
 

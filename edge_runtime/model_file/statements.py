@@ -15,8 +15,9 @@ from edge_runtime.graph.ends import final_operator, input_scaling, quantized_inp
 from edge_runtime.graph.ir import WEIGHTS_INPUT, Graph, Tensor
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import pixels_before, pixels_of_quantization
-from edge_runtime.model_file.metadata import Output
-from edge_runtime.model_file.pixels import RAW, PixelScaling
+from edge_runtime.model_file.labels import usable_labels
+from edge_runtime.model_file.metadata import Given, Output
+from edge_runtime.model_file.pixels import RAW, PixelScaling, in_order
 
 
 class Statements(NamedTuple):
@@ -78,6 +79,20 @@ def read_statements(file: ModelFile) -> Statements:
         labels_source=metadata.label_file,
         labels_error=metadata.labels_error,
     )
+
+
+def resolve(given: Given, stated: Statements) -> Given:
+    """Returns what is known of a file: what was given, else what it says itself.
+
+    Raises:
+        MetadataError: Its own labels cannot be class names.
+    """
+    labels, pixels = given.labels, given.pixels
+    if labels is None and stated.labels:
+        labels = usable_labels(stated.labels)
+    if pixels is None and stated.pixels is not None:  # it means its own channels
+        pixels = in_order(stated.pixels, given.colour or "rgb")
+    return Given(labels, pixels, given.output or stated.output, given.colour)
 
 
 def _of_graph(graph: Graph) -> Statements:
