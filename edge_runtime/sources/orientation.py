@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, cast, get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def orient(source: Source, rotate: Rotation, *, hflip: bool) -> Source:
     """Returns a source with its frames rotated clockwise, and then mirrored."""
     if not rotate and not hflip:
         return source
-    return cast("Source", _Oriented(source, rotate, hflip=hflip))
+    return _Oriented(source, rotate, hflip=hflip)
 
 
 class _Oriented:
@@ -34,13 +34,39 @@ class _Oriented:
 
     def __init__(self, source: Source, rotate: Rotation, *, hflip: bool) -> None:
         self._source, self._rotate, self._hflip = source, rotate, hflip
+        self.name, self.kind, self.live = source.name, source.kind, source.live
+        self.frame_count = source.frame_count
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
+    @property
+    def fps(self) -> float:
+        return self._source.fps
+
+    @property
+    def peak_fps(self) -> float:
+        return self._source.peak_fps
+
+    @property
+    def lost(self) -> str | None:
+        return self._source.lost
+
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
+    @property
+    def dropped(self) -> int:
+        return self._source.dropped
+
+    @property
+    def reopened(self) -> int:
+        return self._source.reopened
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:
             yield replace(frame, image=self._oriented(frame.image))
+
+    def close(self) -> None:
+        self._source.close()
 
     def _oriented(self, image: Image) -> Image:
         if self._rotate:

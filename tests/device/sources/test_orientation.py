@@ -54,6 +54,16 @@ def test_camera_that_is_turned_is_a_camera() -> None:
     assert [frame.image.shape for frame in frames] == [(64, 48, 3)] * 3
 
 
+def test_counters_are_those_of_the_camera() -> None:
+    text = "fake:scene?frames=90&clock=virtual&script=disconnect@1s+1s"
+    with open_source(text) as plain, open_source(text, rotate=180) as turned:
+        for _ in zip(plain, turned, strict=True):
+            pass
+        for name in ("fps", "peak_fps", "lost", "skipped", "dropped", "reopened"):
+            assert getattr(turned, name) == getattr(plain, name)
+        assert turned.reopened == 1
+
+
 @pytest.mark.parametrize("given", ["45", "-90", "left"])
 def test_other_angles_are_refused(
     given: str, capsys: pytest.CaptureFixture[str]
