@@ -50,6 +50,7 @@ def add_pipeline(commands: Any) -> None:
     )
     add_given(parser)
     add("--source", "--clip", default=SOURCE, help=f"as for run ({SOURCE})")
+    flags.add_orientation(add)
     add(
         "--frames",
         type=flags.positive,
@@ -80,6 +81,8 @@ def _pipeline(options: argparse.Namespace) -> int:
             model,
             options.source,
             options.frames,
+            rotate=options.rotate,
+            hflip=options.hflip,
             faces=options.faces,
             detector_model=options.detector_model,
             threads=options.threads,

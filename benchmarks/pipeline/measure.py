@@ -32,6 +32,7 @@ from edge_runtime.pipeline.prefetch import prefetch_tracked
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources import Frame, open_source
+from edge_runtime.sources.orientation import Rotation
 
 SCHEMA = "fer-edge/frame-rate/1"
 BLOCK_FRAMES = 20
@@ -45,6 +46,8 @@ class Setup:
         model: The model file.
         source: As for ``run --source``.
         frames: Number of frames to read from it.
+        rotate: Degrees by which they are turned clockwise.
+        hflip: Whether they are then mirrored.
         faces: Name of the face detector, or ``"auto"``.
         detector_model: YuNet's file; None takes the fetched one.
         threads: CPU threads of the model.
@@ -56,6 +59,8 @@ class Setup:
     model: Path
     source: str
     frames: int
+    rotate: Rotation = 0
+    hflip: bool = False
     faces: str = "auto"
     detector_model: Path | None = None
     threads: int = 1
@@ -93,7 +98,9 @@ def measure_pipeline(setup: Setup) -> Document:
         **setup.given._asdict(),
     )
     detector = setup.open_detector()
-    images, fps = read_images(setup.source, setup.frames)
+    images, fps = read_images(
+        setup.source, setup.frames, rotate=setup.rotate, hflip=setup.hflip
+    )
 
     def live_pipeline() -> Pipeline:
         return Pipeline(
@@ -122,6 +129,8 @@ def measure_pipeline(setup: Setup) -> Document:
             "frames": len(images),
             "fps": fps,
             "size_wh": list(images[0].shape[1::-1]),
+            "rotate": setup.rotate,
+            "hflip": setup.hflip,
         },
         "settings": {
             "detector": detector.name,
@@ -137,14 +146,18 @@ def measure_pipeline(setup: Setup) -> Document:
     }
 
 
-def read_images(source: str, count: int) -> tuple[list[Image], float]:
+def read_images(
+    source: str, count: int, *, rotate: Rotation = 0, hflip: bool = False
+) -> tuple[list[Image], float]:
     """Returns the first frames of a source, and its frames per second.
 
     Args:
         source: As for ``run --source``.
         count: Number of frames: 0.9 MB each at 640x480.
+        rotate: Degrees by which they are turned clockwise.
+        hflip: Whether they are then mirrored.
     """
-    with open_source(source) as opened:
+    with open_source(source, rotate=rotate, hflip=hflip) as opened:
         images = [frame.image for frame in islice(opened, count)]
         return images, opened.fps
 

@@ -117,15 +117,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="use each n-th frame (1)",
     )
-    add(
-        "--rotate",
-        type=int,
-        choices=(0, 90, 180, 270),
-        default=0,
-        help="turn the frames clockwise, for a camera that hangs on its side or upside"
-        " down (0)",
-    )
-    add("--hflip", action="store_true", help="then mirror them, left to right")
+    flags.add_orientation(add)
     add("--max-frames", type=flags.positive, metavar="N", help="stop after N frames")
     add(
         "--stall-after",

@@ -56,6 +56,7 @@ def add_tune(commands: Any) -> None:
         help="thread counts to try (1,2,4: as far as there are cores)",
     )
     add("--frames", metavar="SOURCE", help="picture, folder or video to find faces in")
+    flags.add_orientation(add)
     add(
         "--detect-widths",
         type=partial(_counts, convert=flags.positive),
@@ -109,7 +110,7 @@ def _detection(args: argparse.Namespace) -> tuple[list[Frame], dict[int, FaceDet
             "expected a limit with several --detect-widths, got none: the smallest is"
             " always the fastest; add --max-latency or --min-fps"
         )
-    with open_source(args.frames) as source:
+    with open_source(args.frames, rotate=args.rotate, hflip=args.hflip) as source:
         frames = list(islice(source, MAX_FRAMES))
     if not frames:
         raise FerEdgeError(f"expected frames in {args.frames!r}, got none")

@@ -150,6 +150,23 @@ def add_command(
 MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
 
+def add_orientation(add: Callable[..., Any]) -> None:
+    """Adds ``--rotate`` and ``--hflip``, wherever frames of a source are read.
+
+    Args:
+        add: ``add_argument`` of a parser or group.
+    """
+    add(
+        "--rotate",
+        type=int,
+        choices=(0, 90, 180, 270),
+        default=0,
+        help="turn the frames clockwise, for a camera that hangs on its side or upside"
+        " down (0)",
+    )
+    add("--hflip", action="store_true", help="then mirror them, left to right")
+
+
 def positive(text: str) -> int:
     """Returns a whole number of at least 1, for argparse."""
     return whole_number(text, 1, 2**31 - 1)

@@ -8,8 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.pipeline.measure import read_images
 from edge_runtime.__main__ import main
-from edge_runtime.sources import open_source
+from edge_runtime.cli import tune
+from edge_runtime.errors import FerEdgeError
+from edge_runtime.pipeline.tuning import Setting
+from edge_runtime.sources import Frame, open_source
 from edge_runtime.sources.orientation import ROTATIONS, Rotation
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -80,3 +84,32 @@ def test_output_is_upright(tiny_model_path: Path, tmp_path: Path) -> None:
     command += ["--faces", "none", "--rotate", "270"]
     assert main([*command, "--output", str(tmp_path / "b.png")]) == 0
     assert cv2.imread(str(tmp_path / "b.png")).shape == (160, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("rotate", "hflip"), [(0, True), (90, False), (180, True), (270, False)]
+)
+def test_what_is_measured_is_turned_as_in_run(
+    tmp_path: Path, rotate: Rotation, hflip: bool
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), IMAGE)
+    (measured,), _ = read_images(str(tmp_path), 1, rotate=rotate, hflip=hflip)
+    with open_source(str(tmp_path), rotate=rotate, hflip=hflip) as source:
+        (frame,) = source
+    np.testing.assert_array_equal(measured, frame.image)
+
+
+def test_tune_takes_the_flags_of_run(
+    tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 160, 3), np.uint8))
+    shapes: list[tuple[int, ...]] = []
+
+    def timed(*_: object, frames: list[Frame], **__: object) -> list[Setting]:
+        shapes.extend(frame.image.shape[:2] for frame in frames)
+        raise FerEdgeError("enough")
+
+    monkeypatch.setattr(tune, "time_settings", timed)
+    command = ["tune", str(tiny_model_path), "--frames", str(tmp_path / "a.png")]
+    assert main([*command, "--rotate", "90", "--force"]) == 2
+    assert shapes == [(160, 100)]
