@@ -16,7 +16,6 @@ from benchmarks.accuracy.table import accuracy_table, time_line
 from benchmarks.cli.parser import add_models, points
 from benchmarks.common.documents import Document, check_writable, save_result
 from edge_runtime import Classifier
-from edge_runtime.cli.given import given
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
@@ -93,7 +92,10 @@ def _accuracy(options: argparse.Namespace) -> int:
             path,
             num_threads=options.threads,
             backend=options.backend,
-            **given(options)._asdict(),
+            labels=options.labels,
+            pixels=options.pixels,
+            output=options.model_output,
+            colour=options.colour,
         )
         for path in options.models
     ]
