@@ -161,6 +161,12 @@ def test_of_a_file_without_a_suffix_only_the_start_is_read():
     assert [file.path for file in tree.images] == ["cat/1", "dog/2"]
 
 
+def test_picture_without_a_suffix_may_tell_its_kind_late():
+    start = b"\0\0\0\x20ftypMA1B" + bytes(4) + b"mif1miafavif"
+    file = StoredFile("cat/1", lambda: b"", partial(io.BytesIO, start + bytes(99)))
+    assert sort_files("set", [file], [], {}).images == [file]
+
+
 def test_entry_with_a_password_says_so(tmp_path):
     path = make_zip(tmp_path / "set.zip", PLAIN)
     change(path, {b"PK\x03\x04": 6, b"PK\x01\x02": 8}, b"\x01")

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from posixpath import splitext
 from typing import IO
 
-from edge_runtime.utils.picture_kinds import SUFFIXES, picture_kind
+from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
 
 LARGEST_FILE_BYTES = 64 * 2**20  # an image beyond this is a mistake or a zip bomb
 SHOWN_NAMES = 10
@@ -113,7 +113,7 @@ def _is_image(file: StoredFile) -> bool:
         return suffix.lower() in SUFFIXES
     try:
         with file.open() as stream:
-            return picture_kind(stream.read(16)) is not None
+            return picture_kind(stream.read(START_BYTES)) is not None
     except Exception:  # zipfile raises many kinds on damage
         return False
 
