@@ -17,6 +17,7 @@ from edge_runtime.preprocessing import to_model_input
 from train.data.dataset import Dataset
 from train.data.decoding import decode
 from train.data.listing.entries import Entry
+from train.data.listing.folder_source import stored_file
 from train.data.splits import balanced_indices, pixel_hash
 from train.run.folder import RunFolder, understood
 
@@ -88,12 +89,16 @@ def select_unlabelled(
     order = np.random.default_rng(seed).permutation(len(files))
     images = []
     for index in order:
-        entry = Entry(files[index].name, "train", "", files[index].read_bytes)
+        name = files[index].name
+        entry = Entry(name, "train", "", stored_file(files[index], name).read)
         try:
-            pixels = decode(entry).pixels
+            picture = decode(entry)
         except ValueError:
             continue  # of another kind, or damaged
-        images.append(to_model_input(pixels, spec.size_px, spec.colour, spec.fit))
+        if picture.dark:
+            continue  # its values have fewer than 16 bits: black, the ranges too small
+        pixels = to_model_input(picture.pixels, spec.size_px, spec.colour, spec.fit)
+        images.append(pixels)
         if len(images) == count:
             break
     if not images:

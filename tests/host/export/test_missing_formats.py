@@ -268,6 +268,9 @@ def test_pictures_without_class_folders_calibrate(tmp_path, capsys):
     for i, picture in enumerate(PICTURES):
         cv2.imwrite(str(folder / f"{i}.png"), picture)
     (folder / "notes.txt").write_text("no picture")
+    for i, picture in enumerate(PICTURES):  # nearly black, which says no range
+        dark = picture.astype(np.uint16) * 4
+        cv2.imwrite(str(folder / f"dark{i}.png"), dark)
     network(layers.ReLU()).save(tmp_path / "m.keras")
     given = [str(tmp_path / "m.keras"), "--labels", "a,b,c", "--formats", "int8"]
     given += ["--calibration-data", str(folder), "--out", str(tmp_path / "out")]
