@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file import signature
-from edge_runtime.model_file.zip_tail import open_zip_tail
 from edge_runtime.utils.read_files import parse_json, read_bounded
 
 Kind = Literal["tflite", "onnx"]
@@ -327,3 +326,24 @@ def _protobuf_entry(text: bytes) -> bytes:
     from edge_runtime.model_file.onnx_entry import format_entry
 
     return format_entry(text)
+
+
+MOST_ENTRIES = 64
+_ENTRY = b"PK\x01\x02"  # begins each entry of the directory (APPNOTE.TXT, 4.3.12)
+
+
+def open_zip_tail(data: bytes, largest_bytes: int) -> zipfile.ZipFile:
+    """Returns the archive at the end of some bytes.
+
+    Args:
+        data: A whole file, or what it ends with.
+        largest_bytes: Of the archive that is looked for; what is before is not read.
+
+    Raises:
+        zipfile.BadZipFile: There is none.
+        ValueError: It has more than ``MOST_ENTRIES`` entries.
+    """
+    tail = data[-largest_bytes:]
+    if tail.count(_ENTRY) > MOST_ENTRIES:
+        raise ValueError(f"expected at most {MOST_ENTRIES} entries in its zip archive")
+    return zipfile.ZipFile(io.BytesIO(tail))

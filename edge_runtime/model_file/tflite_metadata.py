@@ -12,8 +12,8 @@ from typing import NamedTuple
 from edge_runtime.errors import ModelError
 from edge_runtime.graph.flatbuffer import Flatbuffer, Table
 from edge_runtime.graph.ir import printable
+from edge_runtime.model_file.container import open_zip_tail
 from edge_runtime.model_file.pixels import PixelScaling, normalized
-from edge_runtime.model_file.zip_tail import open_zip_tail
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"

@@ -15,7 +15,7 @@ import cv2
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.address import diagnose, without_secrets
 from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings
-from edge_runtime.utils.picture_header import too_many_pixels
+from edge_runtime.utils.pictures import too_many_pixels
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import Frame, Kind, usable
 from edge_runtime.sources.opencv import fps_of, quiet_opencv, size_of
-from edge_runtime.utils.picture_header import too_many_pixels
+from edge_runtime.utils.pictures import too_many_pixels
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)

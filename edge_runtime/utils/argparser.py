@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 from edge_runtime.text import one_line
-from edge_runtime.utils.picture_header import MAX_PIXELS
+from edge_runtime.utils.pictures import MAX_PIXELS
 
 Number = TypeVar("Number", int, float)
 InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise

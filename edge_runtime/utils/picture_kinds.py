@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edge_runtime.utils.picture_header import is_avif, picture_size, too_many_pixels
+from edge_runtime.utils.pictures import is_avif, picture_size, too_many_pixels
 
 SUFFIXES = frozenset(
     [

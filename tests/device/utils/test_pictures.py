@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.utils.picture_header import (
+from edge_runtime.utils.picture_kinds import START_BYTES, picture_kind, why_unreadable
+from edge_runtime.utils.pictures import (
     MAX_PIXELS,
+    decode_picture,
     picture_size,
     too_many_pixels,
 )
-from edge_runtime.utils.picture_kinds import START_BYTES, picture_kind, why_unreadable
-from edge_runtime.utils.pictures import decode_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
 KINDS = ("jpg", "png", "bmp", "webp", "tiff", "ppm", "pgm", "pbm", "gif", "avif")
