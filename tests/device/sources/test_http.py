@@ -185,13 +185,13 @@ def test_still_slower_than_the_stall_time_is_no_loss() -> None:
     assert source.reopened == 0
 
 
-def test_camera_nearly_as_slow_as_the_stall_time_is_no_loss() -> None:
-    settings = CameraSettings(stall_s=1.0, frozen_s=0.0)
+def test_slow_camera_within_the_stall_time_is_no_loss() -> None:
+    settings = CameraSettings(stall_s=4.0, frozen_s=0.0)
     with (
-        serving(partial(stream, pause_s=0.9)) as host,
+        serving(partial(stream, pause_s=2.5)) as host,
         open_source(f"http://{host}/v", settings=settings) as source,
     ):
-        assert len(list(islice(source, 4))) == 4
+        assert len(list(islice(source, 3))) == 3
     assert source.reopened == 0
 
 
