@@ -33,7 +33,10 @@ from train.options.config import TrainConfig
 from train.run.lock import LOCK_FILE
 
 RUNS = Path("runs")
-RELEASED = Path(__file__).parents[1] / "released"  # a run folder of each released model
+RELEASED = (
+    Path(__file__).resolve().parents[1] / "released"
+)  # a run folder of each released model
+FIRST_RELEASED = "fer2013"
 RUN_SCHEMA = "fer-edge/run/1"
 RUN_FILES = (
     "model.keras",
@@ -223,6 +226,8 @@ def find_run(name: str | None) -> RunFolder:
         if not run.config.exists() and len(Path(name).parts) == 1:
             released = RunFolder(RELEASED / name)
             run = released if released.config.exists() else run
+        if run.path.resolve() == RELEASED:  # version 0.1 had one
+            run = RunFolder(RELEASED / FIRST_RELEASED)
         if not run.config.exists():
             raise RunError(f"expected a run folder, got {name!r}: no config.json there")
         return run

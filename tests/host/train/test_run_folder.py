@@ -8,6 +8,7 @@ import pytest
 from edge_runtime.errors import OutputError, RunError
 from train.run.folder import (
     MAX_JSON_BYTES,
+    RELEASED,
     RUNS,
     RunFolder,
     create_run,
@@ -74,6 +75,11 @@ def test_name_with_a_folder_is_a_path(name):
 def test_run_is_found_by_name_and_by_path():
     begun("mine")
     assert find_run("mine").path == find_run("runs/mine").path == RUNS / "mine"
+
+
+@pytest.mark.parametrize("name", ["fer2013", str(RELEASED / "fer2013"), f"{RELEASED}/"])
+def test_released_run_is_found_also_where_version_0_1_had_it(name):
+    assert find_run(name).path == RELEASED / "fer2013"
 
 
 def test_newest_run_is_the_one_written_to_last():
