@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime import Classifier
@@ -413,7 +413,6 @@ def test_archive_of_somebody_else_is_no_metadata(tiny_model_path, tmp_path):
     assert read_model_file(path).document is None
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=0, max_size=400))
 def test_any_tail_is_read_or_refused_as_a_model_error(tail):
     try:
@@ -423,7 +422,6 @@ def test_any_tail_is_read_or_refused_as_a_model_error(tail):
     assert file.document is None
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=0, max_size=400))
 def test_any_protobuf_is_read_or_refused_as_a_model_error(tail):
     try:

@@ -161,7 +161,7 @@ def test_still_that_is_renewed_rarely_is_not_opened_again() -> None:
         head(handler, "image/jpeg", len(data))
         handler.wfile.write(data)
 
-    settings = QUICK._replace(fps=20.0, frozen_s=0.3)
+    settings = CameraSettings(stall_s=10.0, fps=20.0, frozen_s=0.3)
     with (
         serving(answer) as host,
         open_source(f"http://{host}/snap.jpg", settings=settings) as source,
@@ -176,7 +176,7 @@ def test_still_slower_than_the_stall_time_is_no_loss() -> None:
         head(handler, "image/jpeg", len(data))
         handler.wfile.write(data)
 
-    settings = CameraSettings(stall_s=0.2, fps=1.0)
+    settings = CameraSettings(stall_s=2.0, fps=0.4)
     with (
         serving(answer) as host,
         open_source(f"http://{host}/snap.jpg", settings=settings) as source,

@@ -52,14 +52,14 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pictures_are_the_same_wherever_the_stream_is_cut(cuts: list[int]) -> None:
     between = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
     assert split(between + between.join(PICTURES) + between, cuts) == list(PICTURES)
 
 
 @given(junk=st.binary(max_size=300), cuts=st.lists(st.integers(0, 9999), max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_bytes_make_it_fail(junk: bytes, cuts: list[int]) -> None:
     split(b"\xff\xd8\xff" + junk, cuts)
 

@@ -168,7 +168,7 @@ boxes = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(boxes, max_size=4), max_size=12))
 def test_no_face_is_lost_or_taken_twice(frames: list[list[Face]]) -> None:
     tracker = Tracker()

@@ -165,7 +165,7 @@ def test_binary_file_named_csv_is_refused(tmp_path):
         listed(path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=300))
 def test_any_bytes_in_a_csv_are_read_or_refused(content):
     with tempfile.TemporaryDirectory() as folder:

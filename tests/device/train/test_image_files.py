@@ -265,7 +265,7 @@ def test_source_without_images_says_which_layout_is_expected(tmp_path, make):
     [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED],
     ids=["stored", "deflated"],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_broken_zip_is_refused_or_its_images_are_unreadable(compression, data):
     """Nothing but DatasetError comes out of a zip with damaged bytes."""

@@ -390,7 +390,7 @@ PATHS = st.lists(st.sampled_from(CLASSES + SPLITS), max_size=4).map(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sets(PATHS, min_size=1, max_size=9))
 def test_every_image_has_a_class_or_is_named(names):
     files = [StoredFile(name, lambda: b"", io.BytesIO) for name in names]

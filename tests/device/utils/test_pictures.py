@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.utils.picture_kinds import START_BYTES, picture_kind, why_unreadable
@@ -163,7 +163,6 @@ def test_other_bytes_have_no_size_and_are_not_decoded(data):
         decode_picture(data)
 
 
-@settings(deadline=None)  # the first AVIF takes long
 @given(st.sampled_from(KINDS), st.binary(max_size=20), st.integers(0, 200))
 def test_no_bytes_make_it_stumble(kind, junk, at):
     try:
