@@ -36,7 +36,7 @@ from train.run.folder import (
 from train.run.lock import locked
 
 if TYPE_CHECKING:
-    from train.fit import FitResult
+    from train.training import FitResult
 
 # All else is in the run's configuration.
 RELEASED_START = "fer2013"  # what small grey images begin with
@@ -181,7 +181,7 @@ def _fit(
     config: TrainConfig, data: Dataset, run: RunFolder, *, resume: bool
 ) -> FitResult:
     # Importing Keras takes seconds; the errors above come before.
-    from train import fit
+    from train import training
     from train.optimization.optimizer import devices
     from train.run.results import backend_name
 
@@ -195,7 +195,7 @@ def _fit(
         f" {config.batch_size}, {config.precision}"
     )
     print(f"training on {', '.join(devices())} ({backend_name()})")
-    return fit.fit(config, data, run, record=record, resume=resume)
+    return training.fit(config, data, run, record=record, resume=resume)
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

@@ -204,8 +204,8 @@ def _all_threads(feed: Feed, pool: ThreadPoolExecutor) -> Callable[[int], float]
 def _step(arch: str, precision: Precision) -> Callable[[int], float]:
     import keras
 
-    from train.fit import POLICIES
     from train.networks.architectures import build_model
+    from train.training import POLICIES
 
     keras.mixed_precision.set_dtype_policy(POLICIES[precision])
     try:

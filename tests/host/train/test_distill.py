@@ -18,7 +18,7 @@ start_keras()
 
 import keras  # noqa: E402
 
-from train import fit  # noqa: E402
+from train import training  # noqa: E402
 from train.distillation import distill, teachers  # noqa: E402
 from train.distillation.loss import DistillationLoss, target_accuracy  # noqa: E402
 from train.feed import TrainingFeed  # noqa: E402
@@ -291,7 +291,7 @@ def learn_from_teacher(path, data):
 
 
 def begin_with_weights(path, data):
-    assert fit.copy_weights(network(), path, data)
+    assert training.copy_weights(network(), path, data)
 
 
 USES = pytest.mark.parametrize("use", [learn_from_teacher, begin_with_weights])
