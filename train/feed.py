@@ -6,17 +6,14 @@ A Keras 3 ``PyDataset``, for every backend. Batch ``i`` depends only on the seed
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from train.data.augment import Augmentation, augment
+from train.data.mixing import Batch, mix
 from train.data.splits import Split
 from train.options.config import ClassWeights
-
-Batch = tuple[Any, Any, Any]  # images, targets, weights
 
 
 class TrainingFeed(keras.utils.PyDataset):
@@ -34,6 +31,7 @@ class TrainingFeed(keras.utils.PyDataset):
         targets: npt.NDArray[np.float32],
         augmentation: Augmentation,
         mixup: float = 0.0,
+        cutmix: float = 0.0,
         class_weights: ClassWeights = "none",
         seed: int,
         first_epoch: int = 0,
@@ -48,6 +46,7 @@ class TrainingFeed(keras.utils.PyDataset):
             targets: Target distributions, float32 (N, classes).
             augmentation: Strength of the augmentation.
             mixup: Alpha of mixup; 0 for none.
+            cutmix: Alpha of CutMix; 0 for none.
             class_weights: ``"none"``, ``"sqrt"`` or ``"balanced"``.
             seed: Decides order and augmentation.
             first_epoch: Number of epochs already trained, for a resumed run.
@@ -59,7 +58,8 @@ class TrainingFeed(keras.utils.PyDataset):
         super().__init__(workers=workers, max_queue_size=8)
         self._split = split
         self._batch_size = min(batch_size, len(split))
-        self._augmentation, self._mixup = augmentation, mixup
+        self._augmentation = augmentation
+        self._mixup, self._cutmix = mixup, cutmix
         self._targets, self._answers = targets, answers
         self._weights = _class_weights(split.labels, targets.shape[1], class_weights)
         self._seed = seed
@@ -104,9 +104,14 @@ class TrainingFeed(keras.utils.PyDataset):
         images = augment(self._split.images[chosen], self._augmentation, rng)
         targets = self._targets[chosen]
         weights = self._weights[self._split.labels[chosen]]
-        if self._mixup:
-            return mix_up(images, targets, weights, alpha=self._mixup, rng=rng)
-        return images, targets, weights
+        return mix(
+            images,
+            targets,
+            weights,
+            mixup=self._mixup,
+            cutmix=self._cutmix,
+            rng=rng,
+        )
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # Two threads may both compute it: the result is the same either way.
@@ -116,36 +121,6 @@ class TrainingFeed(keras.utils.PyDataset):
             cached = (epoch, rng.permutation(len(self._split)))
             self._order_of_epoch = cached
         return cached[1]
-
-
-def mix_up(
-    images: npt.NDArray[np.uint8],
-    targets: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float32],
-    *,
-    alpha: float,
-    rng: np.random.Generator,
-) -> Batch:
-    """Returns a batch of which each image is mixed with another one of it.
-
-    The loss of a mixed image is that of both, weighted by share and class: its weight
-    is the sum, its target the mean by these weights.
-
-    Args:
-        images: uint8 (B, S, S, C), 0..255.
-        targets: float32 (B, classes).
-        weights: float32 (B,).
-        alpha: Shares are drawn from Beta(alpha, alpha).
-        rng: Source of all randomness.
-    """
-    share = rng.beta(alpha, alpha, len(images)).astype(np.float32)
-    other = rng.permutation(len(images))
-    of_image = share[:, None, None, None]
-    mixed = images * of_image + images[other] * (1 - of_image)
-    own, others = share * weights, (1 - share) * weights[other]
-    total = own + others
-    target = targets * own[:, None] + targets[other] * others[:, None]
-    return np.rint(mixed).astype(np.uint8), target / total[:, None], total
 
 
 def _class_weights(

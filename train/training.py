@@ -95,6 +95,7 @@ def fit(
         targets=targets_used,
         augmentation=config.augmentation,
         mixup=config.mixup,
+        cutmix=config.cutmix,
         class_weights=config.class_weights,
         seed=VIEWS_SEED if config.teachers else config.seed,
     )

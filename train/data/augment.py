@@ -25,6 +25,9 @@ class Augmentation:
         rotation_deg: Rotation drawn from -x to +x degrees.
         shift_frac: Shift drawn from -x to +x of the side, in both directions.
         zoom_frac: Scale drawn from 1-x to 1+x.
+        crop_area_frac: Before all that a part of the image, of x to all of its area and
+            3:4 to 4:3 in shape, is stretched to the whole (Szegedy et al., "Going
+            deeper with convolutions", 2014); 1 for none.
         shear_frac: Horizontal shear drawn from -x to +x.
         brightness_frac: Added to the pixels: -x to +x of 255.
         contrast_frac: Pixels scaled around their mean by 1-x to 1+x.
@@ -40,6 +43,7 @@ class Augmentation:
     rotation_deg: float = 15.0
     shift_frac: float = 0.1
     zoom_frac: float = 0.15
+    crop_area_frac: float = 1.0
     shear_frac: float = 0.1
     brightness_frac: float = 0.2
     contrast_frac: float = 0.3
@@ -127,6 +131,8 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
     # Rotate about the centre of the image, not about its corner.
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrices[:, :, 2] = centre - matrices[:, :, :2] @ centre + shift
+    if strength.crop_area_frac < 1:
+        matrices = _crop(matrices, strength.crop_area_frac, images.shape, rng)
     warped = np.empty(images.shape, np.uint8)  # cv2 writes into contiguous memory only
     for image, matrix, target in zip(images, matrices, warped, strict=True):
         cv2.warpAffine(
@@ -138,6 +144,26 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
             borderMode=cv2.BORDER_REPLICATE,
         )
     return warped
+
+
+def _crop(
+    matrices: npt.NDArray[np.float64],
+    area_frac: float,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """Returns affine maps, float64 (N, 2, 3), after a crop that fills the image."""
+    count, height, width, _ = shape
+    area = rng.uniform(area_frac, 1, count)
+    ratio = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))
+    part = np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], axis=1).clip(max=1)
+    # Pixel centres lie at whole numbers, so the image reaches from -1/2 to w - 1/2.
+    corner = rng.random((count, 2)) * (1 - part) * (width, height) - 0.5
+    cropped = matrices.copy()
+    cropped[:, :, :2] /= part[:, None, :]
+    start = (-0.5 - corner / part)[:, :, None]
+    cropped[:, :, 2] += (matrices[:, :, :2] @ start)[:, :, 0]
+    return cropped
 
 
 def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:

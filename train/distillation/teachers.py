@@ -128,6 +128,7 @@ def _key(path: Path, config: TrainConfig, images: Split, batches: int) -> str:
         "images": order_hash(images),
         "augmentation": asdict(config.augmentation),
         "mixup": config.mixup,
+        "cutmix": config.cutmix,
         "batch_size": config.batch_size,
         "batches": batches,
         "seed": VIEWS_SEED,

@@ -144,6 +144,13 @@ def build_parser() -> argparse.ArgumentParser:
         " and NF)",
     )
     add("--mixup", type=float, metavar="ALPHA", help="mix pairs of images, 0.2 or so")
+    add(
+        "--cutmix",
+        type=float,
+        metavar="ALPHA",
+        help="put a rectangle of another image into each, 1 or so; with --mixup each"
+        " batch takes one of both",
+    )
     add("--class-weights", choices=CLASS_WEIGHTS, help="weight rare classes more")
     add("--precision", choices=PRECISIONS, help="arithmetic of the training steps")
     add("--seed", type=seed, metavar="N", help="seed of all random numbers")

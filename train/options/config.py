@@ -99,6 +99,8 @@ class TrainConfig:
         mixup: Strength alpha of mixup, 0 for none: each image and its target are mixed
             with another's, in shares drawn from Beta(alpha, alpha) (Zhang et al.,
             "mixup: beyond empirical risk minimization", 2018). Useful are 0.1 to 0.4.
+        cutmix: The same for CutMix, which puts a rectangle of another image into each
+            (Yun et al., "CutMix", 2019), 1 or so. With both, each batch takes one.
         class_weights: ``"none"``, ``"balanced"`` (inverse frequency) or ``"sqrt"``
             (its square root).
         precision: Arithmetic of the training steps. The model is always validated and
@@ -145,6 +147,7 @@ class TrainConfig:
     label_rule: LabelRule = "majority"
     drop_categories: tuple[str, ...] | None = None
     mixup: float = 0.0
+    cutmix: float = 0.0
     class_weights: ClassWeights = "none"
     precision: Precision = "float32"
     size_px: int | None = None
@@ -170,6 +173,7 @@ class TrainConfig:
         _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
         _require("--label-smoothing in [0, 1)", 0 <= smoothing < 1, smoothing)
         _require("--mixup in [0, 10]", 0 <= self.mixup <= 10, self.mixup)
+        _require("--cutmix in [0, 10]", 0 <= self.cutmix <= 10, self.cutmix)
         _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
         _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)

@@ -25,6 +25,7 @@ STRENGTHS = {
     "rotation_deg": 30.0,
     "shift_frac": 0.3,
     "zoom_frac": 0.3,
+    "crop_area_frac": 0.3,
     "shear_frac": 0.3,
     "brightness_frac": 0.3,
     "contrast_frac": 0.5,
@@ -81,6 +82,21 @@ def test_every_strength_changes_images_by_itself(name):
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_every_strength_is_listed_here(name):
     assert set(STRENGTHS) == {field.name for field in dataclasses.fields(Augmentation)}
+
+
+def test_crop_is_a_part_of_the_image_in_the_bounds():
+    """Two ramps tell which part of the image fills it now."""
+    ramp = np.arange(224, dtype=np.uint8)
+    image = np.zeros((1, 224, 224, 3), np.uint8)
+    image[..., 0], image[..., 1] = ramp, ramp[:, None]
+    result = changed(np.repeat(image, 300, axis=0), only(crop_area_frac=0.3))
+    width = result[:, 112, -1, 0].astype(float) - result[:, 112, 0, 0] + 1
+    height = result[:, -1, 112, 1].astype(float) - result[:, 0, 112, 1] + 1
+    area, ratio = width * height / 224**2, width / height
+    assert 0.28 < area.min() < 0.4 < 0.9 < area.max() <= 1
+    assert 0.72 < ratio.min() < 0.8 < 1.25 < ratio.max() < 1.38
+    lefts = result[:, 112, 0, 0]
+    assert lefts.min() == 0 and lefts.max() > 60
 
 
 def test_same_seed_gives_the_same_pixels():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from train.data.augment import NO_AUGMENTATION, Augmentation
+from train.data.mixing import mix
 from train.data.splits import Split
 from train.networks.backend import start_keras
 
@@ -208,6 +209,31 @@ def test_resumed_feed_mixes_as_the_unbroken_one(split):
         expected = unbroken[2 * unbroken.steps_per_epoch + index]
         for a, b in zip(resumed[index], expected, strict=True):
             assert np.array_equal(a, b)
+
+
+# --- CutMix ------------------------------------------------------------------------
+
+
+def test_rectangle_of_another_image_has_its_share_of_the_target():
+    """Images are 0 or 255 throughout, so their mean tells the share of the area."""
+    images = np.zeros((40, 16, 16, 1), np.uint8)
+    images[20:] = 255
+    targets = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 20)]
+    rng = np.random.default_rng(0)
+    weights = np.ones(40, np.float32)
+    mixed, given, total = mix(images, targets, weights, mixup=0, cutmix=1.0, rng=rng)
+    assert set(np.unique(mixed)) == {0, 255}  # nothing is blended
+    assert np.allclose(mixed.mean(axis=(1, 2, 3)) / 255, given[:, 1], atol=1e-6)
+    assert np.allclose(total, 1)
+    assert 0.1 < (given.max(axis=1) < 0.99).mean() < 0.9
+    assert not images[:20].any()
+
+
+def test_with_mixup_too_each_batch_is_mixed_in_one_of_both_ways(split):
+    feed = feed_of(split, batch_size=30, mixup=1.0, cutmix=1.0)
+    # A blend of two images of one value each has one value; an image with a hole two.
+    cut = [bool(np.ptp(feed[batch][0], axis=(1, 2, 3)).any()) for batch in range(24)]
+    assert 4 < sum(cut) < 20
 
 
 # --- teachers' answers -------------------------------------------------------------
