@@ -13,8 +13,8 @@ import pytest
 
 FULLY_CONNECTED, SOFTMAX, LOGISTIC, LOG_SOFTMAX, RESHAPE = 9, 25, 14, 50, 22
 FIRST = {"ADD": 0, "MUL": 18, "SUB": 41, "DIV": 42}
-EXP, SUM, QUANTIZE, SLICE, CONCATENATION = 47, 74, 114, 65, 2
-TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
+EXP, SUM, QUANTIZE, SLICE, CONCATENATION, ARG_MAX = 47, 74, 114, 65, 2, 56
+TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "int8": 9}
 SIZE = 4
 
 
@@ -117,6 +117,7 @@ def float_model(
     gain: float = 4.0,
     metadata: bytes | None = None,
     swapped: bool = False,
+    free_size: bool = False,
 ) -> bytes:
     """A float32 model: ``first`` operators with constants, a product, and an end.
 
@@ -124,13 +125,18 @@ def float_model(
         classes: Number of outputs.
         first: Names and constants of operators on the pixels.
         end: ``"softmax"``, ``"log softmax"``, ``"sigmoid"``, ``"exponentials"`` (a
-            softmax that is spelled out), ``"reshaped softmax"``, or nothing.
+            softmax that is spelled out), ``"reshaped softmax"``, ``"flat softmax"``
+            (of shape (classes,)), ``"deep softmax"`` ((1, 1, 1, classes)),
+            ``"percent"``, ``"argmax"``, or nothing.
         gain: Of the product.
         metadata: Official TFLite metadata.
         swapped: The channels come last to first, as slices that are joined again.
+        free_size: The input's height and width are not fixed.
     """
     writer = Writer()
     index = writer.tensor([1, SIZE, SIZE, 3])
+    if free_size:
+        writer.graph.tensors[index].shapeSignature = [-1, -1, -1, 3]
     if swapped:
         index = _swap_channels(writer, index)
     for name, constant in first:
@@ -171,7 +177,21 @@ def _end(writer: Writer, index: int, classes: int, end: str) -> int:
     match end:
         case "softmax":
             return writer.operator(SOFTMAX, [index], output, "SoftmaxOptions")
-        case "reshaped softmax":
+        case "percent":
+            writer.operator(SOFTMAX, [index], output, "SoftmaxOptions")
+            hundred = writer.tensor([1], values=np.full(1, 100))
+            return writer.operator(
+                FIRST["MUL"], [output, hundred], writer.tensor(shape), "MulOptions"
+            )
+        case "argmax":
+            axis = writer.tensor([1], "int32", np.array([1]))
+            number = writer.tensor([1], "int64")
+            writer.operator(ARG_MAX, [index, axis], number, "ArgMaxOptions")
+            writer.graph.operators[-1].builtinOptions.outputType = TYPES["int64"]
+            return number
+        case "reshaped softmax" | "flat softmax" | "deep softmax":
+            axes = {"flat softmax": [classes], "deep softmax": [1, 1, 1, classes]}
+            shape = axes.get(end, shape)
             writer.operator(SOFTMAX, [index], output, "SoftmaxOptions")
             index = writer.operator(
                 RESHAPE, [output], writer.tensor(shape), "ReshapeOptions"
@@ -312,6 +332,6 @@ def interpreter_outputs(model: bytes, values: npt.NDArray[Any]) -> npt.NDArray[A
     for value in values:
         interpreter.set_tensor(source["index"], value[np.newaxis])
         interpreter.invoke()
-        output = interpreter.get_tensor(target["index"])[0]
+        output = interpreter.get_tensor(target["index"]).ravel()
         outputs.append(scale * (output.astype(float) - zero_point) if scale else output)
     return np.array(outputs)

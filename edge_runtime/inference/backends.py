@@ -23,6 +23,14 @@ from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)
 
+ONNX_TYPES = {
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64,
+}
+
 Images = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
 
@@ -83,7 +91,10 @@ class TfliteBackend:
         inputs = interpreter.get_input_details()
         outputs = interpreter.get_output_details()
         _check_counts(inputs, outputs)
-        self.input, self.output = _tflite_info(inputs[0]), _tflite_info(outputs[0])
+        self.input, self.output = (
+            _tflite_info(inputs[0]),
+            _answer(_tflite_info(outputs[0])),
+        )
         self._input_index = inputs[0]["index"]
         self._output_index = outputs[0]["index"]
         self._input_table = input_table(self.input, pixels)
@@ -96,8 +107,9 @@ class TfliteBackend:
             outputs = self._invoke(values)
         else:
             rows = [self._invoke(value[np.newaxis]) for value in values]
-            empty = np.empty((0, self.output.shape[1]), self.output.dtype)
-            outputs = np.concatenate([empty, *rows])
+            if not rows:
+                return np.empty((0, self.output.shape[1]), np.float32)
+            outputs = np.concatenate(rows)
         if self._output_table is not None:
             return self._output_table.take(outputs.view(np.uint8))
         if self.output.quantization:
@@ -112,7 +124,7 @@ class TfliteBackend:
         except RuntimeError as error:
             raise ModelError(f"{self.name} cannot run the model: {error}") from error
         output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output_index)
-        return output
+        return output if output.ndim == 2 else output.reshape(1, -1)
 
 
 class OnnxBackend:
@@ -126,7 +138,7 @@ class OnnxBackend:
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         _check_counts(inputs, outputs)
-        self.input, self.output = _onnx_info(inputs[0]), _onnx_info(outputs[0])
+        self.input, self.output = _onnx_info(inputs[0]), _answer(_onnx_info(outputs[0]))
         self._input_name = inputs[0].name
         self._input_table = input_table(self.input, pixels)
 
@@ -143,7 +155,8 @@ class OnnxBackend:
             output = self._session.run(None, {self._input_name: values})[0]
         except Exception as error:  # its exceptions share no base but Exception
             raise ModelError(f"onnxruntime cannot run the model: {error}") from error
-        return np.asarray(output, dtype=np.float32)
+        rows = np.asarray(output, dtype=np.float32)
+        return rows if rows.ndim == 2 else rows.reshape(len(values), -1)
 
 
 def input_table(tensor: TensorInfo, pixels: PixelScaling = RAW) -> npt.NDArray[Any]:
@@ -172,7 +185,7 @@ def input_table(tensor: TensorInfo, pixels: PixelScaling = RAW) -> npt.NDArray[A
     values = np.arange(256.0).reshape(-1, *(1,) * scale.ndim) * scale + offset
     if tensor.quantization:
         return quantize(values, tensor.quantization, tensor.dtype)
-    if tensor.dtype in (np.float32, np.float16):
+    if tensor.dtype.kind == "f":
         return values.astype(tensor.dtype)
     if tensor.dtype == np.uint8 and pixels == RAW:
         return values.astype(tensor.dtype)
@@ -208,21 +221,46 @@ def _check_counts(inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         )
 
 
+def _answer(tensor: TensorInfo) -> TensorInfo:
+    """Returns the output as (batch, classes): some files have it as (1, 1, 1, classes).
+
+    Raises:
+        ModelError: It has no one number for each class.
+    """
+    dtype, shape = tensor.dtype, tensor.shape
+    if dtype.kind == "i" and not tensor.quantization:
+        raise ModelError(
+            f"answers with numbers of classes ({dtype}), as behind an argmax: expected"
+            " one number for each class; export it without that"
+        )
+    if len(shape) < 2:
+        return tensor._replace(shape=(1, *shape))
+    classes = [size for size in shape[1:] if size != 1]
+    if len(shape) == 2 or len(classes) > 1:
+        return tensor
+    return tensor._replace(shape=(shape[0], *(classes or [1])))
+
+
 def _tflite_info(details: dict[str, Any]) -> TensorInfo:
     scale, zero_point = details["quantization"]
+    # The interpreter makes free sizes 1.
+    free = [size < 0 for size in details["shape_signature"]]
+    free[:1] = [False]
+    sizes = [int(size) for size in details["shape"]]
+    if len(free) == len(sizes):
+        sizes = [0 if one else size for one, size in zip(free, sizes, strict=True)]
     return TensorInfo(
-        tuple(int(size) for size in details["shape"]),
+        tuple(sizes),
         np.dtype(details["dtype"]),
         Quantization(float(scale), int(zero_point)),
     )
 
 
 def _onnx_info(value: Any) -> TensorInfo:
-    dtypes = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
-    if value.type not in dtypes:
+    if value.type not in ONNX_TYPES:
         raise ModelError(f"expected a float input and output, got {value.type}")
     shape = tuple(size if isinstance(size, int) else 0 for size in value.shape)
-    return TensorInfo(shape, np.dtype(dtypes[value.type]), Quantization(0.0, 0))
+    return TensorInfo(shape, np.dtype(ONNX_TYPES[value.type]), Quantization(0.0, 0))
 
 
 def _open_tflite(

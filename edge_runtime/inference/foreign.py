@@ -72,7 +72,7 @@ def open_foreign(
         known = Given(labels, pixels, output)
         raise MetadataError(_request(file, known, stated.labels_error))
     names = check_labels(labels)
-    _check_output(file.name, loaded.output.shape, len(names))
+    _check_output(file.name, answers.shape[1], len(names))
     _check_answers(file.name, answers, output)
     if output != stated.output:
         _warn_of_sums(file.name, answers, output)
@@ -188,10 +188,19 @@ def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:
             f"{name} takes channels first, {shown}, as PyTorch writes it: expected"
             " (N, S, S, 1 or 3); convert it to channels last, with onnx2tf for example"
         )
-    square = len(shape) == 4 and shape[1] == shape[2] and shape[1] > 0
+    if len(shape) == 4 and 0 in shape[1:3]:
+        raise ModelError(
+            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shown}, of"
+            " any size: export it with one (of ONNX: python -m"
+            " onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME"
+            " --input_shape 1,224,224,3 OLD NEW)"
+        )
+    square = len(shape) == 4 and shape[1] == shape[2]
     if not square or shape[3] not in (1, 3):
         raise ModelError(
-            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shown}"
+            f"{name}: expected a square image input (N, S, S, 1 or 3), got {shown};"
+            " put a layer in front of it that makes its own shape of such (Reshape or"
+            " Resizing), and export it again"
         )
     if shape[0] > 1:
         raise ModelError(
@@ -201,20 +210,20 @@ def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:
     return shape[1], "grey" if shape[3] == 1 else "rgb"
 
 
-def _check_output(name: str, shape: tuple[int, ...], labels: int) -> None:
+def _check_output(name: str, outputs: int, labels: int) -> None:
     """Refuses an output that is not one number a label, or one for two labels."""
-    if shape[1:] != (labels,) and not (labels == 2 and shape[1:] == (1,)):
+    if outputs != labels and not (labels == 2 and outputs == 1):
         raise ModelError(
-            f"{name}: expected one output per label ({labels}), got an output of shape"
-            f" {shape}"
+            f"{name}: expected one output per label ({labels}), got {outputs}"
         )
 
 
 def _answers(backend: Backend) -> Logits:
     """Returns a network's answers to two images of noise, float32 (2, classes)."""
     rng = np.random.default_rng(0)
-    shape = (2, *backend.input.shape[1:])
-    return backend.logits(rng.integers(0, 256, shape, dtype=np.uint8))
+    images = rng.integers(0, 256, (2, *backend.input.shape[1:]), dtype=np.uint8)
+    # One at a time: a softmax along the images is right for none.
+    return np.concatenate([backend.logits(image[np.newaxis]) for image in images])
 
 
 def _observed_output(answers: Logits) -> Output | None:
@@ -224,18 +233,27 @@ def _observed_output(answers: Logits) -> Output | None:
     """
     if answers.min() < -TOLERANCE or answers.max() > 1 + TOLERANCE:
         return "logits"
-    sums = answers.reshape(len(answers), -1).sum(axis=1)
+    sums = answers.sum(axis=1)
     return "probabilities" if np.abs(sums - 1).max() < TOLERANCE else None
 
 
 def _check_answers(name: str, answers: Logits, output: Output) -> None:
-    """Refuses answers that are no numbers, or no probabilities where it gives them."""
+    """Refuses answers that are no numbers, or neither logits nor probabilities."""
     if not np.isfinite(answers).all():
         raise ModelError(
             f"{name} answers with {answers[~np.isfinite(answers)][0]}, which is no"
             " number: give its --pixels, or export it again"
         )
     low, high = float(answers.min()), float(answers.max())
+    if low >= 0 and np.abs(answers.sum(axis=1) - 100).max() < 1:
+        raise ModelError(
+            f"{name} answers in percent (they sum to 100): export it without that"
+        )
+    ones = np.abs(answers - 1).max() < TOLERANCE
+    if output == "probabilities" and answers.shape[1] > 1 and ones:
+        raise ModelError(
+            f"{name} answers 1 for every class: its softmax is not along the classes"
+        )
     if output == "probabilities" and (low < -TOLERANCE or high > 1 + TOLERANCE):
         raise ModelError(
             f"{name}: expected probabilities, got answers of {low:.3g}..{high:.3g}:"

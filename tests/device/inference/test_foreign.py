@@ -60,7 +60,10 @@ def scaled(images, scale, offset):
 # --- the end of the graph: probabilities are not made probabilities again ----------
 
 
-@pytest.mark.parametrize("end", ["softmax", "reshaped softmax", "exponentials"])
+@pytest.mark.parametrize(
+    "end",
+    ["softmax", "reshaped softmax", "exponentials", "flat softmax", "deep softmax"],
+)
 def test_probabilities_of_a_softmax_are_those_of_the_interpreter(save, images, end):
     model = float_model(first=UNIT, end=end)
     classifier = Classifier.load(save(model), labels=LABELS)
@@ -149,6 +152,23 @@ def test_probabilities_that_do_not_sum_to_1_are_a_warning(save, caplog):
     path = save(float_model(first=UNIT, end="sigmoid", gain=0.001))
     Classifier.load(path, labels=LABELS, output="probabilities")
     assert "and not to 1" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"), [("percent", "in percent"), ("argmax", "argmax")]
+)
+def test_answers_that_are_neither_logits_nor_probabilities_are_refused(
+    save, end, reason
+):
+    path = save(float_model(first=UNIT, end=end))
+    with pytest.raises(ModelError, match=reason):
+        Classifier.load(path, labels=LABELS)
+
+
+def test_images_of_any_size_are_not_taken_for_one_pixel(save):
+    path = save(float_model(first=UNIT, end="softmax", free_size=True))
+    with pytest.raises(ModelError, match=r"\(1, free, free, 3\), of any size"):
+        Classifier.load(path, labels=LABELS)
 
 
 @pytest.mark.parametrize("end", ["", "softmax", "sigmoid"])

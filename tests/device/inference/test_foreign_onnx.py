@@ -34,7 +34,6 @@ def save(tmp_path):
     onnx = pytest.importorskip("onnx", reason="writes ONNX files")
     require_onnxruntime()
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
-    floats = onnx.TensorProto.FLOAT
 
     def write(
         first=(),
@@ -43,10 +42,12 @@ def save(tmp_path):
         shape=("N", SIZE, SIZE, 3),
         quantization=None,
         product="Gemm",
+        answer=None,
+        dtype=np.float32,
     ):
         nodes, constants, index = [], [], "x"
 
-        def constant(value, dtype=np.float32):
+        def constant(value, dtype=dtype):
             name = f"c{len(constants)}"
             constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
             return name
@@ -68,11 +69,14 @@ def save(tmp_path):
             index = node("Add", index, constant(np.zeros(3)))
         for operator, attributes in end:
             index = node(operator, index, **attributes)
+        if answer:
+            index = node("Reshape", index, constant(answer, np.int64))
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         graph = helper.make_graph(
             nodes,
             "g",
-            [helper.make_tensor_value_info("x", floats, shape)],
-            [helper.make_tensor_value_info(index, floats, [shape[0], 3])],
+            [helper.make_tensor_value_info("x", kind, shape)],
+            [helper.make_tensor_value_info(index, kind, answer or [shape[0], 3])],
             constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
@@ -84,9 +88,9 @@ def save(tmp_path):
     return write
 
 
-def own_answers(path, values):
+def own_answers(path, values, dtype=np.float32):
     session = require_onnxruntime().InferenceSession(str(path))
-    return session.run(None, {"x": values.astype(np.float32)})[0]
+    return session.run(None, {"x": values.astype(dtype)})[0]
 
 
 ENDS = {
@@ -103,6 +107,30 @@ def test_probabilities_are_those_of_onnx_runtime(save, images, end):
     expected = own_answers(path, images)
     assert classifier.spec.output == "probabilities"
     assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_floats_are_taken(save, images, dtype):
+    path = save([("Mul", 1 / 255)], ENDS["softmax"], product="MatMul", dtype=dtype)
+    classifier = Classifier.load(path, labels=LABELS, pixels=SCALINGS["raw"])
+    expected = own_answers(path, images, dtype)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("answer", [(1, 3, 1, 1), (1, 1, 1, 3), (3,)], ids=str)
+def test_one_number_a_class_is_enough_of_a_shape(save, images, answer):
+    path = save(
+        [("Mul", 1 / 255)], ENDS["softmax"], shape=(1, SIZE, SIZE, 3), answer=answer
+    )
+    found = Classifier.load(path, labels=LABELS).probabilities(images)
+    expected = [own_answers(path, image[np.newaxis]).ravel() for image in images]
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_softmax_along_the_images_is_refused(save):
+    path = save([("Mul", 1 / 255)], [("Softmax", {"axis": 0})])
+    with pytest.raises(ModelError, match="not along the classes"):
+        Classifier.load(path, labels=LABELS)
 
 
 @pytest.mark.parametrize("product", ["Gemm", "MatMul"])
