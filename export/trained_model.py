@@ -19,6 +19,7 @@ from export.convert.keras_model import load_classifier
 from export.convert.pixel_scaling import first_values, scaled, scales_pixels
 from train.data import dataset
 from train.data.dataset import Dataset
+from train.data.drawn_faces import DRAWN
 from train.options.config import TrainConfig
 from train.run.folder import RUNS, RunFolder, find_run, understood
 
@@ -110,7 +111,7 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
         return None
     config = trained.config
     files = [path for path in (config.data, config.labels_from) if path]
-    if not all(path == dataset.DRAWN or Path(path).exists() for path in files):
+    if not all(path == DRAWN or Path(path).exists() for path in files):
         return None
     data = dataset.load(
         config.data,

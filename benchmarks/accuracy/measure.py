@@ -28,7 +28,8 @@ from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import MeasurementError, ModelError
 from edge_runtime.preprocessing import Colour, Fit
 from train import metrics
-from train.data.dataset import DRAWN, load_split
+from train.data.decoding import load_split
+from train.data.drawn_faces import DRAWN
 from train.data.listing.image_files import open_listing
 from train.data.splits import (
     TEST,

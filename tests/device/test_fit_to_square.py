@@ -12,6 +12,7 @@ from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.preprocessing import PAD_VALUE, to_model_input
 from train.data import dataset
+from train.data.decoding import load_split
 
 SPEC = ModelSpec(("a", "b"), 16, "rgb")
 
@@ -138,7 +139,7 @@ def test_device_and_training_see_the_same_pixels(tmp_path, tiny_model_path, fit)
     data = dataset.load(
         tmp_path / "set", size_px=size_px, colour=colour, fit=fit, validation_frac=0.5
     )
-    split = dataset.load_split(
+    split = load_split(
         tmp_path / "set",
         split="train",
         size_px=size_px,

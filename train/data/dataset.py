@@ -1,31 +1,22 @@
-"""Reads labelled images: a folder per class, a zip of one, or ``fer2013.csv``.
+"""A labelled image set to train on: read, split and without leaks.
 
-Needs numpy and cv2 only, so that the benchmarks read the same images on the board.
+Needs numpy and cv2 only.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from edge_runtime.errors import DatasetError, MetadataError
+from edge_runtime.errors import DatasetError
 from edge_runtime.hardware.board import read_memory
-from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
-from train.data.drawn_faces import drawn_faces
-from train.data.listing.image_files import (
-    ImageListing,
-    describe_dark,
-    describe_unused,
-    open_listing,
-)
-from train.data.listing.stored_files import Ignored, as_data, shorten
+from train.data.drawn_faces import DRAWN, drawn_split
+from train.data.listing.image_files import open_listing, order_labels
+from train.data.listing.stored_files import Ignored
 from train.data.missing import MissingImages, require_training_images
 from train.data.splits import (
     SPLITS,
@@ -39,12 +30,13 @@ from train.data.splits import (
     fingerprint,
     validate_on_test,
 )
-from train.data.vote_labels import VotedListing, VoteSource, label_by_votes
+from train.data.vote_labels import (
+    VotedListing,
+    VoteSource,
+    label_by_votes,
+    refuse_votes,
+)
 
-logger = logging.getLogger(__name__)
-
-DRAWN = "drawn"  # the built-in set, wherever a path is expected
-DRAWN_COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}
 DRAWN_SIZE_PX = 48
 
 
@@ -149,14 +141,14 @@ def load(
             f"expected a validation share in (0, 0.5], got {validation_frac}"
         )
     if str(path) == DRAWN:
-        _refuse_votes(votes)
+        refuse_votes(votes)
         return _drawn(size_px or DRAWN_SIZE_PX)
     with open_listing(Path(path)) as listing:
         voted = VotedListing(listing, ())
         if votes is not None:
             voted = label_by_votes(listing, votes)
         entries = voted.listing.entries
-        names = _order_labels(voted.listing, labels or voted.labels or None)
+        names = order_labels(voted.listing, labels or voted.labels or None)
         require_training_images(voted.listing)
         if size_px is None or colour is None:
             found_size, found_colour = probe_format(entries)
@@ -193,68 +185,9 @@ def load(
     )
 
 
-def load_split(
-    path: Path | str,
-    *,
-    split: str,
-    size_px: int,
-    colour: Colour,
-    labels: Sequence[str],
-    fit: Fit = "stretch",
-    votes: VoteSource | None = None,
-) -> Split:
-    """Returns the images of one split as a finished model takes them.
-
-    Only that split is decoded, so measuring on a board needs no memory for the
-    training images. A source without splits (class folders only) is taken whole.
-
-    Args:
-        path: As for ``load``.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        size_px: Side of the square images, from the model.
-        colour: ``"grey"`` or ``"rgb"``, from the model.
-        labels: The model's class names in order; the source must hold no others.
-        fit: How images become square, from the model.
-        votes: As for ``load``; every image then has the label of a majority.
-
-    Raises:
-        DatasetError: As for ``load``, or the source has no such split.
-    """
-    if str(path) == DRAWN:
-        _refuse_votes(votes)
-        return _drawn_split(split, size_px)
-    with open_listing(Path(path)) as listing:
-        voted = VotedListing(listing, ())
-        if votes is not None:
-            voted = label_by_votes(listing, votes)
-        names = _order_labels(voted.listing, labels)
-        decided = [e for e in voted.listing.entries if e.name not in voted.undecided]
-        present = {entry.split for entry in decided}
-        chosen = [entry for entry in decided if entry.split == split]
-        if not chosen:
-            raise DatasetError(
-                f"{listing.name} has no {split} split, got {sorted(present)}"
-            )
-        decoded = decode_splits(chosen, names, size_px=size_px, colour=colour, fit=fit)
-    lines = describe_unused(listing.ignored, decoded.reasons, decoded.damaged)
-    for line in (*lines, *describe_dark(decoded.dark)):
-        logger.warning("%s", line)
-    if not len(decoded.splits[split]):
-        raise DatasetError(f"{listing.name}: no readable image in split {split}")
-    return decoded.splits[split]
-
-
-def _refuse_votes(votes: VoteSource | None) -> None:
-    if votes is not None:
-        raise DatasetError(
-            f"{votes.path}: the drawn faces have labels of their own: name the images"
-            " that were voted on with --data, or leave out --labels-from"
-        )
-
-
 def _drawn(size_px: int) -> Dataset:
     """Returns the built-in set; its splits come from different seeds."""
-    splits = {name: _drawn_split(name, size_px) for name in SPLITS}
+    splits = {name: drawn_split(name, size_px) for name in SPLITS}
     splits, dropped = drop_leaks(splits)
     return Dataset(
         name="drawn faces",
@@ -267,51 +200,6 @@ def _drawn(size_px: int) -> Dataset:
         dropped=dropped,
         fingerprint=fingerprint(splits, LABELS),
     )
-
-
-def _drawn_split(name: str, size_px: int) -> Split:
-    count, seed = DRAWN_COUNTS[name], SPLITS.index(name)
-    images, labels = drawn_faces(count, seed, size_px=size_px)
-    names = tuple(f"{name} {index}" for index in range(count))
-    return Split(images[..., np.newaxis], labels, names)
-
-
-def _order_labels(
-    listing: ImageListing, labels: Sequence[str] | None
-) -> tuple[str, ...]:
-    found = sorted({entry.label for entry in listing.entries})
-    missing = {
-        name: kinds
-        for name, kinds in sorted(listing.empty_classes.items())
-        if name not in found
-    }
-    if labels is not None:
-        unknown = sorted(set(found) - set(labels))
-        if unknown:
-            raise DatasetError(
-                f"{listing.name}: expected only the classes {list(labels)},"
-                f" got also {unknown[:10]}"
-            )
-        return tuple(labels)
-    if missing:
-        each = [f"{name!r} ({kinds or 'empty'})" for name, kinds in missing.items()]
-        raise DatasetError(
-            f"{listing.name}: expected images in every class folder, got none in"
-            f" {shorten(each)}: fill or remove them"
-        )
-    if len(found) < 2:
-        hint = "give --data the folder that holds the class folders"
-        if listing.lists:
-            csv = shorten(listing.lists)
-            hint = f"if the labels are in {csv}, give that CSV{as_data(listing.name)}"
-        raise DatasetError(
-            f"{listing.name}: expected at least two classes (one folder each), got"
-            f" {found}: {hint}"
-        )
-    try:
-        return check_labels(found)  # now, not at the export after hours of training
-    except MetadataError as error:
-        raise DatasetError(f"{listing.name}: {error}; rename the folder") from error
 
 
 def _require_memory(count: int, size_px: int, colour: Colour) -> None:

@@ -1,10 +1,15 @@
-"""Decodes listed images into arrays."""
+"""Decodes listed images into arrays.
+
+Needs numpy and cv2 only, so that the benchmarks read the same images on the board.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -16,9 +21,24 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
 from edge_runtime.utils.picture_kinds import why_unreadable
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
 from edge_runtime.utils.stderr import capture_stderr
+from train.data.drawn_faces import DRAWN, drawn_split
 from train.data.listing.entries import Entry
+from train.data.listing.image_files import (
+    describe_dark,
+    describe_unused,
+    open_listing,
+    order_labels,
+)
 from train.data.splits import SPLITS, Split
+from train.data.vote_labels import (
+    VotedListing,
+    VoteSource,
+    label_by_votes,
+    refuse_votes,
+)
 from train.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 LARGEST_AUTO_SIZE_PX = 224
 FALLBACK_SIZE_PX = 96
@@ -178,3 +198,54 @@ def decode_splits(
         for s in SPLITS
     }
     return result
+
+
+def load_split(
+    path: Path | str,
+    *,
+    split: str,
+    size_px: int,
+    colour: Colour,
+    labels: Sequence[str],
+    fit: Fit = "stretch",
+    votes: VoteSource | None = None,
+) -> Split:
+    """Returns the images of one split as a finished model takes them.
+
+    Only that split is decoded, so measuring on a board needs no memory for the
+    training images. A source without splits (class folders only) is taken whole.
+
+    Args:
+        path: As for ``train.data.dataset.load``.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        size_px: Side of the square images, from the model.
+        colour: ``"grey"`` or ``"rgb"``, from the model.
+        labels: The model's class names in order; the source must hold no others.
+        fit: How images become square, from the model.
+        votes: As for ``load``; every image then has the label of a majority.
+
+    Raises:
+        DatasetError: As for ``load``, or the source has no such split.
+    """
+    if str(path) == DRAWN:
+        refuse_votes(votes)
+        return drawn_split(split, size_px)
+    with open_listing(Path(path)) as listing:
+        voted = VotedListing(listing, ())
+        if votes is not None:
+            voted = label_by_votes(listing, votes)
+        names = order_labels(voted.listing, labels)
+        decided = [e for e in voted.listing.entries if e.name not in voted.undecided]
+        present = {entry.split for entry in decided}
+        chosen = [entry for entry in decided if entry.split == split]
+        if not chosen:
+            raise DatasetError(
+                f"{listing.name} has no {split} split, got {sorted(present)}"
+            )
+        decoded = decode_splits(chosen, names, size_px=size_px, colour=colour, fit=fit)
+    lines = describe_unused(listing.ignored, decoded.reasons, decoded.damaged)
+    for line in (*lines, *describe_dark(decoded.dark)):
+        logger.warning("%s", line)
+    if not len(decoded.splits[split]):
+        raise DatasetError(f"{listing.name}: no readable image in split {split}")
+    return decoded.splits[split]

@@ -25,8 +25,11 @@ from edge_runtime.sources.fake.face import (
 )
 from edge_runtime.sources.fake.face_painter import SHIFT, Grey, paint_face
 from edge_runtime.sources.fake.face_shapes import Shape, polygon
+from train.data.splits import SPLITS, TEST, TRAIN, VALIDATION, Split
 from train.progress import progress_bar
 
+DRAWN = "drawn"  # the built-in set, wherever a path is expected
+COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}
 _SUPERSAMPLING = 3
 _LEVELS = np.linspace(0, 1, 256)
 
@@ -84,6 +87,14 @@ def drawn_faces(
         rng = np.random.default_rng([seed, i])
         images[i] = draw_sample(LABELS[labels[i]], rng, size_px=size_px)
     return images, labels
+
+
+def drawn_split(name: str, size_px: int) -> Split:
+    """Returns a split of the built-in set: train, validation or test."""
+    count, seed = COUNTS[name], SPLITS.index(name)
+    images, labels = drawn_faces(count, seed, size_px=size_px)
+    names = tuple(f"{name} {index}" for index in range(count))
+    return Split(images[..., np.newaxis], labels, names)
 
 
 def draw_sample(label: str, rng: np.random.Generator, *, size_px: int = 48) -> Grey:

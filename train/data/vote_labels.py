@@ -61,6 +61,15 @@ class VotedListing:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
+def refuse_votes(votes: VoteSource | None) -> None:
+    """Raises DatasetError where votes are given for the built-in drawn faces."""
+    if votes is not None:
+        raise DatasetError(
+            f"{votes.path}: the drawn faces have labels of their own: name the images"
+            " that were voted on with --data, or leave out --labels-from"
+        )
+
+
 def label_by_votes(listing: ImageListing, source: VoteSource) -> VotedListing:
     """Returns the images with the votes' labels instead of their folders' names.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from train.data.dataset import DRAWN
 from train.data.decoding import probe_kind
+from train.data.drawn_faces import DRAWN
 from train.data.listing.image_files import open_listing
 from train.options.recipes import RECIPES
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.hardware.board import Memory
-from train.data.dataset import DRAWN, load, load_split
+from train.data.dataset import load
 from train.data.splits import balanced_indices, pixel_hash, stratified_indices
 from train.data.summary import summarize
 
@@ -370,46 +370,10 @@ def test_choice_depends_on_the_seed_alone(choose):
     assert not np.array_equal(one, other)
 
 
-# --- one split of a finished model's data ------------------------------------------
-
-FINISHED = {"size_px": 12, "colour": "grey", "labels": ["cat", "dog"]}
-
-
-@pytest.mark.parametrize(
-    ("split", "count"), [("train", 20), ("validation", 8), ("test", 10)]
-)
-def test_one_split_is_read_alone(tmp_path, split, count):
-    root = write(tmp_path / "set", split_set())
-    assert len(load_split(root, split=split, **FINISHED)) == count
-
-
-def test_source_without_splits_is_taken_whole(tmp_path):
-    root = write(tmp_path / "set", two_classes(6))
-    assert len(load_split(root, split="train", **FINISHED)) == 12
-
-
-def test_missing_split_is_refused_with_those_there_are(tmp_path):
-    root = write(tmp_path / "set", two_classes(6))
-    with pytest.raises(DatasetError, match=r"no test split, got \['train'\]"):
-        load_split(root, split="test", **FINISHED)
-
-
-def test_split_with_classes_the_model_does_not_know_is_refused(tmp_path):
-    root = write(tmp_path / "set", {**split_set(), "test/emu/1.png": noise(1)})
-    with pytest.raises(DatasetError, match="emu"):
-        load_split(root, split="test", **FINISHED)
-
-
 def test_unknown_split_name_is_refused(tmp_path):
     data = load(write(tmp_path / "set", two_classes()))
     with pytest.raises(DatasetError, match="'holdout'"):
         data.split("holdout")
-
-
-def test_split_of_the_drawn_set_is_fresh_and_labelled():
-    split = load_split(DRAWN, split="validation", size_px=16, colour="grey", labels=[])
-    assert split.images.shape == (1400, 16, 16, 1)
-    assert np.bincount(split.labels).tolist() == [200] * 7
 
 
 # --- the real data -----------------------------------------------------------------

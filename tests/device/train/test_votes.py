@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DatasetError
-from train.data.dataset import load, load_split
+from train.data.dataset import load
+from train.data.decoding import load_split
 from train.data.summary import summarize
 from train.data.vote_labels import VoteSource, label_categories, vote_shares
 from train.data.votes import Votes, has_majority, read_votes

@@ -11,14 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_runtime.errors import DatasetError
+from edge_runtime.errors import DatasetError, MetadataError
+from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.text import one_line
 from edge_runtime.utils.picture_kinds import SUFFIXES
 from train.data.listing.csv_lists import read_csv, read_csv_in
 from train.data.listing.entries import Entry
 from train.data.listing.folder_source import list_folder
 from train.data.listing.layout import csvs_in, find_classes, hint_of_labels
-from train.data.listing.stored_files import FileTree, Ignored, count_suffixes, shorten
+from train.data.listing.stored_files import (
+    FileTree,
+    Ignored,
+    as_data,
+    count_suffixes,
+    shorten,
+)
 from train.data.listing.zip_source import open_zip
 
 SHOWN_KINDS = 5
@@ -103,6 +110,53 @@ def _label(tree: FileTree, path: Path) -> ImageListing:
         f"expected images in class folders (<class>/<image> or <split>/<class>/<image>)"
         f" in {str(path)!r}, got none{instead}{hint}"
     )
+
+
+def order_labels(
+    listing: ImageListing, labels: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Returns the class names in label order.
+
+    Args:
+        listing: The images.
+        labels: Expected class names in order; None sorts the names found.
+
+    Raises:
+        DatasetError: There are others, fewer than two, or classes without an image.
+    """
+    found = sorted({entry.label for entry in listing.entries})
+    missing = {
+        name: kinds
+        for name, kinds in sorted(listing.empty_classes.items())
+        if name not in found
+    }
+    if labels is not None:
+        unknown = sorted(set(found) - set(labels))
+        if unknown:
+            raise DatasetError(
+                f"{listing.name}: expected only the classes {list(labels)},"
+                f" got also {unknown[:10]}"
+            )
+        return tuple(labels)
+    if missing:
+        each = [f"{name!r} ({kinds or 'empty'})" for name, kinds in missing.items()]
+        raise DatasetError(
+            f"{listing.name}: expected images in every class folder, got none in"
+            f" {shorten(each)}: fill or remove them"
+        )
+    if len(found) < 2:
+        hint = "give --data the folder that holds the class folders"
+        if listing.lists:
+            csv = shorten(listing.lists)
+            hint = f"if the labels are in {csv}, give that CSV{as_data(listing.name)}"
+        raise DatasetError(
+            f"{listing.name}: expected at least two classes (one folder each), got"
+            f" {found}: {hint}"
+        )
+    try:
+        return check_labels(found)  # now, not at the export after hours of training
+    except MetadataError as error:
+        raise DatasetError(f"{listing.name}: {error}; rename the folder") from error
 
 
 def _listing(
