@@ -17,7 +17,7 @@ from edge_runtime.preprocessing import to_model_input
 from train.data.dataset import Dataset
 from train.data.decoding import decode
 from train.data.listing.entries import Entry
-from train.data.listing.folder_source import stored_file
+from train.data.listing.stored_files import stored_file
 from train.data.splits import balanced_indices, pixel_hash
 from train.run.folder import RunFolder, understood
 

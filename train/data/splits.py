@@ -1,9 +1,10 @@
-"""Splits of a labelled image set: seeded, stratified, without leaks."""
+"""Splits of a labelled image set: what names one; seeded, stratified, without leaks."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,20 @@ from edge_runtime.errors import DatasetError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+UNLABELLED = "unlabelled"  # a folder beside the splits, to predict: never used
+_WORDS = {
+    TRAIN: "train training trainset traindata trainval",
+    VALIDATION: "val valid validation validate dev eval valset validset publictest",
+    TEST: "test testing testset testdata privatetest",
+    UNLABELLED: "unlabelled unlabeled pred predict prediction holdout",
+}
+_SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words.split()}
+# Words that say nothing beside the name of a split: train_images, test-set.
+_WORDS_BESIDE = (
+    "set data dataset split folder image images img imgs picture pictures photo photos"
+    " face faces"
+)
+_PLAIN = frozenset(_WORDS_BESIDE.split())
 
 
 @dataclass(frozen=True)
@@ -155,3 +170,44 @@ def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
         for image, label in zip(content.images, content.labels, strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split of a value in a CSV, such as ``Training``."""
+    split, rest = _split_and_rest(name)
+    numbered = any(character.isdigit() for character in name)
+    return None if rest or numbered or split == UNLABELLED else split
+
+
+def find_splits(names: Iterable[str]) -> dict[str, str]:
+    """Returns the split of each folder that names one, among folders side by side.
+
+    ``test1`` and ``val2017`` name splits, too; ``seg_train`` does beside ``seg_test``,
+    ``train_station`` alone does not.
+    """
+    parsed = {name: _split_and_rest(name) for name in names}
+    found = {
+        name: split
+        for name, (split, rest) in parsed.items()
+        if split and (not rest or _has_partner(name, parsed))
+    }
+    return found if set(found.values()) - {UNLABELLED} else {}
+
+
+def _has_partner(name: str, parsed: dict[str, tuple[str | None, str]]) -> bool:
+    split, rest = parsed[name]
+    return any(
+        other != split and same == rest
+        for other, same in parsed.values()
+        if other not in (None, UNLABELLED)
+    )
+
+
+def _split_and_rest(name: str) -> tuple[str | None, str]:
+    """Returns the split in a name, and what else the name says."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    splits = {_SPLIT_OF[word] for word in words if word in _SPLIT_OF}
+    rest = [word for word in words if word not in _SPLIT_OF and word not in _PLAIN]
+    if splits == {TRAIN, VALIDATION}:  # train_val: as trainval
+        splits = {TRAIN}
+    return (splits.pop() if len(splits) == 1 else None), " ".join(rest)

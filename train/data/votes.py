@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
 from train.data.listing.csv_table import CsvTable, column_key, open_table
-from train.data.listing.folder_source import stored_file
+from train.data.listing.stored_files import stored_file
 
 NAME_COLUMN = "file"
 MIN_SHARE_FOUND = 0.5

@@ -93,7 +93,7 @@ def test_reason_is_that_of_the_split_that_validates(tmp_path):
 
 
 def test_too_large_file_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.data.listing.folder_source.LARGEST_FILE_BYTES", 2**20)
+    monkeypatch.setattr("train.data.listing.stored_files.LARGEST_FILE_BYTES", 2**20)
     root = write(tmp_path / "set", {**images("dog", 9), "cat/1.png": bytes(3 * 2**20)})
     with pytest.raises(
         DatasetError, match=r"1 cannot be read \(expected at most 1048576 bytes"

@@ -18,9 +18,8 @@ from edge_runtime.errors import DatasetError
 from train.data.listing import fer2013
 from train.data.listing.csv_table import CsvTable, column_key, open_table
 from train.data.listing.entries import Entry
-from train.data.listing.folder_source import stored_file
-from train.data.listing.split_names import find_splits, split_of
-from train.data.listing.stored_files import FileTree, StoredFile, as_data
+from train.data.listing.stored_files import FileTree, StoredFile, as_data, stored_file
+from train.data.splits import find_splits, split_of
 
 # Names of columns, the most telling first.
 PATHS = ("path", "file", "filename", "file name", "filepath", "file path", "image",
@@ -176,10 +175,10 @@ def read_csv_in(tree: FileTree) -> tuple[list[Entry], dict[str, list[str]]] | No
     Raises:
         DatasetError: A CSV is wrong, or there are several.
     """
-    one_hot = [file for file in tree.others if file.parts[-1] == ONE_HOT_NAME]
+    lists = tree.csvs
+    one_hot = [file for file in lists if file.parts[-1] == ONE_HOT_NAME]
     if one_hot:
         return _read_one_hot(one_hot, tree)
-    lists = [file for file in tree.others if file.path.lower().endswith(".csv")]
     if tree.images or not lists:
         return None
     if len(lists) > 1:

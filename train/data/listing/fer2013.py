@@ -10,7 +10,7 @@ from functools import partial
 from edge_runtime.errors import DatasetError
 from train.data.listing.csv_table import CsvTable
 from train.data.listing.entries import Entry
-from train.data.listing.split_names import split_of
+from train.data.splits import split_of
 
 # The order of the CSV's label numbers; folders sort by name, which is another order.
 FER2013_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -15,15 +15,16 @@ from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.text import one_line
 from edge_runtime.utils.picture_kinds import SUFFIXES
+from train.data.listing.ambiguous_layout import hint_of_labels, resolve
 from train.data.listing.csv_lists import read_csv, read_csv_in
 from train.data.listing.entries import Entry
-from train.data.listing.folder_source import list_folder
-from train.data.listing.layout import csvs_in, find_classes, hint_of_labels
+from train.data.listing.layout import find_classes
 from train.data.listing.stored_files import (
     FileTree,
     Ignored,
     as_data,
     count_suffixes,
+    list_folder,
     shorten,
 )
 from train.data.listing.zip_source import open_zip
@@ -95,7 +96,7 @@ def _label(tree: FileTree, path: Path) -> ImageListing:
     Raises:
         DatasetError: No image has one.
     """
-    listed = read_csv_in(tree)
+    listed = read_csv_in(tree) if tree.csvs else None
     listing = _sort_into_classes(tree) if listed is None else _listing(tree, *listed)
     if listing.entries:
         return listing
@@ -171,12 +172,12 @@ def _listing(
         {**tree.ignored, **ignored},
         empty or {},
         count_suffixes(tree.others),
-        tuple(csvs_in(tree)),
+        tuple(file.path for file in tree.csvs),
     )
 
 
 def _sort_into_classes(tree: FileTree) -> ImageListing:
-    layout = find_classes(tree)
+    layout = find_classes(tree) or resolve(tree)
     entries: list[Entry] = []
     ignored: dict[str, list[str]] = {}
     for file in tree.images:

@@ -7,47 +7,113 @@ is the class, whatever lies below it:
     <split>/<class>/...        train/cat/1.jpg, val/cat/2.jpg
     <class>/<split>/<image>    cat/train/1.jpg, cat/test/2.jpg
 
-below any number of folders that hold one folder each. What could be read in two ways
-is refused.
+below any number of folders that hold one folder each. The third, and what could be read
+in two ways, is decided in ``ambiguous_layout``.
 """
 
 from __future__ import annotations
 
-import logging
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edge_runtime.errors import DatasetError
-from train.data.listing.folders import (
-    Folder,
-    below_common,
-    below_same_split,
-    below_wrappers,
-    grow,
-)
-from train.data.listing.split_names import UNLABELLED, find_splits
-from train.data.listing.stored_files import (
-    FileTree,
-    Parts,
-    as_data,
-    count_suffixes,
-    shorten,
-)
-
-logger = logging.getLogger(__name__)
+from train.data.listing.stored_files import FileTree, Parts, count_suffixes
+from train.data.splits import UNLABELLED, find_splits
 
 NO_CLASS_FOLDER = "images in no class folder"
-SHOWN_KINDS = 3
-# Names of splits that are names of classes, too, and how many others make them one.
-CLASSES_BESIDE = {"train": 2, "valid": 1}
-# Folders beside the pictures of a segmentation set or a detector's.
-_NO_CLASSES = (
-    "annotation annotations edge edges gt groundtruth image images img imgs jpegimages"
-    " label labels mask masks segmentation segmentations"
-)
-NO_CLASSES = frozenset(_NO_CLASSES.split())
 BESIDE_SPLITS = "images beside the splits"
+SHOWN_KINDS = 3
+
+
+@dataclass
+class Folder:
+    """A folder with the number of images in it and below it."""
+
+    parts: Parts
+    images: int = 0
+    images_below: int = 0
+    folders: dict[str, Folder] = field(default_factory=dict)
+
+    @property
+    def filled(self) -> dict[str, Folder]:
+        """The folders in it that have images."""
+        each = self.folders.items()
+        return {name: folder for name, folder in each if folder.images_below}
+
+    @property
+    def only(self) -> Folder | None:
+        """The single folder with images, unless there are images beside it."""
+        filled = list(self.filled.values())
+        return filled[0] if len(filled) == 1 and not self.images else None
+
+    def __str__(self) -> str:
+        """Returns the path with a slash behind it."""
+        return "/".join(self.parts) + "/"
+
+
+def grow(tree: FileTree) -> Folder:
+    """Returns the folders of a tree, with the number of images in each."""
+    top = Folder(())
+    for parts in tree.folders:
+        for _ in _path_to(top, parts):
+            pass
+    for image in tree.images:
+        for folder in _path_to(top, image.parts[:-1]):
+            folder.images_below += 1
+        folder.images += 1
+    return top
+
+
+def _path_to(top: Folder, parts: Parts) -> Iterator[Folder]:
+    """Yields the folders from the top to this one; they are made where missing."""
+    yield (folder := top)
+    for name in parts:
+        child = folder.folders.get(name)
+        if child is None:
+            child = folder.folders[name] = Folder((*folder.parts, name))
+        yield (folder := child)
+
+
+def below_wrappers(folder: Folder) -> Folder:
+    """Returns the first folder below that holds classes or splits."""
+    while len(folder.filled) == 1:
+        (name, below), *_ = folder.filled.items()
+        inside = below.filled
+        is_split = bool(find_splits([name]))
+        if (
+            not inside
+            or below.images
+            or (is_split and set(find_splits(inside)) != set(inside))
+        ):
+            break
+        folder = below
+    return folder
+
+
+def below_same_split(folder: Folder, split: str) -> Folder:
+    """Returns the innermost of ``training_set/training_set/`` and the like."""
+    while folder.only is not None:
+        name = folder.only.parts[-1]
+        again = name == folder.parts[-1] or find_splits([name]).get(name) == split
+        if not again:
+            break
+        folder = folder.only
+    return folder
+
+
+def below_common(folders: list[Folder]) -> list[Folder]:
+    """Returns the folders of the splits below one that all of them have.
+
+    In ``train/animals/cat/`` and ``test/animals/cat/`` one class would be no choice.
+    """
+    while len({name for each in folders for name in each.filled}) == 1:
+        below = [each.only for each in folders]
+        if not all(each is not None and each.filled for each in below):
+            break
+        folders = [each for each in below if each is not None]
+    return folders
 
 
 @dataclass(frozen=True)
@@ -83,108 +149,54 @@ def class_name(folder: str) -> str:
     return unicodedata.normalize("NFC", folder).strip()
 
 
-def find_classes(tree: FileTree) -> Layout:
-    """Returns which folders are classes of which split.
+class TopFolders(NamedTuple):
+    """The folders side by side that are classes or splits.
+
+    Attributes:
+        top: The folder that holds them.
+        found: Split of each folder that names one.
+        splits: These folders, or what they hold under the same name.
+        others: The folders beside them.
+    """
+
+    top: Folder
+    found: dict[str, str]
+    splits: dict[str, Folder]
+    others: dict[str, Folder]
+
+
+def top_folders(tree: FileTree) -> TopFolders:
+    """Returns the first folders of a tree that are classes or splits."""
+    top = below_wrappers(grow(tree))
+    filled, found = top.filled, find_splits(top.filled)
+    splits = {name: below_same_split(filled[name], s) for name, s in found.items()}
+    others = {name: each for name, each in filled.items() if name not in splits}
+    return TopFolders(top, found, splits, others)
+
+
+def find_classes(tree: FileTree) -> Layout | None:
+    """Returns which folders are classes of which split; None where that is not clear.
 
     Raises:
-        DatasetError: The layout could be read in two ways, or has no class folders.
+        DatasetError: Two folders are the same split, or hold copies of the classes.
     """
-    top = below_wrappers(grow(tree))
-    found = find_splits(top.filled)
+    top, found, splits, others = top_folders(tree)
     if not found:
-        return _class_first(top, tree) or _one_level(top, tree)
-    splits = {
-        name: below_same_split(top.filled[name], split) for name, split in found.items()
-    }
-    others = {name: each for name, each in top.filled.items() if name not in splits}
-    sorted_splits = {name: each for name, each in splits.items() if each.filled}
-    _require_one_meaning(tree, splits, others, found)
-    if not sorted_splits:
-        return _one_level(top, tree)
+        with_splits = any(find_splits(each.filled) for each in others.values())
+        return None if with_splits else one_level(top, tree)
+    alone = len(set(found.values())) == 1
+    if (alone and others) or not any(each.filled for each in splits.values()):
+        return None
     named = {name: s for name, s in found.items() if s != UNLABELLED}
-    used = {name: each for name, each in sorted_splits.items() if name in named}
+    used = {name: splits[name] for name in named if splits[name].filled}
     _require_different_splits(tree.name, {name: named[name] for name in used})
     layout = Layout({}, tuple(each.parts for each in others.values()))
     for name, folder in zip(used, below_common(list(used.values())), strict=True):
-        part = _one_level(folder, tree, named[name])
+        part = one_level(folder, tree, named[name])
         layout.classes.update(part.classes)
         layout.empty.update(part.empty)
     unlabelled = [top.filled[n].parts for n in found if n not in named]
     return Layout(layout.classes, (*layout.beside, *unlabelled), layout.empty)
-
-
-def _require_one_meaning(
-    tree: FileTree,
-    splits: dict[str, Folder],
-    others: dict[str, Folder],
-    found: dict[str, str],
-) -> None:
-    """Raises DatasetError where the folders may be splits or classes.
-
-    Of folders that hold images alone one may be a class with the name of a split:
-    ``bus/``, ``car/``, ``train/``, or ``valid/``, ``invalid/``.
-    """
-    alone, names = len(set(found.values())) == 1, _names(splits.values())
-    if any(each.filled for each in splits.values()):
-        if alone and others:
-            raise DatasetError(
-                f"{tree.name}: {names} may be a split (it holds {_inside(splits)}) or a"
-                f" class beside {_names(others.values())}: give --data the folder that"
-                " holds the splits alone, or rename the class"
-            )
-        return
-    flat = not any(each.filled for each in others.values())
-    if alone and len(splits) == 1 and flat:
-        (name,) = splits
-        is_class = len(others) >= CLASSES_BESIDE.get(name.lower(), len(others) + 1)
-        if is_class and not NO_CLASSES & {other.lower() for other in others}:
-            logger.warning(
-                "%s: %s is taken as a class, like %s beside it, not as a split",
-                tree.name,
-                names,
-                _names(others.values()),
-            )
-            return
-        if others:
-            raise DatasetError(
-                f"{tree.name}: {names} may be a split without class folders or a class"
-                f" beside {_names(others.values())}: rename the class, or sort the"
-                " images into <split>/<class>/"
-            )
-    raise DatasetError(
-        f"{tree.name}: expected a folder for each class in {names} (<split>/<class>/),"
-        f" got images without one{hint_of_labels(tree)}"
-    )
-
-
-def csvs_in(tree: FileTree) -> list[str]:
-    """Returns the paths of CSVs."""
-    return [file.path for file in tree.others if file.path.lower().endswith(".csv")]
-
-
-def hint_of_labels(tree: FileTree) -> str:
-    """Returns where the labels may be instead, and what to do."""
-    if lists := csvs_in(tree):
-        where = f": if the labels are in {shorten(lists)}, "
-        return f"{where}give that CSV{as_data(tree.name)}"
-    if any("labels" in file.parts[:-1] for file in tree.others):
-        return (
-            ": the labels/ beside them look like boxes of a detector; cut the boxes"
-            " out and sort them into a folder for each class"
-        )
-    return (
-        ": sort them into one for each class, or list them in a CSV with the columns"
-        " path,label"
-    )
-
-
-def _names(folders: Iterable[Folder]) -> str:
-    return ", ".join(sorted(map(str, folders)))
-
-
-def _inside(folders: dict[str, Folder]) -> str:
-    names = sorted({name for each in folders.values() for name in each.filled})
-    return shorten([f"{name}/" for name in names])
 
 
 def _require_different_splits(name: str, splits: dict[str, str]) -> None:
@@ -197,44 +209,7 @@ def _require_different_splits(name: str, splits: dict[str, str]) -> None:
             )
 
 
-def _class_first(top: Folder, tree: FileTree) -> Layout | None:
-    """Returns the layout ``<class>/<split>/<image>``; None where it is not.
-
-    Raises:
-        DatasetError: Some images lie so and others do not.
-    """
-    inside = {name: find_splits(each.filled) for name, each in top.filled.items()}
-    if not any(inside.values()):
-        return None
-    classes: dict[Parts, tuple[str, str]] = {}
-    unlabelled = []
-    for name, each in top.filled.items():
-        for below, split in inside[name].items():
-            parts = each.filled[below].parts
-            if split == UNLABELLED:
-                unlabelled.append(parts)
-            else:
-                classes[parts] = (split, class_name(name))
-    whole = all(
-        not each.images
-        and set(each.filled) == set(inside[name])
-        and not any(below.filled for below in each.filled.values())
-        for name, each in top.filled.items()
-    )
-    if whole:
-        return Layout(classes, tuple(unlabelled), _empty_folders(top, tree))
-    with_splits = [name for name, splits in inside.items() if splits]
-    if len(with_splits) == 1 and len(set(inside[with_splits[0]].values())) == 1:
-        return None  # one folder somewhere has such a name
-    folder = top.filled[with_splits[0]]
-    raise DatasetError(
-        f"{tree.name}: {folder} holds {_inside({'': folder})}, which may be splits or"
-        " parts of a class: expected <split>/<class>/ or, for all images,"
-        " <class>/<split>/; if it is a set of its own, give --data that folder"
-    )
-
-
-def _one_level(folder: Folder, tree: FileTree, split: str = "train") -> Layout:
+def one_level(folder: Folder, tree: FileTree, split: str = "train") -> Layout:
     """Returns the layout in which the folders in this one are the classes.
 
     Raises:
@@ -249,10 +224,10 @@ def _one_level(folder: Folder, tree: FileTree, split: str = "train") -> Layout:
                 " remove the copy, or give --data that folder"
             )
     classes = {each.parts: (split, class_name(name)) for name, each in filled.items()}
-    return Layout(classes, (), _empty_folders(folder, tree))
+    return Layout(classes, (), empty_folders(folder, tree))
 
 
-def _empty_folders(folder: Folder, tree: FileTree) -> dict[str, str]:
+def empty_folders(folder: Folder, tree: FileTree) -> dict[str, str]:
     """Returns what is in the folders here without an image, by class name."""
     found = {}
     for name, each in folder.folders.items():

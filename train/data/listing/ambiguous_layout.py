@@ -1,0 +1,145 @@
+"""Layouts of an image set that the names of its folders leave open.
+
+``train/`` beside ``bus/`` and ``car/`` may be a split or a class, ``cat/train/`` a
+split of the class or a part of it. The other folders decide, or the set is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from edge_runtime.errors import DatasetError
+from train.data.listing.layout import (
+    Folder,
+    Layout,
+    class_name,
+    empty_folders,
+    one_level,
+    top_folders,
+)
+from train.data.listing.stored_files import FileTree, Parts, as_data, shorten
+from train.data.splits import UNLABELLED, find_splits
+
+logger = logging.getLogger(__name__)
+
+# Names of splits that are names of classes, too, and how many others make them one.
+CLASSES_BESIDE = {"train": 2, "valid": 1}
+# Folders beside the pictures of a segmentation set or a detector's.
+_NO_CLASSES = (
+    "annotation annotations edge edges gt groundtruth image images img imgs jpegimages"
+    " label labels mask masks segmentation segmentations"
+)
+NO_CLASSES = frozenset(_NO_CLASSES.split())
+
+
+def resolve(tree: FileTree) -> Layout:
+    """Returns which folders are classes, where ``find_classes`` leaves it open.
+
+    Raises:
+        DatasetError: They could still be read in two ways, or have no class folders.
+    """
+    top, found, splits, others = top_folders(tree)
+    if not found:
+        return _class_first(top, tree) or one_level(top, tree)
+    _require_classes(tree, splits, others, alone=len(set(found.values())) == 1)
+    return one_level(top, tree)
+
+
+def _require_classes(
+    tree: FileTree, splits: dict[str, Folder], others: dict[str, Folder], *, alone: bool
+) -> None:
+    """Raises DatasetError unless all folders are classes, also those named as a split.
+
+    One may be, of folders that hold nothing but images: ``bus/``, ``car/``, ``train/``,
+    or ``valid/``, ``invalid/``.
+    """
+    names = _names(splits.values())
+    if any(each.filled for each in splits.values()):
+        raise DatasetError(
+            f"{tree.name}: {names} may be a split (it holds {_inside(splits)}) or a"
+            f" class beside {_names(others.values())}: give --data the folder that"
+            " holds the splits alone, or rename the class"
+        )
+    flat = not any(each.filled for each in others.values())
+    if alone and len(splits) == 1 and flat:
+        (name,) = splits
+        is_class = len(others) >= CLASSES_BESIDE.get(name.lower(), len(others) + 1)
+        if is_class and not NO_CLASSES & {other.lower() for other in others}:
+            logger.warning(
+                "%s: %s is taken as a class, like %s beside it, not as a split",
+                tree.name,
+                names,
+                _names(others.values()),
+            )
+            return
+        if others:
+            raise DatasetError(
+                f"{tree.name}: {names} may be a split without class folders or a class"
+                f" beside {_names(others.values())}: rename the class, or sort the"
+                " images into <split>/<class>/"
+            )
+    raise DatasetError(
+        f"{tree.name}: expected a folder for each class in {names} (<split>/<class>/),"
+        f" got images without one{hint_of_labels(tree)}"
+    )
+
+
+def hint_of_labels(tree: FileTree) -> str:
+    """Returns where the labels may be instead, and what to do."""
+    if lists := [file.path for file in tree.csvs]:
+        where = f": if the labels are in {shorten(lists)}, "
+        return f"{where}give that CSV{as_data(tree.name)}"
+    if any("labels" in file.parts[:-1] for file in tree.others):
+        return (
+            ": the labels/ beside them look like boxes of a detector; cut the boxes"
+            " out and sort them into a folder for each class"
+        )
+    return (
+        ": sort them into one for each class, or list them in a CSV with the columns"
+        " path,label"
+    )
+
+
+def _names(folders: Iterable[Folder]) -> str:
+    return ", ".join(sorted(map(str, folders)))
+
+
+def _inside(folders: dict[str, Folder]) -> str:
+    names = sorted({name for each in folders.values() for name in each.filled})
+    return shorten([f"{name}/" for name in names])
+
+
+def _class_first(top: Folder, tree: FileTree) -> Layout | None:
+    """Returns the layout ``<class>/<split>/<image>``; None where it is not.
+
+    Raises:
+        DatasetError: Some images lie so and others do not.
+    """
+    inside = {name: find_splits(each.filled) for name, each in top.filled.items()}
+    classes: dict[Parts, tuple[str, str]] = {}
+    unlabelled = []
+    for name, each in top.filled.items():
+        for below, split in inside[name].items():
+            parts = each.filled[below].parts
+            if split == UNLABELLED:
+                unlabelled.append(parts)
+            else:
+                classes[parts] = (split, class_name(name))
+    whole = all(
+        not each.images
+        and set(each.filled) == set(inside[name])
+        and not any(below.filled for below in each.filled.values())
+        for name, each in top.filled.items()
+    )
+    if whole:
+        return Layout(classes, tuple(unlabelled), empty_folders(top, tree))
+    with_splits = [name for name, splits in inside.items() if splits]
+    if len(with_splits) == 1 and len(set(inside[with_splits[0]].values())) == 1:
+        return None  # one folder somewhere has such a name
+    folder = top.filled[with_splits[0]]
+    raise DatasetError(
+        f"{tree.name}: {folder} holds {_inside({'': folder})}, which may be splits or"
+        " parts of a class: expected <split>/<class>/ or, for all images,"
+        " <class>/<split>/; if it is a set of its own, give --data that folder"
+    )
