@@ -131,14 +131,44 @@ def expected_calibration_error(
         y_true: int64 (N,) class indices.
         temperature: Divides the logits before the softmax.
     """
-    _, right, confidence = confidence_bins(logits, y_true, temperature)
+    _, right, confidence = _confidence_bins(logits, y_true, temperature)
     return float(np.abs(right - confidence).sum() / len(y_true))
 
 
-def confidence_bins(
+def reliability_diagram(
+    logits: Floats, y_true: Labels, temperature: float
+) -> list[dict[str, Any]]:
+    """Returns how often predictions of each confidence are right, JSON-ready.
+
+    The bins are those of the expected calibration error (Guo et al., "On calibration of
+    modern neural networks", 2017): the sum of |right - count * confidence| over the
+    bins, divided by the number of images.
+
+    Args:
+        logits: float (N, classes).
+        y_true: int64 (N,) class indices.
+        temperature: Of the model; divides the logits before the softmax.
+
+    Returns:
+        Bins of equal width over [0, 1], each with ``range`` (its confidences),
+        ``count``, ``right`` and ``confidence`` (their mean, None for an empty bin).
+    """
+    counts, rights, sums = _confidence_bins(logits, y_true, temperature)
+    return [
+        {
+            "range": [i / len(counts), (i + 1) / len(counts)],
+            "count": int(counts[i]),
+            "right": int(rights[i]),
+            "confidence": float(sums[i] / counts[i]) if counts[i] else None,
+        }
+        for i in range(len(counts))
+    ]
+
+
+def _confidence_bins(
     logits: Floats, y_true: Labels, temperature: float
 ) -> tuple[npt.NDArray[Any], ...]:
-    """Returns images, right ones and summed confidence of each of the bins above."""
+    """Returns images, right ones and summed confidence of each bin."""
     probabilities = softmax(logits, temperature)
     confidence, bins = probabilities.max(axis=1), EXPECTED_CALIBRATION_BINS
     which = np.minimum((confidence * bins).astype(int), bins - 1)

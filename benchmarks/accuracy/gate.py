@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.accuracy.statistics import images_needed
 from benchmarks.common.documents import Document
 from edge_runtime.errors import GateError
+from train.metrics import Z_95
 
 
 def with_gate(document: Document, max_drop_points: float) -> Document:
@@ -66,6 +66,18 @@ def drop_points(comparison: Document) -> tuple[float, float]:
     """
     drop = -comparison["accuracy_difference_points"]
     return drop + 0.0, -comparison["accuracy_difference_points_95"][0] + 0.0
+
+
+def images_needed(points: float) -> int:
+    """Returns the fewest images that can show a loss below some points.
+
+    With fewer the score interval is too wide even when no prediction changed.
+
+    Args:
+        points: Percentage points, above 0.
+    """
+    share = points / 100
+    return math.ceil(Z_95**2 * (1 - share) / share)
 
 
 def up_to(bound: float) -> str:

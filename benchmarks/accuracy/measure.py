@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy.comparison import Predictions, by_label, compare
-from benchmarks.accuracy.statistics import reliability_diagram
 from benchmarks.common.documents import (
     Document,
-    machine_card,
     model_record,
     now,
     unique_names,
@@ -162,7 +160,6 @@ def measure_accuracy(
         "comparisons": _comparisons(names, classifiers, logits, reference),
         "gate": None,
         "seconds": {"inference": inference_s},
-        "machine": machine_card(),
     }
 
 
@@ -210,7 +207,7 @@ def figures(
         "expected_calibration_error": metrics.expected_calibration_error(
             logits, y_true, spec.temperature
         ),
-        "reliability": reliability_diagram(logits, y_true, spec.temperature),
+        "reliability": metrics.reliability_diagram(logits, y_true, spec.temperature),
         "confusion_matrix": matrix.tolist(),
     }
 

@@ -14,7 +14,12 @@ from benchmarks.accuracy.gate import check_gate, with_gate
 from benchmarks.accuracy.measure import load_images, measure_accuracy, with_seconds
 from benchmarks.accuracy.table import accuracy_table, time_line
 from benchmarks.cli.parser import add_models, points
-from benchmarks.common.documents import Document, check_writable, save_result
+from benchmarks.common.documents import (
+    Document,
+    check_writable,
+    machine_card,
+    save_result,
+)
 from edge_runtime import Classifier
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
@@ -112,6 +117,8 @@ def _accuracy(options: argparse.Namespace) -> int:
     if options.max_drop is not None:
         document = with_gate(document, options.max_drop)
     print(accuracy_table(document))
+    if options.json or options.report:
+        document["machine"] = machine_card()
     _write_pictures(options, document, images.in_format_of(models[0]))
     document = with_seconds(document, started, reading_s)
     save_result(document, options.json, options.picture, options.report)

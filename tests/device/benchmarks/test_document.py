@@ -57,7 +57,12 @@ def answering(path, seed, images):
 def document_of(path, count):
     images = noise(count, FER_LABELS)
     models = [answering(path, seed, images) for seed in (1, 2)]
-    return accuracy.measure_accuracy([path, path], models, images)
+    return measured(path, models, images)
+
+
+def measured(path, models, images):
+    document = accuracy.measure_accuracy([path, path], models, images)
+    return {**document, "machine": machine_card()}
 
 
 def key_paths(value, path=""):
@@ -80,8 +85,7 @@ def general(path):
 
 @pytest.fixture
 def document(tiny_model_path):
-    measured = document_of(tiny_model_path, 60)
-    gated = with_gate(measured, 1.0)
+    gated = with_gate(document_of(tiny_model_path, 60), 1.0)
     timed = accuracy.with_seconds(gated, time.perf_counter(), 0.0)
     return json.loads(json.dumps(timed, allow_nan=False))
 
@@ -135,8 +139,7 @@ def test_report_on_3589_images_costs_little_beside_inference(tiny_model_path):
         images = noise(3589, FER_LABELS)
         models = [answering(tiny_model_path, seed, images) for seed in (1, 2)]
         before = time.process_time()
-        measured = accuracy.measure_accuracy([tiny_model_path] * 2, models, images)
-        gated = with_gate(measured, 0.5)
+        gated = with_gate(measured(tiny_model_path, models, images), 0.5)
         accuracy_table(gated)
         pixels = images.in_format_of(models[0]).images
         render_accuracy(gated, pixels=pixels)
@@ -149,9 +152,9 @@ def test_report_on_3589_images_costs_little_beside_inference(tiny_model_path):
 def test_models_without_flips_have_an_empty_list(tiny_model_path):
     images = noise(12, FER_LABELS)
     models = [answering(tiny_model_path, 1, images) for _ in range(2)]
-    measured = accuracy.measure_accuracy([tiny_model_path] * 2, models, images)
-    assert measured["comparisons"][0]["flipped_images"] == []
-    assert "No image got another answer" in render_accuracy(measured)
+    document = measured(tiny_model_path, models, images)
+    assert document["comparisons"][0]["flipped_images"] == []
+    assert "No image got another answer" in render_accuracy(document)
 
 
 def test_class_without_images_has_no_recall_and_no_interval():

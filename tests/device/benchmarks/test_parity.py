@@ -1,4 +1,4 @@
-"""Paired statistics, flipped images, calibration and the gate."""
+"""Paired statistics, flipped images and the gate."""
 
 import math
 
@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.accuracy.comparison import Predictions, compare
-from benchmarks.accuracy.gate import check_gate, up_to, with_gate
-from benchmarks.accuracy.statistics import (
+from benchmarks.accuracy.comparison import (
+    Predictions,
     bootstrap_intervals,
+    compare,
     flips_by_class,
-    images_needed,
     margins,
     mcnemar_p,
     outer,
-    reliability_diagram,
     score_intervals,
 )
+from benchmarks.accuracy.gate import check_gate, images_needed, up_to, with_gate
 from edge_runtime.errors import GateError
 from train import metrics
 
@@ -240,26 +239,6 @@ def test_images_needed_are_just_enough(points, count):
     if count:
         bounds = 100 * score_intervals([0, 0], [0, 0], [count, count - 1])[:, 1]
         assert bounds[0] <= points < bounds[1]
-
-
-# --- calibration -----------------------------------------------------------------
-
-
-@given(st.integers(1, 60), st.integers(2, 9), st.floats(0.1, 5))
-def test_reliability_bins_hold_the_calibration_error(count, classes, temperature):
-    rng = np.random.default_rng(count)
-    logits = rng.normal(size=(count, classes)).astype(np.float32)
-    y_true = rng.integers(0, classes, count)
-    bins = reliability_diagram(logits, y_true, temperature)
-    assert sum(one["count"] for one in bins) == count
-    gaps = [one["right"] - one["count"] * (one["confidence"] or 0) for one in bins]
-    error = metrics.expected_calibration_error(logits, y_true, temperature)
-    assert np.abs(gaps).sum() / count == pytest.approx(error)
-    for one in bins:
-        if one["count"]:
-            low, high = one["range"]
-            # float32 confidences: 1e-6 beside an edge is the same place.
-            assert low - 1e-6 <= one["confidence"] <= high + 1e-6
 
 
 # --- gate ------------------------------------------------------------------------

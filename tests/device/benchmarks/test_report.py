@@ -13,7 +13,6 @@ from benchmarks.__main__ import main
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy.comparison import Predictions, compare
 from benchmarks.accuracy.gate import with_gate
-from benchmarks.accuracy.statistics import reliability_diagram
 from benchmarks.accuracy.table import accuracy_table
 from benchmarks.common.documents import machine_card, read_document, write_json
 from benchmarks.report.accuracy_page import render_accuracy
@@ -81,7 +80,7 @@ def model(name, matrix):
         "macro_f1": 0.7,
         "expected_calibration_error": 0.05,
         "temperature": 1.5,
-        "reliability": reliability_diagram(
+        "reliability": metrics.reliability_diagram(
             np.array([[2.0, 0], [0, 1]]), np.array([0, 0]), 1.5
         ),
         "recall": {"cat": 0.75, "dog": None},

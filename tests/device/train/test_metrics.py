@@ -140,3 +140,20 @@ def test_calibration_error_uses_the_temperature():
     assert metrics.expected_calibration_error(logits, y_true, 2.0) == pytest.approx(
         0, abs=1e-6
     )
+
+
+@given(st.integers(1, 60), st.integers(2, 9), st.floats(0.1, 5))
+def test_reliability_bins_hold_the_calibration_error(count, classes, temperature):
+    rng = np.random.default_rng(count)
+    logits = rng.normal(size=(count, classes)).astype(np.float32)
+    y_true = rng.integers(0, classes, count)
+    bins = metrics.reliability_diagram(logits, y_true, temperature)
+    assert sum(one["count"] for one in bins) == count
+    gaps = [one["right"] - one["count"] * (one["confidence"] or 0) for one in bins]
+    error = metrics.expected_calibration_error(logits, y_true, temperature)
+    assert np.abs(gaps).sum() / count == pytest.approx(error)
+    for one in bins:
+        if one["count"]:
+            low, high = one["range"]
+            # float32 confidences: 1e-6 beside an edge is the same place.
+            assert low - 1e-6 <= one["confidence"] <= high + 1e-6
