@@ -47,6 +47,7 @@ class FaceResult(NamedTuple):
         decision: From its frames so far; None in single images.
         classified_s: Time in the source of the frame that label, confidence and
             probabilities are from, in seconds; None in single images.
+        region: Name of the region that it is in; None where regions have no names.
     """
 
     box_xywh: Box
@@ -57,6 +58,7 @@ class FaceResult(NamedTuple):
     track_id: int | None = None
     decision: Decision | None = None
     classified_s: float | None = None
+    region: str | None = None
 
 
 class Event(NamedTuple):
@@ -69,6 +71,8 @@ class Event(NamedTuple):
         label: The decision from then on; for ``face_left`` the last one.
         previous: The decision before an ``expression_changed``; otherwise None.
         confidence: The decision's, 0..1.
+        region: Name of the region that it happened in; None where regions have no
+            names.
     """
 
     kind: EventKind
@@ -77,6 +81,7 @@ class Event(NamedTuple):
     label: str
     previous: str | None
     confidence: float
+    region: str | None = None
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,16 @@ def _as_typed(
 
 
 def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    actions = {_key(action): action for action in parser._actions}
+    actions = {
+        key: action
+        for action in parser._actions
+        for key in (_key(action), *(name[2:] for name in _long_names(action)))
+    }
     return {key: actions[key] for key in actions if key not in _NOT_IN_A_FILE}
+
+
+def _long_names(action: argparse.Action) -> list[str]:
+    return [name for name in action.option_strings if name.startswith("--")]
 
 
 def _key(action: argparse.Action) -> str:
@@ -135,7 +143,7 @@ def _converted(action: argparse.Action, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError(f"expected true or false, got {_shown(value)}")
         return value
-    if isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+"):
+    if isinstance(action.default, list) or action.nargs in ("*", "+"):
         values = value if isinstance(value, list) else [value]
         return [_converted_value(action, item) for item in values]
     if isinstance(value, list) and "," in str(action.metavar):  # such as A,B,C

@@ -124,7 +124,7 @@ class Console:
         """
         from edge_runtime.model_file.released import are_released_labels
 
-        width, height = frame_wh = self._status.frame_wh
+        width, height = frame_wh = self._looked_at_wh()
         shrunk_to, detector = self._args.detect_width, self._status.detector
         if width <= shrunk_to or not are_released_labels(self._status.model_labels):
             yield (
@@ -134,12 +134,19 @@ class Console:
         if width > shrunk_to:
             side = smallest_face_px(detector, shrunk_to, frame_wh)
             wider = min(width, WIDER * shrunk_to)
+            what = "regions" if self._status.regions else "frames"
             other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
             yield (
-                f"in frames of {width}x{height} at --detect-width {shrunk_to} faces"
+                f"in {what} of {width}x{height} at --detect-width {shrunk_to} faces"
                 f" below about {side} pixels are missed: try --detect-width {wider}"
                 f"{other}"
             )
+
+    def _looked_at_wh(self) -> tuple[int, int]:
+        """Returns width and height of the last frame, or of its widest region."""
+        frame_wh = self._status.frame_wh
+        boxes = [region.box(frame_wh) for region in self._status.regions]
+        return max((box[2:] for box in boxes if box), default=frame_wh)
 
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":
@@ -214,7 +221,9 @@ def event_line(event: Event) -> str:
         "face_left": f"left: was {event.label}",
     }[event.kind]
     percent = round(100 * event.confidence)
-    return f"{event.timestamp_s:8.2f} s  face #{event.track_id} {text} ({percent} %)"
+    where = f"{event.region}: " if event.region else ""
+    at = f"{event.timestamp_s:8.2f} s"
+    return f"{at}  {where}face #{event.track_id} {text} ({percent} %)"
 
 
 def _faces_text(result: FrameResult) -> str:
@@ -253,6 +262,10 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
         flags += f" --detector-model {shlex.quote(str(args.detector_model))}"
     if args.privacy == "blur":
         flags += " --privacy blur"  # else the next run would keep what this one hid
+    given = vars(args)
+    flags += f" --rotate {given['rotate']}" if given.get("rotate") else ""
+    flags += " --mirror" if given.get("hflip") else ""
+    flags += "".join(f" --roi {shlex.quote(text)}" for text in given.get("roi", ()))
     # An address may hold a password, and this goes into logs; a pipe has ended.
     hidden = "://" in args.source or args.source == "-"
     name = "SOURCE" if hidden else shlex.quote(args.source)

@@ -112,6 +112,7 @@ class _Opening:
             privacy=args.privacy == "blur",
             sequence=sequence,
             fps=lambda: self._status.fps,
+            regions=self._status.regions,
         )
         sinks: list[FrameSink] = []
         if args.output:
@@ -147,9 +148,10 @@ class _Opening:
 
     def _row_writer(self) -> Callable[[FrameResult], None]:
         labels = tuple(self._status.snapshot()["model"]["labels"])
-        header = documents.csv_header(labels)
+        regions = any(region.name for region in self._status.regions)
+        header = documents.csv_header(labels, regions=regions)
         file = self._appended(self._args.csv, start=header, header=header)
-        return partial(documents.write_rows, file, labels)
+        return partial(documents.write_rows, file, labels, regions=regions)
 
     def _appended(self, path: Path, *, start: str, header: str = "") -> AppendedFile:
         live, replace = self._source.live, self._args.force

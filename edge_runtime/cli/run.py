@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edge_runtime.cli.console import Console
 from edge_runtime.cli.flag_checks import check_flags
@@ -32,6 +32,10 @@ from edge_runtime.text import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
+if TYPE_CHECKING:
+    from edge_runtime.pipeline.pipeline import Pipeline
+    from edge_runtime.sources.region import Region
+
 EXAMPLES = """\
 examples:
   python -m edge_runtime run                       first camera, the released model
@@ -39,6 +43,7 @@ examples:
   python -m edge_runtime run --source clip.mp4 --output out.mp4
   python -m edge_runtime run pets.int8.tflite --source cat.jpg --faces none
   python -m edge_runtime run --detect-every 3 --json
+  python -m edge_runtime run --rotate 180 --roi door=0,0,50%,100%
   python -m edge_runtime run --serve 8080          a web page with the camera's picture
   python -m edge_runtime run --config fer-edge.toml
 """
@@ -53,14 +58,13 @@ def add_run(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or is stopped."""
     check_flags(args)
+    regions = run_regions(args)
     if message := apply_tuning(args, model_path(args.model)):
         print(one_line(message), file=sys.stderr)
     with ExitStack() as stack:
         stop = stack.enter_context(handle_signals())
         classifier = stack.enter_context(open_classifier(args))
-        detector = open_detector(
-            args.faces, args.detector_model, width_px=args.detect_width
-        )
+        detector = open_run_detector(args)
         notifier = stack.enter_context(closing(Notifier()))
         source = stack.enter_context(
             open_run_source(
@@ -69,7 +73,12 @@ def run(args: argparse.Namespace) -> int:
                 keep_waiting=partial(_keep_waiting, notifier, stop),
             )
         )
-        status = Status(source=source, classifier=classifier, detector=detector.name)
+        status = Status(
+            source=source,
+            classifier=classifier,
+            detector=detector.name,
+            regions=regions,
+        )
         if isinstance(classifier, Updatable):
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
@@ -83,6 +92,29 @@ def run(args: argparse.Namespace) -> int:
     if error:
         raise error
     return stop.exit_code
+
+
+def run_regions(args: argparse.Namespace) -> Sequence[Region]:
+    """Returns the only parts of frames that are to be looked at; empty for all.
+
+    Raises:
+        SourceError: Several do not have names of their own.
+    """
+    if not args.roi:
+        return ()
+    from edge_runtime.sources.region import parse_regions
+
+    return parse_regions(args.roi)
+
+
+def open_run_detector(args: argparse.Namespace) -> FaceDetector:
+    """Returns the detector that the flags choose.
+
+    Raises:
+        ModelError: YuNet's file is missing or not usable.
+        MissingDependencyError: This OpenCV lacks the detector.
+    """
+    return open_detector(args.faces, args.detector_model, width_px=args.detect_width)
 
 
 def open_run_source(
@@ -139,24 +171,18 @@ def open_pipeline(
 ) -> Iterator[Iterator[tuple[Frame, FrameResult]]]:
     """Yields the frames of a source with their results, as an iterator."""
     if source.kind == "pictures":
-        yield ((frame, classify_still(frame, detector, classifier)) for frame in source)
-        return
-    # Here: a picture's first label need not wait for these imports.
-    from edge_runtime.pipeline.pipeline import Pipeline
-    from edge_runtime.pipeline.scheduler import RoundRobinScheduler
+        classify: Callable[[Frame], FrameResult]
+        classify = partial(classify_still, detector=detector, classifier=classifier)
+        if regions := run_regions(args):
+            from edge_runtime.pipeline.regions import still_regions
 
-    blur = args.privacy == "blur"
-    pipeline = Pipeline(
-        detector,
-        classifier,
-        detect_every=1 if blur else args.detect_every or DETECT_EVERY,
-        decisions=DecisionConfig(
-            args.half_life, args.margin, args.dwell, args.uncertain_below
-        ),
-        wait_for_detector=waits_for_detector(args, live=source.live),
-        scheduler=RoundRobinScheduler(args.every) if source.live else None,
-    )
-    with closing(pipeline), ExitStack() as stack:
+            classify = still_regions(regions, classify)
+        yield ((frame, classify(frame)) for frame in source)
+        return
+    with (
+        closing(_pipeline(args, source, detector, classifier)) as pipeline,
+        ExitStack() as stack,
+    ):
         if source.kind != "video":
             yield ((frame, pipeline.process(frame)) for frame in source)
             return
@@ -168,6 +194,41 @@ def open_pipeline(
         else:
             tracked = stack.enter_context(prefetch_tracked(source, pipeline))
             yield ((item.frame, pipeline.classify(item)) for item in tracked)
+
+
+def _pipeline(
+    args: argparse.Namespace,
+    source: Source,
+    detector: FaceDetector,
+    classifier: FaceClassifier,
+) -> Pipeline:
+    """Returns the pipeline for frames that follow each other."""
+    # Here: a picture's first label need not wait for these imports.
+    from edge_runtime.pipeline.pipeline import Pipeline
+    from edge_runtime.pipeline.scheduler import RoundRobinScheduler
+
+    blur = args.privacy == "blur"
+    open_one = partial(
+        Pipeline,
+        classifier=classifier,
+        detect_every=1 if blur else args.detect_every or DETECT_EVERY,
+        decisions=DecisionConfig(
+            args.half_life, args.margin, args.dwell, args.uncertain_below
+        ),
+        wait_for_detector=waits_for_detector(args, live=source.live),
+        scheduler=RoundRobinScheduler(args.every) if source.live else None,
+    )
+    regions = run_regions(args)
+    if not regions:
+        return open_one(detector)
+    from edge_runtime.pipeline.regions import RegionPipeline
+
+    # A detector each: they may run at the same time.
+    pipeline = RegionPipeline(
+        regions,
+        lambda track_ids: open_one(open_run_detector(args), track_ids=track_ids),
+    )
+    return cast("Pipeline", pipeline)  # it has the same methods
 
 
 def waits_for_detector(args: argparse.Namespace, *, live: bool) -> bool:

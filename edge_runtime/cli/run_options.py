@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
+from edge_runtime.errors import SourceError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.model_file.metadata import OUTPUTS
 from edge_runtime.model_update.policy import UpdatePolicy
@@ -118,6 +119,15 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="use each n-th frame (1)",
     )
     flags.add_orientation(add)
+    add(
+        "--roi",
+        action=_EachAction,
+        type=_region,
+        default=[],
+        metavar="[NAME=]X,Y,W,H",
+        help="look at this part alone of the turned frames, in pixels or percent, such"
+        " as door=0,10%%,50%%,90%%; may be repeated, with names",
+    )
     add("--max-frames", type=flags.positive, metavar="N", help="stop after N frames")
     add(
         "--stall-after",
@@ -142,6 +152,40 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="give up after N failures within ten minutes; 0: never"
         f" ({default.reopen_limit})",
     )
+
+
+class _EachAction(argparse.Action):
+    """Collects the values of a flag that may be repeated.
+
+    Typed ones replace those of a configuration file, as with every other flag.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds a value."""
+        before = getattr(namespace, self.dest)
+        added = [values] if before is self.default else [*before, values]
+        setattr(namespace, self.dest, added)
+
+
+def _region(text: str) -> str:
+    """Returns the text of a region, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    from edge_runtime.sources.region import parse_region
+
+    try:
+        parse_region(text)
+    except SourceError as error:
+        raise flags.InvalidValue(str(error)) from error
+    return text
 
 
 def _add_face_options(parser: argparse.ArgumentParser) -> None:

@@ -70,6 +70,30 @@ def enlarge(
     return np.asarray(larger, dtype=np.uint8), scaled
 
 
+def draw_regions(image: Image, regions: Sequence[tuple[str | None, Box]]) -> Image:
+    """Returns a new image, uint8 (H, W, 3) BGR, with the regions that are looked at.
+
+    What is outside of them is darker.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; not changed.
+        regions: Their names and boxes in the image.
+    """
+    unit = max(0.5, min(image.shape[:2]) / REFERENCE_PX)
+    bright = _to_bgr(image)
+    canvas = bright // 2
+    for _, (x, y, width, height) in regions:
+        inside = slice(y, y + height), slice(x, x + width)
+        canvas[inside] = bright[inside]
+    for name, box in regions:
+        _draw_box(canvas, box, WHITE, unit / 2)
+        if name:
+            line = 46 if box[1] < 34 * unit else 22  # below the frame rate
+            at = box[0] + round(8 * unit), box[1] + round(line * unit)
+            _put_text(canvas, _to_ascii(name), at, TEXT_SCALE * unit)
+    return canvas
+
+
 def draw(frame: Image, faces: Sequence[FaceResult], *, text: str = "") -> Image:
     """Returns a new image, uint8 (H, W, 3) BGR, with the faces' boxes and labels.
 

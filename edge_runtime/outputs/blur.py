@@ -39,6 +39,20 @@ def blur(image: Image, boxes: Iterable[Box]) -> Image:
     return result
 
 
+def blur_outside(image: Image, boxes: Iterable[Box]) -> Image:
+    """Returns a copy in which only the pixels inside of the boxes are left.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; not changed.
+        boxes: Left, top, width, height in pixels, inside the image.
+    """
+    result = _pixelate(image)
+    for x, y, width, height in boxes:
+        inside = slice(y, y + height), slice(x, x + width)
+        result[inside] = image[inside]
+    return result
+
+
 def _pixelate(face: Image) -> Image:
     height, width = face.shape[:2]
     scale = CELLS / max(height, width, CELLS)

@@ -60,6 +60,7 @@ def face_document(face: FaceResult) -> dict[str, Any]:
         "probabilities": _probabilities(face.probabilities),
         "decision": _decision(face.decision),
         "classified_s": rounded(face.classified_s, 4),
+        **_region(face.region),
     }
 
 
@@ -83,7 +84,13 @@ def _event(event: Event) -> dict[str, Any]:
         "label": event.label,
         "previous": event.previous,
         "confidence": round(event.confidence, 6),
+        **_region(event.region),
     }
+
+
+def _region(name: str | None) -> dict[str, str]:
+    """Returns the key of what is in a region with a name, and nothing elsewhere."""
+    return {} if name is None else {"region": name}
 
 
 def _decision(decision: Decision | None) -> dict[str, Any] | None:
@@ -135,18 +142,38 @@ def select_faces(result: FrameResult) -> FrameResult | None:
     return result if result.faces else None
 
 
-def write_rows(out: AppendedFile, labels: Iterable[str], result: FrameResult) -> None:
+def write_rows(
+    out: AppendedFile,
+    labels: Iterable[str],
+    result: FrameResult,
+    *,
+    regions: bool = False,
+) -> None:
     """Writes the CSV rows of a frame's faces, at least one, all at once (``--csv``)."""
-    out.write("\n".join(csv_row(result, face, labels) for face in result.faces))
+    rows = (csv_row(result, face, labels, regions=regions) for face in result.faces)
+    out.write("\n".join(rows))
 
 
-def csv_header(labels: Iterable[str]) -> str:
+def csv_header(labels: Iterable[str], *, regions: bool = False) -> str:
     """Returns the first line of a file: the columns, then one for each label."""
-    return _csv_line([*CSV_COLUMNS, *labels])
+    return _csv_line([*CSV_COLUMNS, *(("region",) if regions else ()), *labels])
 
 
-def csv_row(result: FrameResult, face: FaceResult, labels: Iterable[str]) -> str:
-    """Returns one face as a line; a field without a value is empty."""
+def csv_row(
+    result: FrameResult,
+    face: FaceResult,
+    labels: Iterable[str],
+    *,
+    regions: bool = False,
+) -> str:
+    """Returns one face as a line; a field without a value is empty.
+
+    Args:
+        result: Of the frame.
+        face: One of its faces.
+        labels: The model's, in order.
+        regions: There are regions with names, and a column for them.
+    """
     decision = face.decision
     probabilities = [face.probabilities.get(label) for label in labels]
     return _csv_line(
@@ -157,6 +184,7 @@ def csv_row(result: FrameResult, face: FaceResult, labels: Iterable[str]) -> str
             *(decision and decision.label, decision and round(decision.confidence, 6)),
             rounded(result.age_ms, 3),
             rounded(face.classified_s, 4),
+            *((face.region,) if regions else ()),
             *(rounded(p, 6) for p in probabilities),
         ]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
@@ -75,6 +75,7 @@ class Pipeline:
         decisions: DecisionConfig | None = None,
         wait_for_detector: bool = True,
         scheduler: RoundRobinScheduler | None = None,
+        track_ids: Iterator[int] | None = None,
     ) -> None:
         """Starts with no faces.
 
@@ -88,9 +89,14 @@ class Pipeline:
             scheduler: For cameras: faces for which there is no time before the next
                 frame keep their last probabilities. None: all are classified in every
                 frame.
+            track_ids: Numbers for its faces, where several pipelines share them; None
+                for 1, 2, 3 and so on.
         """
         self._tracker = FaceTracker(
-            detector, detect_every=detect_every, wait_for_detector=wait_for_detector
+            detector,
+            detect_every=detect_every,
+            wait_for_detector=wait_for_detector,
+            track_ids=track_ids,
         )
         self._scheduler, self._classifier = scheduler, classifier
         self._labels = classifier.spec.labels

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from edge_runtime.pipeline.pipeline import Pipeline, TrackedFrame
 from edge_runtime.sources import Frame
 
 # Frames that wait, besides the one that is processed and the one that is read.
@@ -20,6 +19,25 @@ TRACK_AHEAD_BYTES = 32 * 2**20  # of large frames fewer
 Item = TypeVar("Item")
 
 
+class Tracked(Protocol):
+    """A frame whose faces were found, or those of its regions."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+
+
+AnyTracked = TypeVar("AnyTracked", bound=Tracked)
+OfFrame = TypeVar("OfFrame", bound=Tracked, covariant=True)
+
+
+class TracksFrames(Protocol[OfFrame]):
+    """The first step of a ``Pipeline`` or a ``RegionPipeline``."""
+
+    def detect_and_track(self, frame: Frame) -> OfFrame:
+        """Returns the next frame with its faces, prepared for the network."""
+
+
 class _End(NamedTuple):
     """Follows the last item; with an error if there is one."""
 
@@ -28,8 +46,8 @@ class _End(NamedTuple):
 
 @contextmanager
 def prefetch_tracked(
-    frames: Iterable[Frame], pipeline: Pipeline
-) -> Iterator[Iterator[TrackedFrame]]:
+    frames: Iterable[Frame], pipeline: TracksFrames[AnyTracked]
+) -> Iterator[Iterator[AnyTracked]]:
     """Yields the frames of a file with their faces, for ``pipeline.classify``.
 
     One thread reads the frames, another finds the faces. Detectors and networks run
@@ -45,7 +63,7 @@ def prefetch_tracked(
             yield tracked
 
 
-def _tracked_depth(tracked: TrackedFrame) -> int:
+def _tracked_depth(tracked: Tracked) -> int:
     """Returns how many frames of this size may wait."""
     size = tracked.frame.image.nbytes
     return max(1, min(TRACK_AHEAD, TRACK_AHEAD_BYTES // size))

@@ -45,7 +45,9 @@ class RoundRobinScheduler:
         self._last_frame: dict[int, int] = {}  # by track: when it was classified
 
     def start_frame(self, frame: Frame) -> None:
-        """Starts the next frame and its time."""
+        """Starts the next frame and its time; regions of one frame share it."""
+        if self._frames and self._frames[-1][0] == frame.index:
+            return
         self._started_s = perf_counter()
         self._frames.append((frame.index, frame.timestamp_s))
 

@@ -6,11 +6,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Source
 from edge_runtime.version import VERSION
+
+if TYPE_CHECKING:
+    from edge_runtime.sources.region import Region
 
 STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
@@ -30,6 +33,7 @@ class Status:
     Attributes:
         source: The run's source.
         detector: Name of the face detector.
+        regions: The only parts of the frames that are looked at; empty for all.
         frame_wh: Width and height of the last frame in pixels.
         frames: Frames so far.
         faces: Faces in them.
@@ -41,7 +45,14 @@ class Status:
         classify_ms: Duration of the classification of each frame with faces, in ms.
     """
 
-    def __init__(self, *, source: Source, classifier: Any, detector: str) -> None:
+    def __init__(
+        self,
+        *,
+        source: Source,
+        classifier: Any,
+        detector: str,
+        regions: Sequence[Region] = (),
+    ) -> None:
         """Starts at zero, now.
 
         Args:
@@ -49,8 +60,10 @@ class Status:
             classifier: Its ``spec``, ``file`` and ``backend`` are read at each
                 snapshot, so that an updated model shows.
             detector: The face detector's name.
+            regions: The parts of the frames that are looked at, where not all.
         """
         self.source, self._classifier, self.detector = source, classifier, detector
+        self.regions = regions
         self._lock = threading.Lock()
         self.frame_wh = (0, 0)
         self._started, self._started_unix = time.monotonic(), time.time()
@@ -122,6 +135,7 @@ class Status:
             "model": model_identity(self._classifier),
             "detector": self.detector,
             "source": _source_state(self.source),
+            "regions": [region.text_with_name for region in self.regions],
             **counts,
             "fps": _recent_fps(recent, now),
             "since_last_frame_s": now - recent[-1][0] if recent else None,

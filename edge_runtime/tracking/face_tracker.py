@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from edge_runtime.detection.base import DETECT_EVERY, Face, FaceDetector
@@ -79,6 +79,7 @@ class FaceTracker:
         *,
         detect_every: int = DETECT_EVERY,
         wait_for_detector: bool = True,
+        track_ids: Iterator[int] | None = None,
     ) -> None:
         """Starts with no faces.
 
@@ -87,13 +88,14 @@ class FaceTracker:
             detect_every: Frames from one run of the detector to the next.
             wait_for_detector: Every frame waits for the detector. Close the tracker
                 afterwards where they do not.
+            track_ids: Numbers for its faces; None for 1, 2, 3 and so on.
         """
         self._detector = detector
         whole_frames = detector.name == "none"  # these cost nothing
         self._detect_every = 1 if whole_frames else detect_every
         wait = wait_for_detector or whole_frames
         self._background = None if wait else BackgroundDetector(detector)
-        self._tracker = Tracker()
+        self._tracker = Tracker(track_ids)
         self._frames_since_detection = self._detect_every
         self._lost_face = False  # since the detector last ran
         self._detector_s = 0.0  # duration of its last run

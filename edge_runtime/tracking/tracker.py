@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edge_runtime.detection.base import Face
@@ -132,10 +132,10 @@ class Tracker:
             first.
     """
 
-    def __init__(self) -> None:
-        """Starts with no faces."""
+    def __init__(self, track_ids: Iterator[int] | None = None) -> None:
+        """Starts with no faces, whose numbers are given, or 1, 2, 3 and so on."""
         self.tracks: list[Track] = []
-        self._ids = itertools.count(1)
+        self._ids = track_ids or itertools.count(1)
         self._now_s = -math.inf
         self.frame_interval_s = math.inf
 

@@ -151,7 +151,7 @@ MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
 
 
 def add_orientation(add: Callable[..., Any]) -> None:
-    """Adds ``--rotate`` and ``--hflip``, wherever frames of a source are read.
+    """Adds ``--rotate`` and ``--mirror``, wherever frames of a source are read.
 
     Args:
         add: ``add_argument`` of a parser or group.
@@ -164,7 +164,12 @@ def add_orientation(add: Callable[..., Any]) -> None:
         help="turn the frames clockwise, for a camera that hangs on its side or upside"
         " down (0)",
     )
-    add("--hflip", action="store_true", help="then mirror them, left to right")
+    add(
+        "--hflip",
+        "--mirror",
+        action="store_true",
+        help="then mirror them, left to right",
+    )
 
 
 def positive(text: str) -> int:

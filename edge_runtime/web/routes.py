@@ -31,6 +31,7 @@ STATIC = {
     "page.js": "text/javascript",
     "charts.js": "text/javascript",
     "login.js": "text/javascript",
+    "region.js": "text/javascript",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,6 +35,7 @@ from edge_runtime.outputs.rendering import FrameRenderer
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FaceResult, FrameResult
 from edge_runtime.sources import Frame
+from edge_runtime.sources.region import parse_region
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
@@ -362,6 +364,90 @@ def test_portrait_picture_is_seen_whole(
 
     with serving(tmp_path, tiny_model_path, size="270x480") as portrait:
         in_tab(visit)
+
+
+async def pull(tab: Any, corners: tuple[float, float, float, float], how: str) -> None:
+    """Pulls from one corner to another, both as parts of the shown picture."""
+    left, top, width, height = await tab.ask("""(() => {
+      const live = document.getElementById("live");
+      const box = live.getBoundingClientRect();
+      const zooms = [box.width / live.naturalWidth, box.height / live.naturalHeight];
+      const zoom = Math.min(...zooms);
+      const [width, height] = [zoom * live.naturalWidth, zoom * live.naturalHeight];
+      const left = box.left + (box.width - width) / 2;
+      return [left, box.top + (box.height - height) / 2, width, height];
+    })()""")
+    x0, y0, x1, y1 = (
+        start + part * size
+        for part, start, size in zip(
+            corners, (left, top) * 2, (width, height) * 2, strict=True
+        )
+    )
+    steps = [(x0, y0), ((x0 + x1) / 2, (y0 + y1) / 2), (x1, y1)]
+    for number, (x, y) in enumerate(steps):
+        if how == "finger":
+            kind = "touchStart" if number == 0 else "touchMove"
+            await tab.call(
+                "Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}]
+            )
+        else:
+            kind = "mousePressed" if number == 0 else "mouseMoved"
+            button = {"button": "left", "buttons": 1, "clickCount": 1}
+            await tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+    if how == "finger":
+        await tab.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    else:
+        await tab.call(
+            "Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left"
+        )
+
+
+LINE = "document.getElementById('region-line').value"
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("how", "window"), [("mouse", (1320, 1000)), ("finger", (360, 740))]
+)
+def test_region_is_pulled_over_the_picture_and_shown_as_a_line_for_the_file(
+    tmp_path: Path, tiny_model_path: Path, how: str, window: tuple[int, int]
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.size(*window, phone=how == "finger")
+        await tab.go(served.url)
+        await tab.until("document.getElementById('live').naturalWidth > 0")
+        await tab.ask("document.getElementById('region').click()")
+        await pull(tab, (0.9, 0.75, 0.5, 0.25), how)  # from the lower right
+        await tab.until(f"{LINE} !== ''")
+        lines.append(await tab.ask(LINE))
+        await tab.screenshot(tmp_path / f"{how}.png")
+        assert await tab.ask("document.documentElement.scrollWidth") <= window[0]
+        await tab.ask(
+            "(() => { const name = document.getElementById('region-name');"
+            " name.value = 'door'; name.dispatchEvent(new Event('input')); })()"
+        )
+        lines.append(await tab.ask(LINE))
+        await pull(tab, (0.9, 0.75, 1.5, 1.5), how)  # beyond the edge
+        lines.append(await tab.ask(LINE))
+        await pull(tab, (0.5, 0.5, 0.501, 0.501), how)  # a touch
+        lines.append(await tab.ask(LINE))
+        assert tab.complaints == []
+
+    lines: list[str] = []
+    with serving(tmp_path, tiny_model_path, "--roi", "till=0,0,50%,100%") as served:
+        in_tab(visit)
+        assert served.state()["regions"] == ["till=0,0,50%,100%"]
+    texts = [tomllib.loads(line)["roi"] if line else [] for line in lines]
+    assert [len(each) for each in texts] == [2, 2, 2, 0]
+    assert {each[0] for each in texts[:3]} == {"till=0,0,50%,100%"}
+    first, named, edge = (parse_region(each[1]) for each in texts[:3])
+    assert (first.name, named.name, edge.name) == ("region 2", "door", "door")
+    assert first.values == named.values
+    assert all(percent for _, percent in first.values)
+    for value, expected in zip(first.values, (50, 25, 40, 50), strict=True):
+        assert value[0] == pytest.approx(expected, abs=1)
+    assert edge.values[0][0] + edge.values[2][0] == pytest.approx(100)
+    assert edge.fits((320, 240))
 
 
 @needs_browser

@@ -1,6 +1,7 @@
 // Fetches the state once a second while the page is visible, and shows it.
 
 import { draw, secondAt } from "./charts.js";
+import { offerRegion } from "./region.js";
 
 // The colours of the boxes in the picture (Okabe and Ito), by label number.
 const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00"];
@@ -117,7 +118,8 @@ function faceCard(face, small) {
   const line = make("div", undefined, { className: "said", colour: colourOf(shown.label) });
   line.append(make("b", shown.label), make("em", shareOf(shown)));
   const track = face.track === null ? "" : `face ${face.track}`;
-  line.append(make("span", track, { className: "quiet" }));
+  const where = [face.region, track].filter(Boolean).join(", ");
+  line.append(make("span", where, { className: "quiet" }));
   card.append(line);
   if (!small) {
     for (const [label, p] of Object.entries(shown.probabilities)) card.append(bar(label, p, shown.label));
@@ -185,7 +187,8 @@ function eventRow(event) {
   const share = decided ? percent(event.confidence) : "";
   const dot = make("i", undefined, { colour: colourOf(event.label) });
   dot.classList.toggle("open", event.event === "face_left");
-  row.append(make("span", clock, { className: "quiet" }), dot, make("span", text));
+  const where = event.region ? `${event.region}: ${text}` : text;
+  row.append(make("span", clock, { className: "quiet" }), dot, make("span", where));
   row.append(make("span", share, { className: "quiet" }));
   return row;
 }
@@ -374,6 +377,7 @@ function start() {
   document.addEventListener("visibilitychange", () => { openStream(); poll(); });
   addEventListener("resize", () => { if (state) showCharts(); });
   Object.keys(CHARTS).forEach(followPointer);
+  offerRegion(() => state?.regions ?? []);
   fill("spans", SPANS.map(([seconds, name]) => {
     const button = make("button", name, { type: "button", value: seconds });
     button.addEventListener("click", () => {
