@@ -17,6 +17,7 @@ import cv2
 from edge_runtime.errors import OutputError
 from edge_runtime.sources.fake.scenes import DrawnScene
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
+from edge_runtime.utils.invocation import invocation
 
 DESCRIPTION = (
     "Trains a classifier of drawn faces, exports it to int8, runs both files on a clip"
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\ndone in {(time.perf_counter() - started) / 60:.1f} minutes; look at")
     for name in ("annotated.mp4", "confusion_matrix.png", "report.html"):
         print(f"  {(OUT / name)}")
-    print("next: python -m train --data YOUR_IMAGES   (one folder per class)")
+    print(f"next: {invocation('train')} --data YOUR_IMAGES   (one folder per class)")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from edge_runtime.utils.argparser import (
     whole_number,
 )
 from edge_runtime.utils.files import write_bytes, write_text
+from edge_runtime.utils.invocation import invocation
 from train.networks.backend import start_keras
 
 if TYPE_CHECKING:
@@ -319,18 +321,20 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
         (path for end in preferred for path in paths if end in path.name), first
     )
     print(f"wrote {len(paths)} files to {first.parent}/")
-    run = f"python -m edge_runtime run {best} --source 0"
+    run = f"{invocation()} run {shlex.quote(str(best))} --source 0"
     if are_released_labels(trained.spec.labels):
         print(f"next:  {run}")
     else:
         print(f"next:  {run} --faces none   # classifies the whole image")
         print(f"       {run}                # classifies each face in it")
     if best is not first:
-        data = trained.config.data if trained.config else "PATH"
+        data = shlex.quote(trained.config.data) if trained.config else "PATH"
         if trained.config and trained.config.labels_from:
-            data += f" --labels-from {trained.config.labels_from}"
-        print(f"       python -m benchmarks accuracy {first} {best} --data {data}")
-        print(f"       python -m benchmarks latency {first} {best}")
+            data += f" --labels-from {shlex.quote(trained.config.labels_from)}"
+        benchmarks = invocation("benchmarks")
+        files = shlex.join([str(first), str(best)])
+        print(f"       {benchmarks} accuracy {files} --data {data}")
+        print(f"       {benchmarks} latency {files}")
 
 
 if __name__ == "__main__":

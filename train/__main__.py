@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from edge_runtime.errors import (
     require_in_checkout,
 )
 from edge_runtime.utils.argparser import exit_code_of
+from edge_runtime.utils.invocation import invocation
 from train.data.dataset import Dataset
 from train.data.summary import summarize
 from train.networks import pretrained
@@ -205,7 +207,9 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
         return
     if not result.finished:
         print(f"\ninterrupted after {progress.epoch} epochs; the best model is saved")
-        print(f"continue:   python -m train --resume {run.path}")
+        print(
+            f"continue:   {invocation('train')} --resume {shlex.quote(str(run.path))}"
+        )
     document = run.read_json(run.metrics)
     for split in ("validation", "test"):
         if split in document:
@@ -219,7 +223,7 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
         print("(drawn faces: this says nothing about real ones)")
     print(f"model       {run.model}  (best epoch {progress.best_epoch})")
     print(f"plots       {run.path}/curves.png, {run.path}/confusion_matrix.png")
-    print(f"next:       python -m export {run.path} --int8")
+    print(f"next:       {invocation('export')} {shlex.quote(str(run.path))} --int8")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from edge_runtime.errors import FerEdgeError, OutputError, RunError
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import replacing, write_text
+from edge_runtime.utils.invocation import invocation
 from train.networks.backend import start_keras
 from train.run.folder import (
     RunFolder,
@@ -117,7 +119,8 @@ def _average(options: argparse.Namespace) -> int:
         write_results(config, data, new, last)
     figures = new.read_json(new.metrics)["validation"]
     print(f"validation {figures['accuracy']:.2%}, macro-F1 {figures['macro_f1']:.3f}")
-    print(f"model      {new.model}\nnext:      python -m export {new.path} --int8")
+    print(f"model      {new.model}")
+    print(f"next:      {invocation('export')} {shlex.quote(str(new.path))} --int8")
     return 0
 
 

@@ -111,7 +111,7 @@ def fit(
         )
     feed = make_feed(first_epoch=progress.epoch, answers=answers)
     if config.head_views and not progress.epoch:
-        print("fitting the last layer on features of the others", flush=True)
+        print("first the last layer alone, then the whole network", flush=True)
         fit_head(model, images, targets_used, config)
     compile_model(model, config, feed.steps_per_epoch)
     remove_leftovers(run.path)

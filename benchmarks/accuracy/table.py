@@ -53,7 +53,8 @@ def notes(document: Document) -> list[str]:
     if data["whole_source"]:
         sentences.append(
             f"{data['name']} has no test or validation split: all its images were"
-            " taken, among them those the model may have been trained on."
+            " taken. Where the model was trained on them, its accuracy is too high:"
+            " keep images of each class apart, in a folder test/ beside train/."
         )
     elif data["may_include_training_images"]:
         sentences.append("These are images of the training split.")

@@ -21,11 +21,13 @@ from benchmarks.common.documents import (
     save_result,
 )
 from edge_runtime import Classifier
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.invocation import invocation
 from train.data.splits import SPLITS, Split
 from train.data.vote_labels import VoteSource
 
@@ -38,8 +40,9 @@ examples:
   python -m benchmarks accuracy ferplus --data fer2013.zip \\
       --labels-from ferplus_votes.csv
 
-DATA is a folder, a zip of one (not unpacked), fer2013.csv, or "drawn" for the built-in
-drawn faces. The first model is the reference that the others are compared with.
+--data is a folder with one folder per class, a zip of one (not unpacked), a CSV as for
+train, or "drawn" for the built-in drawn faces. The first model is the reference that
+the others are compared with.
 """
 
 
@@ -54,8 +57,13 @@ def add_accuracy(commands: Any) -> None:
     )
     add_models(parser)
     add = parser.add_argument
-    add("--backend", choices=("auto", *BACKENDS), default="auto")
-    add("--data", required=True, metavar="PATH", help="labelled images, or: drawn")
+    add(
+        "--backend",
+        choices=("auto", *BACKENDS),
+        default="auto",
+        help="inference library (auto: the first that is installed)",
+    )
+    add("--data", required=True, metavar="PATH", help="labelled images, see below")
     add(
         "--labels-from",
         metavar="CSV",
@@ -68,8 +76,17 @@ def add_accuracy(commands: Any) -> None:
         metavar="NAME",
         help="category of the votes that is no label (unknown and NF)",
     )
-    add("--split", choices=SPLITS, help="default: test, else validation, else all")
-    add("--limit", type=flags.positive, metavar="N", help="a seeded sample of about N")
+    add(
+        "--split",
+        choices=SPLITS,
+        help="images to measure on (default: test, else validation, else all)",
+    )
+    add(
+        "--limit",
+        type=flags.positive,
+        metavar="N",
+        help="a random sample of about N images, the same each time (all)",
+    )
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
     add(
         "--max-drop",
@@ -173,8 +190,8 @@ def _write_pictures(
 
 
 def _next_after_accuracy(options: argparse.Namespace) -> str:
-    models = shlex.join(map(str, options.models))
-    lines = [f"python -m benchmarks latency {models}"]
+    models = shlex.join(map(str, options.models)) + typed_flags(given(options))
+    lines = [f"{invocation('benchmarks')} latency {models}"]
     if len(options.models) > 1 and options.max_drop is None:
         lines.append("the same with --max-drop 1 fails when more accuracy is lost")
     if not options.report:

@@ -15,10 +15,11 @@ from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from edge_runtime.cli.given import given
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.files import write_text
+from edge_runtime.utils.invocation import invocation
 
 EXAMPLES = """\
 examples:
@@ -46,7 +47,13 @@ def add_latency(commands: Any) -> None:
     )
     add_models(parser)
     add = parser.add_argument
-    add("--threads", type=thread_counts, default=(1,), metavar="N,N", help="(1)")
+    add(
+        "--threads",
+        type=thread_counts,
+        default=(1,),
+        metavar="N,N",
+        help="CPU threads (1)",
+    )
     add(
         "--backend",
         type=backends,
@@ -59,20 +66,22 @@ def add_latency(commands: Any) -> None:
         type=_runs,
         default=LEAST_RUNS,
         metavar="N",
-        help=f"fewest runs of each model, at least {LEAST_RUNS} (default)",
+        help=f"inferences of each model at least, {LEAST_RUNS} or more ({LEAST_RUNS})",
     )
     add(
         "--protocol",
         choices=PROTOCOLS,
         default=PROTOCOLS[0],
-        help="mlperf-tiny: five windows of ten seconds, median inferences per second",
+        help="mlperf-tiny: five windows of ten seconds, median inferences per second"
+        " (standard: until the median has settled)",
     )
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
     add(
         "--sustained",
         type=seconds,
         metavar="TIME",
-        help="then run without a pause, such as 10m: first minute and steady state",
+        help="then run without a pause for so long, such as 10m, and compare the first"
+        " minute with the end",
     )
     add("--picture", type=Path, metavar="FILE.svg", help="chart of --sustained")
 
@@ -110,15 +119,16 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 
 
 def _next(options: argparse.Namespace, document: Document) -> str:
+    benchmarks, said = invocation("benchmarks"), typed_flags(given(options))
     models = shlex.join(map(str, options.models))
     count = len(document["models"])
     times = [result["logits_ms"]["p50"] for result in document["results"][:count]]
     position = times.index(min(times)) // len(options.backend)
     fastest = shlex.quote(str(options.models[position]))
     return (
-        f"next:  python -m benchmarks accuracy {models} --data PATH\n"
-        f"       python -m benchmarks roofline {fastest}\n"
-        f"       python -m edge_runtime run {fastest} --source 0"
+        f"next:  {benchmarks} accuracy {models}{said} --data PATH\n"
+        f"       {benchmarks} roofline {fastest}{said}\n"
+        f"       {invocation()} run {fastest}{said} --source 0"
     )
 
 

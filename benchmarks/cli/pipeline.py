@@ -11,11 +11,12 @@ from benchmarks.cli.parser import MODEL_HELP, add_given, add_result_file, model_
 from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
-from edge_runtime.cli.given import given
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.argparser import add_command
+from edge_runtime.utils.invocation import invocation
 
 FRAMES = 120
 SOURCE = "fake:scene?clock=virtual"
@@ -49,7 +50,12 @@ def add_pipeline(commands: Any) -> None:
         help=f"{MODEL_HELP} (the default one)",
     )
     add_given(parser)
-    add("--source", "--clip", default=SOURCE, help=f"as for run ({SOURCE})")
+    add(
+        "--source",
+        "--clip",
+        default=SOURCE,
+        help=f"camera, video, picture or folder, as for run ({SOURCE})",
+    )
     flags.add_orientation(add)
     add(
         "--frames",
@@ -58,16 +64,29 @@ def add_pipeline(commands: Any) -> None:
         metavar="N",
         help=f"frames to read from the source ({FRAMES})",
     )
-    add("--faces", choices=("auto", "yunet", "haar", "none"), default="auto")
-    add("--detector-model", type=Path, metavar="FILE", help="YuNet's file")
+    add(
+        "--faces",
+        choices=("auto", "yunet", "haar", "none"),
+        default="auto",
+        help="face detector (auto: yunet after fetch-detector, else haar); none:"
+        " classify the whole frame",
+    )
+    add(
+        "--detector-model", type=Path, metavar="FILE", help="file of the detector YuNet"
+    )
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
-    add("--backend", choices=("auto", *BACKENDS), default="auto")
+    add(
+        "--backend",
+        choices=("auto", *BACKENDS),
+        default="auto",
+        help="inference library (auto: the first that is installed)",
+    )
     add(
         "--age-seconds",
         type=lambda text: flags.number(text, 1, 36_000),
         default=10.0,
         metavar="S",
-        help="duration of the run on a live source (10)",
+        help="seconds for which frame age is measured (10)",
     )
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
     add_result_file(parser)
@@ -94,7 +113,8 @@ def _pipeline(options: argparse.Namespace) -> int:
     print(f"{describe(document['machine'])}\n\n{pipeline_table(document)}\n")
     print("\n".join(verdict_lines(document)))
     save_result(document, options.json)
-    print(f"\nnext:  python -m benchmarks latency {shlex.quote(str(model))}")
+    file = shlex.quote(str(model)) + typed_flags(given(options))
+    print(f"\nnext:  {invocation('benchmarks')} latency {file}")
     if options.strict:
         require_valid(document)
     return 0

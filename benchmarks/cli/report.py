@@ -47,8 +47,13 @@ def add_report(commands: Any) -> None:
         help="one result of accuracy --json, for a page about it alone",
     )
     add("--latency", type=Path, metavar="FILE", help="adds a result of latency --json")
-    add("--results", type=Path, metavar="FOLDER", help=f"(default: {RESULTS})")
-    add("--output", type=Path, metavar="FILE.html", help="(report.html)")
+    add(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help=f"folder of the results ({RESULTS})",
+    )
+    add("--output", type=Path, metavar="FILE.html", help="page to write (report.html)")
     add(
         "--markdown",
         type=Path,

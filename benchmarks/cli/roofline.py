@@ -11,9 +11,10 @@ from benchmarks.common.documents import check_writable, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
-from edge_runtime.cli.given import given
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.inference.backends import BACKENDS_BY_KIND
 from edge_runtime.utils.argparser import add_command
+from edge_runtime.utils.invocation import invocation
 
 EXAMPLES = """\
 examples:
@@ -37,8 +38,19 @@ def add_roofline(commands: Any) -> None:
     )
     add_models(parser)
     add = parser.add_argument
-    add("--threads", type=thread_counts, default=(1,), metavar="N,N", help="(1)")
-    add("--backend", choices=("auto", *BACKENDS_BY_KIND["tflite"]), default="auto")
+    add(
+        "--threads",
+        type=thread_counts,
+        default=(1,),
+        metavar="N,N",
+        help="CPU threads (1)",
+    )
+    add(
+        "--backend",
+        choices=("auto", *BACKENDS_BY_KIND["tflite"]),
+        default="auto",
+        help="inference library (auto: the first that is installed)",
+    )
     add("--strict", action="store_true", help="INVALID ends with exit code 4")
 
 
@@ -53,8 +65,8 @@ def _roofline(options: argparse.Namespace) -> int:
     print(roofline_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
     save_result(document, options.json)
-    models = shlex.join(map(str, options.models))
-    print(f"\nnext:  python -m benchmarks latency {models}")
+    models = shlex.join(map(str, options.models)) + typed_flags(given(options))
+    print(f"\nnext:  {invocation('benchmarks')} latency {models}")
     if options.strict:
         require_valid(document)
     return 0

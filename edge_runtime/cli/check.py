@@ -7,15 +7,12 @@ Reads the graph of a TFLite file without any library, that of an ONNX file with
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from edge_runtime.cli.check_report import format_report
-from edge_runtime.cli.given import given
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.cli.run_options import add_model_options
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.inference.classifier import Classifier, model_path
@@ -27,7 +24,6 @@ from edge_runtime.inspection.verdict import NOTHING_FOUND, Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.input_range import any_pixels
 from edge_runtime.model_file.metadata import Given, ModelSpec
-from edge_runtime.model_file.pixels import SCALINGS
 from edge_runtime.model_file.statements import Statements, read_statements, resolve
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
@@ -99,28 +95,14 @@ def check(args: argparse.Namespace) -> int:
 
 def _flags_needed(stated: Statements, said: Given) -> str:
     """Returns the flags with which ``run`` opens a file that does not say all."""
-    parts = []
-    if said.labels is not None:
-        parts += ["--labels", _typed_labels(said.labels)]
-    elif not stated.labels:
-        parts += ["--labels", "A,B,..."]
-    if said.pixels is not None:
-        named = [name for name in SCALINGS if SCALINGS[name] == said.pixels]
-        parts += ["--pixels", *(named or ["FILE"])]
-    elif stated.pixels is None:
-        parts += ["--pixels", "SCALE"]
-    if said.output or stated.output is None:
-        parts += ["--model-output", said.output or "OUTPUT"]
-    if said.colour:
-        parts += ["--colour", said.colour]
-    return "".join(f" {part}" for part in parts)
-
-
-def _typed_labels(labels: Sequence[str]) -> str:
-    """Returns class names as they are typed in a shell; many of them as a file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(labels)
-    return shlex.quote(text.getvalue()) if len(text.getvalue()) <= 200 else "FILE"
+    asked = ""
+    if said.labels is None and not stated.labels:
+        asked += " --labels A,B,..."
+    if said.pixels is None and stated.pixels is None:
+        asked += " --pixels SCALE"
+    if said.output is None and stated.output is None:
+        asked += " --model-output OUTPUT"
+    return typed_flags(said) + asked
 
 
 def _replay(

@@ -43,7 +43,9 @@ def keygen(args: argparse.Namespace) -> int:
     _write_new(public, public_pem, mode=0o644)
     print(f"{args.private}  private: keep it off the devices")
     print(f"{public}  public: copy it to the devices")
-    print(f"\nnext:\n  python -m export --int8 --sign {args.private}")
+    print(
+        f"\nnext:\n  python -m export --int8 --sign {args.private}   # in the checkout"
+    )
     print(f"  {invocation()} run MODEL --require-signature {public}")
     return 0
 

@@ -47,15 +47,29 @@ def add_tune(commands: Any) -> None:
     add_model(parser)
     add = parser.add_argument
     number = partial(flags.number, low=1e-6, high=1e6)
-    add("--max-latency", type=number, metavar="MS", help="for nine frames in ten")
-    add("--min-fps", type=number, metavar="N", help="frames per second, by the median")
+    add(
+        "--max-latency",
+        type=number,
+        metavar="MS",
+        help="longest time of nine frames in ten (no limit)",
+    )
+    add(
+        "--min-fps",
+        type=number,
+        metavar="N",
+        help="fewest frames per second, by the median (no limit)",
+    )
     add(
         "--threads",
         type=partial(_counts, convert=flags.threads),
         metavar="N,N",
         help="thread counts to try (1,2,4: as far as there are cores)",
     )
-    add("--frames", metavar="SOURCE", help="picture, folder or video to find faces in")
+    add(
+        "--frames",
+        metavar="SOURCE",
+        help="picture, folder or video: also time the detection of faces in it",
+    )
     flags.add_orientation(add)
     add(
         "--detect-widths",
@@ -63,7 +77,12 @@ def add_tune(commands: Any) -> None:
         metavar="PX,PX",
         help=f"detector widths to try, with --frames ({DETECT_WIDTH_PX})",
     )
-    add("--faces", choices=("auto", "yunet", "haar"), default="auto", help="detector")
+    add(
+        "--faces",
+        choices=("auto", "yunet", "haar"),
+        default="auto",
+        help="face detector (auto: yunet after fetch-detector, else haar)",
+    )
     add_detector_model(parser)
     add("--force", action="store_true", help="replace an existing tuning file")
 

@@ -28,7 +28,11 @@ def summarize(data: Dataset) -> str:
         f"left out: {count:,} images {why}" for why, count in data.left_out.items()
     ]
     if data.validation_from == "train":
-        rows.append("validation: a seeded, stratified part of the training images")
+        count = len(data.split("validation"))
+        rows.append(
+            f"validation: {count:,} of the training images, set aside"
+            " (--validation-frac)"
+        )
     if data.validation_from == "test":
         rows.append("validation: the split named test (nothing is left to test on)")
     if data.dropped:

@@ -25,8 +25,8 @@ from train.options.recipes import RECIPES
 DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
 EXAMPLES = """\
 examples:
-  python -m train                                  the built-in drawn faces
   python -m train --data photos/                   one folder per class
+  python -m train                                  no images: built-in drawn faces
   python -m train --data fer2013.zip --recipe quick --validation test
   python -m train --data fer2013.zip --recipe released --validation test \\
       --teacher runs/big --soft-labels votes.csv --drop-category NF
@@ -34,11 +34,11 @@ examples:
       --labels-from ferplus_votes.csv --label-rule probability
   python -m train --resume                         continue the newest run
 
-DATA is a folder, a zip of one (it is not unpacked) or a CSV. Layouts: <class>/<image>
-or <split>/<class>/<image> with the splits train, val (or valid, validation) and test.
-Columns: emotion,pixels,Usage (fer2013.csv) or path,label (and split). Without a
-validation split, a tenth of the training images validates. Training images that occur
-in an evaluation split are dropped.
+--data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
+<class>/<image> or <split>/<class>/<image> with the splits train, val (or valid,
+validation) and test. Columns: emotion,pixels,Usage (fer2013.csv) or path,label (and
+split). Without a validation split, a tenth of the training images is set aside for it.
+Training images that occur in an evaluation split are dropped.
 """
 _GPU = "Keras uses a GPU where there is one; CUDA_VISIBLE_DEVICES=-1 hides it"
 _RECIPE = "it is a part of the --recipe"
@@ -47,6 +47,7 @@ MISSING_FLAGS = {
     "--early-stopping": "see --patience",
     **dict.fromkeys(("--optimizer", "--warmup", "--scheduler", "--augment"), _RECIPE),
 }
+_STANDARD = RECIPES["standard"].config
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 
@@ -61,18 +62,31 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.missing_flags = MISSING_FLAGS
     add = parser.add_argument
-    add("--data", metavar="PATH", help="images (default: the built-in drawn faces)")
+    add(
+        "--data",
+        metavar="PATH",
+        help="labelled images: a folder with one folder per class, a zip of one, or a"
+        " CSV (default: the built-in drawn faces)",
+    )
     add(
         "--name", help="run folder below runs/, or a path with a / (default: a new one)"
     )
     add(
         "--recipe",
         choices=sorted(RECIPES),
-        help="set of defaults, see below (standard)",
+        help="set of defaults, see below (transfer for photos, else standard)",
     )
-    add("--resume", nargs="?", const="", metavar="RUN", help="continue a run (newest)")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="continue a run (the newest)",
+    )
     add("--force", action="store_true", help="start over in an existing --name")
-    learning = parser.add_argument_group("learning (defaults: the recipe's)")
+    learning = parser.add_argument_group(
+        "learning (defaults: the recipe's; in parentheses those of standard)"
+    )
     add = learning.add_argument
     add(
         "--arch",
@@ -94,12 +108,18 @@ def build_parser() -> argparse.ArgumentParser:
         " has them), none, or their file: .pth of an EfficientNet-Lite, .h5 of"
         " keras.applications.MobileNetV2 without its last layer",
     )
-    add("--epochs", type=positive, metavar="N", help="number of epochs")
+    add(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help=f"passes over the training images ({_STANDARD.epochs})",
+    )
     add(
         "--patience",
         type=positive,
         metavar="N",
-        help="end after N epochs without a better validation accuracy",
+        help="end after N epochs without a better validation accuracy (transfer: 5,"
+        " others: never)",
     )
     add(
         "--max-time",
@@ -108,10 +128,31 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="begin no epoch that would end after this time of training: 90s, 10m, 2h",
     )
-    add("--batch-size", type=positive, metavar="N", help="images per step")
-    add("--learning-rate", type=float, metavar="X", help="peak learning rate")
-    add("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
-    add("--label-smoothing", type=float, metavar="X", help="share in [0, 1)")
+    add(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help=f"images per step ({_STANDARD.batch_size}; small sets get smaller ones)",
+    )
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help=f"peak learning rate ({_STANDARD.learning_rate})",
+    )
+    add(
+        "--weight-decay",
+        type=float,
+        metavar="X",
+        help=f"decoupled weight decay, 0 or more, below 1 ({_STANDARD.weight_decay})",
+    )
+    add(
+        "--label-smoothing",
+        type=float,
+        metavar="X",
+        help="share of each target that is spread over all classes, 0 or more, below 1"
+        f" ({_STANDARD.label_smoothing})",
+    )
     add(
         "--teacher",
         dest="teachers",
@@ -119,13 +160,25 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="learn the answers of this run or .keras file, too; may be repeated",
     )
-    add("--teacher-share", type=float, metavar="X", help="their share of the loss")
-    add("--teacher-temperature", type=float, metavar="T", help="softens answers, 1..20")
+    add(
+        "--teacher-share",
+        type=float,
+        metavar="X",
+        help="the teachers' share of the loss, 0 or more, below 1"
+        f" ({_STANDARD.teacher_share})",
+    )
+    add(
+        "--teacher-temperature",
+        type=float,
+        metavar="T",
+        help=f"softens their answers, 1..20 ({_STANDARD.teacher_temperature:g})",
+    )
     add(
         "--teacher-views",
         type=positive,
         metavar="N",
-        help="epochs after which the augmented images, and so the answers, repeat",
+        help="epochs after which the augmented images, and so the answers, repeat"
+        f" ({_STANDARD.teacher_views})",
     )
     add(
         "--soft-labels",
@@ -133,7 +186,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="raters' votes for the training images: a column called file, and one for"
         " each category",
     )
-    add("--soft-label-share", type=float, metavar="X", help="share of the target")
+    add(
+        "--soft-label-share",
+        type=float,
+        metavar="X",
+        help="the votes' share of the target, 0 or more, below 1"
+        f" ({_STANDARD.soft_label_share})",
+    )
     add(
         "--drop-category",
         dest="drop_categories",
@@ -143,27 +202,58 @@ def build_parser() -> argparse.ArgumentParser:
         " mostly voted so are left out; may be repeated (with --labels-from: unknown"
         " and NF)",
     )
-    add("--mixup", type=float, metavar="ALPHA", help="mix pairs of images, 0.2 or so")
+    add(
+        "--mixup",
+        type=float,
+        metavar="ALPHA",
+        help="mix pairs of images, in shares from Beta(ALPHA, ALPHA): 0.2 is usual (0:"
+        " never)",
+    )
     add(
         "--cutmix",
         type=float,
         metavar="ALPHA",
-        help="put a rectangle of another image into each, 1 or so; with --mixup each"
-        " batch takes one of both",
+        help="put a rectangle of another image into each, in shares from Beta(ALPHA,"
+        " ALPHA): 1 is usual (0: never); with --mixup each batch takes one of both",
     )
-    add("--class-weights", choices=CLASS_WEIGHTS, help="weight rare classes more")
-    add("--precision", choices=PRECISIONS, help="arithmetic of the training steps")
-    add("--seed", type=seed, metavar="N", help="seed of all random numbers")
+    add(
+        "--class-weights",
+        choices=CLASS_WEIGHTS,
+        help="how much more a rare class weighs in the loss"
+        f" ({_STANDARD.class_weights})",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help=f"arithmetic of the training steps ({_STANDARD.precision})",
+    )
+    add(
+        "--seed",
+        type=seed,
+        metavar="N",
+        help=f"seed of all random numbers ({_STANDARD.seed})",
+    )
     images = parser.add_argument_group("images")
     add = images.add_argument
-    add("--size", type=positive, dest="size_px", metavar="PX", help="input side")
+    add(
+        "--size",
+        type=positive,
+        dest="size_px",
+        metavar="PX",
+        help="side of the input (default: 224 for photos, the images' own for small"
+        " square ones, else 96)",
+    )
     add(
         "--no-flip",
         dest="flip",
         action="store_false",
         help="never mirror an image: where a mirror image has another meaning",
     )
-    add("--colour", choices=("grey", "rgb"), help="default: that of the images")
+    add(
+        "--colour",
+        choices=("grey", "rgb"),
+        help="colour of the input (default: that of the images)",
+    )
     add(
         "--labels-from",
         metavar="CSV",
@@ -179,25 +269,33 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--fit",
         choices=FITS,
-        help="how images that are not square become square, in the exported file, too",
+        help="how images that are not square become square, in the exported file, too"
+        " (crop for images above 64 pixels, else stretch)",
     )
     add(
         "--validation",
         choices=("auto", "train", "test"),
         dest="validation_from",
         help="validate on the source's own split, on a part of the training images,"
-        " or on the split named test",
+        " or on the split named test (auto: its own, else such a part)",
     )
-    add("--validation-frac", type=float, metavar="X", help="that part's share (0.1)")
+    add(
+        "--validation-frac",
+        type=float,
+        metavar="X",
+        help="that part's share, above 0, at most 0.5 (0.1)",
+    )
     add(
         "--crop-margin",
         type=float,
         dest="crop_margin_frac",
         metavar="X",
         help="margin around a detected face, as a fraction of its box, with which a"
-        " camera's crops look like these images",
+        " camera's crops look like these images (0)",
     )
-    parser.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--threads", type=threads, metavar="N", help="CPU threads (all cores)"
+    )
     return parser
 
 

@@ -73,10 +73,13 @@ def describe(chosen: Mapping[str, Any], *, has_weights: bool, command: str) -> s
         command: Installs the weights.
     """
     if "start_from" in chosen:
-        return f"initial weights: the released {chosen['start_from']} (change: --from)"
+        return (
+            f"chosen: initial weights of the released {chosen['start_from']}"
+            " (--pretrained none: random ones)"
+        )
     if chosen.get("recipe") == "transfer":
         flags = [f"--{name.removesuffix('_px')} {chosen[name]}" for name in chosen]
-        return f"photos: {' '.join(flags)} (each can be given)"
+        return f"chosen for photos: {' '.join(flags)} (your own flags take precedence)"
     if "fit" in chosen and not has_weights:
         return (
             "photos are learnt best with published weights, which are not installed:"

@@ -50,8 +50,8 @@ RECIPES = {
     ),
     # BatchNorm stays as it is: its statistics are those of a million photos.
     "transfer": Recipe(
-        "photos: a network with published weights, fitted to a few hundred to thousands"
-        " of images; 1,500 photos take 10 minutes",
+        "photos, from a few hundred on: begins with a network trained on ImageNet;"
+        " 1,500 photos take 10 minutes",
         TrainConfig(
             arch="efficientnet_lite0",
             epochs=10,
@@ -70,7 +70,7 @@ RECIPES = {
     ),
     # Few epochs are not enough for strong augmentation.
     "quick": Recipe(
-        "a lunch break on a laptop: a first look, less accurate; half an hour",
+        "a first look, less accurate; half an hour",
         TrainConfig(
             epochs=18,
             warmup_epochs=1.0,
@@ -90,7 +90,7 @@ RECIPES = {
     # Two minutes on two cores without AVX-512: a small network, small batches, no
     # average of the weights.
     "demo": Recipe(
-        "to see that everything works, on drawn faces; minutes",
+        "to see that everything works, on drawn faces; two minutes",
         TrainConfig(
             arch="fer_small",
             epochs=5,

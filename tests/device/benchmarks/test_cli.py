@@ -1,5 +1,8 @@
 """The command line of the benchmarks."""
 
+import argparse
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +56,26 @@ def test_model_is_a_file_or_the_name_of_a_released_one(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["accuracy", "fer2014", "--data", "drawn"])
     assert "expected a released model (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "program", ["edge_runtime", "train", "export", "benchmarks"], ids=str
+)
+def test_every_flag_says_what_it_does(program):
+    if program in ("train", "export"):
+        pytest.importorskip("keras", reason="no training library in this environment")
+    parser = importlib.import_module(f"{program}.__main__").build_parser()
+    for one in (parser, *_commands(parser)):
+        silent = [
+            " ".join(action.option_strings) or action.dest
+            for action in one._actions
+            if not re.search("[a-z]{3}", action.help or "")
+            and not isinstance(action, argparse._SubParsersAction)
+        ]
+        assert silent == [], one.prog
+
+
+def _commands(parser):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()

@@ -44,3 +44,12 @@ def test_environment_in_this_folder_is_named_from_here(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", f"{tmp_path}/my env/bin/python")
     assert invocation() == "'my env/bin/python' -m edge_runtime"
+
+
+def test_other_programs_are_called_the_same_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/.venv/bin/python")
+    assert invocation("export") == ".venv/bin/python -m export"

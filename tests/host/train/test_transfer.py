@@ -150,7 +150,7 @@ def test_head_is_fitted_and_all_below_it_stays(data, views):
 def test_small_set_gets_three_hundred_steps(data, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(flags(data, run, "--patience", "3")) == 0
-    assert "fitting the last layer" in capsys.readouterr().out
+    assert "first the last layer alone" in capsys.readouterr().out
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["epochs"] * (36 // config["batch_size"]) >= 300
     metrics = json.loads((run / "metrics.json").read_text())
