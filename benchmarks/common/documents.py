@@ -24,8 +24,8 @@ from edge_runtime.hardware.board import (
     read_memory,
 )
 from edge_runtime.inference.backends import installed_version
+from edge_runtime.untrusted import read_json
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.read_files import read_json
 
 Document = dict[str, Any]
 

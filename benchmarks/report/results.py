@@ -13,7 +13,7 @@ from benchmarks.latency import measure as latency
 from benchmarks.report import instructions
 from benchmarks.roofline import measure as roofline
 from edge_runtime.errors import FerEdgeError
-from edge_runtime.utils.read_files import read_json
+from edge_runtime.untrusted import read_json
 
 PREFERRED_LIBRARY = "ai-edge-litert"
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from edge_runtime.inspection.document import Document
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils.text_table import align
 
 LARGEST_LAYERS = 8

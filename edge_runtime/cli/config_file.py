@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.text import refuse_control
-from edge_runtime.utils.read_files import read_bounded
+from edge_runtime.untrusted import read_bounded, refuse_control
 
 MAX_CONFIG_BYTES = 1 << 20
 MEASURED_WITH = "measured-with"  # a table of tuning files that holds no flags

@@ -13,7 +13,7 @@ from typing import Any
 from edge_runtime import __version__
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.invocation import invocation
 

@@ -28,7 +28,7 @@ from edge_runtime.results import FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils import argparser as flags
 from edge_runtime.utils.signals import StopRequest, handle_signals
 

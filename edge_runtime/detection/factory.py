@@ -19,8 +19,8 @@ from edge_runtime.detection.yunet import (
     YuNetDetector,
 )
 from edge_runtime.errors import ModelError
+from edge_runtime.untrusted import read_bounded
 from edge_runtime.utils.invocation import invocation
-from edge_runtime.utils.read_files import read_bounded
 
 logger = logging.getLogger(__name__)
 

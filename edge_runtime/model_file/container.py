@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file import signature
-from edge_runtime.utils.read_files import parse_json, read_bounded
+from edge_runtime.untrusted import parse_json, read_bounded
 
 Kind = Literal["tflite", "onnx"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.metadata import LONGEST_LABEL, check_labels
+from edge_runtime.untrusted import read_bounded
 from edge_runtime.utils.argparser import InvalidValue
-from edge_runtime.utils.read_files import read_bounded
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.container import Document
 from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit
-from edge_runtime.text import has_control
+from edge_runtime.untrusted import has_control
 
 Output = Literal["logits", "probabilities"]
 ChannelOrder = Literal["rgb", "bgr"]

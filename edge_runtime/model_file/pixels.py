@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.untrusted import read_json
 from edge_runtime.utils.argparser import InvalidValue
-from edge_runtime.utils.read_files import read_json
 
 LARGEST_FILE = 2**20
 # What a Hugging Face processor does beside scaling, and what to do then.

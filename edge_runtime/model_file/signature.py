@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SignatureError, missing
+from edge_runtime.untrusted import read_bounded
 from edge_runtime.utils.files import warn_if_public, write_bytes
-from edge_runtime.utils.read_files import read_bounded
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (

@@ -23,8 +23,8 @@ from edge_runtime.errors import FerEdgeError, OutputError
 from edge_runtime.model_file.signature import signature_path
 from edge_runtime.model_update.updating_classifier import UpdatingClassifier
 from edge_runtime.model_update.verify import verify
+from edge_runtime.untrusted import read_json
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.read_files import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 
 FRAME_SCHEMA = "fer-edge/frame/3"
 EVENT_SCHEMA = "fer-edge/event/1"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OutputError, missing
 from edge_runtime.outputs.mqtt_topics import Broker, default_prefix
+from edge_runtime.untrusted import require_regular
 from edge_runtime.utils.files import read_secret
-from edge_runtime.utils.read_files import require_regular
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edge_runtime.errors import OutputError
-from edge_runtime.text import has_control, refuse_control
+from edge_runtime.untrusted import has_control, refuse_control
 from edge_runtime.version import VERSION
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}

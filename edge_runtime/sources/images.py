@@ -12,10 +12,9 @@ import cv2
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line, open_regular, read_bounded
 from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
-from edge_runtime.utils.read_files import open_regular, read_bounded
 from edge_runtime.utils.stderr import suppress_stderr
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 
 WINDOW_S = 60.0
 MAX_PER_WINDOW = 10  # of one format string, whatever its values

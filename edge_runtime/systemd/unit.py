@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.text import refuse_control
+from edge_runtime.untrusted import refuse_control
 
 NAME = "fer-edge"
 # Long enough for a stream that answers slowly to be opened (30 s in FFmpeg).

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils.pictures import MAX_PIXELS
 
 Number = TypeVar("Number", int, float)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import OutputError
-from edge_runtime.utils.read_files import read_bounded
+from edge_runtime.untrusted import read_bounded
 
 logger = logging.getLogger(__name__)
 

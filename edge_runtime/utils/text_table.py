@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 
 
 def align(rows: Sequence[Sequence[str]], *, left: int) -> str:

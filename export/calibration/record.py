@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import RunError
+from edge_runtime.untrusted import open_regular, read_json
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.read_files import open_regular, read_json
 from export.convert.ranges import MeasuredRanges
 
 MAX_RECORD_BYTES = 8 * 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from train.data.dataset import Dataset
 from train.data.listing.image_files import (
     describe_dark,

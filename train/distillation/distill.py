@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError, RunError
+from edge_runtime.untrusted import read_json, require_regular
 from edge_runtime.utils.files import replacing, write_text
-from edge_runtime.utils.read_files import read_json, require_regular
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.data.vote_labels import vote_shares

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from edge_runtime.errors import OutputError, RunError
+from edge_runtime.untrusted import require_regular
 from edge_runtime.utils.files import replacing
-from edge_runtime.utils.read_files import require_regular
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.distillation.distill import order_hash

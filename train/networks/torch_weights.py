@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import RunError
-from edge_runtime.utils.read_files import require_regular
+from edge_runtime.untrusted import require_regular
 
 # torch/serialization.py: what a file of the legacy format begins with.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 
 from edge_runtime.errors import RunError
+from edge_runtime.untrusted import read_bounded, read_json, require_regular
 from edge_runtime.utils.files import replacing, write_bytes, write_text
-from edge_runtime.utils.read_files import read_bounded, read_json, require_regular
 from train.options.config import TrainConfig
 
 PROGRESS = "progress.json"

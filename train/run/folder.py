@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import OutputError, RunError
+from edge_runtime.untrusted import read_json
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.read_files import read_json
 from train.options.config import TrainConfig
 from train.run.lock import LOCK_FILE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.model_file.metadata import check_labels
-from edge_runtime.text import one_line
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils.picture_kinds import SUFFIXES
 from train.data.listing.ambiguous_layout import hint_of_labels, resolve
 from train.data.listing.csv_lists import read_csv, read_csv_in

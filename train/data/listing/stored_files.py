@@ -12,8 +12,8 @@ from posixpath import splitext
 from typing import IO
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.untrusted import open_regular, read_bounded
 from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
-from edge_runtime.utils.read_files import open_regular, read_bounded
 
 LARGEST_FILE_BYTES = 64 * 2**20  # an image beyond this is a mistake or a zip bomb
 MAX_REPEATED_FOLDERS = 1000  # links to each other could multiply without end

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.utils.read_files import open_regular
+from edge_runtime.untrusted import open_regular
 from train.data.listing.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,

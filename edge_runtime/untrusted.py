@@ -1,8 +1,12 @@
-"""Reads files that others may have put there: whatever is at the path, it ends soon.
+"""What others may have written: files, JSON and text, each with its bounds.
 
-Every file whose content is not our own comes through here. It must be a regular file
-(a named pipe would block for ever, a device may do anything), it has a bound in bytes,
-and JSON has one for its depth, too.
+Every file whose content is not our own comes through here: it must be a regular file (a
+named pipe would block for ever, a device may do anything), it has a bound in bytes, and
+JSON has one for its depth, too.
+
+A file name, a label or a value of a configuration may hold a line break, a terminal's
+escape sequence or a character that turns the direction of the text. Where a value must
+be right, such text is refused; where it is only shown, it is escaped.
 """
 
 from __future__ import annotations
@@ -24,6 +28,16 @@ _OWN_DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
 _STDIN = Path("/dev/stdin")
 # Not on Windows, which has neither such pipes nor terminals in folders.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+# Unicode categories: control, format (such as U+202E), surrogate (bytes that are no
+# UTF-8), line and paragraph separator.
+_CONTROL = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# Format characters that words are written with: the joiners of Persian, Kurdish, Indic
+# scripts and emoji, the soft hyphen, and the signs around numbers and verses.
+_OF_WORDS = frozenset(
+    "\u200c\u200d\u00ad\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891"
+    "\u08e2\U000110bd\U000110cd"
+)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -118,6 +132,47 @@ def parse_json(text: bytes | str) -> Any:
         if not level:
             return document
     raise _too_deep()
+
+
+def has_control(text: str) -> bool:
+    """Returns whether a text has characters that control instead of showing."""
+    if text.isascii() and text.isprintable():
+        return False
+    from unicodedata import category  # here: seldom needed
+
+    return any(
+        category(character) in _CONTROL and character not in _OF_WORDS
+        for character in text
+    )
+
+
+def refuse_control(text: str, what: str, error: type[Exception]) -> str:
+    """Returns the text if all of it shows.
+
+    Args:
+        text: From a user, a file or the network.
+        what: Its name in the message, such as ``"a path"``.
+        error: What is raised.
+
+    Raises:
+        Exception: ``error``, if a control character is in the text.
+    """
+    if has_control(text):
+        raise error(
+            f"expected {what} without line breaks and other control characters, got"
+            f" {text[:200]!a}"
+        )
+    return text
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text with control characters escaped, as ``\n`` or ``\x1b``."""
+    if not has_control(text):
+        return text
+    return "".join(
+        ascii(character)[1:-1] if has_control(character) else character
+        for character in text
+    )
 
 
 def _open_at_once(path: str, flags: int) -> int:

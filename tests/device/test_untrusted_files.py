@@ -13,7 +13,7 @@ import pytest
 
 from edge_runtime.__main__ import main
 from edge_runtime.errors import FerEdgeError
-from edge_runtime.utils.read_files import (
+from edge_runtime.untrusted import (
     MAX_JSON_DEPTH,
     open_regular,
     parse_json,

@@ -30,7 +30,7 @@ from edge_runtime.outputs.mqtt_topics import (
 from edge_runtime.results import FaceResult, FrameResult
 from edge_runtime.systemd.journal import JournalFormatter, LineFormatter
 from edge_runtime.systemd.unit import Unit, system_unit, user_unit
-from edge_runtime.text import has_control, one_line, refuse_control
+from edge_runtime.untrusted import has_control, one_line, refuse_control
 from edge_runtime.utils.text_table import align
 
 HOSTILE = {
