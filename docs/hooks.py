@@ -55,7 +55,7 @@ def on_page_markdown(
 def command_page(parser: argparse.ArgumentParser) -> str:
     """Returns the Markdown page of a program: its flags, or those of each command."""
     commands = _commands(parser)
-    lines = [f"# {parser.prog}", "", parser.description or ""]
+    lines = [f"# {parser.prog}", "", escape(parser.description or "")]
     if commands is None:
         lines += _flags(parser, "##")
     else:
