@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from edge_runtime.detection.base import WholeImage
 from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
@@ -43,6 +44,7 @@ class Console:
         self._source = source = status.source
         self._started_s = self._progress_s = time.perf_counter()
         self._terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._whole = status.detector == WholeImage.name
         self._queue: WorkQueue[_Message] | None = None
         if not (args.json or args.events == "-"):
             self._queue = WorkQueue(
@@ -151,7 +153,7 @@ class Console:
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":
             return _Message((result_line(result),))
-        lines = tuple(map(event_line, result.events))
+        lines = tuple(event_line(one, whole=self._whole) for one in result.events)
         return _Message(lines, self._progress(result) if self._terminal else "")
 
     def _progress(self, result: FrameResult) -> str:
@@ -213,16 +215,24 @@ def result_line(result: FrameResult) -> str:
     )
 
 
-def event_line(event: Event) -> str:
-    """Returns an event as text."""
+def event_line(event: Event, *, whole: bool = False) -> str:
+    """Returns an event as text.
+
+    Args:
+        event: What happened.
+        whole: Whole frames are classified (``--faces none``): no face is named.
+    """
+    percent = round(100 * event.confidence)
+    where = f"{event.region}: " if event.region else ""
+    at = f"{event.timestamp_s:8.2f} s"
+    if whole:
+        before = f"{event.previous} to " if event.previous else ""
+        return f"{at}  {where}{before}{event.label} ({percent} %)"
     text = {
         "face_appeared": f"appeared: {event.label}",
         "expression_changed": f"changed: {event.previous} to {event.label}",
         "face_left": f"left: was {event.label}",
     }[event.kind]
-    percent = round(100 * event.confidence)
-    where = f"{event.region}: " if event.region else ""
-    at = f"{event.timestamp_s:8.2f} s"
     return f"{at}  {where}face #{event.track_id} {text} ({percent} %)"
 
 
@@ -286,17 +296,25 @@ def summary_table(status: Status, seconds: float) -> str:
     if source.reopened:
         times = "once" if source.reopened == 1 else f"{source.reopened} times"
         rows.append(("lost and back", times))
+    whole = status.detector == WholeImage.name
     kept = faces - status.classified
     turns = f"  ({kept} with an earlier answer: they take turns)" if kept else ""
     rows += [
-        ("faces", f"{faces}{turns}"),
+        ("classified" if whole else "faces", f"{faces}{turns}"),
         *(
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
             for label, count in status.labels.most_common()
         ),
-        *((kind.replace("_", " "), f"{n}") for kind, n in status.events.items()),
-        ("detect", _median_text(status.detect_ms, "per detection")),
-        ("classify", _median_text(status.classify_ms, "per frame with faces")),
+    ]
+    if whole:
+        changes = status.events.get("expression_changed")
+        rows += [("label changed", f"{changes}")] if changes else []
+    else:
+        rows += [(kind.replace("_", " "), f"{n}") for kind, n in status.events.items()]
+        rows.append(("detect", _median_text(status.detect_ms, "per detection")))
+    per = "per frame" if whole else "per frame with faces"
+    rows += [
+        ("classify", _median_text(status.classify_ms, per)),
         ("rate", f"{status.frames / seconds:.1f} frames/s" if seconds else "-"),
     ]
     return align(rows, left=2)

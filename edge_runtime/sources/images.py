@@ -139,7 +139,8 @@ def images_in(folder: Path) -> list[Path]:
     if not paths:
         raise SourceError(
             f"expected images ({', '.join(sorted(SUFFIXES))}) in"
-            f" {str(folder)!r}, got none: subfolders are not searched"
+            f" {str(folder)!r}, got none: subfolders are searched with a pattern in"
+            f" quotes, as in  --source {str(folder / '**' / '*')!r}"
         )
     return paths
 

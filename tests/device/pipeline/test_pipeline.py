@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_runtime.cli.console import summary_table
+from edge_runtime.cli.console import event_line, summary_table
 from edge_runtime.detection.base import Face, WholeImage
 from edge_runtime.detection.boxes import iou
 from edge_runtime.errors import OutputError
@@ -32,7 +32,7 @@ from edge_runtime.pipeline.prefetch import prefetch_tracked
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.preprocessing import Image, to_model_input
-from edge_runtime.results import FrameResult
+from edge_runtime.results import Event, FrameResult
 from edge_runtime.sources import Frame, ImageSource
 
 
@@ -150,6 +150,29 @@ def test_summary_counts_and_takes_medians() -> None:
     assert lines[0] == ["frames", "3", "(2", "unreadable)"]
     assert ["light", "2", "(67", "%)"] in lines
     assert lines[-1] == ["rate", "2.0", "frames/s"]
+
+
+def test_summary_of_whole_frames_names_no_face() -> None:
+    status = Status(source=pictures(1), classifier=Brightness(), detector="none")
+    status.update(classify_still(frame(255), WholeImage(), Brightness()))
+    text = summary_table(status, 1.0)
+    assert "classified  1" in text
+    assert "face" not in text
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Event("face_appeared", 1, 0.5, "glass", None, 0.6), "0.50 s  glass (60 %)"),
+        (
+            Event("expression_changed", 1, 2.0, "metal", "glass", 0.72, "belt"),
+            "2.00 s  belt: glass to metal (72 %)",
+        ),
+    ],
+    ids=["first", "change"],
+)
+def test_event_of_whole_frames_names_no_face(event: Event, line: str) -> None:
+    assert event_line(event, whole=True).strip() == line
 
 
 def test_summary_counts_results_that_were_kept() -> None:
