@@ -25,6 +25,7 @@ from benchmarks.common.documents import (
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import MeasurementError, ModelError
 from edge_runtime.preprocessing import Colour, Fit
+from edge_runtime.utils.stderr import progress_counter
 from train import metrics
 from train.data.decoding import load_split
 from train.data.drawn_faces import DRAWN
@@ -38,7 +39,6 @@ from train.data.splits import (
     stratified_indices,
 )
 from train.data.vote_labels import VoteSource
-from train.progress import progress_counter
 
 SCHEMA = "fer-edge/accuracy/1"
 BATCH = 64

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.progress import progress_counter
+from edge_runtime.utils.stderr import progress_counter
 
 PERCENTILES = (50, 90, 99)
 LEAST_RUNS = 200  # below, a 99th percentile is one or two calls

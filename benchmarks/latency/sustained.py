@@ -16,7 +16,7 @@ from benchmarks.common.documents import Document
 from benchmarks.common.timing import Call, repeat
 from benchmarks.latency.measure import Variant, one_image
 from edge_runtime.errors import MeasurementError
-from train.progress import progress_counter
+from edge_runtime.utils.stderr import progress_counter
 
 FIRST_SECONDS = 60.0
 MOST_WINDOWS = 240

@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from edge_runtime.graph.ir import Tensor
 from edge_runtime.graph.tflite import read_tflite
+from edge_runtime.utils.stderr import progress_bar
 from export.analysis.rounding_layers import RoundingLayer, find_layers
 from export.analysis.tensor_reader import TensorReader, Values
 from export.convert.editable_model import EditableModel
-from train.progress import progress_bar
 
 DEBUG_IMAGES = 32
 MEMORY_BYTES = 400 * 2**20  # for the float32 activations of all images

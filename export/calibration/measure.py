@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.utils.stderr import progress_bar
 from export.calibration.activations import ActivationReader
 from export.convert.ranges import PIXEL_RANGE, ActivationRange, MeasuredRanges, Ranges
-from train.progress import progress_bar
 
 BINS = 16384
 STEPS = 255

@@ -20,7 +20,7 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
 from edge_runtime.utils.picture_kinds import why_unreadable
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
-from edge_runtime.utils.stderr import capture_stderr
+from edge_runtime.utils.stderr import capture_stderr, progress_bar
 from train.data.drawn_faces import DRAWN, drawn_split
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import (
@@ -36,7 +36,6 @@ from train.data.vote_labels import (
     label_by_votes,
     refuse_votes,
 )
-from train.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 

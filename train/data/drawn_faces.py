@@ -25,8 +25,8 @@ from edge_runtime.sources.fake.face import (
 )
 from edge_runtime.sources.fake.face_painter import SHIFT, Grey, paint_face
 from edge_runtime.sources.fake.face_shapes import Shape, polygon
+from edge_runtime.utils.stderr import progress_bar
 from train.data.splits import SPLITS, TEST, TRAIN, VALIDATION, Split
-from train.progress import progress_bar
 
 DRAWN = "drawn"  # the built-in set, wherever a path is expected
 COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}

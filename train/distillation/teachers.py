@@ -23,12 +23,12 @@ from scipy.special import softmax
 from edge_runtime.errors import OutputError, RunError
 from edge_runtime.untrusted import require_regular
 from edge_runtime.utils.files import replacing
+from edge_runtime.utils.stderr import progress_counter
 from train.data.dataset import Dataset
 from train.data.splits import Split, pixel_hash
 from train.distillation.distill import order_hash
 from train.feed import TrainingFeed
 from train.options.config import TrainConfig
-from train.progress import progress_counter
 from train.run.folder import RUNS, RunFolder, find_model, read_labels
 from train.run.results import predict_logits
 

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.stderr import open_bar
 from train import metrics
 from train.data.dataset import Dataset
 from train.options.config import TrainConfig
-from train.progress import open_bar
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.folder import RunFolder
