@@ -16,8 +16,7 @@ import cv2
 
 from edge_runtime.errors import OutputError
 from edge_runtime.sources.fake.scenes import DrawnScene
-from edge_runtime.utils.argparser import CommandLine, exit_code_of
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
 
 DESCRIPTION = (
     "Trains a classifier of drawn faces, exports it to int8, runs both files on a clip"

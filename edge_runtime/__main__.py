@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser(arguments[0] if arguments else "")
     args = parser.parse_args(arguments)
+    args.words = arguments
     return exit_code_of(lambda: _call(parser, args, arguments))
 
 

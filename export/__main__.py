@@ -19,14 +19,9 @@ from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.pixels import pixels
 from edge_runtime.model_file.released import are_released_labels
 from edge_runtime.model_file.signature import sign, signature_path
-from edge_runtime.utils.argparser import (
-    CommandLine,
-    exit_code_of,
-    positive,
-    whole_number,
-)
+from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
 from edge_runtime.utils.files import write_bytes, write_text
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.flags import positive, whole_number
 from train.networks.backend import start_keras
 
 if TYPE_CHECKING:

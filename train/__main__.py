@@ -15,8 +15,7 @@ from edge_runtime.errors import (
     RunError,
     require_in_checkout,
 )
-from edge_runtime.utils.argparser import exit_code_of
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import exit_code_of, invocation
 from train.data.dataset import Dataset
 from train.data.summary import summarize
 from train.networks import pretrained

@@ -22,9 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import FerEdgeError, OutputError, RunError
-from edge_runtime.utils.argparser import CommandLine, exit_code_of
+from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
 from edge_runtime.utils.files import replacing, write_text
-from edge_runtime.utils.invocation import invocation
 from train.networks.backend import start_keras
 from train.run.folder import (
     RunFolder,

@@ -21,13 +21,12 @@ from benchmarks.common.documents import (
     save_result,
 )
 from edge_runtime import Classifier
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES
 from edge_runtime.errors import FerEdgeError, require_in_checkout
 from edge_runtime.inference.backends import BACKENDS
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import add_command
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.invocation import invocation
 from train.data.splits import SPLITS, Split
 from train.data.vote_labels import VoteSource
 
@@ -190,7 +189,7 @@ def _write_pictures(
 
 
 def _next_after_accuracy(options: argparse.Namespace) -> str:
-    models = shlex.join(map(str, options.models)) + typed_flags(given(options))
+    models = shlex.join(map(str, options.models)) + as_typed(options.words, GIVEN_NAMES)
     lines = [f"{invocation('benchmarks')} latency {models}"]
     if len(options.models) > 1 and options.max_drop is None:
         lines.append("the same with --max-drop 1 fails when more accuracy is lost")

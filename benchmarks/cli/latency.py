@@ -15,11 +15,10 @@ from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.errors import FerEdgeError, require_in_checkout
-from edge_runtime.utils.argparser import add_command
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.invocation import invocation
 
 EXAMPLES = """\
 examples:
@@ -119,7 +118,7 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 
 
 def _next(options: argparse.Namespace, document: Document) -> str:
-    benchmarks, said = invocation("benchmarks"), typed_flags(given(options))
+    benchmarks, said = invocation("benchmarks"), as_typed(options.words, GIVEN_NAMES)
     models = shlex.join(map(str, options.models))
     count = len(document["models"])
     times = [result["logits_ms"]["p50"] for result in document["results"][:count]]

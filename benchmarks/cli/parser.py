@@ -11,7 +11,7 @@ from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.errors import ModelError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import CommandLine, add_commands, exit_code_of
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 2 the user's error, 3 gate, 4 not valid."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = build_parser(arguments[0] if arguments else "").parse_args(arguments)
+    options.words = arguments
     return exit_code_of(lambda: int(options.call(options)))
 
 

@@ -11,12 +11,11 @@ from benchmarks.cli.parser import MODEL_HELP, add_given, add_result_file, model_
 from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.argparser import add_command
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 
 FRAMES = 120
 SOURCE = "fake:scene?clock=virtual"
@@ -113,7 +112,7 @@ def _pipeline(options: argparse.Namespace) -> int:
     print(f"{describe(document['machine'])}\n\n{pipeline_table(document)}\n")
     print("\n".join(verdict_lines(document)))
     save_result(document, options.json)
-    file = shlex.quote(str(model)) + typed_flags(given(options))
+    file = shlex.quote(str(model)) + as_typed(options.words, GIVEN_NAMES)
     print(f"\nnext:  {invocation('benchmarks')} latency {file}")
     if options.strict:
         require_valid(document)

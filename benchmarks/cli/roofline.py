@@ -11,10 +11,9 @@ from benchmarks.common.documents import check_writable, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.roofline.measure import measure_roofline
 from benchmarks.roofline.table import roofline_table
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.inference.backends import BACKENDS_BY_KIND
-from edge_runtime.utils.argparser import add_command
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 
 EXAMPLES = """\
 examples:
@@ -65,7 +64,7 @@ def _roofline(options: argparse.Namespace) -> int:
     print(roofline_table(document))
     print("\n" + "\n".join(verdict_lines(document)))
     save_result(document, options.json)
-    models = shlex.join(map(str, options.models)) + typed_flags(given(options))
+    models = shlex.join(map(str, options.models)) + as_typed(options.words, GIVEN_NAMES)
     print(f"\nnext:  {invocation('benchmarks')} latency {models}")
     if options.strict:
         require_valid(document)

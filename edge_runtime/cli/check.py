@@ -12,7 +12,7 @@ import shlex
 from typing import Any
 
 from edge_runtime.cli.check_report import format_report
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.cli.run_options import add_model_options
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.inference.classifier import Classifier, model_path
@@ -23,10 +23,9 @@ from edge_runtime.inspection.format_rules import FORMATS
 from edge_runtime.inspection.verdict import NOTHING_FOUND, Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.input_range import any_pixels
-from edge_runtime.model_file.metadata import Given, ModelSpec
+from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.model_file.statements import Statements, read_statements, resolve
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 
 EXAMPLES = """\
 examples:
@@ -43,7 +42,7 @@ exit code 3: the file is not what its metadata, its name or --expect say
 def add_check(commands: Any) -> None:
     """Adds ``check`` to the commands."""
     text = "show what a model file contains, and verify what it claims to be"
-    parser = flags.add_command(commands, "check", check, text, EXAMPLES)
+    parser = add_command(commands, "check", check, text, EXAMPLES)
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(
@@ -87,22 +86,22 @@ def check(args: argparse.Namespace) -> int:
         raise FerEdgeError("; ".join(map(str, missing)))
     # A model with several outputs, such as a face detector, is no classifier.
     if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
-        flags_needed = _flags_needed(stated, given(args)) if stated else ""
+        flags_needed = _flags_needed(stated, args) if stated else ""
         run = f"{invocation()} run {shlex.quote(str(path))}{flags_needed} --source 0"
         print(f"\nnext:\n  {run}")
     return 0
 
 
-def _flags_needed(stated: Statements, said: Given) -> str:
+def _flags_needed(stated: Statements, args: argparse.Namespace) -> str:
     """Returns the flags with which ``run`` opens a file that does not say all."""
-    asked = ""
+    said, asked = given(args), ""
     if said.labels is None and not stated.labels:
         asked += " --labels A,B,..."
     if said.pixels is None and stated.pixels is None:
         asked += " --pixels SCALE"
     if said.output is None and stated.output is None:
         asked += " --model-output OUTPUT"
-    return typed_flags(said) + asked
+    return as_typed(args.words, GIVEN_NAMES) + asked
 
 
 def _replay(

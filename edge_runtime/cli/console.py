@@ -17,7 +17,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source
 from edge_runtime.untrusted import one_line
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import invocation
 from edge_runtime.utils.signals import StopRequest
 from edge_runtime.utils.text_table import align
 

@@ -14,8 +14,8 @@ from edge_runtime import __version__
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.errors import GateError
 from edge_runtime.untrusted import one_line
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, invocation
 
 EXAMPLES = """\
 examples:
@@ -33,7 +33,7 @@ WIDTH = 88
 def add_doctor(commands: Any) -> None:
     """Adds ``doctor`` to the commands."""
     text = "examine this board: is it ready, and what to do if not"
-    parser = flags.add_command(commands, "doctor", doctor, text, EXAMPLES)
+    parser = add_command(commands, "doctor", doctor, text, EXAMPLES)
     parser.add_argument(
         "model",
         nargs="?",

@@ -14,9 +14,9 @@ from edge_runtime.detection.factory import (
     data_folder,
 )
 from edge_runtime.errors import OutputError, SourceError
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, invocation
 from edge_runtime.utils.files import write_bytes
-from edge_runtime.utils.invocation import invocation
 
 # OpenCV Zoo keeps its models in Git LFS; this address gives the file itself.
 YUNET_URL = (
@@ -37,9 +37,7 @@ TIMEOUT_S = 30.0
 def add_fetch_detector(commands: Any) -> None:
     """Adds ``fetch-detector`` to the commands."""
     text = "download the YuNet face detector: faster and better than Haar"
-    parser = flags.add_command(
-        commands, "fetch-detector", fetch_detector, text, EXAMPLES
-    )
+    parser = add_command(commands, "fetch-detector", fetch_detector, text, EXAMPLES)
     add = parser.add_argument
     add(
         "--url",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,41 +44,12 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
 )
+GIVEN_NAMES = frozenset(name for names, _ in GIVEN_FLAGS for name in names)
 
 
 def given(args: argparse.Namespace) -> Given:
     """Returns what these flags say."""
     return Given(args.labels, args.pixels, args.model_output, args.colour)
-
-
-def typed_flags(given: Given) -> str:
-    """Returns these flags as they are typed in a shell, each after a space.
-
-    FILE stands for a scaling without a name and for a long list of labels.
-    """
-    parts = []
-    if given.labels is not None:
-        parts += ["--labels", _typed_labels(given.labels)]
-    if given.pixels is not None:
-        parts += ["--pixels", *(_scaling_names(given.pixels) or ["FILE"])]
-    if given.output is not None:
-        parts += ["--model-output", given.output]
-    if given.colour is not None:
-        parts += ["--colour", given.colour]
-    return "".join(f" {part}" for part in parts)
-
-
-def _typed_labels(names: Sequence[str]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return shlex.quote(text.getvalue()) if len(text.getvalue()) <= 200 else "FILE"
-
-
-def _scaling_names(scaling: PixelScaling) -> list[str]:
-    return [name for name in SCALINGS if SCALINGS[name] == scaling]
 
 
 def given_arguments(given: Given, folder: Path) -> list[str]:
@@ -97,7 +66,7 @@ def given_arguments(given: Given, folder: Path) -> list[str]:
         path.write_text("\n".join(given.labels), encoding="utf-8")
         arguments += ["--labels", str(path)]
     if given.pixels is not None:
-        named = _scaling_names(given.pixels)
+        named = [name for name in SCALINGS if SCALINGS[name] == given.pixels]
         arguments += ["--pixels", *(named or [_write_scaling(given.pixels, folder)])]
     if given.output is not None:
         arguments += ["--model-output", given.output]

@@ -19,7 +19,8 @@ from edge_runtime.systemd.unit import (
     system_unit,
     user_unit,
 )
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command
 
 EXAMPLES = """\
 examples:
@@ -38,9 +39,7 @@ STATE_FOLDER = Path("/var/lib")
 def add_install_service(commands: Any) -> None:
     """Adds ``install-service`` to the commands."""
     text = "write a systemd unit that runs the camera as a service"
-    parser = flags.add_command(
-        commands, "install-service", install_service, text, EXAMPLES
-    )
+    parser = add_command(commands, "install-service", install_service, text, EXAMPLES)
     add = parser.add_argument
     add(
         "--config",

@@ -9,8 +9,8 @@ from typing import Any
 
 from edge_runtime.errors import OutputError
 from edge_runtime.model_file.signature import new_key_pair
-from edge_runtime.utils import argparser as flags
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, invocation
 
 EXAMPLES = """\
 examples:
@@ -23,7 +23,7 @@ examples:
 def add_keygen(commands: Any) -> None:
     """Adds ``keygen`` to the commands."""
     text = "create a pair of keys to sign model files with"
-    parser = flags.add_command(commands, "keygen", keygen, text, EXAMPLES)
+    parser = add_command(commands, "keygen", keygen, text, EXAMPLES)
     parser.add_argument(
         "private",
         type=flags.path,

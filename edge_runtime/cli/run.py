@@ -29,7 +29,7 @@ from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
 from edge_runtime.untrusted import one_line
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ examples:
 def add_run(commands: Any) -> None:
     """Adds ``run`` to the commands."""
     text = "classify the faces of a camera, video or pictures"
-    add_run_options(flags.add_command(commands, "run", run, text, EXAMPLES))
+    add_run_options(add_command(commands, "run", run, text, EXAMPLES))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,8 @@ from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.outputs.base import RecordLimits
 from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.sources.base import PIXEL_FORMATS, CameraSettings
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import InvalidValue
 
 STDOUT = "-"
 # What ``tune`` measures, with the defaults where no tuning file applies.
@@ -184,7 +185,7 @@ def _region(text: str) -> str:
     try:
         parse_region(text)
     except SourceError as error:
-        raise flags.InvalidValue(str(error)) from error
+        raise InvalidValue(str(error)) from error
     return text
 
 

@@ -18,9 +18,9 @@ from edge_runtime.errors import FerEdgeError, OutputError
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.pipeline.tuning import MIN_SECONDS, Setting, choose, time_settings
 from edge_runtime.sources import Frame, open_source
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
+from edge_runtime.utils.argparser import add_command, invocation
 from edge_runtime.utils.files import write_text
-from edge_runtime.utils.invocation import invocation
 from edge_runtime.utils.text_table import align
 
 EXAMPLES = """\
@@ -43,7 +43,7 @@ SECONDS = MIN_SECONDS  # of each setting
 def add_tune(commands: Any) -> None:
     """Adds ``tune`` to the commands."""
     text = "measure which threads, library and detector width suit this board"
-    parser = flags.add_command(commands, "tune", tune, text, EXAMPLES)
+    parser = add_command(commands, "tune", tune, text, EXAMPLES)
     add_model(parser)
     add = parser.add_argument
     number = partial(flags.number, low=1e-6, high=1e6)

@@ -20,7 +20,7 @@ from edge_runtime.detection.yunet import (
 )
 from edge_runtime.errors import ModelError
 from edge_runtime.untrusted import read_bounded
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import invocation
 
 logger = logging.getLogger(__name__)
 

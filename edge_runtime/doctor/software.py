@@ -17,7 +17,7 @@ from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS, installed_version
 from edge_runtime.model_file.container import read_model_file
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import invocation
 
 TIMEOUT_S = 60.0
 SLOW_FIRST_LABEL_S = 10.0

@@ -17,7 +17,7 @@ from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.inference.quantization import Quantization, dequantize, quantize
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.pixels import RAW, PixelScaling
-from edge_runtime.utils.argparser import MAX_THREADS
+from edge_runtime.utils.flags import MAX_THREADS
 from edge_runtime.utils.onnxruntime import import_onnxruntime
 from edge_runtime.utils.stderr import suppress_stderr
 

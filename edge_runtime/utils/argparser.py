@@ -9,18 +9,17 @@ import importlib
 import io
 import logging
 import os
-import re
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError
 from edge_runtime.untrusted import one_line
-from edge_runtime.utils.pictures import MAX_PIXELS
 
-Number = TypeVar("Number", int, float)
-InvalidValue = argparse.ArgumentTypeError  # what the readers of values below raise
+InvalidValue = argparse.ArgumentTypeError  # what readers of values raise
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -147,94 +146,40 @@ def add_command(
     return parser
 
 
-MAX_THREADS = 256  # beyond it, libraries hang or overflow instead of failing
+@cache
+def invocation(program: str = "edge_runtime") -> str:
+    """Returns ``python -m PROGRAM``, with the path of this Python where needed.
 
-
-def add_orientation(add: Callable[..., Any]) -> None:
-    """Adds ``--rotate`` and ``--mirror``, wherever frames of a source are read.
+    The path is needed where ``python`` is another one, as in a virtual environment that
+    is not activated; below the current folder it is relative.
 
     Args:
-        add: ``add_argument`` of a parser or group.
+        program: The package that is run.
     """
-    add(
-        "--rotate",
-        type=int,
-        choices=(0, 90, 180, 270),
-        default=0,
-        help="turn the frames clockwise, for a camera that hangs on its side or upside"
-        " down (0)",
-    )
-    add(
-        "--hflip",
-        "--mirror",
-        action="store_true",
-        help="then mirror them, left to right",
-    )
+    python = Path(sys.executable)
+    for folder in os.get_exec_path():
+        first = Path(folder, "python")
+        if os.access(first, os.X_OK):
+            if first.parent == python.parent:
+                return f"python -m {program}"
+            break
+    with contextlib.suppress(OSError, ValueError):  # no current folder, or elsewhere
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m {program}"
 
 
-def positive(text: str) -> int:
-    """Returns a whole number of at least 1, for argparse."""
-    return whole_number(text, 1, 2**31 - 1)
+def as_typed(words: Sequence[str], flags: Collection[str]) -> str:
+    """Returns flags and their values as they were typed, each after a space.
 
-
-def threads(text: str) -> int:
-    """Returns a number of CPU threads, 1 to 256, for argparse."""
-    return whole_number(text, 1, MAX_THREADS)
-
-
-def seed(text: str) -> int:
-    """Returns a seed, 0 to 2**32 - 1 (what every generator takes), for argparse."""
-    return whole_number(text, 0, 2**32 - 1)
-
-
-def path(text: str) -> Path:
-    """Returns a path, for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: The text is empty; ``Path`` would take the folder.
+    Args:
+        words: The arguments of a command line.
+        flags: Names of flags that take a value.
     """
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got ''")
-    return Path(text)
-
-
-def whole_number(text: str, low: int, high: int) -> int:
-    """Returns a whole number from ``low`` to ``high``; raises ``InvalidValue``."""
-    return _within(int, "a whole number", text, low, high)
-
-
-def number(text: str, low: float, high: float) -> float:
-    """Returns a number from ``low`` to ``high``; raises ``InvalidValue``."""
-    return _within(float, "a number", text, low, high)
-
-
-def _within(
-    kind: Callable[[str], Number], name: str, text: str, low: float, high: float
-) -> Number:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not low <= value <= high:  # NaN is within no bounds
-        raise InvalidValue(
-            f"expected {name} from {low:.10g} to {high:.10g}, got {text[:40]!r}"
-        )
-    return value
-
-
-def size_wh(text: str) -> tuple[int, int]:
-    """Returns width and height in pixels of ``640x480``, for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: It is not such a text, or too large for OpenCV.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < width * height <= MAX_PIXELS:
-        raise argparse.ArgumentTypeError(
-            f"expected a size such as 640x480, got {text[:40]!r}"
-        )
-    return width, height
+    parts: list[str] = []
+    for position, word in enumerate(words):
+        if word.split("=")[0] in flags:
+            parts += words[position : position + (1 if "=" in word else 2)]
+    return "".join(f" {shlex.quote(part)}" for part in parts)
 
 
 def exit_code_of(command: Callable[[], int]) -> int:

@@ -110,11 +110,6 @@ def test_frame_of_a_camera_crosses_few_files_on_its_way_to_a_line_of_json(
     assert len(files) <= MAX_FRAME_FILES, "\n".join(files)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="23 files",
-)
 def test_accuracy_of_two_model_files_crosses_few_files(
     tmp_path: Path, tiny_model_path: Path, tiny_float_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from benchmarks.common.documents import (
     now,
     save_result,
 )
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from train.networks.backend import start_keras
 from train.options.config import ARCHITECTURE_NAMES, Precision

@@ -45,7 +45,7 @@ from edge_runtime.errors import GateError, MeasurementError, SourceError
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
 from edge_runtime.preprocessing import Image
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from tests.performance.boxes import (
     DelayedDetector,

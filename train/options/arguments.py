@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from edge_runtime.utils.argparser import (
-    CommandLine,
-    InvalidValue,
-    number,
-    positive,
-    seed,
-    threads,
-)
+from edge_runtime.utils.argparser import CommandLine, InvalidValue
+from edge_runtime.utils.flags import number, positive, seed, threads
 from train.options.config import (
     ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,

@@ -29,14 +29,8 @@ from typing import Any, Literal, get_args
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import CameraSettings
-from edge_runtime.utils.argparser import (
-    InvalidValue,
-    number,
-    positive,
-    seed,
-    size_wh,
-    whole_number,
-)
+from edge_runtime.utils.argparser import InvalidValue
+from edge_runtime.utils.flags import number, positive, seed, size_wh, whole_number
 
 FaultKind = Literal[
     "freeze", "drop", "black", "garbage", "disconnect", "hang", "resize", "slow"

@@ -90,6 +90,8 @@ def test_accuracy_takes_pixels_and_asks_for_them(save, pictures, tmp_path, capsy
     assert main(arguments) == 2
     assert "--pixels raw" in capsys.readouterr().err
     assert main([*arguments, "--pixels", "signed", "--json", str(result)]) == 0
+    typed = f"--labels {','.join(LABELS)} --pixels signed"
+    assert f" latency {path} {typed}\n" in capsys.readouterr().out
     own = interpreter_outputs(
         path.read_bytes(), (pixels / 127.5 - 1).astype(np.float32)
     )

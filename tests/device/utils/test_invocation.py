@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.utils.invocation import invocation
+from edge_runtime.utils.argparser import as_typed, invocation
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +54,18 @@ def test_other_programs_are_called_the_same_way(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", f"{tmp_path}/.venv/bin/python")
     assert invocation("export") == ".venv/bin/python -m export"
+
+
+@pytest.mark.parametrize(
+    ("typed", "repeated"),
+    [
+        ("a.tflite --labels cat,dog --threads 2", " --labels cat,dog"),
+        (
+            "--pixels=unit a.tflite --labels 'my labels.txt'",
+            " --pixels=unit --labels 'my labels.txt'",
+        ),
+        ("a.tflite b.tflite --threads 2", ""),
+    ],
+)
+def test_flags_are_repeated_as_they_were_typed(typed: str, repeated: str) -> None:
+    assert as_typed(shlex.split(typed), {"--labels", "--pixels"}) == repeated
