@@ -5,7 +5,7 @@ python examples/camera_to_terminal.py 'fake:scene?faces=2'    # no camera: drawn
 """
 
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 from edge_runtime import (
     CameraSettings,
@@ -26,7 +26,11 @@ pipeline = Pipeline(
 )
 settings = CameraSettings(size_wh=(640, 480))
 
-with closing(pipeline), open_source(sys.argv[1], settings=settings) as source:
+with (
+    suppress(KeyboardInterrupt),  # Ctrl-C ends it
+    closing(pipeline),
+    open_source(sys.argv[1], settings=settings) as source,
+):
     for frame in source:  # always the newest; a frozen camera is opened again
         for event in pipeline.process(frame).events:
             print(f"{event.timestamp_s:7.2f} s  face {event.track_id}", end="  ")

@@ -269,7 +269,7 @@ def _deliver(export: Export, args: argparse.Namespace) -> int:
             f" {analysis.max_drop:g}: nothing was written; allow more with"
             " --float-layers or --max-drop, or look at --debug-layers"
         )
-    _print_next_steps(export, paths)
+    _print_next_steps(export, paths, args.calibration_data)
     if export.missing:
         reasons = "; ".join(f"{one.format}: {one.reason}" for one in export.missing)
         raise GateError(f"not written: {reasons}")
@@ -309,7 +309,9 @@ def _write(export: Export, paths: Sequence[Path], *, force: bool) -> None:
         write_bytes(path, content)
 
 
-def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
+def _print_next_steps(
+    export: Export, paths: Sequence[Path], images: Path | None
+) -> None:
     trained, first = export.trained, paths[0]
     preferred = (".mixed.tflite", ".int8.tflite", ".int8-io")
     best = next(
@@ -323,7 +325,8 @@ def _print_next_steps(export: Export, paths: Sequence[Path]) -> None:
         print(f"next:  {run} --faces none   # classifies the whole image")
         print(f"       {run}                # classifies each face in it")
     if best is not first:
-        data = shlex.quote(trained.config.data) if trained.config else "PATH"
+        used = trained.config.data if trained.config else images
+        data = shlex.quote(str(used)) if used else "PATH"
         if trained.config and trained.config.labels_from:
             data += f" --labels-from {shlex.quote(trained.config.labels_from)}"
         benchmarks = invocation("benchmarks")

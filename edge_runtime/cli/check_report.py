@@ -133,7 +133,10 @@ def _verdict(document: Document) -> str:
     claim = f"as {judge} says"
     lines = [f"note: {note}" for note in verdict["notes"]]
     if format is None:
-        lines.append("verdict: nothing promised (no metadata, --expect or .int8. name)")
+        lines.append(
+            "verdict: not judged: it has no metadata, and no format such as .int8. in"
+            " its name (--expect FORMAT names one)"
+        )
     elif verdict["passed"] is None:
         lines.append(f"verdict: not known whether it is {format}, {claim}")
     elif verdict["passed"]:

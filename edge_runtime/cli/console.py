@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from edge_runtime.cli.given import given, typed_flags
 from edge_runtime.detection.base import WholeImage
 from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
@@ -264,6 +265,7 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _next_steps(args: argparse.Namespace, source: Source) -> str:
     model = f" {shlex.quote(str(args.model))}" if args.model else ""
+    model += typed_flags(given(args))
     check = f"\n  {invocation()} check{model}"
     if args.output:
         return f"\nnext:\n  look at {args.output}{check}"
@@ -272,10 +274,10 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
         flags += f" --detector-model {shlex.quote(str(args.detector_model))}"
     if args.privacy == "blur":
         flags += " --privacy blur"  # else the next run would keep what this one hid
-    given = vars(args)
-    flags += f" --rotate {given['rotate']}" if given.get("rotate") else ""
-    flags += " --mirror" if given.get("hflip") else ""
-    flags += "".join(f" --roi {shlex.quote(text)}" for text in given.get("roi", ()))
+    values = vars(args)
+    flags += f" --rotate {values['rotate']}" if values.get("rotate") else ""
+    flags += " --mirror" if values.get("hflip") else ""
+    flags += "".join(f" --roi {shlex.quote(text)}" for text in values.get("roi", ()))
     # An address may hold a password, and this goes into logs; a pipe has ended.
     hidden = "://" in args.source or args.source == "-"
     name = "SOURCE" if hidden else shlex.quote(args.source)

@@ -123,7 +123,11 @@ def test_next_command_repeats_what_was_given_and_works(save, capsys, flags, tmp_
     assert run == ["run", path, *flags, "--source", "0"]
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     run[-1] = str(tmp_path / "a.png")
+    capsys.readouterr()
     assert main([*run, "--faces", "none"]) == 0
+    again, check = map(shlex.split, capsys.readouterr().out.splitlines()[-2:])
+    assert again[again.index("run") :][: 2 + len(flags)] == ["run", path, *flags]
+    assert check[check.index("check") :] == ["check", path, *flags]
 
 
 def test_next_command_asks_for_what_the_graph_does_not_show(save, capsys):
