@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES
 from edge_runtime.detection.base import WholeImage
 from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
@@ -18,7 +18,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source
 from edge_runtime.untrusted import one_line
-from edge_runtime.utils.argparser import invocation
+from edge_runtime.utils.argparser import as_typed, invocation
 from edge_runtime.utils.signals import StopRequest
 from edge_runtime.utils.text_table import align
 
@@ -265,7 +265,7 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _next_steps(args: argparse.Namespace, source: Source) -> str:
     model = f" {shlex.quote(str(args.model))}" if args.model else ""
-    model += typed_flags(given(args))
+    model += as_typed(args.words, GIVEN_NAMES)
     check = f"\n  {invocation()} check{model}"
     if args.output:
         return f"\nnext:\n  look at {args.output}{check}"

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from edge_runtime.cli.given import given, typed_flags
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.cli.run_options import TUNABLE, add_detector_model, add_model
 from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
@@ -19,7 +19,7 @@ from edge_runtime.inference.classifier import model_path
 from edge_runtime.pipeline.tuning import MIN_SECONDS, Setting, choose, time_settings
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.utils import flags
-from edge_runtime.utils.argparser import add_command, invocation
+from edge_runtime.utils.argparser import add_command, as_typed, invocation
 from edge_runtime.utils.files import write_text
 from edge_runtime.utils.text_table import align
 
@@ -113,7 +113,8 @@ def tune(args: argparse.Namespace) -> int:
     width = f", detector width {best.detect_width}" if best.detect_width else ""
     print(f"\nchosen: {best.threads} thread(s), {best.backend}{width}\nwrote {path}")
     typed = f" {args.model}" if args.model else ""
-    print(f"\nnext:\n  {invocation()} run{typed}{typed_flags(given(args))} --source 0")
+    typed += as_typed(args.words, GIVEN_NAMES)
+    print(f"\nnext:\n  {invocation()} run{typed} --source 0")
     return 0
 
 
