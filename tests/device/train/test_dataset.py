@@ -64,6 +64,12 @@ def test_images_and_labels_are_those_of_the_files(tmp_path):
             assert data.labels[label] == name.split("/")[0]
 
 
+def test_image_sets_are_also_found_under_their_former_name():
+    from train import dataset
+
+    assert dataset.load is load
+
+
 def test_example_in_the_docstring_runs(tmp_path, monkeypatch):
     for label in ("cat", "dog"):
         (tmp_path / "photos" / label).mkdir(parents=True)
