@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.model_file.metadata import OUTPUTS
 from edge_runtime.untrusted import read_bounded, refuse_control
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -78,10 +79,16 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
             hint = nearest(key.replace("_", "-"), actions) or "; --help lists them"
             raise ConfigError(f"{path}: {key} is not a flag of this command{hint}")
         try:
-            values[action.dest] = _converted(action, value)
+            values[_destination(action, value)] = _converted(action, value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
             raise ConfigError(f"{path}: {key}: {error}") from error
     return values
+
+
+def _destination(action: argparse.Action, value: Any) -> str:
+    """Returns where a value goes: ``output`` may also be what the model gives."""
+    said = action.dest == "output" and value in OUTPUTS
+    return "model_output" if said else action.dest
 
 
 def print_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:

@@ -40,7 +40,8 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "choices": CHANNEL_ORDERS,
             "help": "the order of its three channels (rgb); bgr where it was trained on"
-            " what cv2.imread returns, or with Caffe",
+            " what cv2.imread returns, or with Caffe; grey where all three are the grey"
+            " image",
         },
     ),
 )

@@ -360,8 +360,8 @@ def open_backend(
         ModelError: The library does not run this kind of file, or cannot load it.
         ValueError: ``threads`` is not 1 to ``MAX_THREADS``.
     """
-    if not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"expected 1 to {MAX_THREADS} threads, got {threads}")
+    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"expected 1 to {MAX_THREADS} threads, got {threads!r}")
     possible = BACKENDS_BY_KIND[file.kind]
     if name != "auto" and name not in possible:
         raise ModelError(

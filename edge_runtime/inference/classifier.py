@@ -14,14 +14,16 @@ from edge_runtime.errors import GoldenVectorError, MetadataError, ModelError
 from edge_runtime.inference.backends import Backend, open_backend
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.metadata import (
+    CHANNEL_ORDERS,
     NOTHING_GIVEN,
+    OUTPUTS,
     ChannelOrder,
     Given,
     GoldenVectors,
     ModelSpec,
     Output,
 )
-from edge_runtime.model_file.pixels import PixelScaling
+from edge_runtime.model_file.pixels import SCALINGS, PixelScaling
 from edge_runtime.preprocessing import Image, to_model_input
 
 LEAST_PROBABILITY = np.float32(1e-9)  # whose logarithm is taken
@@ -86,7 +88,7 @@ class Classifier:
         num_threads: int = 1,
         backend: str = "auto",
         labels: Sequence[str] | None = None,
-        pixels: PixelScaling | None = None,
+        pixels: PixelScaling | str | None = None,
         output: Output | None = None,
         colour: ChannelOrder | None = None,
         public_key: Path | str | None = None,
@@ -104,11 +106,12 @@ class Classifier:
             labels: Class names in order, for a model without metadata, whose input must
                 be a square image in channels-last order.
             pixels: What such a network takes for pixels 0..255, where the file does not
-                say it; as ``edge_runtime.model_file.pixels.SCALINGS["unit"]``.
+                say it: ``"raw"`` (0..255), ``"unit"`` (0..1), ``"signed"`` (-1..1),
+                ``"imagenet"`` or a ``PixelScaling``.
             output: What it gives, ``"logits"`` or ``"probabilities"``, where the file
                 does not say it.
             colour: The order of its three channels, ``"rgb"`` (where nothing is given)
-                or ``"bgr"``.
+                or ``"bgr"``; ``"grey"`` where all three are the grey image.
             public_key: PEM file: a model not signed with its key is refused before its
                 content is read (``edge_runtime.model_file.signature``).
 
@@ -117,8 +120,10 @@ class Classifier:
             SignatureError: It is not signed with the key of ``public_key``.
             GoldenVectorError: Its logits are not those of its export.
             MissingDependencyError: No library that runs it is installed.
-            ValueError: ``num_threads`` is not 1 to 256.
+            ValueError: ``num_threads`` is not 1 to 256, or what is given is none of
+                these.
         """
+        given = _given(labels, pixels, output, colour)
         file = read_model_file(
             model_path(path),
             public_key=Path(public_key) if public_key is not None else None,
@@ -127,7 +132,7 @@ class Classifier:
             file,
             num_threads=num_threads,
             backend=backend,
-            given=Given(labels, pixels, output, colour),
+            given=given,
         )
 
     @classmethod
@@ -281,6 +286,31 @@ def model_path(model: Path | str | None) -> Path:
     from edge_runtime.model_file.released import find_released  # not with a path
 
     return find_released(model).path
+
+
+def _given(
+    labels: Sequence[str] | None,
+    pixels: PixelScaling | str | None,
+    output: Output | None,
+    colour: ChannelOrder | None,
+) -> Given:
+    """Returns what a program says of a file; raises ValueError for anything else."""
+    if isinstance(labels, str):
+        raise ValueError(f"expected a list of labels, got {labels!r}")
+    if isinstance(pixels, str) and pixels in SCALINGS:
+        pixels = SCALINGS[pixels]
+    if not isinstance(pixels, PixelScaling | None):
+        raise ValueError(
+            f"expected pixels of {', '.join(SCALINGS)} or a PixelScaling, got"
+            f" {pixels!r}"
+        )
+    if output not in (None, *OUTPUTS):
+        raise ValueError(f"expected output of {', '.join(OUTPUTS)}, got {output!r}")
+    if colour not in (None, *CHANNEL_ORDERS):
+        raise ValueError(
+            f"expected colour of {', '.join(CHANNEL_ORDERS)}, got {colour!r}"
+        )
+    return Given(labels, pixels, output, colour)
 
 
 def _spec_in_file(file: ModelFile, given: Given) -> ModelSpec:

@@ -62,10 +62,12 @@ def open_foreign(
     inside = in_order(pixels or RAW, order)
     loaded = open_backend(file, backend, threads=threads, pixels=inside)
     size_px, colour = _square_input(file.name, loaded.input.shape)
-    if colour == "grey" and given.colour is not None:
+    if colour == "grey" and order != "grey" and given.colour is not None:
         raise MetadataError(f"{file.name} takes one channel: leave out --colour")
     if order == "bgr":
         loaded = _BgrBackend(loaded)
+    elif order == "grey" and colour == "rgb":
+        loaded, colour = _GreyBackend(loaded), "grey"
     answers = _answers(loaded)
     output = output or _observed_output(answers)
     if labels is None or pixels is None or output is None:
@@ -92,6 +94,20 @@ class _BgrBackend:
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, 3) in RGB."""
         return self._backend.logits(images[..., ::-1])
+
+
+class _GreyBackend:
+    """A loaded model whose three channels are one grey image, three times."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.version = backend.name, backend.version
+        self.input = backend.input._replace(shape=(*backend.input.shape[:3], 1))
+        self.output = backend.output
+        self._backend = backend
+
+    def logits(self, images: Images) -> Logits:
+        """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, 1)."""
+        return self._backend.logits(np.repeat(images, 3, axis=3))
 
 
 def _check_pixels(name: str, pixels: PixelScaling, stated: Statements) -> None:

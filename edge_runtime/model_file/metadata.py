@@ -20,7 +20,7 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.untrusted import has_control
 
 Output = Literal["logits", "probabilities"]
-ChannelOrder = Literal["rgb", "bgr"]
+ChannelOrder = Literal["rgb", "bgr", "grey"]
 OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 SCHEMA = 1

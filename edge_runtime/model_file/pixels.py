@@ -37,9 +37,9 @@ def in_order(pixels: PixelScaling, order: str) -> PixelScaling:
 
     Args:
         pixels: The scaling.
-        order: ``"rgb"`` or ``"bgr"``.
+        order: ``"rgb"``, ``"bgr"`` or ``"grey"``.
     """
-    if order == "rgb":
+    if order != "bgr":
         return pixels
     return PixelScaling(pixels.scale[::-1], pixels.offset[::-1])
 

@@ -50,10 +50,10 @@ def diagnose(url: str) -> str:
         )
     try:
         parts = urlsplit(url)
+        if not parts.hostname:
+            return f"no host: write  {parts.scheme}://HOST/PATH"
         port = parts.port or _PORTS[parts.scheme]
-        socket.create_connection(
-            (parts.hostname or "", port), _CONNECT_TIMEOUT_S
-        ).close()
+        socket.create_connection((parts.hostname, port), _CONNECT_TIMEOUT_S).close()
     except UnicodeError:  # IDNA has rules for host names
         return "a host name with an empty or too long part, or with odd letters"
     except ValueError:

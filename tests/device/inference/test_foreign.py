@@ -478,6 +478,8 @@ def test_configuration_file_takes_them_alike(save, picture, capsys, tmp_path):
     )
     found = probabilities_of_run(capsys, "--config", config)
     assert max(found) < 0.7
+    config.write_text(config.read_text().replace("model-output", "output"))
+    assert probabilities_of_run(capsys, "--config", config) == found
     config.write_text(config.read_text().replace("unit", "sined"))
     assert main(["run", "--config", str(config)]) == 2
     assert "pixels: expected raw, unit, signed, imagenet" in capsys.readouterr().err
@@ -540,6 +542,44 @@ def test_normalization_in_a_bgr_file_is_in_the_order_of_its_channels(save, image
     own = scaled(images[..., ::-1], *normalized(mean, std))
     expected = interpreter_outputs(model, own)
     assert np.allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+def test_grey_networks_of_three_channels_get_the_grey_image_three_times(save, images):
+    model = float_model(end="softmax", gain=0.5)
+    said = {"labels": LABELS, "pixels": SCALINGS["imagenet"], "colour": "grey"}
+    classifier = Classifier.load(save(model), **said)
+    grey = np.repeat(images[..., :1], 3, axis=3)
+    expected = interpreter_outputs(model, scaled(grey, *SCALINGS["imagenet"]))
+    assert classifier.spec.colour == "grey"
+    found = classifier.probabilities(images[..., :1])
+    assert np.allclose(found, expected, atol=1e-5)
+    assert np.allclose(classifier.predict(images[0, ..., 0]).probabilities, expected[0])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"labels": "rgb"},
+        {"pixels": "sined"},
+        {"pixels": 1 / 255},
+        {"output": "softmax"},
+        {"colour": "RGB"},
+        {"num_threads": "2"},
+        {"num_threads": 2.0},
+    ],
+    ids=str,
+)
+def test_programs_that_give_something_else_are_told_what_is_expected(save, said):
+    path = save(float_model(end="softmax"))
+    with pytest.raises(ValueError, match=r"expected .*, got"):
+        Classifier.load(path, **{"labels": LABELS, "pixels": "unit", **said})
+
+
+def test_programs_may_give_the_name_of_a_scaling(save, images):
+    classifier = Classifier.load(
+        save(float_model(end="softmax")), labels=LABELS, pixels="unit"
+    )
+    assert classifier.spec.pixels == SCALINGS["unit"]
 
 
 def test_run_takes_the_order_of_channels(save, picture, capsys):

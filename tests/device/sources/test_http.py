@@ -285,6 +285,12 @@ def test_sign_in_a_password_is_named_instead_of_the_host(url: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("url", ["http:///v", "rtsp://:554/v"])
+def test_address_without_a_host_is_named(url: str) -> None:
+    with pytest.raises(SourceError, match="got no host: write"), open_source(url):
+        pass
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
