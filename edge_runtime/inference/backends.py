@@ -31,6 +31,11 @@ ONNX_TYPES = {
     "tensor(int64)": np.int64,
 }
 
+# Why ONNX Runtime cannot open a file with exact products: files in QOperator form have
+# no such kernel for every operator, and it rewrites weights that two operators share
+# twice.
+NOT_EXACT = ("NOT_IMPLEMENTED", "replace the existing tensor")
+
 Images = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
 
@@ -309,8 +314,7 @@ def _open_onnx(file: ModelFile, threads: int, pixels: PixelScaling) -> Backend:
     except ImportError:
         raise
     except Exception as error:  # its exceptions share no base but Exception
-        if "NOT_IMPLEMENTED" in str(error):
-            # Files in QOperator form have no exact kernel for every operator.
+        if any(reason in str(error) for reason in NOT_EXACT):
             with contextlib.suppress(Exception):
                 session = _onnx_session(file.model, threads, exact=False)
                 return OnnxBackend(session, pixels)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.convert.editable_model import EditableModel
+from export.convert.editable_model import FLOAT32, INT8, EditableModel
 
 # BuiltinOperator of the TFLite schema.
 MUL, MAXIMUM, REDUCE_MIN, GELU = 18, 55, 89, 150
 NEG, SQUARE = 59, 92
+SPLIT = 49
 # One input and a scale of its own for the output: GELU. Input and output of one scale:
 # MAXIMUM, REDUCE_MIN. Two inputs, the second one a constant: MUL.
 STAND_INS = {
@@ -55,6 +56,29 @@ def reveal(model: bytes, disguised: Disguised) -> bytes:
     for index, code in disguised.items():
         _set_code(edited, index, code, INT8_VERSIONS.get(code, 1))
     return edited.to_bytes()
+
+
+def with_whole_splits(model: bytes) -> bytes:
+    """Returns a quantized model in which all parts of an int8 tensor are int8.
+
+    The quantizer leaves those in float that nobody reads (the first step of an LSTM
+    needs no forget gate), and no kernel makes integers and floats of one tensor.
+    """
+    edited = EditableModel(model)
+    tensors = edited.graph.tensors
+    read = {index for one in edited.graph.operators for index in one.inputs}
+    changed = False
+    for operator in edited.graph.operators:
+        code = edited.model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code != SPLIT:
+            continue
+        source = tensors[operator.inputs[1]]
+        for index in operator.outputs:
+            part = tensors[index]
+            if index not in read and part.type == FLOAT32 and source.type == INT8:
+                part.type, part.quantization = INT8, source.quantization
+                changed = True
+    return edited.to_bytes() if changed else model
 
 
 def _set_code(edited: EditableModel, index: int, code: int, version: int) -> None:

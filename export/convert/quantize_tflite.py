@@ -15,7 +15,7 @@ from edge_runtime.graph.ir import Graph
 from edge_runtime.graph.tflite import read_tflite
 from export.convert.editable_model import EditableModel, with_inner_buffers
 from export.convert.even_rounding import round_evenly
-from export.convert.integer_kernels import disguise, reveal
+from export.convert.integer_kernels import disguise, reveal, with_whole_splits
 from export.convert.ranges import Ranges
 from export.suppress_output import suppress_output
 
@@ -73,7 +73,7 @@ def quantize(
     if activation_bits == 16:
         return _apply(rounded, recipe, calibration)
     known, disguised = disguise(rounded)
-    return reveal(_apply(known, recipe, calibration), disguised)
+    return with_whole_splits(reveal(_apply(known, recipe, calibration), disguised))
 
 
 def _of_unread(graph: Graph, ranges: Ranges) -> Ranges:

@@ -255,10 +255,14 @@ def test_converter_that_fails_leaves_the_other_alone(
     assert f"{kind} has no operator for Unheard" in capsys.readouterr().err
 
 
-def test_recurrent_layer_is_written_in_the_formats_that_have_it(work, capsys):
-    code, out = work(network(rows(layers.LSTM(4))), "rows", "--int8")
-    assert code in (0, 3)
-    assert {"rows.float32.tflite", "rows.float32.onnx"} <= set(names(out))
+@pytest.mark.parametrize(
+    "layer",
+    [lambda: layers.LSTM(4), lambda: layers.Bidirectional(layers.GRU(4))],
+    ids=["LSTM", "two GRUs"],
+)
+def test_recurrent_layer_is_written_in_all_formats(work, capsys, layer):
+    code, out = work(network(rows(layer())), "rows", "--int8")
+    assert (code, len(names(out))) == (0, 4)
     assert "Traceback" not in capsys.readouterr().err
 
 
