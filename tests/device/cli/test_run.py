@@ -104,7 +104,7 @@ def test_run_on_a_video_tells_events_then_a_summary_and_no_progress_in_a_pipe(
     out = capsys.readouterr().out
     assert "\r" not in out
     first, second, *_ = out.splitlines()
-    assert re.fullmatch(r" +0\.00 s  face #1 appeared: \w+ \(\d+ %\)", first)
+    assert re.fullmatch(r" +0\.00 s  \w+ \(\d+ %\)", first)
     assert second == ""
     assert re.search(r"^frames +12$", out, re.MULTILINE)
     assert "next:" in out

@@ -581,6 +581,7 @@ def test_losses_of_a_full_disk_are_printed_at_the_end(
         "model": None,
         "faces": "haar",
         "detector_model": None,
+        "words": [],
         "size": None,
         "fps": None,
     }
