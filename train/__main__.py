@@ -91,10 +91,12 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
     for name in ("teachers", "drop_categories"):
         if name in given:
             given[name] = tuple(given[name])
+    augmentation = recipe.augmentation
+    if "augmentation_strength" in options:
+        augmentation = augmentation.scaled(options["augmentation_strength"])
     if "flip" in options:
-        given["augmentation"] = dataclasses.replace(
-            recipe.augmentation, flip=options["flip"]
-        )
+        augmentation = dataclasses.replace(augmentation, flip=options["flip"])
+    given["augmentation"] = augmentation
     return _with_weights(dataclasses.replace(recipe, **given), options)
 
 
@@ -192,7 +194,7 @@ def _fit(
         "git_revision": git_revision(),  # before training: the files may change
     }
     print(
-        f"run {run.path}: {config.arch}, {config.epochs} epochs in batches of"
+        f"run {run.path}: {config.network}, {config.epochs} epochs in batches of"
         f" {config.batch_size}, {config.precision}"
     )
     print(f"training on {', '.join(devices())} ({backend_name()})")

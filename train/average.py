@@ -162,7 +162,15 @@ def require_same_kind(runs: Sequence[RunFolder]) -> dict[str, Any]:
     """
     records = [run.read_json(run.config) for run in runs]
     with understood(runs[-1].config):
-        kinds = {(r["config"]["arch"], r["data_fingerprint"]) for r in records}
+        kinds = {
+            (
+                r["config"]["arch"],
+                r["config"].get("width", 1.0),
+                r["config"].get("depth", 1),
+                r["data_fingerprint"],
+            )
+            for r in records
+        }
     if len(kinds) > 1:
         raise RunError(f"expected runs of one network and image set, got {kinds}")
     for run in runs:

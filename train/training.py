@@ -28,6 +28,7 @@ from train.distillation.teachers import (
 from train.feed import TrainingFeed
 from train.networks import pretrained
 from train.networks.architectures import build_model
+from train.networks.blocks import Scale
 from train.optimization.head import fit_head
 from train.optimization.optimizer import compile_model
 from train.options.config import TrainConfig
@@ -141,10 +142,11 @@ def _build_models(
     config: TrainConfig, data: Dataset
 ) -> tuple[keras.Model, keras.Model]:
     """Returns the network to train, and a float32 copy to validate and save."""
-    shape: dict[str, int] = {
+    shape: dict[str, Any] = {
         "size_px": data.size_px,
         "channels": CHANNELS[data.colour],
         "classes": len(data.labels),
+        "scale": Scale(config.width, config.depth),
     }
     best_model = build_model(config.arch, **shape)
     keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])

@@ -6,7 +6,7 @@ Works on uint8 batches with numpy and cv2, outside the model and the exported gr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -51,6 +51,18 @@ class Augmentation:
     saturation_frac: float = 0.0
     erase_probability: float = 0.5
     camera_probability: float = 0.2
+
+    def scaled(self, factor: float) -> Augmentation:
+        """Returns every change but the mirror at ``factor`` times its strength.
+
+        Args:
+            factor: 0 to 2; shares of images end at all of them, and a crop at a tenth.
+        """
+        scaled = {name: factor * value for name, value in asdict(self).items()}
+        for name in ("erase_probability", "camera_probability"):
+            scaled[name] = min(1.0, scaled[name])
+        crop = max(0.1, 1 - factor * (1 - self.crop_area_frac))
+        return replace(self, **{**scaled, "flip": self.flip, "crop_area_frac": crop})
 
 
 NO_AUGMENTATION = Augmentation(

@@ -6,7 +6,8 @@ The layers are those that quantize well: convolution, BatchNorm directly after i
 folded), ReLU, addition, pooling.
 
 Each network is a function from pixels, float32 (N, H, W, C) in [0, 1], to the features
-that the Dense layer reads, float32 (N, features).
+that the Dense layer reads, float32 (N, features). Those of ``SCALABLE_NAMES`` take a
+``Scale``, too: how wide and deep they are.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ from keras import layers
 
 from edge_runtime.errors import FerEdgeError
 from train.networks import efficientnet_lite, mobilenet_v2
-from train.networks.blocks import Tensor, conv_bn_relu, residual, separable_bn
-from train.options.config import SMALLEST_SIZE_PX
+from train.networks.blocks import (
+    FULL,
+    Scale,
+    Tensor,
+    conv_bn_relu,
+    residual,
+    separable_bn,
+)
+from train.options.config import SCALABLE_NAMES, SMALLEST_SIZE_PX
 
 
-def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> keras.Model:
+def build_model(
+    arch: str, *, size_px: int, channels: int, classes: int, scale: Scale = FULL
+) -> keras.Model:
     """Returns a freshly initialised network.
 
     Args:
@@ -31,6 +41,7 @@ def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> kera
         size_px: Side of the square input in pixels, at least 16.
         channels: 1 for grey, 3 for RGB.
         classes: Number of classes, at least 2.
+        scale: Width and depth, for networks of ``SCALABLE_NAMES``.
 
     Returns:
         A functional model from float32 (N, size_px, size_px, channels) pixels in
@@ -45,24 +56,29 @@ def build_model(arch: str, *, size_px: int, channels: int, classes: int) -> kera
         raise FerEdgeError(
             f"expected images of at least {SMALLEST_SIZE_PX} pixels, got {size_px}"
         )
+    scaling = (scale,) if arch in SCALABLE_NAMES else ()
+    if scale != FULL and not scaling:
+        raise FerEdgeError(f"{arch} has one width and depth, got {scale}")
     inputs = keras.Input((size_px, size_px, channels), name="pixels")
-    features = ARCHITECTURES[arch](layers.Rescaling(1 / 255)(inputs))
+    features = ARCHITECTURES[arch](layers.Rescaling(1 / 255)(inputs), *scaling)
     # float32 whatever the precision policy: bfloat16 logits have three digits.
     logits = layers.Dense(classes, dtype="float32", name="logits")(features)
     return keras.Model(inputs, logits, name=arch)
 
 
-def fer_resnet(x: Tensor) -> Tensor:
+def fer_resnet(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a small residual net: 1.32 M parameters, 58.5 MMACs.
 
     Dense 3x3 convolutions with BatchNorm and ReLU, widths 24 to 192, global average
     pooling; the figures hold for 48x48 grey input and seven classes. After He et al.,
     "Deep residual learning for image recognition" (2015), shrunk for 48x48 pixels.
     """
-    return _residual_net(x, ((24, 1), (32, 2)), (32, 64, 64, 128, 128, 192), 256, 0.2)
+    return _residual_net(
+        x, ((24, 1), (32, 2)), (32, 64, 64, 128, 128, 192), 256, 0.2, scale
+    )
 
 
-def fer_plain(x: Tensor) -> Tensor:
+def fer_plain(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a net without shortcuts: 1.14 M parameters, 58.2 MMACs.
 
     Two 3x3 convolutions on each of five sizes, max pooling between them, at the cost of
@@ -70,73 +86,69 @@ def fer_plain(x: Tensor) -> Tensor:
     (2014).
     """
     for filters in (16, 48, 96, 160):
-        x = conv_bn_relu(x, filters, 3)
-        x = conv_bn_relu(x, filters, 3)
+        x = _convolutions(x, 2, filters, scale)
         x = layers.MaxPooling2D(2, padding="same")(x)
-    x = conv_bn_relu(x, 192, 3)
-    x = conv_bn_relu(x, 192, 3)
+    x = _convolutions(x, 2, 192, scale)
     return layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
 
 
-def fer_wide(x: Tensor) -> Tensor:
+def fer_wide(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a shallow, wide net: 1.11 M parameters, 58.8 MMACs.
 
     Five convolutions, one on each size, at the cost of ``fer_resnet``.
     """
-    x = conv_bn_relu(x, 48, 5, stride=2)
+    x = conv_bn_relu(x, scale.filters(48), 5, stride=2)
     for filters in (96, 144, 224):
-        x = conv_bn_relu(x, filters, 3)
+        x = _convolutions(x, 1, filters, scale)
         x = layers.MaxPooling2D(2, padding="same")(x)
-    x = conv_bn_relu(x, 320, 3)
+    x = _convolutions(x, 1, 320, scale)
     return layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
 
 
-def fer_lowres(x: Tensor) -> Tensor:
+def fer_lowres(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a net that shrinks early: 0.85 M parameters, 57.7 MMACs.
 
     A quarter of the side after two convolutions; what this saves at 48x48 and 24x24
     pixels is spent on width at 12x12 and 6x6.
     """
-    return _residual_net(x, ((32, 2), (80, 2)), (80, 80, 128, 128), 320, 0.2)
+    return _residual_net(x, ((32, 2), (80, 2)), (80, 80, 128, 128), 320, 0.2, scale)
 
 
-def fer_small(x: Tensor) -> Tensor:
+def fer_small(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a net for the smallest boards: 0.24 M, 24.2 MMACs.
 
     ``fer_resnet`` with half its widths and one block on each size.
     """
-    return _residual_net(x, ((16, 1), (24, 2)), (24, 48, 48, 96), 192, 0.1)
+    return _residual_net(x, ((16, 1), (24, 2)), (24, 48, 48, 96), 192, 0.1, scale)
 
 
-def fer_tiny(x: Tensor) -> Tensor:
+def fer_tiny(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a net for microcontrollers: 0.29 M, 13.9 MMACs.
 
     ``fer_small`` with narrower layers at 24x24 pixels and above.
     """
-    return _residual_net(x, ((12, 1), (16, 2)), (16, 36, 36, 72, 96), 128, 0.1)
+    return _residual_net(x, ((12, 1), (16, 2)), (16, 36, 36, 72, 96), 128, 0.1, scale)
 
 
-def fer_teacher_resnet(x: Tensor) -> Tensor:
+def fer_teacher_resnet(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a residual teacher: 2.72 M parameters, 128 MMACs.
 
     ``fer_resnet``, one and a half times as wide; too large for small boards.
     """
     stem, widths = ((32, 1), (48, 2)), (48, 96, 96, 192, 192, 256)
-    return _residual_net(x, stem, widths, 384, 0.4)
+    return _residual_net(x, stem, widths, 384, 0.4, scale)
 
 
-def fer_teacher_vgg(x: Tensor) -> Tensor:
+def fer_teacher_vgg(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a teacher without shortcuts: 2.46 M, 149 MMACs.
 
     ``fer_plain``, one and a half times as wide, with dropout after each pooling.
     """
     for filters in (32, 80, 144, 224):
-        x = conv_bn_relu(x, filters, 3)
-        x = conv_bn_relu(x, filters, 3)
+        x = _convolutions(x, 2, filters, scale)
         x = layers.MaxPooling2D(2, padding="same")(x)
         x = layers.Dropout(0.1)(x)
-    x = conv_bn_relu(x, 288, 3)
-    x = conv_bn_relu(x, 288, 3)
+    x = _convolutions(x, 2, 288, scale)
     return layers.Dropout(0.4)(layers.GlobalAveragePooling2D()(x))
 
 
@@ -146,6 +158,7 @@ def _residual_net(
     widths: Sequence[int],
     head: int,
     dropout: float,
+    scale: Scale,
 ) -> Tensor:
     """Returns the pooled features of a residual net.
 
@@ -155,13 +168,26 @@ def _residual_net(
         widths: Filters of each residual block; where they grow, the size is halved.
         head: Filters of the last, 1x1 convolution.
         dropout: Share of its features that are dropped in training.
+        scale: Width and depth: each block is repeated.
     """
     for filters, stride in stem:
-        x = conv_bn_relu(x, filters, 3, stride=stride)
+        x = conv_bn_relu(x, scale.filters(filters), 3, stride=stride)
+    before = stem[-1][0]
     for filters in widths:
-        x = residual(x, filters, stride=1 if filters == x.shape[-1] else 2)
-    x = conv_bn_relu(x, head, 1)
+        stride = 1 if filters == before else 2
+        x = residual(x, scale.filters(filters), stride=stride)
+        for _ in range(scale.depth - 1):
+            x = residual(x, scale.filters(filters))
+        before = filters
+    x = conv_bn_relu(x, scale.filters(head), 1)
     return layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
+
+
+def _convolutions(x: Tensor, count: int, filters: int, scale: Scale) -> Tensor:
+    """Returns 3x3 convolutions in a row, at scale 1 ``count`` of them."""
+    for _ in range(count * scale.depth):
+        x = conv_bn_relu(x, scale.filters(filters), 3)
+    return x
 
 
 def notebook_cnn(x: Tensor) -> Tensor:
@@ -182,7 +208,7 @@ def notebook_cnn(x: Tensor) -> Tensor:
     return layers.Dropout(0.5)(x)
 
 
-def mini_xception(x: Tensor) -> Tensor:
+def mini_xception(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of mini-Xception, the usual small peer.
 
     Separable convolutions with residual 1x1 shortcuts, widths 16 to 128; after
@@ -191,8 +217,8 @@ def mini_xception(x: Tensor) -> Tensor:
     and global pooling; pooling and the Dense layer are the same linear map.
     """
     for _ in range(2):
-        x = conv_bn_relu(x, 8, 3)
-    for filters in (16, 32, 64, 128):
+        x = conv_bn_relu(x, scale.filters(8), 3)
+    for filters in map(scale.filters, (16, 32, 64, 128)):
         project = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)
         shortcut = layers.BatchNormalization()(project(x))
         x = separable_bn(x, filters)
@@ -200,6 +226,9 @@ def mini_xception(x: Tensor) -> Tensor:
         x = separable_bn(x, filters)
         x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
         x = layers.Add()([x, shortcut])
+        for _ in range(scale.depth - 1):
+            more = layers.ReLU()(separable_bn(x, filters))
+            x = layers.Add()([separable_bn(more, filters), x])
     return layers.GlobalAveragePooling2D()(x)
 
 

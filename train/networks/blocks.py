@@ -6,11 +6,34 @@ addition. No other activation, no attention, no bias before BatchNorm.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import layers
 
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types for it
+
+
+class Scale(NamedTuple):
+    """How much wider and deeper a network is than its name says.
+
+    After Zagoruyko and Komodakis, "Wide residual networks" (2016).
+
+    Attributes:
+        width: Factor of the filters of every layer.
+        depth: Factor of the number of blocks of every width.
+    """
+
+    width: float = 1.0
+    depth: int = 1
+
+    def filters(self, count: int) -> int:
+        """Returns scaled filters: a multiple of 4, at least 4; at width 1 the same."""
+        if self.width == 1:
+            return count
+        return max(4, round(count * self.width / 4) * 4)
+
+
+FULL = Scale()
 
 
 def conv_bn_relu(x: Tensor, filters: int, kernel: int, *, stride: int = 1) -> Tensor:

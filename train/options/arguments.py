@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from functools import partial
 
 from edge_runtime.utils.argparser import CommandLine, InvalidValue
 from edge_runtime.utils.flags import number, positive, seed, threads
@@ -39,7 +40,7 @@ _RECIPE = "it is a part of the --recipe"
 MISSING_FLAGS = {
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda"), _GPU),
     "--early-stopping": "see --patience",
-    **dict.fromkeys(("--optimizer", "--warmup", "--scheduler", "--augment"), _RECIPE),
+    **dict.fromkeys(("--optimizer", "--warmup", "--scheduler"), _RECIPE),
 }
 _STANDARD = RECIPES["standard"].config
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -87,6 +88,18 @@ def build_parser() -> argparse.ArgumentParser:
         choices=ARCHITECTURE_NAMES,
         metavar="NAME",
         help=f"the network: {', '.join(ARCHITECTURE_NAMES)}",
+    )
+    add(
+        "--width",
+        type=float,
+        metavar="X",
+        help="factor of its filters (1); for fer_... and mini_xception",
+    )
+    add(
+        "--depth",
+        type=positive,
+        metavar="N",
+        help="factor of its number of blocks (1); for the same",
     )
     add(
         "--from",
@@ -195,6 +208,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="a category of the votes that is no label, such as NF, not a face: images"
         " mostly voted so are left out; may be repeated (with --labels-from: unknown"
         " and NF)",
+    )
+    add(
+        "--augmentation",
+        type=partial(number, low=0, high=2),
+        dest="augmentation_strength",
+        metavar="X",
+        help="strength of the recipe's augmentation, 0 to 2 (1)",
     )
     add(
         "--mixup",

@@ -39,6 +39,9 @@ ARCHITECTURE_NAMES = (
     "mobilenet_v2_050",
     "mobilenet_v2_035",
 )
+# Networks that take --width and --depth.
+SCALABLE_NAMES = (*(n for n in ARCHITECTURE_NAMES if n[:4] == "fer_"), "mini_xception")
+WIDTHS, DEPTHS = (0.1, 4.0), (1, 8)
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
@@ -50,6 +53,8 @@ class TrainConfig:
     Attributes:
         data: Path of the image set as it was given, or ``"drawn"``.
         arch: One of ``train.networks.architectures.ARCHITECTURES``.
+        width: Factor of the filters of every layer, for ``SCALABLE_NAMES``.
+        depth: Factor of the number of blocks of every width, for the same.
         start_from: Run or ``.keras`` file to take the initial weights from, where the
             layers have the same shape; ``""`` for random weights.
         pretrained: Published weights to begin with: ``"imagenet"``, a file of them, or
@@ -122,6 +127,8 @@ class TrainConfig:
 
     data: str = "drawn"
     arch: str = "fer_resnet"
+    width: float = 1.0
+    depth: int = 1
     start_from: str = ""
     pretrained: str = "none"
     head_views: int = 0
@@ -169,6 +176,7 @@ class TrainConfig:
         smoothing, share = self.label_smoothing, self.validation_frac
         margin = self.crop_margin_frac
         _require("a known --arch", self.arch in ARCHITECTURE_NAMES, self.arch)
+        self._check_scale()
         _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)
         _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
         _require("--label-smoothing in [0, 1)", 0 <= smoothing < 1, smoothing)
@@ -180,6 +188,19 @@ class TrainConfig:
         first = self.first_layer_rate
         _require("a rate of the first layer in (0, 1]", 0 < first <= 1, first)
         self._check_shares()
+
+    def _check_scale(self) -> None:
+        (thin, wide), (flat, deep) = WIDTHS, DEPTHS
+        _require(
+            f"--width in {thin:g}..{wide:g}", thin <= self.width <= wide, self.width
+        )
+        _require(f"--depth in {flat}..{deep}", flat <= self.depth <= deep, self.depth)
+        free = self.arch in SCALABLE_NAMES or (self.width, self.depth) == (1, 1)
+        _require(
+            f"--width and --depth with --arch of {', '.join(SCALABLE_NAMES)}",
+            free,
+            self.arch,
+        )
 
     def _check_shares(self) -> None:
         teachers, votes = self.teacher_share, self.soft_label_share
@@ -201,6 +222,14 @@ class TrainConfig:
         rule = self.label_rule
         _require(f"--label-rule of {rules}", rule in LABEL_RULES, rule)
         _require("--labels-from with --label-rule", not no_rule, self.labels_from)
+
+    @property
+    def network(self) -> str:
+        """The network in words: its name, and its scale where it has one."""
+        words = [self.arch]
+        words += [f"width {self.width:g}"] if self.width != 1 else []
+        words += [f"depth {self.depth}"] if self.depth != 1 else []
+        return ", ".join(words)
 
     @property
     def has_soft_targets(self) -> bool:

@@ -97,7 +97,7 @@ def write_results(
     document = {
         "schema": RUN_SCHEMA,
         "run": run.name,
-        "arch": config.arch,
+        "arch": config.network,
         "labels": list(data.labels),
         "input": {
             "size_px": data.size_px,

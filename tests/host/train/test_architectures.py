@@ -5,13 +5,14 @@ import pytest
 
 from edge_runtime.errors import FerEdgeError
 from train.networks.backend import start_keras
-from train.options.config import ARCHITECTURE_NAMES
+from train.options.config import ARCHITECTURE_NAMES, SCALABLE_NAMES
 
 start_keras()
 
 from keras import layers  # noqa: E402
 
 from train.networks.architectures import ARCHITECTURES, build_model, count_macs  # noqa: E402
+from train.networks.blocks import Scale  # noqa: E402
 
 # Shapes compared at equal cost: residual, plain, shallow and wide, small early.
 COMPARED = ("fer_resnet", "fer_plain", "fer_wide", "fer_lowres")
@@ -138,3 +139,25 @@ def test_unknown_architecture_names_the_known_ones(name):
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(FerEdgeError, match="at least 16 pixels, got 15"):
         build_model("fer_resnet", size_px=15, channels=1, classes=2)
+
+
+@pytest.mark.parametrize("name", SCALABLE_NAMES)
+def test_width_changes_the_cost_as_its_square_and_depth_adds_layers(networks, name):
+    half = build_model(name, **FER, scale=Scale(0.5, 1))
+    deep = build_model(name, **FER, scale=Scale(1.0, 2))
+    full = count_macs(networks[name])
+    assert 0.2 * full < count_macs(half) < 0.5 * full
+    assert len(half.layers) == len(networks[name].layers)
+    assert count_macs(deep) > 1.2 * full
+    assert len(deep.layers) > len(networks[name].layers)
+
+
+def test_scaled_filters_are_multiples_of_four():
+    assert [Scale(0.3).filters(n) for n in (8, 24, 96)] == [4, 8, 28]
+    assert Scale(0.1).filters(8) == 4
+    assert Scale(1.0).filters(21) == 21
+
+
+def test_a_network_of_one_scale_is_refused():
+    with pytest.raises(FerEdgeError, match="notebook_cnn has one width and depth"):
+        build_model("notebook_cnn", **FER, scale=Scale(0.5, 1))

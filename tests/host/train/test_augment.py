@@ -316,3 +316,12 @@ def test_hue_turns_both_ways_and_no_further_than_told():
     assert angle.min() < -20
     assert angle.max() > 20
     assert np.abs(angle).max() < 33  # whole pixels turn a little further
+
+
+def test_scaled_augmentation_is_stronger_and_mirrors_as_before():
+    doubled = Augmentation(flip=False, crop_area_frac=0.7).scaled(2.0)
+    assert (doubled.rotation_deg, doubled.shift_frac) == (30.0, 0.2)
+    assert (doubled.erase_probability, doubled.camera_probability) == (1.0, 0.4)
+    assert (doubled.flip, doubled.crop_area_frac) == (False, pytest.approx(0.4))
+    assert Augmentation().scaled(0.0) == dataclasses.replace(NO_AUGMENTATION, flip=True)
+    assert Augmentation().scaled(1.0) == Augmentation()

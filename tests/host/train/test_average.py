@@ -67,10 +67,10 @@ def test_shares_sum_to_one():
     assert average.normalize_weights([3, 7], 2) == pytest.approx([0.3, 0.7])
 
 
-@pytest.mark.parametrize("key", ["arch", "data_fingerprint"])
+@pytest.mark.parametrize("key", ["arch", "width", "depth", "data_fingerprint"])
 def test_runs_of_other_networks_or_images_are_refused(runs, key):
     record = runs[1].read_json(runs[1].config)
-    (record["config"] if key == "arch" else record)[key] = "other"
+    (record if key == "data_fingerprint" else record["config"])[key] = "other"
     runs[1].write_json(runs[1].config, record)
     with pytest.raises(average.RunError, match="one network and image set"):
         average.require_same_kind(runs)

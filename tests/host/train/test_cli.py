@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.suggestions import _OTHER_NAMES
 from train.__main__ import build_config, main
 from train.options.arguments import build_parser
@@ -212,6 +213,32 @@ def help_text(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     return capsys.readouterr().out
+
+
+def test_the_scale_is_of_the_network_and_in_its_name():
+    config = build_config({"arch": "fer_small", "width": 0.5, "depth": 2})
+    assert config.network == "fer_small, width 0.5, depth 2"
+    assert build_config({"arch": "fer_small"}).network == "fer_small"
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"arch": "notebook_cnn", "width": 0.5}, "got 'notebook_cnn'"),
+        ({"arch": "efficientnet_lite0", "depth": 2}, "--width and --depth with --arch"),
+        ({"width": 0.05}, "expected --width in 0.1..4, got 0.05"),
+        ({"depth": 9}, "expected --depth in 1..8, got 9"),
+    ],
+)
+def test_a_scale_that_is_none_is_named(options, part):
+    with pytest.raises(FerEdgeError, match=part):
+        build_config(options)
+
+
+def test_augmentation_is_that_of_the_recipe_scaled():
+    options = {"recipe": "quick", "augmentation_strength": 0.5, "flip": False}
+    augmentation = build_config(options).augmentation
+    assert (augmentation.rotation_deg, augmentation.flip) == (5.0, False)
 
 
 def test_help_shows_examples(capsys):
