@@ -12,6 +12,7 @@ from edge_runtime.errors import DatasetError
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import ImageListing
 from train.data.listing.layout import NO_CLASS_FOLDER
+from train.data.listing.stored_files import shorten
 from train.data.splits import TEST, TRAIN, VALIDATION, Split
 
 SHOWN_REASONS = 3
@@ -69,7 +70,11 @@ class MissingImages:
                 f"{copies:,} were dropped from training because the same pixels are in"
                 " the validation or test split"
             )
-        if self.validation_from == TRAIN and (copies or not reasons):
+        there = any(
+            entry.label in empty and entry.split == source
+            for entry in self.listing.entries
+        )
+        if there and self.validation_from == TRAIN and (copies or not reasons):
             reasons.append("each needs two different images or more, one to validate")
         return reasons or [self._hint(source, empty)]
 
@@ -87,7 +92,10 @@ class MissingImages:
         for label in sorted(empty):
             if other := alike.get(label.casefold()):
                 return f"there it is called {other!r}: rename one of them"
-        return "put some there, or remove the class everywhere"
+        return (
+            f"put some there, or remove the class everywhere ({split} has"
+            f" {shorten(sorted(present))})"
+        )
 
 
 def require_training_images(listing: ImageListing) -> None:

@@ -420,3 +420,55 @@ def test_image_of_several_classes_is_refused(pack, row):
     }
     with pytest.raises(DatasetError, match="row 1: expected one 1 among 0"):
         listed(pack(files))
+
+
+# --- lists of the challenges on Kaggle ----------------------------------------------
+
+
+def folder_of(root, names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        ("id,breed", ["a,pug", "b,beagle"], {"a": "pug", "b": "beagle"}),
+        ("image_id,label", ["a.jpg,1", "b.jpg,0"], {"a.jpg": "1", "b.jpg": "0"}),
+        ("id_code,diagnosis", ["a,2", "b,4"], {"a": "2", "b": "4"}),
+        ("Width,ClassId,Path", ["9,7,a", "9,8,b"], {"a": "7", "b": "8"}),
+        ("image_id,rust,scab", ["a,1,0", "b,0,1"], {"a": "rust", "b": "scab"}),
+        ("image,MEL,NV", ["a,0.0,1.0", "b,1.0,0.0"], {"a": "NV", "b": "MEL"}),
+    ],
+)
+def test_images_are_found_without_folder_and_suffix(tmp_path, header, rows, expected):
+    folder_of(tmp_path, ["train_images/a.jpg", "train_images/b.jpg", "test/c.jpg"])
+    with open_listing(make_csv(tmp_path / "train.csv", rows, header)) as source:
+        assert {entry.name: entry.label for entry in source.entries} == expected
+        assert all(decode(entry).pixels.shape == (8, 8) for entry in source.entries)
+
+
+def test_name_that_two_images_have_is_refused(tmp_path):
+    folder_of(tmp_path, ["train/a.jpg", "test/a.jpg"])
+    path = make_csv(tmp_path / "train.csv", ["a,pug", "b,beagle"], "id,breed")
+    with pytest.raises(DatasetError, match=r"a may be test/a\.jpg or train/a\.jpg"):
+        listed(path)
+
+
+def test_path_with_a_folder_is_not_looked_for_elsewhere(tmp_path):
+    folder_of(tmp_path, ["other/a.jpg"])
+    path = make_csv(tmp_path / "train.csv", ["images/a.jpg,pug"], "path,label")
+    with open_listing(path) as source, pytest.raises(ValueError, match="No such file"):
+        decode(source.entries[0])
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("id,beagle,pug", "a,0.5,0.5"), ("image_id", "a"), ("id,split", "a,train")],
+)
+def test_list_without_labels_is_refused(tmp_path, header, row):
+    path = make_csv(tmp_path / "submission.csv", [row], header)
+    with pytest.raises(DatasetError, match="expected the columns"):
+        listed(path)

@@ -233,6 +233,34 @@ def test_boxes_and_lists_beside_the_images_are_mentioned(tmp_path):
         classes_of(listed)
 
 
+@pytest.mark.parametrize(
+    ("images", "other", "reason"),
+    [
+        ("{train,valid}/images/1.png", "train/labels/1.txt", "boxes of a detector"),
+        ("images/{1,2}.png", "annotations/list.txt", r"got only \['images'\]"),
+        ("{images,masks}/{cat,dog}/1.png", "a.txt", "give --data images/"),
+    ],
+)
+def test_folders_with_names_of_no_class_are_refused(tmp_path, images, other, reason):
+    names = [name for group in images.split() for name in expand(group)]
+    path = in_folder(tmp_path / "set", names)
+    (path / other).parent.mkdir(parents=True, exist_ok=True)
+    (path / other).write_text("0 .5 .5 .2 .2")
+    with pytest.raises(DatasetError, match=reason):
+        load(path)
+
+
+def test_masks_beside_the_images_of_a_class_are_left_out_and_named(make):
+    with open_listing(make("{COVID,normal}/{images,masks}/{1,2}.png")) as source:
+        assert {entry.name.split("/")[1] for entry in source.entries} == {"images"}
+        assert [len(names) for names in source.ignored.values()] == [4]
+
+
+def test_folders_that_all_classes_have_are_mentioned(make, caplog):
+    with open_listing(make("{fold1,fold2}/{cat,dog}/1.png")):
+        assert "cat, dog in each of them are not told apart" in caplog.text
+
+
 def test_list_beside_one_folder_of_images_is_mentioned(tmp_path):
     path = in_folder(tmp_path / "set", ["images/1.png", "images/2.png"])
     (path / "labels.csv").write_text("path,label\n")

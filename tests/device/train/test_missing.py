@@ -63,6 +63,14 @@ CASES = {
         },
         r"validation split, got none of \['dog'\]: put some there",
     ),
+    "other-name": (
+        {
+            **images("train/cat", 3),
+            **images("train/dog", 3, 10),
+            **images("test/cats", 3, 20),
+        },
+        r"train split, got none of \['cats'\]: put some there.*train has cat, dog",
+    ),
     "one-image": (
         {**images("dog", 9), **images("cat", 1, 50)},
         r"train split, got none of \['cat'\]: each needs two different images",

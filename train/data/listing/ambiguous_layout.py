@@ -31,6 +31,8 @@ _NO_CLASSES = (
     " label labels mask masks segmentation segmentations"
 )
 NO_CLASSES = frozenset(_NO_CLASSES.split())
+PICTURES = frozenset(("image", "images", "img", "imgs"))
+MASKS = "masks beside the images"
 
 
 def resolve(tree: FileTree) -> Layout:
@@ -82,6 +84,53 @@ def _require_classes(
     raise DatasetError(
         f"{tree.name}: expected a folder for each class in {names} (<split>/<class>/),"
         f" got images without one{hint_of_labels(tree)}"
+    )
+
+
+def check_classes(tree: FileTree, layout: Layout) -> None:
+    """Refuses folders that are no classes by name, and warns of others below.
+
+    Raises:
+        DatasetError: They are ``images/`` and ``masks/``, or only ``images/``.
+    """
+    names = {label for _, label in layout.classes.values()}
+    below: dict[Parts, set[str]] = {parts: set() for parts in layout.classes}
+    for file in tree.images:
+        for depth in range(1, len(file.parts) - 1):
+            if file.parts[:depth] in below:
+                below[file.parts[:depth]].add(file.parts[depth])
+    if names and {name.lower() for name in names} <= NO_CLASSES:
+        holding = sorted(parts for parts, inside in below.items() if len(inside) > 1)
+        hint = hint_of_labels(tree)
+        if holding:
+            hint = (
+                f": give --data {'/'.join(holding[0])}/ if its folders are the classes"
+            )
+        raise DatasetError(
+            f"{tree.name}: expected a folder for each class, got"
+            f" only {sorted(names)}{hint}"
+        )
+    shared = set.intersection(*below.values()) if below else set()
+    if len(names) > 1 and len(shared) > 1 and not shared <= NO_CLASSES:
+        logger.warning(
+            "%s: the classes are the folders %s; %s in each of them are not told apart"
+            " (if they are the classes, give --data one of these folders)",
+            tree.name,
+            shorten(sorted(names)),
+            shorten(sorted(shared)),
+        )
+
+
+def mask_folders(tree: FileTree) -> frozenset[Parts]:
+    """Returns the folders with masks of the images in the folder beside them."""
+    folders = {file.parts[:-1] for file in tree.images}
+    with_pictures = {
+        folder[:-1] for folder in folders if folder and folder[-1].lower() in PICTURES
+    }
+    return frozenset(
+        folder
+        for folder in folders
+        if folder[:-1] in with_pictures and folder[-1].lower() in NO_CLASSES - PICTURES
     )
 
 

@@ -2,7 +2,7 @@
 
 emotion,pixels,Usage        fer2013.csv and the files of its challenge
 path,label[,split]          one image in each row, relative to the CSV
-filename,cat,dog            Roboflow's _classes.csv in each split: a 1 in its class
+filename,cat,dog            a 1 in its class; Roboflow's _classes.csv in each split
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from edge_runtime.errors import DatasetError
 from train.data.listing import fer2013
+from train.data.listing.csv_images import ImagesBelow
 from train.data.listing.csv_table import CsvTable, column_key, open_table
 from train.data.listing.entries import Entry
 from train.data.listing.stored_files import FileTree, StoredFile, as_data, stored_file
@@ -23,8 +24,11 @@ from train.data.splits import find_splits, split_of
 
 # Names of columns, the most telling first.
 PATHS = ("path", "file", "filename", "file name", "filepath", "file path", "image",
-         "image path", "image name", "img", "img path", "image id", "id")  # fmt: skip
-LABELS = ("label", "class", "category", "class name", "label name", "target")
+         "image path", "image name", "image file", "img", "img path", "img name",
+         "image id", "id code", "id")  # fmt: skip
+LABELS = ("label", "labels", "class", "category", "class name", "label name", "target",
+          "class id", "classid", "label id", "breed", "species", "diagnosis",
+          "emotion", "expression")  # fmt: skip
 SPLITS = ("split", "usage", "set", "subset", "partition")
 BOXES = {"xmin", "x min", "ymin", "y min", "x1", "bbox", "xcenter", "x center"}
 ONE_HOT_NAME = "_classes.csv"
@@ -45,14 +49,12 @@ def read_csv(path: Path) -> tuple[list[Entry], dict[str, list[str]]]:
     Raises:
         DatasetError: It cannot be read, has other columns, or a row is wrong.
     """
-
-    def find(name: str) -> StoredFile:
-        return stored_file(path.parent / name, name)
-
     with open_table(stored_file(path, path.name), path.name) as table:
         if (entries := _read_pixels(table)) is not None:
             return entries, {}
-        return _collect(_list_rows(table, path.parent), table.name, find)
+        return _collect(
+            _list_rows(table, path.parent), table.name, ImagesBelow(path.parent).find
+        )
 
 
 def _read_pixels(table: CsvTable) -> list[Entry] | None:
@@ -79,6 +81,11 @@ def _list_rows(table: CsvTable, folder: Path) -> Iterator[Row]:
     """
     keys = table.keys
     paths, labels = _present(PATHS, keys), _present(LABELS, keys)
+    one_hot = bool(paths) and not labels and len(keys) > 2
+    rows = list(table.rows) if paths and (labels or one_hot) else []
+    if one_hot and _has_flags(rows[:1], paths[0]):
+        yield from _one_hot_rows(table, rows, paths[0], ())
+        return
     if not paths or not labels:
         raise DatasetError(
             f"{table.name}: expected the columns {','.join(fer2013.FER2013_COLUMNS)} or"
@@ -95,7 +102,6 @@ def _list_rows(table: CsvTable, folder: Path) -> Iterator[Row]:
             f" {' and '.join(labels)}: remove or rename the others"
         )
     split = next(iter(_present(SPLITS, keys)), None)
-    rows = list(table.rows)
     names = [row[paths[0]].replace("\\", "/") for _, row in rows]
     below = _paths_below(names, folder)
     for (number, row), name, path in zip(rows, names, below, strict=True):
@@ -220,21 +226,33 @@ def _read_one_hot(
     rows: list[Row] = []
     for file in lists:
         with open_table(file, file.path) as table:
-            rows += _one_hot_rows(table, file.parts[:-1])
+            path = column_key(table.columns[0]) if table.columns else ""
+            if path not in PATHS or len(table.columns) < 2:
+                raise DatasetError(
+                    f"{table.name}: expected the columns filename and one for each"
+                    f" class, got {_shown(table)}"
+                )
+            rows += _one_hot_rows(table, table.rows, path, file.parts[:-1])
     entries, ignored = _collect(rows, tree.name, _finder(tree))
     listed = {path for _, path, _, _ in rows}
     others = [file.path for file in tree.images if file.path not in listed]
     return entries, ignored | ({NOT_LISTED: others} if others else {})
 
 
-def _one_hot_rows(table: CsvTable, folder: tuple[str, ...]) -> Iterator[Row]:
-    path, *classes = table.columns
-    if column_key(path) not in PATHS or not classes:
-        raise DatasetError(
-            f"{table.name}: expected the columns filename and one for each class, got"
-            f" {_shown(table)}"
-        )
-    for number, row in table.rows:
+def _has_flags(rows: Sequence[tuple[int, dict[str, str]]], path: str) -> bool:
+    """Returns whether all but the path are 0 or 1."""
+    flags = [value for _, row in rows for key, value in row.items() if key != path]
+    return bool(flags) and all(flag.lower() in FLAGS for flag in flags)
+
+
+def _one_hot_rows(
+    table: CsvTable,
+    rows: Iterable[tuple[int, dict[str, str]]],
+    path: str,
+    folder: tuple[str, ...],
+) -> Iterator[Row]:
+    classes = [name for name in table.columns if column_key(name) != path]
+    for number, row in rows:
         flags = [row[column_key(name)] for name in classes]
         values = [FLAGS.get(flag.lower()) for flag in flags]
         chosen = [name for name, value in zip(classes, values, strict=True) if value]
@@ -243,5 +261,5 @@ def _one_hot_rows(table: CsvTable, folder: tuple[str, ...]) -> Iterator[Row]:
                 f"{table.name} row {number}: expected one 1 among 0, got"
                 f" {','.join(flags)[:40]!r}: a classifier needs one class an image"
             )
-        name = "/".join((*folder, row[column_key(path)]))
+        name = "/".join((*folder, row[path]))
         yield number, name, "".join(chosen), split_of_path(name) or "train"
