@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser(arguments[0] if arguments else "")
     args = parser.parse_args(arguments)
-    args.words = arguments
     return exit_code_of(lambda: _call(parser, args, arguments))
 
 
@@ -86,6 +85,7 @@ def _call(
         after = arguments[arguments.index(args.command) + 1 :]
         print(print_config(args.command_parser, after))
         return 0
+    args.words = arguments
     code: int = args.call(args)
     return code
 

@@ -15,7 +15,7 @@ from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.utils import flags
-from edge_runtime.utils.argparser import add_command, as_typed, invocation
+from edge_runtime.utils.argparser import add_command, as_typed, invocation, typed
 
 FRAMES = 120
 SOURCE = "fake:scene?clock=virtual"
@@ -107,6 +107,7 @@ def _pipeline(options: argparse.Namespace) -> int:
             backend=options.backend,
             age_seconds=options.age_seconds,
             given=given(options),
+            given_words=typed(options.words, GIVEN_NAMES),
         )
     )
     print(f"{describe(document['machine'])}\n\n{pipeline_table(document)}\n")

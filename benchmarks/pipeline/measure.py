@@ -21,7 +21,6 @@ from benchmarks.common.validity import verdict
 from benchmarks.pipeline.frame_age import measure_age
 from benchmarks.pipeline.start_up import measure_start_up
 from edge_runtime import Classifier
-from edge_runtime.cli.given import given_arguments
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import MeasurementError
@@ -54,6 +53,7 @@ class Setup:
         backend: Inference library, or ``"auto"``.
         age_seconds: Duration of the run on a live source.
         given: What the user says of a file without metadata.
+        given_words: The flags that say it.
     """
 
     model: Path
@@ -67,6 +67,7 @@ class Setup:
     backend: str = "auto"
     age_seconds: float = 10.0
     given: Given = NOTHING_GIVEN
+    given_words: Sequence[str] = ()
 
     def open_detector(self) -> FaceDetector:
         """Returns a new face detector."""
@@ -78,8 +79,7 @@ class Setup:
         if self.detector_model:
             options += ["--detector-model", str(self.detector_model)]
         options += ["--threads", str(self.threads), "--source", str(source)]
-        options += given_arguments(self.given, source.parent)
-        return ["run", str(self.model), *options]
+        return ["run", str(self.model), *options, *self.given_words]
 
 
 def measure_pipeline(setup: Setup) -> Document:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.metadata import CHANNEL_ORDERS, OUTPUTS, Given
-from edge_runtime.model_file.pixels import SCALINGS, PixelScaling, pixels
+from edge_runtime.model_file.pixels import pixels
 
 # Their names and the settings of ``add_argument``; --output is another flag of run.
 GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -45,44 +43,12 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
 )
-GIVEN_NAMES = frozenset(name for names, _ in GIVEN_FLAGS for name in names)
+# By every name of each the first one, which all commands know; in run --output is
+# another flag.
+GIVEN_NAMES = {name: names[0] for names, _ in GIVEN_FLAGS for name in names}
+NAMES_IN_RUN = {name: name for name in GIVEN_NAMES.values()}
 
 
 def given(args: argparse.Namespace) -> Given:
     """Returns what these flags say."""
     return Given(args.labels, args.pixels, args.model_output, args.colour)
-
-
-def given_arguments(given: Given, folder: Path) -> list[str]:
-    """Returns the arguments of a command that say the same.
-
-    Args:
-        given: From ``given``.
-        folder: Where files that they name are written, for a scaling without a name
-            and for labels.
-    """
-    arguments = []
-    if given.labels is not None:
-        path = folder / "labels.txt"
-        path.write_text("\n".join(given.labels), encoding="utf-8")
-        arguments += ["--labels", str(path)]
-    if given.pixels is not None:
-        named = [name for name in SCALINGS if SCALINGS[name] == given.pixels]
-        arguments += ["--pixels", *(named or [_write_scaling(given.pixels, folder)])]
-    if given.output is not None:
-        arguments += ["--model-output", given.output]
-    if given.colour is not None:
-        arguments += ["--colour", given.colour]
-    return arguments
-
-
-def _write_scaling(scaling: PixelScaling, folder: Path) -> str:
-    path = folder / "pixels.json"
-    pairs = list(zip(scaling.scale, scaling.offset, strict=True))
-    document = {
-        "image_mean": [-offset / scale for scale, offset in pairs],
-        "image_std": [1 / scale for scale, _ in pairs],
-        "rescale_factor": 1,
-    }
-    path.write_text(json.dumps(document))
-    return str(path)

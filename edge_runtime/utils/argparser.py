@@ -11,7 +11,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -168,18 +168,25 @@ def invocation(program: str = "edge_runtime") -> str:
     return f"{shlex.quote(str(python))} -m {program}"
 
 
-def as_typed(words: Sequence[str], flags: Collection[str]) -> str:
-    """Returns flags and their values as they were typed, each after a space.
+def typed(words: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """Returns flags and their values as they were typed.
 
     Args:
         words: The arguments of a command line.
-        flags: Names of flags that take a value.
+        names: Flags that take a value; each becomes the name that it has here.
     """
     parts: list[str] = []
     for position, word in enumerate(words):
-        if word.split("=")[0] in flags:
-            parts += words[position : position + (1 if "=" in word else 2)]
-    return "".join(f" {shlex.quote(part)}" for part in parts)
+        flag, separator, value = word.partition("=")
+        if flag in names:
+            values = [value] if separator else words[position + 1 : position + 2]
+            parts += [names[flag], *values]
+    return parts
+
+
+def as_typed(words: Sequence[str], names: Mapping[str, str]) -> str:
+    """Returns what ``typed`` returns, as text for a shell, each part after a space."""
+    return "".join(f" {shlex.quote(part)}" for part in typed(words, names))
 
 
 def exit_code_of(command: Callable[[], int]) -> int:

@@ -1,6 +1,7 @@
 """Benchmarks of files of others: figures of their own interpreter's answers."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.latency.cold_start import measure_fresh_process
 from benchmarks.latency.measure import variants_of
+from benchmarks.pipeline.measure import Setup
+from edge_runtime.__main__ import build_parser
 from edge_runtime.__main__ import main as edge_runtime_main
 from edge_runtime.cli import tune
-from edge_runtime.cli.given import given_arguments
-from edge_runtime.cli.run_options import add_model
+from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.errors import MeasurementError
 from edge_runtime.model_file.metadata import Given
-from edge_runtime.model_file.pixels import SCALINGS, normalized
-from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.model_file.pixels import SCALINGS
+from edge_runtime.utils.argparser import typed
 from tests.foreign_models import (
     SIZE,
     Quantization,
@@ -119,22 +121,16 @@ def test_tune_takes_them(save, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("words", "said"),
     [
-        Given(),
-        GIVEN,
-        Given(("a, b", "c")),
-        Given(pixels=normalized([1.0, 2.0, 3.0], [50.0])),
-        Given(pixels=normalized([0.0], [1.0]), output="logits", colour="bgr"),
+        ("", Given()),
+        ("--labels a,b --pixels=unit", Given(("a", "b"), SCALINGS["unit"])),
+        ("--output logits --colour bgr", Given(output="logits", colour="bgr")),
     ],
-    ids=["nothing", "all", "comma", "own-scaling", "raw"],
+    ids=["nothing", "labels", "other-name"],
 )
-def test_arguments_say_the_same_again(given, tmp_path):
-    parser = CommandLine()
-    add_model(parser)
-    parsed = parser.parse_args(given_arguments(given, tmp_path))
-    assert (parsed.labels, parsed.model_output) == (given.labels, given.output)
-    assert parsed.colour == given.colour
-    assert (parsed.pixels is None) == (given.pixels is None)
-    if given.pixels:
-        assert np.allclose(parsed.pixels, given.pixels)
+def test_run_in_a_new_process_is_told_what_was_typed(words, said):
+    typed_words = typed(["pipeline", "a.tflite", *words.split()], GIVEN_NAMES)
+    setup = Setup(Path("a.tflite"), "0", 1, given_words=typed_words)
+    arguments = setup.run_arguments(Path("frame.png"))
+    assert given(build_parser("run").parse_args(arguments)) == said

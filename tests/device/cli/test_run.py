@@ -73,6 +73,16 @@ def test_picture_with_a_name_that_is_no_text_is_answered_like_any_other(
     assert b"Zo\\udceb.png" in (tmp_path / "faces.csv").read_bytes()
 
 
+def test_next_check_does_not_repeat_the_output(
+    tiny_model_path: Path,
+    video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(tiny_model_path, video, "--output", str(tmp_path / "a.mp4")) == 0
+    assert capsys.readouterr().out.endswith(f" check {tiny_model_path}\n")
+
+
 def test_run_prints_json_lines_and_nothing_else(
     tiny_model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

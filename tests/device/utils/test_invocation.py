@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.cli.given import GIVEN_NAMES
 from edge_runtime.utils.argparser import as_typed, invocation
 
 
@@ -62,10 +63,11 @@ def test_other_programs_are_called_the_same_way(
         ("a.tflite --labels cat,dog --threads 2", " --labels cat,dog"),
         (
             "--pixels=unit a.tflite --labels 'my labels.txt'",
-            " --pixels=unit --labels 'my labels.txt'",
+            " --pixels unit --labels 'my labels.txt'",
         ),
+        ("a.tflite --output logits --mean", " --model-output logits"),
         ("a.tflite b.tflite --threads 2", ""),
     ],
 )
 def test_flags_are_repeated_as_they_were_typed(typed: str, repeated: str) -> None:
-    assert as_typed(shlex.split(typed), {"--labels", "--pixels"}) == repeated
+    assert as_typed(shlex.split(typed), GIVEN_NAMES) == repeated
