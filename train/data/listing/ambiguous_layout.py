@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from edge_runtime.errors import DatasetError
 from train.data.listing.layout import (
+    NO_CLASSES,
     Folder,
     Layout,
     class_name,
@@ -25,22 +27,26 @@ logger = logging.getLogger(__name__)
 
 # Names of splits that are names of classes, too, and how many others make them one.
 CLASSES_BESIDE = {"train": 2, "valid": 1}
-# Folders beside the pictures of a segmentation set or a detector's.
-_NO_CLASSES = (
-    "annotation annotations edge edges gt groundtruth image images img imgs jpegimages"
-    " label labels mask masks segmentation segmentations"
-)
-NO_CLASSES = frozenset(_NO_CLASSES.split())
 PICTURES = frozenset(("image", "images", "img", "imgs"))
-MASKS = "masks beside the images"
 
 
-def resolve(tree: FileTree) -> Layout:
-    """Returns which folders are classes, where ``find_classes`` leaves it open.
+def resolve(tree: FileTree, layout: Layout | None) -> Layout:
+    """Returns which folders are classes, where their names do not settle it.
+
+    Args:
+        tree: The files.
+        layout: As ``find_classes`` returned it.
 
     Raises:
         DatasetError: They could still be read in two ways, or have no class folders.
     """
+    if layout is None:
+        layout = _from_other_folders(tree)
+    _check_classes(tree, layout)
+    return replace(layout, masks=_mask_folders(tree))
+
+
+def _from_other_folders(tree: FileTree) -> Layout:
     top, found, splits, others = top_folders(tree)
     if not found:
         return _class_first(top, tree) or one_level(top, tree)
@@ -87,7 +93,7 @@ def _require_classes(
     )
 
 
-def check_classes(tree: FileTree, layout: Layout) -> None:
+def _check_classes(tree: FileTree, layout: Layout) -> None:
     """Refuses folders that are no classes by name, and warns of others below.
 
     Raises:
@@ -121,7 +127,7 @@ def check_classes(tree: FileTree, layout: Layout) -> None:
         )
 
 
-def mask_folders(tree: FileTree) -> frozenset[Parts]:
+def _mask_folders(tree: FileTree) -> frozenset[Parts]:
     """Returns the folders with masks of the images in the folder beside them."""
     folders = {file.parts[:-1] for file in tree.images}
     with_pictures = {

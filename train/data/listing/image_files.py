@@ -15,13 +15,7 @@ from edge_runtime.errors import DatasetError, MetadataError
 from edge_runtime.model_file.metadata import check_labels
 from edge_runtime.untrusted import one_line
 from edge_runtime.utils.picture_kinds import SUFFIXES
-from train.data.listing.ambiguous_layout import (
-    MASKS,
-    check_classes,
-    hint_of_labels,
-    mask_folders,
-    resolve,
-)
+from train.data.listing.ambiguous_layout import hint_of_labels, resolve
 from train.data.listing.csv_lists import read_csv, read_csv_in
 from train.data.listing.entries import Entry
 from train.data.listing.layout import find_classes
@@ -183,15 +177,13 @@ def _listing(
 
 
 def _sort_into_classes(tree: FileTree) -> ImageListing:
-    layout = find_classes(tree) or resolve(tree)
-    check_classes(tree, layout)
+    layout = find_classes(tree)
+    if layout is None or not layout.is_plain(tree):
+        layout = resolve(tree, layout)
     entries: list[Entry] = []
     ignored: dict[str, list[str]] = {}
-    masks = mask_folders(tree)
     for file in tree.images:
-        if file.parts[:-1] in masks:
-            ignored.setdefault(MASKS, []).append(file.path)
-        elif place := layout.place(file.parts):
+        if place := layout.place(file.parts):
             entries.append(Entry(file.path, *place, file.read))
         else:
             ignored.setdefault(layout.why_ignored(file.parts), []).append(file.path)

@@ -24,6 +24,13 @@ from train.data.splits import UNLABELLED, find_splits
 
 NO_CLASS_FOLDER = "images in no class folder"
 BESIDE_SPLITS = "images beside the splits"
+MASKS = "masks beside the images"
+# Folders beside the pictures of a segmentation set or a detector's.
+_NO_CLASSES = (
+    "annotation annotations edge edges gt groundtruth image images img imgs jpegimages"
+    " label labels mask masks segmentation segmentations"
+)
+NO_CLASSES = frozenset(_NO_CLASSES.split())
 SHOWN_KINDS = 3
 
 
@@ -124,14 +131,25 @@ class Layout:
         classes: Split and class name of each class folder.
         beside: Folders beside those of the splits.
         empty: What is in folders that would be classes, but have no image, by name.
+        masks: Folders with masks of the images beside them.
     """
 
     classes: dict[Parts, tuple[str, str]]
     beside: tuple[Parts, ...] = ()
     empty: dict[str, str] = field(default_factory=dict)
+    masks: frozenset[Parts] = frozenset()
+
+    def is_plain(self, tree: FileTree) -> bool:
+        """Returns whether all images lie in class folders with names of classes."""
+        names = {name.lower() for _, name in self.classes.values()}
+        return not names & NO_CLASSES and all(
+            image.parts[:-1] in self.classes for image in tree.images
+        )
 
     def place(self, parts: Parts) -> tuple[str, str] | None:
         """Returns split and class of an image; None where it has none."""
+        if parts[:-1] in self.masks:
+            return None
         for depth in range(1, len(parts)):
             if found := self.classes.get(parts[:depth]):
                 return found
@@ -139,6 +157,8 @@ class Layout:
 
     def why_ignored(self, parts: Parts) -> str:
         """Returns why an image without a place has none."""
+        if parts[:-1] in self.masks:
+            return MASKS
         if any(parts[: len(folder)] == folder for folder in self.beside):
             return BESIDE_SPLITS
         return NO_CLASS_FOLDER
