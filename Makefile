@@ -62,7 +62,7 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/device/test_layout.py
+	$(BIN)/python -m pytest -q tests/device/test_layout.py tests/device/test_files_crossed.py
 	$(BIN)/codespell
 
 # The documentation in build/site; a broken link is an error.
