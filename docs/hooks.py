@@ -65,6 +65,8 @@ def command_page(parser: argparse.ArgumentParser) -> str:
             lines += [_sentence(command.description or choice.help or "")]
             lines += ["", "```text", _usage(command), "```"]
             lines += _flags(command, "###")
+            if command.epilog:
+                lines += ["", "```text", command.epilog.strip(), "```"]
     if parser.epilog:
         lines += ["", "## Examples and exit codes", ""]
         lines += ["```text", parser.epilog.strip(), "```"]

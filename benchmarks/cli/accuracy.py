@@ -32,16 +32,14 @@ from train.data.vote_labels import VoteSource
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks accuracy fer2013.int8.tflite --data photos/
+  python -m benchmarks accuracy pets.float32.tflite pets.int8.tflite --data photos/
   python -m benchmarks accuracy fer2013.float32.tflite fer2013.int8.tflite \\
       --data fer2013.zip --max-drop 1 --json accuracy.json --report accuracy.html
   python -m benchmarks accuracy fer2013.int8.tflite --data drawn --limit 500
   python -m benchmarks accuracy ferplus --data fer2013.zip \\
       --labels-from ferplus_votes.csv
 
---data is a folder with one folder per class, a zip of one (not unpacked), a CSV as for
-train, or "drawn" for the built-in drawn faces. The first model is the reference that
-the others are compared with.
+The first model is the reference that the others are compared with.
 """
 
 
@@ -62,7 +60,13 @@ def add_accuracy(commands: Any) -> None:
         default="auto",
         help="inference library (auto: the first that is installed)",
     )
-    add("--data", required=True, metavar="PATH", help="labelled images, see below")
+    add(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="labelled images: a folder with one folder per class, a zip of one, a CSV"
+        " as for train, or drawn for the built-in drawn faces",
+    )
     add(
         "--labels-from",
         metavar="CSV",

@@ -25,13 +25,13 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "type": pixels,
             "metavar": "SCALE",
-            "help": "what such a model takes for pixels: raw (0..255), unit (0..1),"
+            "help": "pixels that such a model expects: raw (0..255), unit (0..1),"
             " signed (-1..1), imagenet, or a JSON file with mean and std",
         },
     ),
     (
         ("--model-output", "--output"),
-        {"choices": OUTPUTS, "help": "what such a model gives"},
+        {"choices": OUTPUTS, "help": "output of such a model"},
     ),
     (
         ("--colour",),
