@@ -8,13 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import MissingDependencyError, ModelError
-from edge_runtime.inference.quantization import Quantization, dequantize, quantize
+from edge_runtime.inference.tensors import (
+    Images,
+    Logits,
+    Quantization,
+    TensorInfo,
+    as_answer,
+    dequantize,
+    input_table,
+    output_table,
+)
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.utils.flags import MAX_THREADS
@@ -35,23 +44,6 @@ ONNX_TYPES = {
 # no such kernel for every operator, and it rewrites weights that two operators share
 # twice.
 NOT_EXACT = ("NOT_IMPLEMENTED", "replace the existing tensor")
-
-Images = npt.NDArray[np.uint8]
-Logits = npt.NDArray[np.float32]
-
-
-class TensorInfo(NamedTuple):
-    """Type of a model's input or output.
-
-    Attributes:
-        shape: Sizes; the first is the batch, 0 where that is free.
-        dtype: numpy dtype.
-        quantization: Scale and zero point; false for a float tensor.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    quantization: Quantization
 
 
 class Backend(Protocol):
@@ -98,7 +90,7 @@ class TfliteBackend:
         _check_counts(inputs, outputs)
         self.input, self.output = (
             _tflite_info(inputs[0]),
-            _answer(_tflite_info(outputs[0])),
+            as_answer(_tflite_info(outputs[0])),
         )
         self._input_index = inputs[0]["index"]
         self._output_index = outputs[0]["index"]
@@ -143,7 +135,10 @@ class OnnxBackend:
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         _check_counts(inputs, outputs)
-        self.input, self.output = _onnx_info(inputs[0]), _answer(_onnx_info(outputs[0]))
+        self.input, self.output = (
+            _onnx_info(inputs[0]),
+            as_answer(_onnx_info(outputs[0])),
+        )
         self._input_name = inputs[0].name
         self._input_table = input_table(self.input, pixels)
 
@@ -164,58 +159,11 @@ class OnnxBackend:
         return rows if rows.ndim == 2 else rows.reshape(len(values), -1)
 
 
-def input_table(tensor: TensorInfo, pixels: PixelScaling = RAW) -> npt.NDArray[Any]:
-    """Returns the model input for each pixel value 0..255, of its dtype.
-
-    One table serves float, int8 and uint8 inputs with any scale and zero point, and a
-    lookup is faster than arithmetic.
-
-    Args:
-        tensor: The model's input.
-        pixels: What the network takes for pixels 0..255.
-
-    Returns:
-        (256,), or (256, C) where the channels are scaled differently.
-
-    Raises:
-        ModelError: The input's type is none for images, or has another number of
-            channels than ``pixels``.
-    """
-    scale, offset = (np.squeeze(np.array(one, np.float64)) for one in pixels)
-    if scale.ndim and len(scale) != tensor.shape[-1]:
-        raise ModelError(
-            f"expected one scaling of pixels for each of {tensor.shape[-1]} channels,"
-            f" got {len(scale)}: give --pixels raw, unit or signed"
-        )
-    values = np.arange(256.0).reshape(-1, *(1,) * scale.ndim) * scale + offset
-    if tensor.quantization:
-        return quantize(values, tensor.quantization, tensor.dtype)
-    if tensor.dtype.kind == "f":
-        return values.astype(tensor.dtype)
-    if tensor.dtype == np.uint8 and pixels == RAW:
-        return values.astype(tensor.dtype)
-    raise ModelError(
-        f"expected an image input, got one of type {tensor.dtype}"
-        + (" without scale, which takes raw pixels" if pixels != RAW else "")
-    )
-
-
 def _look_up(table: npt.NDArray[Any], images: Images) -> npt.NDArray[Any]:
     """Returns the model inputs for images, in the table's dtype."""
     if table.ndim == 1:
         return table.take(images)
     return np.asarray(table[images, np.arange(table.shape[1])])
-
-
-def output_table(tensor: TensorInfo) -> Logits | None:
-    """Returns the real value for each byte of a model's output, float32 (256,).
-
-    None where the output is not quantized to bytes.
-    """
-    if not tensor.quantization or tensor.dtype.itemsize != 1:
-        return None
-    all_bytes = np.arange(256, dtype=np.uint8).view(tensor.dtype)
-    return dequantize(all_bytes, tensor.quantization)
 
 
 def _check_counts(inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
@@ -224,26 +172,6 @@ def _check_counts(inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
             "expected a model with one input and one output,"
             f" got {len(inputs)} and {len(outputs)}"
         )
-
-
-def _answer(tensor: TensorInfo) -> TensorInfo:
-    """Returns the output as (batch, classes): some files have it as (1, 1, 1, classes).
-
-    Raises:
-        ModelError: It has no one number for each class.
-    """
-    dtype, shape = tensor.dtype, tensor.shape
-    if dtype.kind == "i" and not tensor.quantization:
-        raise ModelError(
-            f"answers with numbers of classes ({dtype}), as behind an argmax: expected"
-            " one number for each class; export it without that"
-        )
-    if len(shape) < 2:
-        return tensor._replace(shape=(1, *shape))
-    classes = [size for size in shape[1:] if size != 1]
-    if len(shape) == 2 or len(classes) > 1:
-        return tensor
-    return tensor._replace(shape=(shape[0], *(classes or [1])))
 
 
 def _tflite_info(details: dict[str, Any]) -> TensorInfo:

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 
 from edge_runtime.errors import MetadataError, ModelError
-from edge_runtime.inference.backends import Backend, Images, Logits, open_backend
+from edge_runtime.inference.backends import Backend, open_backend
+from edge_runtime.inference.tensors import Images, Logits
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.input_range import (
     INTEGERS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.inference.quantization import Quantization, dequantize, quantize
+from edge_runtime.inference.tensors import Quantization, dequantize, quantize
 from export.convert.editable_model import EditableModel
 from export.suppress_output import suppress_output
 

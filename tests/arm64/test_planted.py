@@ -118,7 +118,7 @@ def test_wrong_input_scale_is_found_by_the_logits(
     package = with_other_code(
         work,
         tmp_path,
-        "inference/quantization.py",
+        "inference/tensors.py",
         "values / quantization.scale",
         "values / 1.02",
     )
@@ -131,7 +131,7 @@ def test_wrong_output_scale_is_refused_by_the_golden_vectors(work, tmp_path):
     package = with_other_code(
         work,
         tmp_path,
-        "inference/quantization.py",
+        "inference/tensors.py",
         "quantization.scale * wide",
         "1.02 * quantization.scale * wide",
     )

@@ -10,8 +10,13 @@ import pytest
 
 from edge_runtime import Classifier
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.backends import TensorInfo, open_backend, output_table
-from edge_runtime.inference.quantization import Quantization, dequantize
+from edge_runtime.inference.backends import open_backend
+from edge_runtime.inference.tensors import (
+    Quantization,
+    TensorInfo,
+    dequantize,
+    output_table,
+)
 from edge_runtime.model_file.container import read_model_file
 from tests.onnx_runtime import require_onnxruntime
 from train.data.drawn_faces import drawn_faces

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.backends import TensorInfo, input_table
-from edge_runtime.inference.quantization import Quantization, dequantize, quantize
+from edge_runtime.inference.tensors import (
+    Quantization,
+    TensorInfo,
+    dequantize,
+    input_table,
+    quantize,
+)
 
 DTYPES = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
 dtypes = st.sampled_from(list(DTYPES.values())).map(np.dtype)
