@@ -97,7 +97,8 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
     if "flip" in options:
         augmentation = dataclasses.replace(augmentation, flip=options["flip"])
     given["augmentation"] = augmentation
-    return _with_weights(dataclasses.replace(recipe, **given), options)
+    config = _with_weights(dataclasses.replace(recipe, **given), options)
+    return _without_freezing(config)
 
 
 def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
@@ -111,6 +112,19 @@ def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
     published = config.arch in pretrained.PRETRAINED and not config.start_from
     weights = pretrained.IMAGENET if published else pretrained.NONE
     return dataclasses.replace(config, pretrained=weights)
+
+
+def _without_freezing(config: TrainConfig) -> TrainConfig:
+    """Returns the configuration without what only trained weights are good for."""
+    if config.start_from or config.pretrained != pretrained.NONE:
+        return config
+    return dataclasses.replace(
+        config,
+        head_views=0,
+        freeze_batch_norm=False,
+        frozen_stride=0,
+        first_layer_rate=1.0,
+    )
 
 
 def _load_new(options: dict[str, Any]) -> tuple[TrainConfig, Dataset]:

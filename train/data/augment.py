@@ -91,7 +91,9 @@ NOTEBOOK_AUGMENTATION = Augmentation(
 
 # Photos: any distance, light and camera; colours keep their meaning.
 PHOTO_AUGMENTATION = Augmentation(
-    zoom_frac=0.25,
+    shift_frac=0,
+    zoom_frac=0,
+    crop_area_frac=0.35,
     brightness_frac=0.1,
     contrast_frac=0.2,
     hue_deg=10,

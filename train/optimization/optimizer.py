@@ -19,12 +19,15 @@ def compile_model(
     """Gives the model the run's optimizer and loss.
 
     Args:
-        model: The network; where the run says so, its BatchNorm is frozen here.
+        model: The network; where the run says so, its BatchNorm and its first layers
+            are frozen here.
         config: The configuration.
         steps_per_epoch: Batches in an epoch.
     """
     if config.freeze_batch_norm:
         freeze_batch_norm(model)
+    if config.frozen_stride:
+        freeze_large(model, config.frozen_stride)
     optimizer = build_optimizer(config, steps_per_epoch, layer_rates(model, config))
     on_cpu = all(name.startswith("cpu") for name in devices())
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -43,6 +46,18 @@ def freeze_batch_norm(model: keras.Model) -> None:
     """Keeps the statistics, scales and offsets of every BatchNorm as they are."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def freeze_large(model: keras.Model, stride: int) -> None:
+    """Keeps the layers whose output has at least one ``stride``-th of the input's side.
+
+    The last layer learns whatever its size.
+    """
+    side = model.input_shape[1]
+    for layer in model.layers[:-1]:
+        shape: tuple[int, ...] = getattr(layer.output, "shape", ())
+        if layer.weights and len(shape) == 4 and shape[1] * stride >= side:
             layer.trainable = False
 
 

@@ -66,6 +66,9 @@ class TrainConfig:
             ones); 0 for no such fit.
         freeze_batch_norm: Keep BatchNorm as it is, where it was fitted to many more
             images than there are here.
+        frozen_stride: Keep the layers whose output has at least this fraction, one
+            over it, of the input's side: what they see, edges and textures, is the same
+            in all photos, and their steps take the most time. 0 for none.
         first_layer_rate: Learning rate of the first layer as a share of the last's,
             (0, 1]; geometric between.
         patience: Epochs without a better validation accuracy after which the run ends;
@@ -133,6 +136,7 @@ class TrainConfig:
     pretrained: str = "none"
     head_views: int = 0
     freeze_batch_norm: bool = False
+    frozen_stride: int = 0
     first_layer_rate: float = 1.0
     patience: int = 0
     max_time_s: float = 0.0

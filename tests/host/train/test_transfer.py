@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from train.__main__ import main
+from train.__main__ import build_config, main
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
 
@@ -43,11 +43,9 @@ def data(tmp_path_factory):
     return write_images(tmp_path_factory.mktemp("images") / "set", 12)
 
 
-def flags(data, run, *more):
-    return [
-        *("--data", str(data), "--name", str(run), "--recipe", "transfer"),
-        *("--pretrained", "none", *more),
-    ]
+def flags(data, run, *more, weights=("--pretrained", "none")):
+    named = ("--data", str(data), "--name", str(run), "--recipe", "transfer")
+    return [*named, *weights, *more]
 
 
 def tiny_model(channels=1):
@@ -98,7 +96,10 @@ def test_impossible_rate_is_refused(rate):
 def test_frozen_batch_norm_stays_as_it_is(frozen):
     model = tiny_model()
     config = dataclasses.replace(
-        RECIPES["transfer"].config, freeze_batch_norm=frozen, warmup_epochs=0
+        RECIPES["transfer"].config,
+        freeze_batch_norm=frozen,
+        frozen_stride=0,
+        warmup_epochs=0,
     )
     norm = next(x for x in model.layers if isinstance(x, layers.BatchNormalization))
     convolution = next(x for x in model.layers if isinstance(x, layers.Conv2D))
@@ -113,6 +114,37 @@ def test_frozen_batch_norm_stays_as_it_is(frozen):
     ]
     assert same == [frozen] * 4
     assert not np.array_equal(convolution.get_weights()[0], kernel)
+
+
+@pytest.mark.parametrize(("stride", "kept"), [(0, 0), (1, 1), (2, 2), (8, 2)])
+def test_layers_of_the_larger_sizes_stay_as_they_are(stride, kept):
+    inputs = keras.Input((16, 16, 1))
+    x = layers.Conv2D(2, 3, padding="same", name="whole")(inputs)
+    x = layers.Conv2D(2, 3, strides=2, padding="same", name="half")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(x))
+    config = TrainConfig(frozen_stride=stride, warmup_epochs=0)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    compile_model(model, config, 10)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1))
+    model.fit(pixels, np.eye(3)[np.arange(8) % 3], verbose=0)
+    same = [
+        name
+        for name in ("whole", "half", "logits")
+        if np.array_equal(before[name][0], model.get_layer(name).get_weights()[0])
+    ]
+    assert same == ["whole", "half"][:kept]
+
+
+@pytest.mark.parametrize(
+    ("weights", "kept"),
+    [({"pretrained": "none"}, False), ({}, True), ({"start_from": "fer2013"}, True)],
+)
+def test_nothing_of_random_weights_is_kept(weights, kept):
+    config = build_config({"recipe": "transfer", **weights})
+    assert config.freeze_batch_norm == kept
+    assert bool(config.frozen_stride) == kept
+    assert bool(config.head_views) == kept
 
 
 # --- the last layer ----------------------------------------------------------------
@@ -148,8 +180,11 @@ def test_head_is_fitted_and_all_below_it_stays(data, views):
 
 
 def test_small_set_gets_three_hundred_steps(data, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert main(flags(data, run, "--patience", "3")) == 0
+    run, start = tmp_path / "run", tmp_path / "start"
+    assert main(flags(data, start, "--epochs", "1")) == 0
+    assert "first the last layer alone" not in capsys.readouterr().out
+    weights = ("--from", str(start))
+    assert main(flags(data, run, "--patience", "3", weights=weights)) == 0
     assert "first the last layer alone" in capsys.readouterr().out
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["epochs"] * (36 // config["batch_size"]) >= 300
