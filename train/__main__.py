@@ -22,7 +22,7 @@ from train.networks import pretrained
 from train.networks.backend import start_keras
 from train.options import defaults
 from train.options.arguments import build_parser
-from train.options.config import TrainConfig
+from train.options.config import TrainConfig, arch_name, is_own
 from train.options.recipes import RECIPES
 from train.options.steps import fit_to_count
 from train.run.folder import (
@@ -58,7 +58,8 @@ def _train(options: dict[str, Any]) -> int:
             return _run(*_load_resumed(run, options), run, options)
     config, data = _load_new(options)
     name = options.get("name")
-    stem = f"{Path(config.data).resolve().stem}-{config.arch}"
+    arch = arch_name(config.arch).replace(":", "-")
+    stem = f"{Path(config.data).resolve().stem}-{arch}"
     run = create_run(name, stem)
     with locked(run.path):
         # Again: another run of this name may have ended since.
@@ -154,6 +155,11 @@ def _require_inputs(config: TrainConfig) -> None:
         if source:
             find_model(source)
     pretrained.require_weights(config.arch, config.pretrained)
+    if is_own(config.arch):
+        start_keras()
+        from train.networks.own import load_function
+
+        load_function(config.arch)
     for votes in (config.soft_labels, config.labels_from):
         if votes and not Path(votes).is_file():
             raise DatasetError(f"expected a CSV of votes, got {votes!r}: no such file")

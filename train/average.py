@@ -110,7 +110,7 @@ def _average(options: argparse.Namespace) -> int:
         require_free_name(options.name, force=options.force)
         new.clear()
         new.write_json(new.config, record)
-        write_text(new.path / "architecture.json", model.to_json(indent=1))
+        write_text(new.architecture, model.to_json(indent=1))
         with replacing(new.model) as temporary:
             model.save(temporary)
         write_calibration_choice(new, data, config)

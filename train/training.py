@@ -10,6 +10,7 @@ import keras
 
 from edge_runtime.errors import RunError
 from edge_runtime.preprocessing import CHANNELS
+from edge_runtime.untrusted import read_bounded
 from edge_runtime.utils.files import remove_leftovers, write_text
 from train.data.dataset import Dataset
 from train.distillation.distill import (
@@ -29,15 +30,24 @@ from train.feed import TrainingFeed
 from train.networks import pretrained
 from train.networks.architectures import build_model
 from train.networks.blocks import Scale
+from train.networks.export_trial import try_export
+from train.networks.own import require_same_twice
 from train.optimization.head import fit_head
 from train.optimization.optimizer import compile_model
-from train.options.config import TrainConfig
+from train.options.config import TrainConfig, is_own
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
-from train.run.folder import RunFolder, find_model, read_labels, read_weights
+from train.run.folder import (
+    MAX_JSON_BYTES,
+    RunFolder,
+    find_model,
+    read_labels,
+    read_weights,
+)
 from train.run.results import write_calibration_choice, write_results
 
+NETWORK = "network.json"  # the user's own, in its training's arithmetic
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -82,8 +92,13 @@ def fit(
         FerEdgeError: The loss is no longer finite, or there is no checkpoint.
     """
     keras.utils.set_random_seed(config.seed)
-    model, best_model = _build_models(config, data)
     progress = _load_progress(run) if resume else Progress()
+    own = is_own(config.arch)
+    if own and progress.epoch:
+        model, best_model = _read_networks(run)
+    else:
+        model, best_model = _build_models(config, data)
+    layers = model.to_json()  # before it is compiled
     record = {**record, "weights": _initial_weights(model, config, data, progress, run)}
     targets = (
         load_targets(config, data, run) if resume else compute_targets(config, data)
@@ -127,7 +142,9 @@ def fit(
         if answers is not None:
             save_answers(answers, run)
     run.write_json(run.config, record)
-    write_text(run.path / "architecture.json", best_model.to_json(indent=1))
+    write_text(run.architecture, best_model.to_json(indent=1))
+    if own:
+        write_text(run.checkpoint / NETWORK, layers)
     write_calibration_choice(run, data, config)
     epochs = EpochCallback(config, data, run, progress=progress, best_model=best_model)
     finished = _run_epochs(model, feed, config, progress.epoch, epochs)
@@ -151,9 +168,28 @@ def _build_models(
     best_model = build_model(config.arch, **shape)
     keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])
     try:
-        return build_model(config.arch, **shape), best_model
+        model = build_model(config.arch, **shape)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
+    if is_own(config.arch):
+        require_same_twice(config.arch, best_model, model)
+        print(f"trying {config.arch} on the exporter, before it is trained", flush=True)
+        print(try_export(best_model, config.arch, allow_float=config.allow_float))
+    return model, best_model
+
+
+def _read_networks(run: RunFolder) -> tuple[keras.Model, keras.Model]:
+    """Returns the two networks of a resumed run, without the user's own function."""
+    paths = (run.checkpoint / NETWORK, run.architecture)
+    try:
+        texts = [read_bounded(path, MAX_JSON_BYTES).decode() for path in paths]
+        model, best_model = map(keras.models.model_from_json, texts)
+    except Exception as error:  # Keras raises whatever its parsers raise
+        raise RunError(
+            f"{run.path} cannot be resumed: {paths[0]} or {paths[1].name}, its network,"
+            f" is missing or damaged ({error})"
+        ) from error
+    return model, best_model
 
 
 def _initial_weights(

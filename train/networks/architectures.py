@@ -25,10 +25,12 @@ from train.networks.blocks import (
     Scale,
     Tensor,
     conv_bn_relu,
+    leaf_layers,
     residual,
     separable_bn,
 )
-from train.options.config import SCALABLE_NAMES, SMALLEST_SIZE_PX
+from train.networks.own import own_features
+from train.options.config import SCALABLE_NAMES, SMALLEST_SIZE_PX, is_own
 
 
 def build_model(
@@ -37,7 +39,8 @@ def build_model(
     """Returns a freshly initialised network.
 
     Args:
-        arch: One of ``ARCHITECTURES``.
+        arch: One of ``ARCHITECTURES``, or a function of the user's own, see
+            ``train.networks.own``.
         size_px: Side of the square input in pixels, at least 16.
         channels: 1 for grey, 3 for RGB.
         classes: Number of classes, at least 2.
@@ -50,8 +53,9 @@ def build_model(
     Raises:
         FerEdgeError: Unknown architecture, or an input it cannot take.
     """
-    if arch not in ARCHITECTURES:
+    if arch not in ARCHITECTURES and not is_own(arch):
         raise FerEdgeError(f"expected --arch of {sorted(ARCHITECTURES)}, got {arch!r}")
+    network = own_features(arch) if is_own(arch) else ARCHITECTURES[arch]
     if size_px < SMALLEST_SIZE_PX:
         raise FerEdgeError(
             f"expected images of at least {SMALLEST_SIZE_PX} pixels, got {size_px}"
@@ -60,10 +64,10 @@ def build_model(
     if scale != FULL and not scaling:
         raise FerEdgeError(f"{arch} has one width and depth, got {scale}")
     inputs = keras.Input((size_px, size_px, channels), name="pixels")
-    features = ARCHITECTURES[arch](layers.Rescaling(1 / 255)(inputs), *scaling)
+    features = network(layers.Rescaling(1 / 255)(inputs), *scaling)
     # float32 whatever the precision policy: bfloat16 logits have three digits.
     logits = layers.Dense(classes, dtype="float32", name="logits")(features)
-    return keras.Model(inputs, logits, name=arch)
+    return keras.Model(inputs, logits, name=arch.rpartition(":")[2])
 
 
 def fer_resnet(x: Tensor, scale: Scale = FULL) -> Tensor:
@@ -254,7 +258,7 @@ def count_macs(model: keras.Model) -> int:
     Convolutions, separable and depthwise ones, and Dense layers are counted; the rest
     is below one per cent in these networks.
     """
-    return sum(_layer_macs(layer) for layer in model.layers)
+    return sum(_layer_macs(layer) for layer in leaf_layers(model))
 
 
 def _layer_macs(layer: keras.Layer) -> int:

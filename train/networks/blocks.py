@@ -6,8 +6,10 @@ addition. No other activation, no attention, no bias before BatchNorm.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import keras
 from keras import layers
 
 Tensor = Any  # a symbolic Keras tensor; Keras ships no types for it
@@ -75,3 +77,12 @@ def residual(x: Tensor, filters: int, *, stride: int = 1) -> Tensor:
     x = conv_bn_relu(x, filters, 3, stride=stride)
     x = conv_bn(x, filters, 3)
     return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+def leaf_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yields the layers of a model, and those of models inside it, in their order."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaf_layers(layer)
+        else:
+            yield layer

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from train.distillation.loss import DistillationLoss, target_accuracy
+from train.networks.blocks import leaf_layers
 from train.options.config import TrainConfig
 from train.run.results import backend_name
 
@@ -44,7 +45,7 @@ def compile_model(
 
 def freeze_batch_norm(model: keras.Model) -> None:
     """Keeps the statistics, scales and offsets of every BatchNorm as they are."""
-    for layer in model.layers:
+    for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
@@ -67,12 +68,8 @@ def layer_rates(model: keras.Model, config: TrainConfig) -> list[float]:
     ``config.first_layer_rate`` for the first layer, 1 for the last, geometric between
     (Howard and Ruder, "Universal language model fine-tuning", 2018).
     """
-    shares = np.geomspace(
-        config.first_layer_rate,
-        1.0,
-        num=sum(bool(layer.trainable_weights) for layer in model.layers),
-    )
-    layers = [layer for layer in model.layers if layer.trainable_weights]
+    layers = [layer for layer in leaf_layers(model) if layer.trainable_weights]
+    shares = np.geomspace(config.first_layer_rate, 1.0, num=len(layers))
     return [
         float(share)
         for layer, share in zip(layers, shares, strict=True)

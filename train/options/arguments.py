@@ -8,12 +8,14 @@ from functools import partial
 
 from edge_runtime.utils.argparser import CommandLine, InvalidValue
 from edge_runtime.utils.flags import number, positive, seed, threads
+from edge_runtime.utils.suggestions import nearest
 from train.options.config import (
     ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,
     FITS,
     LABEL_RULES,
     PRECISIONS,
+    is_own,
 )
 from train.options.recipes import RECIPES
 
@@ -27,6 +29,7 @@ examples:
       --teacher runs/big --soft-labels votes.csv --drop-category NF
   python -m train --data fer2013.zip --validation test \\
       --labels-from ferplus_votes.csv --label-rule probability
+  python -m train --data photos/ --arch my_net.py:features
   python -m train --resume                         continue the newest run
 
 --data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
@@ -85,9 +88,15 @@ def build_parser() -> argparse.ArgumentParser:
     add = learning.add_argument
     add(
         "--arch",
-        choices=ARCHITECTURE_NAMES,
+        type=architecture,
         metavar="NAME",
-        help=f"the network: {', '.join(ARCHITECTURE_NAMES)}",
+        help=f"the network: {', '.join(ARCHITECTURE_NAMES)}; or your own, as"
+        " module:function or path/to/file.py:function: from pixels in 0..1 to features",
+    )
+    add(
+        "--allow-float",
+        action="store_true",
+        help="train your own network although int8 has no kernel for some operators",
     )
     add(
         "--width",
@@ -311,6 +320,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--threads", type=threads, metavar="N", help="CPU threads (all cores)"
     )
     return parser
+
+
+def architecture(text: str) -> str:
+    """Returns the name of a network, or ``module:function``.
+
+    Raises:
+        InvalidValue: It is neither.
+    """
+    if text in ARCHITECTURE_NAMES or is_own(text):
+        return text
+    raise InvalidValue(
+        f"expected one of {', '.join(ARCHITECTURE_NAMES)}, or module:function, got"
+        f" {text[:40]!r}{nearest(text, ARCHITECTURE_NAMES)}"
+    )
 
 
 def duration_s(text: str) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edge_runtime.errors import FerEdgeError, RunError
@@ -42,6 +44,7 @@ ARCHITECTURE_NAMES = (
 # Networks that take --width and --depth.
 SCALABLE_NAMES = (*(n for n in ARCHITECTURE_NAMES if n[:4] == "fer_"), "mini_xception")
 WIDTHS, DEPTHS = (0.1, 4.0), (1, 8)
+OWN_ARCHITECTURE = re.compile(r"[^:]+:[A-Za-z_]\w*")  # of the user: module:function
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
@@ -52,7 +55,11 @@ class TrainConfig:
 
     Attributes:
         data: Path of the image set as it was given, or ``"drawn"``.
-        arch: One of ``train.networks.architectures.ARCHITECTURES``.
+        arch: One of ``train.networks.architectures.ARCHITECTURES``, or a function of
+            the user's own: ``"module:function"`` or ``"path/to/file.py:function"``; see
+            ``train.networks.own``.
+        allow_float: The user's own network may have operators without an integer
+            kernel, as with ``python -m export --allow-float``.
         width: Factor of the filters of every layer, for ``SCALABLE_NAMES``.
         depth: Factor of the number of blocks of every width, for the same.
         start_from: Run or ``.keras`` file to take the initial weights from, where the
@@ -130,6 +137,7 @@ class TrainConfig:
 
     data: str = "drawn"
     arch: str = "fer_resnet"
+    allow_float: bool = False
     width: float = 1.0
     depth: int = 1
     start_from: str = ""
@@ -179,7 +187,8 @@ class TrainConfig:
         rate, decay = self.learning_rate, self.weight_decay
         smoothing, share = self.label_smoothing, self.validation_frac
         margin = self.crop_margin_frac
-        _require("a known --arch", self.arch in ARCHITECTURE_NAMES, self.arch)
+        known = self.arch in ARCHITECTURE_NAMES or is_own(self.arch)
+        _require("a known --arch or module:function", known, self.arch)
         self._check_scale()
         _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)
         _require("--weight-decay in [0, 1)", 0 <= decay < 1, decay)
@@ -230,7 +239,7 @@ class TrainConfig:
     @property
     def network(self) -> str:
         """The network in words: its name, and its scale where it has one."""
-        words = [self.arch]
+        words = [arch_name(self.arch)]
         words += [f"width {self.width:g}"] if self.width != 1 else []
         words += [f"depth {self.depth}"] if self.depth != 1 else []
         return ", ".join(words)
@@ -301,6 +310,19 @@ class TrainConfig:
                 raise RunError(
                     f"config.json: expected {field_.name} as {default!r}, got {value!r}"
                 )
+
+
+def is_own(arch: str) -> bool:
+    """Returns whether an architecture is a function of the user's own."""
+    return OWN_ARCHITECTURE.fullmatch(arch) is not None
+
+
+def arch_name(arch: str) -> str:
+    """Returns an architecture's name, without the path of the user's own file."""
+    source, _, function = arch.rpartition(":")
+    if source.endswith(".py"):
+        source = Path(source).stem
+    return f"{source}:{function}" if source else function
 
 
 def _without_old_names(values: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.model_file.released import LIST, SCHEMA
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from edge_runtime.utils.files import write_bytes, write_text
+from train.options.config import arch_name
 from train.run.folder import RunFolder, find_run
 
 ROOT = Path(__file__).parents[2]
@@ -207,6 +208,7 @@ def config_without_paths(run: RunFolder) -> bytes:
     config = document["config"]
     for key in ("data", "start_from", "soft_labels", "labels_from"):
         config[key] = _bare_name(config.get(key, ""))
+    config["arch"] = arch_name(config["arch"])
     config["teachers"] = [_bare_name(teacher) for teacher in config.get("teachers", [])]
     return (json.dumps(document, indent=1) + "\n").encode()
 

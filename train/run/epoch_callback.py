@@ -13,6 +13,7 @@ from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.stderr import open_bar
 from train import metrics
 from train.data.dataset import Dataset
+from train.networks.blocks import leaf_layers
 from train.options.config import TrainConfig
 from train.run import checkpoint
 from train.run.checkpoint import Progress
@@ -59,7 +60,7 @@ class EpochCallback(keras.callbacks.Callback):
         Keras's weight files do not contain it: a resumed run would repeat the masks
         of the first epoch.
         """
-        for index, layer in enumerate(self.model.layers):
+        for index, layer in enumerate(leaf_layers(self.model)):
             generator = getattr(layer, "seed_generator", None)
             if generator is not None:
                 generator.state.assign([self._config.seed, epoch << 8 | index & 0xFF])

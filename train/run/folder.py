@@ -60,6 +60,7 @@ class RunFolder:
         path: The folder; need not exist yet.
         name: Name of the folder.
         model: The best model so far, a ``.keras`` file.
+        architecture: Its layers, JSON.
         config: The configuration, JSON.
         metrics: The result on the validation and test images, JSON.
         calibration: The choice of training images for quantization, JSON.
@@ -71,6 +72,7 @@ class RunFolder:
         self.path = path
         self.name = path.resolve().name
         self.model = path / "model.keras"
+        self.architecture = path / "architecture.json"
         self.config = path / "config.json"
         self.metrics = path / "metrics.json"
         self.calibration = path / "calibration.json"
@@ -84,6 +86,7 @@ class RunFolder:
             "targets.npy",
             "targets.json",
             "answers.npy",
+            "network.json",
             "epoch-*.weights.h5",
             "best-*.keras",
         ):
