@@ -315,3 +315,13 @@ def test_unreadable_file_is_code_2(
 )
 def test_format_in_a_name(name: str, format: str | None) -> None:
     assert format_in_name(name) == format
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["pets", "faces"])
+def test_next_command_names_the_whole_image_where_labels_are_own_ones(
+    rewrite: Rewrite, capsys: pytest.CaptureFixture[str], own: bool
+) -> None:
+    labels = [f"pet {number}" for number in range(7)]
+    changes: dict[str, Any] = {"labels": labels} if own else {}
+    assert main(["check", str(rewrite("tiny.int8.tflite", **changes))]) == 0
+    assert ("--faces none" in capsys.readouterr().out) is own
