@@ -134,8 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--patience",
         type=positive,
         metavar="N",
-        help="end after N epochs without a better validation accuracy (transfer: 5,"
-        " others: never)",
+        help="end after N epochs without a better validation accuracy (transfer:"
+        f" {RECIPES['transfer'].config.patience}, others: never)",
     )
     add(
         "--max-time",
