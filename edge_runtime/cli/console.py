@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from edge_runtime.cli.given import NAMES_IN_RUN
+from edge_runtime.cli.given import GIVEN_NAMES, NAMES_IN_RUN
 from edge_runtime.detection.base import WholeImage
 from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
@@ -265,7 +265,7 @@ def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _next_steps(args: argparse.Namespace, source: Source) -> str:
     model = f" {shlex.quote(str(args.model))}" if args.model else ""
-    model += as_typed(args.words, NAMES_IN_RUN)
+    model += as_typed(args.words, NAMES_IN_RUN if args.output else GIVEN_NAMES)
     check = f"\n  {invocation()} check{model}"
     if args.output:
         return f"\nnext:\n  look at {args.output}{check}"

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from edge_runtime.cli.run_options import STDOUT
+from edge_runtime.cli.output_options import STDOUT
 from edge_runtime.errors import OutputError
 
 

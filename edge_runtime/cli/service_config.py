@@ -15,8 +15,8 @@ from pathlib import Path
 from edge_runtime.cli.config_file import flag_values, read_config
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import check_watched, load_classifier
+from edge_runtime.cli.output_options import STDOUT
 from edge_runtime.cli.run import add_run, run_regions
-from edge_runtime.cli.run_options import STDOUT
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.detection.factory import fetched_model, open_detector

@@ -6,7 +6,6 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-STREAMS = ("rtsp", "rtsps", "http", "https")
 _CONNECT_TIMEOUT_S = 2.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")

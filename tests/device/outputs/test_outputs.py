@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from edge_runtime.cli.console import Console
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_outputs import open_sinks
-from edge_runtime.cli.run_options import add_output_options
+from edge_runtime.cli.output_options import add_output_options
 from edge_runtime.detection.base import Face
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import documents, event_document, frame_document, video
