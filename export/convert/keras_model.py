@@ -75,7 +75,7 @@ def check_classifier(
     if not square or shape[3] not in (1, 3) or shape[1] > LARGEST_SIZE_PX:
         raise ModelError(
             f"{name}: expected a square grey or RGB input (None, S, S, 1 or 3) of at"
-            f" most {LARGEST_SIZE_PX} pixels, got {shape}"
+            f" most {LARGEST_SIZE_PX} pixels, got {shape}{_way_out(shape)}"
         )
     outputs = [tuple(output.shape) for output in model.outputs]
     one_number = len(outputs) == 1 and outputs[0][1:] == (1,)
@@ -86,6 +86,26 @@ def check_classifier(
             f"{name}: expected one output (None, classes >= 2), got {outputs}:"
             f" {_reason(outputs)}"
         )
+
+
+def _way_out(shape: tuple[int | None, ...]) -> str:
+    """Returns the layer in front of a model that takes square images; or nothing."""
+    sizes = shape[1:]
+    if not all(sizes):
+        return ""
+    if len(sizes) == 2 and sizes[0] == sizes[1]:
+        square, layer = (*sizes, 1), f"Reshape({sizes})"
+    elif len(sizes) == 3 and sizes[0] in (1, 3) and sizes[1] == sizes[2]:
+        square, layer = (*sizes[1:], sizes[0]), "Permute((3, 1, 2))"
+    elif len(sizes) == 3 and sizes[2] in (1, 3):
+        side = max(size for size in sizes[:2] if size)
+        square, layer = (side, side, sizes[2]), f"Resizing({sizes[0]}, {sizes[1]})"
+    else:
+        return ""
+    return (
+        f": save  keras.Sequential([keras.Input({square}), keras.layers.{layer},"
+        " model])"
+    )
 
 
 def as_graph(model: keras.Model) -> keras.Model:

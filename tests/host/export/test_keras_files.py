@@ -122,6 +122,27 @@ def test_size_that_contradicts_the_file_is_refused(tmp_path):
 # --- one number for two classes ----------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((28, 28), layers.Reshape((28, 28))),
+        ((3, 16, 16), layers.Permute((3, 1, 2))),
+        ((12, 16, 3), layers.Resizing(12, 16)),
+    ],
+    ids=["no channels", "channels first", "not square"],
+)
+def test_other_shape_is_refused_with_the_layer_that_makes_it(tmp_path, shape, layer):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
+    way_out = f"keras.layers.{type(layer).__name__}"
+    with pytest.raises(ModelError, match=way_out):
+        load_classifier(saved(model, tmp_path / "m.keras"))
+    side = max(shape)
+    square = keras.Input((side, side, 1 if len(shape) == 2 else 3))
+    wrapped = keras.Sequential([square, layer, model])
+    assert load_classifier(saved(wrapped, tmp_path / "w.keras"))
+
+
 def compiled_with_logits():
     model = network(layers.Dense(1))
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
