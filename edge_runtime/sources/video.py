@@ -204,7 +204,9 @@ def open_video(path: Path) -> cv2.VideoCapture:
             capture.release()
             raise SourceError(f"{str(path)!r}: {reason} a frame: make it smaller")
         return capture
+    from edge_runtime.sources.unreadable_video import why_no_video  # after a mistake
+
     raise SourceError(
         f"expected a video, an image or a folder of images, got {str(path)!r},"
-        " which OpenCV cannot read: convert it, as with  ffmpeg -i IN out.mp4"
+        f" which OpenCV cannot read: {why_no_video(path)}"
     )

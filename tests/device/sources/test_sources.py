@@ -156,10 +156,12 @@ def test_grey_image_is_read_as_bgr(tmp_path: Path) -> None:
     ("name", "content", "part"),
     [
         ("text.mp4", b"hello\n" * 100, "cannot read"),
-        ("empty.mp4", b"", "cannot read"),
+        ("empty.mp4", b"", "cannot read: empty"),
         ("unknown.xyz", b"\0" * 100, "cannot read"),
         ("text.png", b"hello", "decoded"),
         ("empty.jpg", b"", "decoded"),
+        ("page.mp4", b"<!DOCTYPE html>", "web page"),
+        ("lfs.avi", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
 def test_unreadable_file_is_an_error_without_chatter(
@@ -182,8 +184,11 @@ def test_cut_video_and_video_without_a_frame_are_errors(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "clip.mp4", 5).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     write_video(tmp_path / "none.avi", 0)
-    for name in ("cut.mp4", "none.avi"):
-        with pytest.raises(SourceError), open_source(str(tmp_path / name)):
+    for name, reason in (("cut.mp4", "without its index"), ("none.avi", "none.avi")):
+        with (
+            pytest.raises(SourceError, match=reason),
+            open_source(str(tmp_path / name)),
+        ):
             pass
 
 
