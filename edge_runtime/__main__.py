@@ -32,7 +32,7 @@ examples:
   python -m edge_runtime check pets.int8.tflite
   python -m edge_runtime doctor
   python -m edge_runtime tune pets.int8.tflite
-  python -m edge_runtime fetch-detector            YuNet: better than Haar
+  python -m edge_runtime fetch-detector            YuNet, without fer-edge[yunet]
   python -m edge_runtime install-service --config fer-edge.toml
   python -m edge_runtime COMMAND --help            flags and examples of a command
 

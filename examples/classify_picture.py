@@ -10,7 +10,7 @@ from edge_runtime import Classifier, classify_still, open_detector, open_source
 if len(sys.argv) != 2:
     sys.exit(__doc__)
 classifier = Classifier.load()  # the released model, or Classifier.load("file.tflite")
-detector = open_detector()  # YuNet after "edge-runtime fetch-detector", else Haar
+detector = open_detector()  # YuNet with fer-edge[yunet], else Haar
 
 with open_source(sys.argv[1]) as source:  # a folder works, too
     for frame in source:

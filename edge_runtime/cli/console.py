@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from edge_runtime.cli.given import GIVEN_NAMES, NAMES_IN_RUN
-from edge_runtime.detection.base import WholeImage
+from edge_runtime.detection.base import YUNET_INSTALL, WholeImage
+from edge_runtime.detection.boxes import detect_width_px
 from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
@@ -127,8 +128,9 @@ class Console:
         """
         from edge_runtime.model_file.released import are_released_labels
 
-        width, height = frame_wh = self._looked_at_wh()
-        shrunk_to, detector = self._args.detect_width, self._status.detector
+        width, height = frame_wh = self._status.looked_at_wh
+        detector = self._status.detector
+        shrunk_to = detect_width_px(self._args.detect_width, width)
         if width <= shrunk_to or not are_released_labels(self._status.model_labels):
             yield (
                 "where each picture shows only what is to be classified, give --faces"
@@ -138,18 +140,12 @@ class Console:
             side = smallest_face_px(detector, shrunk_to, frame_wh)
             wider = min(width, WIDER * shrunk_to)
             what = "regions" if self._status.regions else "frames"
-            other = "" if detector == "yunet" else ", or YuNet (fetch-detector)"
+            other = "" if detector == "yunet" else f", or YuNet: {YUNET_INSTALL}"
             yield (
                 f"in {what} of {width}x{height} at --detect-width {shrunk_to} faces"
                 f" below about {side} pixels are missed: try --detect-width {wider}"
                 f"{other}"
             )
-
-    def _looked_at_wh(self) -> tuple[int, int]:
-        """Returns width and height of the last frame, or of its widest region."""
-        frame_wh = self._status.frame_wh
-        boxes = [region.box(frame_wh) for region in self._status.regions]
-        return max((box[2:] for box in boxes if box), default=frame_wh)
 
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":

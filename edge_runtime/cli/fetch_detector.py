@@ -29,7 +29,8 @@ examples:
   python -m edge_runtime fetch-detector --output yunet.onnx     for another board
   python -m edge_runtime fetch-detector --url https://example.org/yunet.onnx --force
 
-From OpenCV Zoo (MIT licence, 230 kB); its sha256 is verified. run finds it by itself.
+For boards without fer-edge[yunet], which has the same file. From OpenCV Zoo (MIT
+licence, 230 kB); its sha256 is verified. run finds it by itself.
 """
 TIMEOUT_S = 30.0
 

@@ -16,7 +16,7 @@ from edge_runtime.cli.open_outputs import open_sinks
 from edge_runtime.cli.run_options import add_run_options
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
-from edge_runtime.detection.factory import open_detector
+from edge_runtime.detection.factory import open_detector, smallest_face_px
 from edge_runtime.errors import SourceError
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.outputs.base import Sink
@@ -79,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
             detector=detector.name,
             regions=regions,
         )
+        if detector.name != "none":
+            smallest = partial(smallest_face_px, detector.name, args.detect_width)
+            status.include("smallest_face_px", lambda: smallest(status.looked_at_wh))
         if isinstance(classifier, Updatable):
             status.include("model_update", classifier.update_state)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))

@@ -8,7 +8,13 @@ from typing import Any
 
 from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.cli.output_options import add_output_options
-from edge_runtime.detection.base import DETECT_EVERY, DETECT_WIDTH_PX
+from edge_runtime.detection.base import (
+    AUTO_WIDTHS_PX,
+    DETECT_EVERY,
+    DETECT_WIDTH_PX,
+    DetectWidth,
+)
+from edge_runtime.detection.yunet import YUNET_SMALLEST_PX
 from edge_runtime.errors import SourceError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.model_update.policy import UpdatePolicy
@@ -172,6 +178,17 @@ class _EachAction(argparse.Action):
         setattr(namespace, self.dest, added)
 
 
+def _detect_width(text: str) -> DetectWidth:
+    """Returns a width in pixels or ``"auto"``, for argparse."""
+    if text == "auto":
+        return "auto"
+    try:
+        return flags.positive(text)
+    except InvalidValue as error:
+        expected = str(error).removeprefix("expected ")
+        raise InvalidValue(f"expected auto or {expected}") from error
+
+
 def _region(text: str) -> str:
     """Returns the text of a region, for argparse.
 
@@ -195,15 +212,17 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "yunet", "haar", "none"),
         default="auto",
         help="detector; none: classify the whole frame (default: yunet with"
-        " --detector-model or after fetch-detector, else haar)",
+        " fer-edge[yunet], --detector-model or after fetch-detector, else haar)",
     )
     add_detector_model(group)
     add(
         "--detect-width",
-        type=flags.positive,
+        type=_detect_width,
         default=DETECT_WIDTH_PX,
         metavar="PX",
-        help=f"shrink frames to this width for the detector ({DETECT_WIDTH_PX})",
+        help="shrink frames to this width for the detector, where yunet finds faces of"
+        f" about {YUNET_SMALLEST_PX} pixels; auto: half of the frame's, from"
+        f" {AUTO_WIDTHS_PX[0]} to {AUTO_WIDTHS_PX[1]} ({DETECT_WIDTH_PX})",
     )
     add(
         "--detect-every",

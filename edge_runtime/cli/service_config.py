@@ -19,7 +19,7 @@ from edge_runtime.cli.output_options import STDOUT
 from edge_runtime.cli.run import add_run, run_regions
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
-from edge_runtime.detection.factory import fetched_model, open_detector
+from edge_runtime.detection.factory import fetched_model, open_detector, packaged_model
 from edge_runtime.errors import ConfigError
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.model_file.released import released_models
@@ -182,7 +182,7 @@ def unreadable_paths(paths: Sequence[Path], *, account: str | None) -> list[str]
 def undiscoverable_detector(args: argparse.Namespace) -> Path | None:
     """Returns YuNet's file where only the caller's home has it, not the service's."""
     discovers = args.faces in ("auto", "yunet") and args.detector_model is None
-    return fetched_model() if discovers else None
+    return fetched_model() if discovers and packaged_model() is None else None
 
 
 def _path(args: argparse.Namespace, name: str) -> Path | None:

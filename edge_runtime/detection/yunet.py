@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_runtime.detection.base import DETECT_WIDTH_PX, Face
+from edge_runtime.detection.base import DETECT_WIDTH_PX, DetectWidth, Face
 from edge_runtime.detection.boxes import RawBox, shrink, to_faces
 from edge_runtime.errors import MissingDependencyError, ModelError
 from edge_runtime.preprocessing import Image
@@ -29,14 +29,15 @@ class YuNetDetector:
         self,
         model: Path,
         *,
-        width_px: int = DETECT_WIDTH_PX,
+        width_px: DetectWidth = DETECT_WIDTH_PX,
         threshold: float = YUNET_THRESHOLD,
     ) -> None:
         """Loads the network.
 
         Args:
             model: The detector's ONNX file (face_detection_yunet_*.onnx).
-            width_px: Frames are shrunk to this width before detection.
+            width_px: Frames are shrunk to this width before detection; ``"auto"``:
+                see ``detection.boxes``.
             threshold: Minimum score of a face, 0..1.
 
         Raises:
@@ -95,7 +96,7 @@ def _load_yunet(model: Path, threshold: float) -> Any:
     if not hasattr(cv2, "FaceDetectorYN"):
         raise MissingDependencyError(
             f"YuNet needs OpenCV 4.5.4 or later, got {cv2.__version__}:"
-            " run  pip install -U 'opencv-python-headless<5'"
+            " run  pip install -U opencv-python-headless"
         )
     if not model.is_file():
         raise ModelError(

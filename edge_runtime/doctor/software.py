@@ -13,8 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_runtime.detection.base import DETECT_WIDTH_PX, YUNET_INSTALL
+from edge_runtime.detection.factory import (
+    open_detector,
+    smallest_face_px,
+    yunet_file,
+)
 from edge_runtime.doctor.finding import Finding
-from edge_runtime.errors import MetadataError, ModelError
+from edge_runtime.errors import FerEdgeError, MetadataError, ModelError
 from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS, installed_version
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.argparser import invocation
@@ -34,6 +40,7 @@ _OPENCV = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
+_REMEDY = f"{YUNET_INSTALL}, or run with --detector-model FILE or --faces none"
 PROGRAM = """
 import json, sys, time
 name, module, model, started = json.loads(sys.argv[1])
@@ -56,7 +63,8 @@ def software_findings(model: Path | None) -> list[Finding]:
 
     The libraries run the model on one image; without one they are only loaded.
     """
-    findings = [_python(), Finding("numpy", "ok", np.__version__), _opencv()]
+    numpy = Finding("numpy", "ok", np.__version__)
+    findings = [_python(), numpy, _opencv(), _face_detector()]
     if model is None:
         return [*findings, *library_findings(None)]
     finding = _model(model)
@@ -97,14 +105,27 @@ def _opencv() -> Finding:
             "they overwrite each other: pip uninstall all of them, then pip install"
             " opencv-python-headless",
         )
-    if not hasattr(cv2, "CascadeClassifier"):
-        return Finding(
-            "OpenCV",
-            "warn",
-            f"{value}, without Haar cascades",
-            "pip install 'opencv-python-headless<5', or use --detector-model",
-        )
     return Finding("OpenCV", "ok", value)
+
+
+def _face_detector() -> Finding:
+    """Returns the detector that ``run`` takes by itself, tried on one image."""
+    try:
+        file = yunet_file()
+        detector = open_detector("auto", file)
+        detector.detect(np.zeros((240, DETECT_WIDTH_PX, 3), np.uint8))
+    except FerEdgeError as error:
+        value = " ".join(str(error).split()).partition(":")[0]
+        return Finding("face detector", "fail", value, _REMEDY)
+    finds = (
+        f"{detector.name}, finds faces of about"
+        f" {smallest_face_px(detector.name, DETECT_WIDTH_PX, (DETECT_WIDTH_PX, 240))}"
+        f" pixels in frames of {DETECT_WIDTH_PX}x240"
+    )
+    if file is None:
+        return Finding("face detector", "warn", f"{finds}; YuNet finds more", _REMEDY)
+    name = f"{file.parent.name}/{file.name}"
+    return Finding("face detector", "ok", f"{finds} ({name})")
 
 
 def library_findings(model: Path | None) -> list[Finding]:

@@ -51,7 +51,7 @@ def _check_screen() -> None:
     if any(line.split()[:2] == ["GUI:", "NONE"] for line in build):
         raise MissingDependencyError(
             "--display needs an OpenCV with windows, got the headless one: run"
-            "  pip uninstall opencv-python-headless; pip install 'opencv-python<5'"
+            "  pip uninstall opencv-python-headless; pip install 'opencv-python'"
             "  or use --output FILE"
         )
     # Without a screen the Qt in OpenCV's wheel ends the whole process.

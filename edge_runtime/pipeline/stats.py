@@ -80,6 +80,12 @@ class Status:
         """The model's labels, seen or not."""
         return tuple(self._classifier.spec.labels)
 
+    @property
+    def looked_at_wh(self) -> tuple[int, int]:
+        """Width and height of the last frame, or of its widest region, in pixels."""
+        boxes = [region.box(self.frame_wh) for region in self.regions]
+        return max((box[2:] for box in boxes if box), default=self.frame_wh)
+
     def include(self, name: str, read: Callable[[], Any]) -> None:
         """Adds a part to each snapshot: what ``read`` returns, JSON-ready."""
         # A new dict: another thread may be iterating over the old one.

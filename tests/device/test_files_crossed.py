@@ -18,6 +18,7 @@ from benchmarks.__main__ import main as benchmarks_main
 from edge_runtime import Classifier
 from edge_runtime.__main__ import main
 from edge_runtime.sources import open_source
+from tests.detectors import SOME_DETECTOR
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = tuple(
@@ -101,7 +102,7 @@ def test_frame_of_a_camera_crosses_few_files_on_its_way_to_a_line_of_json(
     monkeypatch.setattr(cv2, "VideoCapture", UsbCamera)
     monkeypatch.setattr("edge_runtime.sources.opencv._check_device", lambda _: None)
     with FileTrace(recording=False) as UsbCamera.trace:
-        flags = ("--faces", "haar", "--json", "--max-frames", "100")
+        flags = ("--faces", SOME_DETECTOR, "--json", "--max-frames", "100")
         assert main(["run", str(tiny_model_path), "--source", "0", *flags]) == 0
     files = UsbCamera.trace.files
     assert '"track": 1' in capsys.readouterr().out.splitlines()[50]

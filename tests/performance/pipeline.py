@@ -40,7 +40,7 @@ from benchmarks.report.tables import PIPELINE_SCHEMA as SCHEMA
 from benchmarks.report.tables import requirement_cells
 from edge_runtime import Classifier
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
-from edge_runtime.detection.factory import fetched_model, open_detector
+from edge_runtime.detection.factory import open_detector, yunet_file
 from edge_runtime.errors import GateError, MeasurementError, SourceError
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
@@ -79,7 +79,7 @@ examples:
 FLOAT is the model of the tutorial's loop, INT8 that of ours. Both read the same clip,
 block by block in rotation; OpenCV and the network have one thread each. Without --clip
 one is made of drawn faces. Without --detector-model YuNet is measured where
-fetch-detector has put it. With --strict a missed requirement ends with exit code 3.
+it is installed. With --strict a missed requirement ends with exit code 3.
 """
 
 
@@ -410,7 +410,7 @@ def _run(options: argparse.Namespace) -> int:
         setup = Setup(
             options.float_model,
             options.int8_model,
-            options.detector_model or fetched_model(),
+            options.detector_model or yunet_file(),
             clip,
             first_frame(clip, Path(folder)),
             options.age_seconds,

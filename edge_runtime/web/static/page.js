@@ -214,6 +214,7 @@ function showModel() {
     ["Size", known(model.size_bytes) ? `${(model.size_bytes / 1e6).toFixed(2)} MB` : null],
     ["Library", model.backend ? `${model.backend} ${model.backend_version ?? ""}` : null],
     ["Face detector", state.detector],
+    ["Smallest face", known(state.smallest_face_px) ? `about ${state.smallest_face_px} px` : null],
     ["Labels", model.labels.join(", ")],
     ["sha256", model.sha256 ? `${model.sha256.slice(0, 8)} ${model.sha256.slice(8, 16)}…` : null, "mono"],
   ]);

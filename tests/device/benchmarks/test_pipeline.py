@@ -22,6 +22,7 @@ from edge_runtime.preprocessing import Image
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.base import EndOfSource, VirtualClock
+from tests.detectors import SOME_DETECTOR
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,10 @@ def test_command_measures_rate_age_and_start_up(
     source = "fake:scene?size=160x120&clock=virtual"
     argv = ["pipeline", str(tiny_model_path), "--source", source, "--frames", "45"]
     assert (
-        main([*argv, "--faces", "haar", "--age-seconds", "1", "--json", str(out)]) == 0
+        main(
+            [*argv, "--faces", SOME_DETECTOR, "--age-seconds", "1", "--json", str(out)]
+        )
+        == 0
     )
     document = json.loads(out.read_text())
     assert document["schema"] == "fer-edge/frame-rate/1"

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import COMMANDS, build_parser, main
+from edge_runtime.detection import factory
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.sources.fake.scenes import DrawnScene
+from tests.detectors import needs_haar
 from tests.onnx_runtime import require_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -170,6 +172,7 @@ def test_events_of_a_picture_give_a_hint(
     assert err.startswith("--events is empty")
 
 
+@needs_haar
 def test_pictures_without_a_face_give_the_hint_faces_none(
     tiny_model_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +186,7 @@ def test_pictures_without_a_face_give_the_hint_faces_none(
     assert "--faces none" in capsys.readouterr().err
 
 
+@needs_haar
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize(
     ("size_wh", "width", "told"),
@@ -217,6 +221,7 @@ def test_hint_for_large_pictures_names_the_smallest_face(
     assert "YuNet" in hint
 
 
+@needs_haar
 @pytest.mark.parametrize("width", [640, 1920])
 @pytest.mark.parametrize(
     ("labels", "told"),
@@ -298,9 +303,7 @@ def test_live_video_lasts_as_long_as_the_run(
     assert frames_of(output) / 30 == pytest.approx(times[-1] - times[0], abs=0.1)
 
 
-@pytest.mark.skipif(
-    not hasattr(cv2, "CascadeClassifier"), reason="this OpenCV has no cascades"
-)
+@needs_haar
 def test_face_that_enters_is_blurred_from_its_first_frame(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -389,7 +392,11 @@ def test_users_error_is_one_line_and_code_2(
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
     part: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(factory, "YUNET_PACKAGE", "no_such_package")
     defaults = (
         []
         if "--faces" in arguments or "--detector-model" in arguments

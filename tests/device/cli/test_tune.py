@@ -14,6 +14,7 @@ from edge_runtime.cli.tuning_file import apply_tuning, tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.errors import ConfigError, GateError, ModelError
 from edge_runtime.pipeline.tuning import Setting, choose, time_settings
+from tests.detectors import SOME_DETECTOR
 
 SETTING = {"threads": 2, "backend": "ai-edge-litert", "detect_width": 240}
 
@@ -106,7 +107,14 @@ def test_frames_are_searched_at_every_width(model, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     cv2.imwrite(str(picture), noise)
     argv = ["tune", str(model), "--threads", "1", "--frames", str(picture)]
-    argv += ["--faces", "haar", "--detect-widths", "80,120", "--min-fps", "0.001"]
+    argv += [
+        "--faces",
+        SOME_DETECTOR,
+        "--detect-widths",
+        "80,120",
+        "--min-fps",
+        "0.001",
+    ]
     assert main(argv) == 0
     assert settings(model)[2] == 120
 

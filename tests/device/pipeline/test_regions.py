@@ -41,7 +41,7 @@ def answers(
     model: Path, source: Path | str, capsys: pytest.CaptureFixture[str], *flags: str
 ) -> list[dict[str, Any]]:
     """Returns the faces and events of each frame, without times of the computer."""
-    command = ["run", str(model), "--faces", "haar", "--json", "--source", str(source)]
+    command = ["run", str(model), "--json", "--source", str(source)]
     assert main([*command, *flags]) == 0
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     keys = ("frame", "time_s", "detected", "faces", "events")
@@ -231,7 +231,7 @@ def test_pictures_show_where_is_looked_and_hide_the_rest_where_faces_are_blurred
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3)).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), noise)
     command = ["run", str(tiny_model_path), "--source", str(tmp_path / "a.png")]
-    command += ["--faces", "haar", "--roi", "160,0,160,240"]
+    command += ["--roi", "160,0,160,240"]
     assert main([*command, "--output", str(tmp_path / "b.png")]) == 0
     shown = cv2.imread(str(tmp_path / "b.png"))
     assert shown.shape == noise.shape

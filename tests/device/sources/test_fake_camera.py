@@ -18,6 +18,7 @@ from edge_runtime.sources.base import Source, usable
 from edge_runtime.sources.fake.camera import corrupt_frame
 from edge_runtime.sources.fake.scenes import DrawnScene
 from edge_runtime.sources.fake.script import KINDS, Fault, parse_config
+from tests.detectors import needs_haar
 
 ALL_FAULTS = (
     "freeze@1s+7s,disconnect@10s+2s,black@14s+3s,garbage@18s+1s,hang@20s+1s,"
@@ -134,6 +135,7 @@ def test_hang_on_the_real_clock_is_left_and_recovered_from() -> None:
     assert frames[-1].timestamp_s > 1.0
 
 
+@needs_haar
 @pytest.mark.parametrize("seed", range(3))
 def test_drawn_faces_are_faces_to_the_haar_cascade(seed: int) -> None:
     scene = DrawnScene((320, 240), 30, faces=2, seed=seed)

@@ -452,6 +452,7 @@ def test_detector_that_the_service_will_not_find_is_reported(
 ):
     fetched = tmp_path / "yunet.onnx"
     monkeypatch.setattr(service_config, "fetched_model", lambda: fetched)
+    monkeypatch.setattr(service_config, "packaged_model", lambda: None)
     monkeypatch.setattr(service_config, "open_detector", lambda *a, **k: None)
     if text == "detector-model":
         text = f'detector-model = "{fetched}"'
