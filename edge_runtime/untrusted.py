@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -38,6 +39,10 @@ _OF_WORDS = frozenset(
     "\u200c\u200d\u00ad\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891"
     "\u08e2\U000110bd\U000110cd"
 )
+
+# At the start of a cell, also where the semicolon separates cells: in spreadsheets of
+# languages whose decimal sign is the comma. The second half is full-width.
+_FORMULA = re.compile(r"""(^|;)(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -203,3 +208,12 @@ def _too_large(size: int, max_bytes: int, path: Path) -> OSError:
 
 def _too_deep() -> ValueError:
     return ValueError(f"it is nested more than {MAX_JSON_DEPTH} levels deep")
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Returns a label or name that stays text in a spreadsheet, and on its line.
+
+    Spreadsheets take ``=HYPERLINK(...)`` for a formula, also inside quotes; an
+    apostrophe before it makes it text (OWASP, CSV injection).
+    """
+    return _FORMULA.sub(r"\1'", one_line(text))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
-from edge_runtime.untrusted import one_line
+from edge_runtime.untrusted import spreadsheet_cell
 
 FRAME_SCHEMA = "fer-edge/frame/3"
 EVENT_SCHEMA = "fer-edge/event/1"
@@ -22,10 +21,6 @@ CSV_COLUMNS = (
     *("label", "confidence", "decision", "decision_confidence", "age_ms"),
     "classified_s",
 )
-
-# At the start of a cell, also where the semicolon separates cells: in spreadsheets of
-# languages whose decimal sign is the comma. The second half is full-width.
-_FORMULA = re.compile(r"""(^|;)(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 
 TimedEvents = tuple[FrameResult, str | None]  # with the time of day in UTC
 
@@ -194,15 +189,8 @@ def _csv_line(fields: Iterable[object]) -> str:
     import csv  # few runs need it, and each import delays the first label
 
     text = io.StringIO()
-    cells = [_cell(field) if isinstance(field, str) else field for field in fields]
+    cells = [
+        spreadsheet_cell(field) if isinstance(field, str) else field for field in fields
+    ]
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Returns a label or name that stays text in a spreadsheet, and on its line.
-
-    Spreadsheets take ``=HYPERLINK(...)`` for a formula, also inside quotes; an
-    apostrophe before it makes it text (OWASP, CSV injection).
-    """
-    return _FORMULA.sub(r"\1'", one_line(text))
