@@ -39,14 +39,21 @@ from train.run.lock import locked
 if TYPE_CHECKING:
     from train.training import FitResult
 
-# All else is in the run's configuration.
+AUDIT = "audit"  # the one command beside training itself
 RELEASED_START = "fer2013"  # what small grey images begin with
-RESUME_FLAGS = {"data", "labels_from", "threads", "name", "resume", "force"}
+# Files that may be elsewhere now; all else is in the run's configuration.
+MOVED_FLAGS = ("data", "labels_from", "leave_out")
+RESUME_FLAGS = {*MOVED_FLAGS, "threads", "name", "resume", "force"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 2 the user's error, 130 interrupted."""
-    options = vars(build_parser().parse_args(argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == [AUDIT]:
+        from train.audit.__main__ import main as audit
+
+        return audit(words[1:])
+    options = vars(build_parser().parse_args(words))
     return exit_code_of(lambda: _train(options))
 
 
@@ -184,7 +191,7 @@ def _load_resumed(
     run: RunFolder, options: dict[str, Any]
 ) -> tuple[TrainConfig, Dataset]:
     config = run.read_config()
-    moved = {key: options[key] for key in ("data", "labels_from") if key in options}
+    moved = {key: options[key] for key in MOVED_FLAGS if key in options}
     config = dataclasses.replace(config, **moved)
     data = config.load_images()
     _check_same_data(run, data)
@@ -211,6 +218,7 @@ def _fit(
     record = {
         "config": config.to_dict(),
         "data_fingerprint": data.fingerprint,
+        "left_out": list(data.marked),
         "git_revision": git_revision(),  # before training: the files may change
     }
     print(

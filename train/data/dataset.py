@@ -15,6 +15,7 @@ from edge_runtime.preprocessing import CHANNELS, Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import decode_splits, probe_format
 from train.data.drawn_faces import DRAWN, drawn_split
+from train.data.left_out import leave_out_marked, refuse_leave_out
 from train.data.listing.image_files import open_listing, order_labels
 from train.data.listing.stored_files import Ignored
 from train.data.missing import MissingImages, require_training_images
@@ -61,6 +62,8 @@ class Dataset:
         ignored: What is not used: names by kind and reason.
         other_files: Number of files of other kinds by suffix.
         left_out: Number of images without a label, by reason.
+        marked: Names of images that a CSV leaves out.
+        unknown_marked: Names in that CSV that the set does not have.
         validation_from: Where the validation split comes from: ``"source"``,
             ``"train"`` (a seeded stratified part of it) or ``"test"``.
         fingerprint: SHA-256 of the labelled pixels of all splits, hexadecimal.
@@ -81,6 +84,8 @@ class Dataset:
     ignored: Ignored = field(default_factory=dict)
     other_files: Mapping[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    marked: tuple[str, ...] = ()
+    unknown_marked: tuple[str, ...] = ()
     validation_from: str = "source"
     fingerprint: str = ""
 
@@ -103,6 +108,7 @@ def load(
     seed: int = 0,
     labels: Sequence[str] | None = None,
     votes: VoteSource | None = None,
+    leave_out: str = "",
 ) -> Dataset:
     """Returns the labelled images at a path, decoded, split and without leaks.
 
@@ -124,6 +130,8 @@ def load(
         labels: Expected class names in order; None sorts the names found.
         votes: Raters' votes that the labels come from, instead of class folders; see
             ``train.data.vote_labels.label_by_votes``.
+        leave_out: A CSV of images that are not used, or ``""``; see
+            ``train.data.left_out.leave_out_marked``.
 
     Raises:
         DatasetError: Nothing there, no images, one class, an empty class, or an
@@ -142,8 +150,11 @@ def load(
         )
     if str(path) == DRAWN:
         refuse_votes(votes)
+        refuse_leave_out(leave_out)
         return _drawn(size_px or DRAWN_SIZE_PX)
     with open_listing(Path(path)) as listing:
+        marked = leave_out_marked(listing, leave_out)
+        listing = marked.listing
         voted = VotedListing(listing, ())
         if votes is not None:
             voted = label_by_votes(listing, votes)
@@ -180,6 +191,8 @@ def load(
         ignored=listing.ignored,
         other_files=listing.other_files,
         left_out=voted.left_out,
+        marked=marked.left_out,
+        unknown_marked=marked.unknown,
         validation_from=origin,
         fingerprint=fingerprint(splits, names),
     )

@@ -11,6 +11,7 @@ from train.data.listing.image_files import (
     describe_other_files,
     describe_unused,
 )
+from train.data.listing.stored_files import shorten
 from train.data.splits import SPLITS
 
 
@@ -27,6 +28,13 @@ def summarize(data: Dataset) -> str:
     rows += [
         f"left out: {count:,} images {why}" for why, count in data.left_out.items()
     ]
+    if data.marked or data.unknown_marked:
+        rows.append(f"left out: {len(data.marked):,} images that a CSV leaves out")
+    if data.unknown_marked:
+        names = shorten(data.unknown_marked)
+        rows.append(
+            f"note: {len(data.unknown_marked):,} names in it are of no image: {names}"
+        )
     if data.validation_from == "train":
         count = len(data.split("validation"))
         rows.append(

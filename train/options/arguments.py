@@ -30,6 +30,8 @@ examples:
   python -m train --data fer2013.zip --validation test \\
       --labels-from ferplus_votes.csv --label-rule probability
   python -m train --data photos/ --arch my_net.py:features
+  python -m train audit --data photos/             what is wrong with the images
+  python -m train --data photos/ --leave-out artifacts/audit/photos/audit.csv
   python -m train --resume                         continue the newest run
 
 --data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
@@ -288,6 +290,13 @@ def build_parser() -> argparse.ArgumentParser:
         choices=LABEL_RULES,
         help="with --labels-from: train on the label with most votes, or on each"
         " label's share of the votes (majority)",
+    )
+    add(
+        "--leave-out",
+        "--apply",
+        metavar="CSV",
+        help="do not use the images that a CSV of  python -m train audit  leaves out:"
+        " columns file and action (leave out, keep)",
     )
     add(
         "--fit",

@@ -111,6 +111,8 @@ class TrainConfig:
             "unknown" and "NF"): images with more votes for one of them than for any
             label are left out. Without it training images with at least half of their
             ``soft_labels`` for one of them are left out.
+        leave_out: CSV of images that are not used, or ``""``; see
+            ``train.data.left_out.leave_out_marked``.
         mixup: Strength alpha of mixup, 0 for none: each image and its target are mixed
             with another's, in shares drawn from Beta(alpha, alpha) (Zhang et al.,
             "mixup: beyond empirical risk minimization", 2018). Useful are 0.1 to 0.4.
@@ -165,6 +167,7 @@ class TrainConfig:
     labels_from: str = ""
     label_rule: LabelRule = "majority"
     drop_categories: tuple[str, ...] | None = None
+    leave_out: str = ""
     mixup: float = 0.0
     cutmix: float = 0.0
     class_weights: ClassWeights = "none"
@@ -272,6 +275,7 @@ class TrainConfig:
             validation_frac=self.validation_frac,
             seed=self.seed,
             votes=self.votes,
+            leave_out=self.leave_out,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -206,9 +206,10 @@ def config_without_paths(run: RunFolder) -> bytes:
     """Returns the run's ``config.json`` with names instead of paths."""
     document = run.read_json(run.config)
     config = document["config"]
-    for key in ("data", "start_from", "soft_labels", "labels_from"):
+    for key in ("data", "start_from", "soft_labels", "labels_from", "leave_out"):
         config[key] = _bare_name(config.get(key, ""))
     config["arch"] = arch_name(config["arch"])
+    document.pop("left_out", None)  # names of files
     config["teachers"] = [_bare_name(teacher) for teacher in config.get("teachers", [])]
     return (json.dumps(document, indent=1) + "\n").encode()
 

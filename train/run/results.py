@@ -173,6 +173,7 @@ def describe_data(data: Dataset) -> dict[str, Any]:
         "validation_from": data.validation_from,
         "dropped_as_copies": len(data.dropped),
         "unreadable": len(data.unreadable),
+        "left_out_by_csv": len(data.marked),
     }
 
 

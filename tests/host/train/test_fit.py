@@ -275,6 +275,22 @@ def test_run_killed_in_its_first_epoch_needs_teacher_and_votes_no_more(
     assert np.array_equal(kept, targets, equal_nan=True)
 
 
+@pytest.mark.parametrize("flag", ["--leave-out", "--apply"])
+def test_images_left_out_are_recorded_and_the_csv_may_move(data, tmp_path, flag):
+    run, table = tmp_path / "run", tmp_path / "audit.csv"
+    names = [f"train/{CLASSES[0]}/1.png", f"train/{CLASSES[1]}/2.png"]
+    rows = [f"leave out,{name}" for name in names]
+    table.write_text("\n".join(["action,file", *rows]) + "\n", encoding="utf-8")
+    assert main(flags(data, run, flag, str(table), epochs=1)) == 0
+    assert read(run, "config.json")["left_out"] == names
+    assert read(run, "config.json")["config"]["leave_out"] == str(table)
+    assert read(run, "metrics.json")["data"]["left_out_by_csv"] == 2
+    moved = table.rename(tmp_path / "moved.csv")
+    assert main(["--resume", str(run), flag, str(moved)]) == 0
+    moved.write_text("action,file\n", encoding="utf-8")
+    assert main(["--resume", str(run), flag, str(moved)]) == 2
+
+
 def test_labels_of_votes_are_trained_on_and_the_votes_may_move(data, tmp_path):
     """Every image is voted another class than its folder: dots are lines, and so on."""
     run, votes = tmp_path / "run", tmp_path / "votes.csv"

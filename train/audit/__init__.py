@@ -1,0 +1,1 @@
+"""What is wrong with an image set: ``python -m train audit``."""
