@@ -115,10 +115,7 @@ def measure_pipeline(setup: Setup) -> Document:
     age = measure_age(
         images, live_pipeline, recorded_fps=fps, seconds=setup.age_seconds
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "frame.png"
-        cv2.imwrite(str(path), images[0])
-        start = measure_start_up(setup.run_arguments(path))
+    start = _measure_start_up(setup, images[0])
     conditions = monitor.finish()
     return {
         "schema": SCHEMA,
@@ -144,6 +141,13 @@ def measure_pipeline(setup: Setup) -> Document:
         "verdict": verdict(conditions),
         "machine": machine_card(),
     }
+
+
+def _measure_start_up(setup: Setup, image: Image) -> Document:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.png"
+        cv2.imwrite(str(path), image)
+        return measure_start_up(setup.run_arguments(path))
 
 
 def read_images(

@@ -28,7 +28,7 @@ from edge_runtime.graph.protobuf import Buffer, read_fields
 from edge_runtime.graph.qdq import DEQUANTIZE, QUANTIZE, fold
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
 # Parsing needs up to 250 times the bytes of nodes and attributes, but once those of
@@ -68,31 +68,14 @@ def read_onnx(model: bytes) -> Graph:
         MissingDependencyError: ``onnx`` is not installed.
         ModelError: The message is cut off, damaged or hostile.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise missing("onnx", "onnx-check") from error
-    _refuse_large_structure(model)
-    try:
-        parsed = onnx.ModelProto.FromString(model)
-    except Exception as error:  # protobuf's DecodeError
-        raise _damaged(error) from error
+    parsed = _parse(model)
     graph = parsed.graph
-    protos = {proto.name: proto for proto in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        value = _constant_value(node)
-        if value is None:
-            nodes.append(node)
-        else:
-            protos[node.output[0]] = value
+    nodes, protos = _split_constants(graph)
     constants = {name: _constant(name, proto) for name, proto in protos.items()}
     inputs = [value.name for value in graph.input if value.name not in constants]
     outputs = [value.name for value in graph.output]
     ends = [name for node in nodes for name in (*node.input, *node.output)]
-    names = [
-        name for name in dict.fromkeys((*constants, *inputs, *outputs, *ends)) if name
-    ]
+    names = list(filter(None, dict.fromkeys((*constants, *inputs, *outputs, *ends))))
     if not all(isinstance(name, str) for name in (*names, *(n.op_type for n in nodes))):
         raise _damaged(ValueError("a name is not UTF-8"))
     index = {"": -1, **{name: position for position, name in enumerate(names)}}
@@ -120,6 +103,30 @@ def read_onnx(model: bytes) -> Graph:
             tuple(index[name] for name in outputs),
         )
     )
+
+
+def _parse(model: bytes) -> ModelProto:
+    """Returns the message."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing("onnx", "onnx-check") from error
+    _refuse_large_structure(model)
+    try:
+        parsed: ModelProto = onnx.ModelProto.FromString(model)
+    except Exception as error:  # protobuf's DecodeError
+        raise _damaged(error) from error
+    return parsed
+
+
+def _split_constants(
+    graph: GraphProto,
+) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """Returns the nodes that compute something, and all constants by name."""
+    values = [(node, _constant_value(node)) for node in graph.node]
+    protos = {proto.name: proto for proto in graph.initializer}
+    protos |= {node.output[0]: value for node, value in values if value is not None}
+    return [node for node, value in values if value is None], protos
 
 
 def _refuse_large_structure(model: bytes) -> None:
