@@ -244,7 +244,7 @@ def copy_weights(model: keras.Model, source: str, data: Dataset) -> int:
         source_model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(f"cannot start from {path}: {error}") from error
-    require_no_leak(path, data)
+    require_no_leak(path, data, ", or begin without them: --pretrained none")
     same_labels = read_labels(path) == list(data.labels)
     copied = 0
     for layer, source_layer in zip(model.layers, source_model.layers, strict=False):

@@ -178,11 +178,16 @@ def load_teacher(path: Path, data: Dataset) -> keras.Model:
     return model
 
 
-def require_no_leak(path: Path, data: Dataset) -> None:
+def require_no_leak(path: Path, data: Dataset, instead: str = "") -> None:
     """Raises RunError if a model was trained on evaluation images.
 
     A run records the pixels of some of its training images. A model outside of a run,
     or of another image size, cannot be checked and is accepted.
+
+    Args:
+        path: The model.
+        data: The images.
+        instead: Another way out, for the message.
     """
     run = RunFolder(path.parent)
     if not run.calibration.is_file():
@@ -194,7 +199,7 @@ def require_no_leak(path: Path, data: Dataset) -> None:
         raise RunError(
             f"{path}: expected a model trained on none of the validation and test"
             f" images, got one trained on at least {leaked} of them: give both"
-            " runs the same --validation and --seed"
+            f" runs the same --validation and --seed{instead}"
         )
 
 

@@ -305,6 +305,11 @@ def test_model_that_learnt_from_evaluation_images_is_refused(tmp_path, use):
     assert "\n" not in str(raised.value)
 
 
+def test_way_out_of_weights_that_learnt_from_evaluation_images_is_named(tmp_path):
+    with pytest.raises(RunError, match="or begin without them: --pretrained none"):
+        begin_with_weights(trained_with(2, tmp_path), carved(1))
+
+
 @USES
 def test_test_images_are_guarded_as_well(tmp_path, use):
     path, data = trained_with(1, tmp_path), carved(1)

