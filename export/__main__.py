@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edge_runtime.errors import GateError, OutputError
 from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.pixels import pixels
 from edge_runtime.model_file.released import are_released_labels
 from edge_runtime.model_file.signature import sign, signature_path
+from edge_runtime.preprocessing import Fit
 from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
 from edge_runtime.utils.files import write_bytes, write_text
 from edge_runtime.utils.flags import positive, whole_number
@@ -40,7 +41,8 @@ examples:
   python -m export --int8 --debug-layers      which layer does int8 hurt?
   python -m export --int8 --max-drop 0.5      keep layers in float until it holds
   python -m export --int8 --sign private.pem  for  edge_runtime run --require-signature
-  python -m export my.keras --int8 --labels cat,dog --calibration-data photos/
+  python -m export my.keras --int8 --labels cat,dog --calibration-data photos/ \\
+      --fit crop
 
 Every file explains itself: labels, input, temperature, origin and golden vectors are
 inside. The int8 files are calibrated on training images; the measured ranges are kept
@@ -113,6 +115,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=positive,
         metavar="PX",
         help="side of the input of a bare .keras file that leaves it free",
+    )
+    add(
+        "--fit",
+        choices=get_args(Fit),
+        help="how the images that a bare .keras file was trained on became square; the"
+        " device does the same (stretch)",
     )
     _add_analysis(parser.add_argument_group("analysis of the int8 file"))
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
@@ -197,6 +205,7 @@ def _options(args: argparse.Namespace) -> ExportOptions:
         labels=args.labels,
         pixels=args.pixels,
         size_px=args.size,
+        fit=args.fit,
         calibration_data=args.calibration_data,
         allow_float=args.allow_float,
         opset=args.opset or OLDEST_OPSET,

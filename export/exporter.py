@@ -109,7 +109,9 @@ def export(name: str | None, options: ExportOptions, log: Log) -> Export:
     Raises:
         FerEdgeError: Something is missing, or a file is not what it must be.
     """
-    trained = find_trained_model(name, options.labels, options.pixels, options.size_px)
+    trained = find_trained_model(
+        name, options.labels, options.pixels, options.size_px, options.fit
+    )
     log(f"{trained.name}: {trained.spec.architecture}, {trained.path}")
     folded = resize_instead(fold_rescaling(trained.model))
     floats = FloatModels(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.model_file.pixels import PixelScaling
+from edge_runtime.preprocessing import Fit
 from export.convert.onnx_model import OPSET
 from export.convert.quantize_tflite import Io
 
@@ -23,6 +24,7 @@ class ExportOptions:
         pixels: The values a bare ``.keras`` file was trained on; None where it scales
             pixels itself.
         size_px: Side of the input of a bare file that leaves it free.
+        fit: How the images of a bare file became square; None for ``"stretch"``.
         calibration_data: Images to measure activation ranges on, instead of the run's
             own choice.
         allow_float: Keep operators without an integer kernel in float32.
@@ -39,6 +41,7 @@ class ExportOptions:
     labels: Sequence[str] | None = None
     pixels: PixelScaling | None = None
     size_px: int | None = None
+    fit: Fit | None = None
     calibration_data: str | None = None
     allow_float: bool = False
     opset: int = OPSET

@@ -13,7 +13,7 @@ from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
 from edge_runtime.model_file.metadata import ModelSpec, check_labels
 from edge_runtime.model_file.pixels import RAW, PixelScaling
 from edge_runtime.model_file.released import find_released
-from edge_runtime.preprocessing import Colour
+from edge_runtime.preprocessing import Colour, Fit
 from export.convert.keras_file import OTHER_KINDS, SUFFIXES
 from export.convert.keras_model import load_classifier
 from export.convert.pixel_scaling import first_values, scaled, scales_pixels
@@ -61,6 +61,7 @@ def find_trained_model(
     labels: Sequence[str] | None,
     pixels: PixelScaling | None = None,
     size_px: int | None = None,
+    fit: Fit | None = None,
 ) -> TrainedModel:
     """Returns the model to export.
 
@@ -71,6 +72,8 @@ def find_trained_model(
         pixels: The values a bare file was trained on, where it does not scale pixels
             itself.
         size_px: Side of the input of a bare file that leaves it free.
+        fit: How the images that a bare file was trained on became square; None for
+            ``"stretch"``, as by most programs.
 
     Raises:
         FerEdgeError: There is none, or it cannot be used.
@@ -78,10 +81,10 @@ def find_trained_model(
     path = Path(name) if name is not None else None
     if path is not None and _is_model_file(path):
         if (path.parent / "config.json").exists() and path.name == "model.keras":
-            _refuse_file_options(labels, pixels, size_px)
+            _refuse_file_options(labels, pixels, size_px, fit)
             return _from_run(RunFolder(path.parent))
-        return _from_file(path, labels, pixels, size_px)
-    _refuse_file_options(labels, pixels, size_px)
+        return _from_file(path, labels, pixels, size_px, fit)
+    _refuse_file_options(labels, pixels, size_px, fit)
     if name is None and not list(RUNS.glob("*/config.json")):
         return _from_run(find_run(find_released().name))
     return _from_run(find_run(name))
@@ -95,7 +98,10 @@ def _is_model_file(path: Path) -> bool:
 
 
 def _refuse_file_options(
-    labels: Sequence[str] | None, pixels: PixelScaling | None, size_px: int | None
+    labels: Sequence[str] | None,
+    pixels: PixelScaling | None,
+    size_px: int | None,
+    fit: Fit | None,
 ) -> None:
     if pixels is not None:
         raise FerEdgeError("a run scales its pixels itself: leave out --pixels")
@@ -103,6 +109,8 @@ def _refuse_file_options(
         raise FerEdgeError("a run knows its labels: leave out --labels")
     if size_px is not None:
         raise FerEdgeError("a run knows the size of its images: leave out --size")
+    if fit is not None:
+        raise FerEdgeError("a run knows how its images were cut: leave out --fit")
 
 
 def load_run_data(trained: TrainedModel) -> Dataset | None:
@@ -175,6 +183,7 @@ def _from_file(
     labels: Sequence[str] | None,
     pixels: PixelScaling | None,
     size_px: int | None,
+    fit: Fit | None,
 ) -> TrainedModel:
     model = _with_raw_pixels(load_classifier(path, size_px), pixels, path.name)
     classes = model.outputs[0].shape[1]
@@ -193,7 +202,12 @@ def _from_file(
     colour: Colour = "grey" if shape[3] == 1 else "rgb"
     origin: dict[str, Any] = {"parameters": model.count_params()}
     spec = ModelSpec(
-        names, shape[1], colour, architecture=str(model.name), origin=origin
+        names,
+        shape[1],
+        colour,
+        fit=fit or "stretch",
+        architecture=str(model.name),
+        origin=origin,
     )
     return TrainedModel(path.stem, model, path, spec, None, None)
 

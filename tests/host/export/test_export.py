@@ -577,6 +577,18 @@ def test_bare_rgb_file_of_32_pixels_is_exported(tmp_path):
         assert np.abs(answer.probabilities - expected).max() < tolerance
 
 
+def test_bare_file_says_how_its_images_became_square(tmp_path):
+    path, out = saved(small_network(), tmp_path / "m.keras"), tmp_path / "out"
+    given = [str(path), "--formats", "float32", "--labels", "a,b,c", "--fit", "crop"]
+    assert main([*given, "--out", str(out)]) == 0
+    assert Classifier.load(out / "m.float32.tflite").spec.fit == "crop"
+
+
+def test_run_knows_how_its_images_became_square(run, capsys):
+    assert main([str(run), "--fit", "crop"]) == 2
+    assert "leave out --fit" in one_error_line(capsys)
+
+
 def test_nothing_is_written_when_a_check_fails(tmp_path, capsys, monkeypatch):
     def fail(*_, **_options):
         raise ModelError("not what it must be")
