@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 LARGEST_FILE = 2**20
 # "0 cat", "0: cat" or "0,cat" on each line: Teachable Machine, Coral.
+_HEADER = re.compile(r"(id|index|class|label)[ _a-z]*[,;\t]", re.IGNORECASE)
 _NUMBERED = re.compile(r"(\d+)\s*[\s:;,]\s*(\S.*)")
 
 
@@ -102,6 +103,9 @@ def _read_file(text: str) -> list[str] | None:
         raise MetadataError(f"expected one name on each line, got nothing in {text}")
     if names[0][0] in "{[":
         raise MetadataError(f"expected one name on each line, got JSON in {text}")
+    if names[0].startswith("item {") or re.match(r"(names|nc)\s*:", names[0]):
+        kind = "YAML" if ":" in names[0] else "a label map of TensorFlow"
+        raise MetadataError(f"expected one name on each line, got {kind} in {text}")
     if len(names) == 1:
         return _split(names[0])
     return _without_numbers(names, text)
@@ -111,6 +115,11 @@ def _without_numbers(names: list[str], path: str) -> list[str]:
     """Returns names in the order of the numbers before them, where all have one."""
     matches = [_NUMBERED.fullmatch(name) for name in names]
     numbered = {int(match[1]): match[2].strip() for match in matches if match}
+    if _HEADER.match(names[0]) and all(matches[1:]):
+        raise MetadataError(
+            f"expected a number and a name on each line of {path}, got the header"
+            f" {names[0]!r}: remove it"
+        )
     # "1 euro" and "2 euro" are names.
     if len(numbered) < len(names) or len(set(numbered.values())) < len(names):
         return names

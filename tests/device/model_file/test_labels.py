@@ -88,10 +88,13 @@ def test_typed_text_that_is_no_list_of_names(text, part):
         (b"\xff\xfe\x00cat", "UTF-8"),
         (b'{"cat": 0, "dog": 1}', "JSON"),
         (b"0 cat\n2 dog\n", "numbers 0 to 1"),
+        (b"id,name\n0,cat\n1,dog\n", "got the header"),
+        (b"names:\n- cat\n- dog\n", "YAML"),
+        (b"item {\n  name: 'cat'\n}\n", "label map"),
         (b"cat\n", "which is no file"),
         (b"a\n" * 2**20, "over 1 MiB"),
     ],
-    ids=["empty", "utf-16", "json", "gap", "one", "large"],
+    ids=["empty", "utf-16", "json", "gap", "header", "yaml", "pbtxt", "one", "large"],
 )
 def test_file_that_is_no_list_of_names(tmp_path, content, part):
     path = tmp_path / "labels.txt"
