@@ -8,12 +8,86 @@ field ``index`` has the name of a tuple's method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Box = tuple[int, int, int, int]
-EventKind = Literal["face_appeared", "expression_changed", "face_left"]
+EventKind = Literal[
+    "face_appeared",
+    "expression_changed",
+    "face_left",
+    "object_appeared",
+    "label_changed",
+    "object_left",
+]
 
 UNCERTAIN = "uncertain"
+
+
+class Words(NamedTuple):
+    """What a model looks at, and what its labels are, in one word each.
+
+    People read these words. Programs read ``thing``, ``things`` and ``quality``, of
+    which there are two each.
+
+    Attributes:
+        subject: Such as ``"face"`` or ``"bottle"``.
+        labels_are: Such as ``"expression"`` or ``"material"``.
+    """
+
+    subject: str = "face"
+    labels_are: str = "expression"
+
+    @property
+    def thing(self) -> Literal["face", "object"]:
+        """``"face"``, or ``"object"`` for all else."""
+        return "face" if self.subject == "face" else "object"
+
+    @property
+    def subjects(self) -> str:
+        """The subject in the plural, as far as English has rules."""
+        return plural(self.subject)
+
+    @property
+    def things(self) -> Literal["faces", "objects"]:
+        """More of them."""
+        return "faces" if self.subject == "face" else "objects"
+
+    @property
+    def quality(self) -> Literal["expression", "label"]:
+        """``"expression"``, or ``"label"`` for all else."""
+        return "expression" if self.labels_are == "expression" else "label"
+
+    @property
+    def event_kinds(self) -> tuple[EventKind, EventKind, EventKind]:
+        """Kinds of the events: one is new, has another label, is gone."""
+        face = self.thing == "face"
+        return (
+            "face_appeared" if face else "object_appeared",
+            "expression_changed" if self.quality == "expression" else "label_changed",
+            "face_left" if face else "object_left",
+        )
+
+
+def plural(word: str) -> str:
+    """Returns the plural of an English word, such as ``boxes``, as far as rules go."""
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2:-1] not in tuple("aeiou"):
+        return f"{word[:-1]}ies"
+    return f"{word}s"
+
+
+FACE_WORDS = Words()
+
+
+def words_of(spec: Any) -> Words:
+    """Returns the words of a model; those of facial expression where it says none.
+
+    Args:
+        spec: A ``ModelSpec``, or an object without its ``subject``.
+    """
+    subject = getattr(spec, "subject", None)
+    return Words(subject, spec.labels_are) if subject else FACE_WORDS
 
 
 class Decision(NamedTuple):
@@ -65,11 +139,14 @@ class Event(NamedTuple):
     """Something that happened to a tracked face, reported exactly once.
 
     Attributes:
-        kind: ``"face_appeared"``, ``"expression_changed"`` or ``"face_left"``.
+        kind: ``"face_appeared"``, ``"expression_changed"`` or ``"face_left"``; of a
+            model that does not look at faces ``"object_appeared"`` and
+            ``"object_left"``, and of labels that are no expressions
+            ``"label_changed"``.
         track_id: The face's number.
         timestamp_s: Time of the frame in its source, in seconds.
-        label: The decision from then on; for ``face_left`` the last one.
-        previous: The decision before an ``expression_changed``; otherwise None.
+        label: The decision from then on; of what left, the last one.
+        previous: The decision before it changed; otherwise None.
         confidence: The decision's, 0..1.
         region: Name of the region that it happened in; None where regions have no
             names.
@@ -102,6 +179,8 @@ class FrameResult:
             applied to this one.
         events: The events of this frame, ordered by track id.
         hidden: Boxes that should contain the tracked faces that cannot be seen.
+        words: What the model looks at. Where it is not faces, the faces here are what
+            it looks at.
     """
 
     index: int
@@ -115,6 +194,7 @@ class FrameResult:
     detected: bool = True
     events: tuple[Event, ...] = ()
     hidden: tuple[Box, ...] = ()
+    words: Words = FACE_WORDS
 
     @property
     def classified(self) -> int:

@@ -12,8 +12,8 @@ previous_s = None
 
 for line in sys.stdin:
     frame = json.loads(line)
-    if frame["schema"] != "fer-edge/frame/3":
-        sys.exit(f"expected fer-edge/frame/3, got {frame['schema']}")
+    if frame["schema"] != "fer-edge/frame/4":
+        sys.exit(f"expected fer-edge/frame/4, got {frame['schema']}")
     elapsed_s = 0.0 if previous_s is None else frame["time_s"] - previous_s
     previous_s = frame["time_s"]
     for face in frame["faces"]:

@@ -24,6 +24,7 @@ from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
 from edge_runtime.utils.files import write_bytes, write_text
 from edge_runtime.utils.flags import positive, whole_number
 from train.networks.backend import start_keras
+from train.options.arguments import add_words
 
 if TYPE_CHECKING:
     from export.exporter import Export
@@ -122,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how the images that a bare .keras file was trained on became square; the"
         " device does the same (stretch)",
     )
+    add_words(add)
     _add_analysis(parser.add_argument_group("analysis of the int8 file"))
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     add("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
@@ -206,6 +208,8 @@ def _options(args: argparse.Namespace) -> ExportOptions:
         pixels=args.pixels,
         size_px=args.size,
         fit=args.fit,
+        subject=args.subject,
+        labels_are=args.labels_are,
         calibration_data=args.calibration_data,
         allow_float=args.allow_float,
         opset=args.opset or OLDEST_OPSET,

@@ -42,7 +42,12 @@ from export.convert.ranges import MeasuredRanges
 from export.convert.upsampling import resize_instead
 from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
-from export.trained_model import TrainedModel, find_trained_model, load_run_data
+from export.trained_model import (
+    TrainedModel,
+    find_trained_model,
+    load_run_data,
+    with_words,
+)
 from export.verify import check_contents, describe_input, find_unfolded
 from train.run.results import predict_logits
 
@@ -109,10 +114,20 @@ def export(name: str | None, options: ExportOptions, log: Log) -> Export:
     Raises:
         FerEdgeError: Something is missing, or a file is not what it must be.
     """
-    trained = find_trained_model(
-        name, options.labels, options.pixels, options.size_px, options.fit
+    trained = with_words(
+        find_trained_model(
+            name, options.labels, options.pixels, options.size_px, options.fit
+        ),
+        options.subject,
+        options.labels_are,
     )
-    log(f"{trained.name}: {trained.spec.architecture}, {trained.path}")
+    spec = trained.spec
+    log(f"{trained.name}: {spec.architecture}, {trained.path}")
+    if spec.subject:
+        log(
+            f"it looks at one {spec.subject}, its labels are called {spec.labels_are}"
+            " (change: --subject, --labels-are)"
+        )
     folded = resize_instead(fold_rescaling(trained.model))
     floats = FloatModels(
         tflite=partial(tflite.to_tflite, folded),

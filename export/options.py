@@ -25,6 +25,8 @@ class ExportOptions:
             pixels itself.
         size_px: Side of the input of a bare file that leaves it free.
         fit: How the images of a bare file became square; None for ``"stretch"``.
+        subject: What the model looks at, in one word; None: as the run says.
+        labels_are: What its labels are, in one word; None: as the run says.
         calibration_data: Images to measure activation ranges on, instead of the run's
             own choice.
         allow_float: Keep operators without an integer kernel in float32.
@@ -42,6 +44,8 @@ class ExportOptions:
     pixels: PixelScaling | None = None
     size_px: int | None = None
     fit: Fit | None = None
+    subject: str | None = None
+    labels_are: str | None = None
     calibration_data: str | None = None
     allow_float: bool = False
     opset: int = OPSET

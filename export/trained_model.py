@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import keras
 from edge_runtime.errors import DatasetError, FerEdgeError, ModelError, RunError
 from edge_runtime.model_file.metadata import ModelSpec, check_labels
 from edge_runtime.model_file.pixels import RAW, PixelScaling
-from edge_runtime.model_file.released import find_released
+from edge_runtime.model_file.released import are_released_labels, find_released
 from edge_runtime.preprocessing import Colour, Fit
 from export.convert.keras_file import OTHER_KINDS, SUFFIXES
 from export.convert.keras_model import load_classifier
 from export.convert.pixel_scaling import first_values, scaled, scales_pixels
 from train.data import dataset
 from train.data.dataset import Dataset
+from train.data.decoding import LARGEST_ICON_PX
 from train.data.drawn_faces import DRAWN
 from train.options.config import TrainConfig
 from train.run.folder import RUNS, RunFolder, find_run, understood
@@ -88,6 +89,32 @@ def find_trained_model(
     if name is None and not list(RUNS.glob("*/config.json")):
         return _from_run(find_run(find_released().name))
     return _from_run(find_run(name))
+
+
+def with_words(
+    trained: TrainedModel, subject: str | None, labels_are: str | None
+) -> TrainedModel:
+    """Returns the model with the words of its task: as given, else as in its run.
+
+    Where neither says one, photos show objects, unless the labels are those of a
+    released model; nothing is said of others, which devices take for faces.
+
+    Args:
+        trained: The model.
+        subject: What it looks at, in one word.
+        labels_are: What its labels are.
+    """
+    spec, config = trained.spec, trained.config
+    subject = subject or (config.subject if config else "")
+    labels_are = labels_are or (config.labels_are if config else "")
+    photos = spec.colour == "rgb" and spec.size_px > LARGEST_ICON_PX
+    known = photos and not are_released_labels(spec.labels)
+    if not (subject or labels_are or known):
+        return trained
+    subject = subject or "object"
+    labels_are = labels_are or ("expression" if subject == "face" else "label")
+    spec = replace(spec, subject=subject, labels_are=labels_are)
+    return replace(trained, spec=spec)
 
 
 def _is_model_file(path: Path) -> bool:

@@ -62,6 +62,7 @@ def _metadata(document: Document) -> list[Row]:
         ("format", document["format"]),
         ("architecture", document["architecture"] or "-"),
         ("labels", ", ".join(document["labels"])),
+        *_words(document),
         ("image", "{size_px} px, {colour}, {fit}".format(**document["image"])),
         ("crop margin", f"{100 * document['crop_margin_frac']:g} %"),
         ("temperature", f"{document['temperature']:.4g}"),
@@ -69,6 +70,13 @@ def _metadata(document: Document) -> list[Row]:
     for group in ("accuracy", "origin"):
         rows += [(f"{group}: {k}", _value(v)) for k, v in document[group].items()]
     return rows
+
+
+def _words(document: Document) -> list[Row]:
+    """Returns the row about what the model looks at, where the file says it."""
+    if document["subject"] is None:
+        return []
+    return [("looks at", f"{document['subject']}; labels: {document['labels_are']}")]
 
 
 def _stated(stated: Document, kind: str) -> list[Row]:

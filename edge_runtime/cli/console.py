@@ -16,7 +16,13 @@ from edge_runtime.detection.factory import smallest_face_px
 from edge_runtime.outputs.append_file import Stdout
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.pipeline.stats import Status
-from edge_runtime.results import Event, FaceResult, FrameResult
+from edge_runtime.results import (
+    FACE_WORDS,
+    Event,
+    FaceResult,
+    FrameResult,
+    Words,
+)
 from edge_runtime.sources import CameraSettings, Frame, Source
 from edge_runtime.untrusted import one_line
 from edge_runtime.utils.argparser import as_typed, invocation
@@ -149,8 +155,11 @@ class Console:
 
     def _message(self, result: FrameResult) -> _Message:
         if self._source.kind == "pictures":
-            return _Message((result_line(result),))
-        lines = tuple(event_line(one, whole=self._whole) for one in result.events)
+            return _Message((result_line(result, self._status.words),))
+        lines = tuple(
+            event_line(one, whole=self._whole, words=self._status.words)
+            for one in result.events
+        )
         return _Message(lines, self._progress(result) if self._terminal else "")
 
     def _progress(self, result: FrameResult) -> str:
@@ -159,7 +168,8 @@ class Console:
             return ""
         self._progress_s = now_s
         total = f"/{self._source.frame_count}" if self._source.frame_count else ""
-        return f"frame {self._status.frames}{total}  {_faces_text(result)}"[:79]
+        faces = _faces_text(result, self._status.words)
+        return f"frame {self._status.frames}{total}  {faces}"[:79]
 
 
 class _Message(NamedTuple):
@@ -203,21 +213,22 @@ def _flags_without_effect(args: argparse.Namespace, source: Source) -> list[str]
     return flags
 
 
-def result_line(result: FrameResult) -> str:
+def result_line(result: FrameResult, words: Words = FACE_WORDS) -> str:
     """Returns the result of one frame as text."""
     return (
         f"{one_line(result.name)}  frame {result.index}  {result.timestamp_s:.2f} s"
-        f"  {_faces_text(result)}"
+        f"  {_faces_text(result, words)}"
         f"  (detect {result.detect_ms:.1f} ms, classify {result.classify_ms:.1f} ms)"
     )
 
 
-def event_line(event: Event, *, whole: bool = False) -> str:
+def event_line(event: Event, *, whole: bool = False, words: Words = FACE_WORDS) -> str:
     """Returns an event as text.
 
     Args:
         event: What happened.
         whole: Whole frames are classified (``--faces none``): no face is named.
+        words: What the model looks at.
     """
     percent = round(100 * event.confidence)
     where = f"{event.region}: " if event.region else ""
@@ -226,15 +237,15 @@ def event_line(event: Event, *, whole: bool = False) -> str:
         before = f"{event.previous} to " if event.previous else ""
         return f"{at}  {where}{before}{event.label} ({percent} %)"
     text = {
-        "face_appeared": f"appeared: {event.label}",
-        "expression_changed": f"changed: {event.previous} to {event.label}",
-        "face_left": f"left: was {event.label}",
-    }[event.kind]
-    return f"{at}  {where}face #{event.track_id} {text} ({percent} %)"
+        "appeared": f"appeared: {event.label}",
+        "changed": f"changed: {event.previous} to {event.label}",
+        "left": f"left: was {event.label}",
+    }[event.kind.rpartition("_")[2]]
+    return f"{at}  {where}{words.subject} #{event.track_id} {text} ({percent} %)"
 
 
-def _faces_text(result: FrameResult) -> str:
-    return ", ".join(map(_face_text, result.faces)) or "no face"
+def _faces_text(result: FrameResult, words: Words) -> str:
+    return ", ".join(map(_face_text, result.faces)) or f"no {words.subject}"
 
 
 def _face_text(face: FaceResult) -> str:
@@ -284,7 +295,7 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
 
 def summary_table(status: Status, seconds: float) -> str:
     """Returns the counts and medians of a run of so many seconds as a table."""
-    source, faces = status.source, status.faces
+    source, faces, words = status.source, status.faces, status.shown_words
     counts = {
         "unreadable": source.skipped,
         "passed over for newer ones": source.dropped,
@@ -298,24 +309,31 @@ def summary_table(status: Status, seconds: float) -> str:
     kept = faces - status.classified
     turns = f"  ({kept} with an earlier answer: they take turns)" if kept else ""
     rows += [
-        ("classified" if whole else "faces", f"{faces}{turns}"),
+        ("classified" if whole else words.subjects, f"{faces}{turns}"),
         *(
             (f"  {label}", f"{count}  ({100 * count / faces:.0f} %)")
             for label, count in status.labels.most_common()
         ),
     ]
     if whole:
-        changes = status.events.get("expression_changed")
-        rows += [("label changed", f"{changes}")] if changes else []
+        changed = status.words.event_kinds[1]
+        changes = status.events.get(changed)
+        rows += [(_kind_text(changed, words), f"{changes}")] if changes else []
     else:
-        rows += [(kind.replace("_", " "), f"{n}") for kind, n in status.events.items()]
+        rows += [(_kind_text(kind, words), f"{n}") for kind, n in status.events.items()]
         rows.append(("detect", _median_text(status.detect_ms, "per detection")))
-    per = "per frame" if whole else "per frame with faces"
+    per = "per frame" if whole else f"per frame with {words.subjects}"
     rows += [
         ("classify", _median_text(status.classify_ms, per)),
         ("rate", f"{status.frames / seconds:.1f} frames/s" if seconds else "-"),
     ]
     return align(rows, left=2)
+
+
+def _kind_text(kind: str, words: Words) -> str:
+    """Returns a kind of event for people, such as ``bottle appeared``."""
+    what = words.labels_are if kind.endswith("changed") else words.subject
+    return f"{what} {kind.rpartition('_')[2]}"
 
 
 def _median_text(values_ms: Iterable[float], unit: str) -> str:

@@ -62,6 +62,8 @@ def _metadata(spec: ModelSpec | None) -> Document:
         "format": spec.format,
         "architecture": spec.architecture,
         "labels": list(spec.labels),
+        "subject": spec.subject,
+        "labels_are": spec.labels_are,
         "image": {"size_px": spec.size_px, "colour": spec.colour, "fit": spec.fit},
         "crop_margin_frac": spec.crop_margin_frac,
         "temperature": spec.temperature,

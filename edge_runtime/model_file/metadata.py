@@ -28,6 +28,7 @@ LARGEST_SIZE_PX = 1024
 CROP_MARGINS = (-0.4, 2.0)
 MOST_LABELS = 10_000
 LONGEST_LABEL = 100
+LONGEST_WORD = 30
 LARGEST_GOLDEN_BYTES = 4 * 2**20
 
 
@@ -95,6 +96,9 @@ class ModelSpec:
         pixels: What the network takes for pixels 0..255. As ``output``, it is not part
             of the document: files with metadata take raw pixels and give logits.
         output: What the network gives: ``"logits"`` or ``"probabilities"``.
+        subject: What it looks at, in one word such as ``"face"``; None where the file
+            does not say, as those of version 0.1.
+        labels_are: What its labels are, such as ``"expression"``; None as ``subject``.
     """
 
     labels: tuple[str, ...]
@@ -110,6 +114,8 @@ class ModelSpec:
     pixels: PixelScaling = RAW
     output: Output = "logits"
     fit: Fit = "stretch"
+    subject: str | None = None
+    labels_are: str | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -130,7 +136,13 @@ class ModelSpec:
             "origin": self.origin,
             "accuracy": self.accuracy,
             "golden": None if golden is None else _golden_document(golden),
+            **self._words_document(),
         }
+
+    def _words_document(self) -> Document:
+        if self.subject is None:
+            return {}
+        return {"subject": self.subject, "labels_are": self.labels_are}
 
     def _input_document(self) -> Document:
         image: Document = {"size_px": self.size_px, "colour": self.colour}
@@ -160,6 +172,7 @@ class ModelSpec:
                 f"expected an input of 1..{LARGEST_SIZE_PX} pixels in grey or rgb,"
                 f" got {size_px!r} {colour!r}"
             )
+        subject, labels_are = _words(document)
         spec = cls(
             labels=labels,
             fit=_fit(image),
@@ -171,11 +184,37 @@ class ModelSpec:
             architecture=_get(document, "architecture", str)[:LONGEST_LABEL],
             origin=_get(document, "origin", dict),
             accuracy=_get(document, "accuracy", dict),
+            subject=subject,
+            labels_are=labels_are,
         )
         if document.get("golden") is None:
             return spec
         golden = _golden(_get(document, "golden", dict), spec)
         return cls(**{**spec.__dict__, "golden": golden})
+
+
+def _words(document: Document) -> tuple[str, str] | tuple[None, None]:
+    if "subject" not in document and "labels_are" not in document:
+        return None, None
+    subject, labels_are = (
+        check_word(_get(document, key, str)) for key in ("subject", "labels_are")
+    )
+    return subject, labels_are
+
+
+def check_word(text: str) -> str:
+    """Returns a word for what a model looks at, or for what its labels are.
+
+    Raises:
+        MetadataError: It is no word of small letters.
+    """
+    plain = text.replace("_", "").replace("-", "").replace(" ", "")
+    if plain.isalpha() and text == text.lower() and len(text) <= LONGEST_WORD:
+        return text
+    raise MetadataError(
+        f"expected a word of up to {LONGEST_WORD} small letters, such as face or"
+        f" material, got {text[:40]!r}"
+    )
 
 
 def _fit(image: Document) -> Fit:

@@ -12,7 +12,7 @@ from edge_runtime.outputs.append_file import AppendedFile, Stdout
 from edge_runtime.results import Decision, Event, FaceResult, FrameResult
 from edge_runtime.untrusted import spreadsheet_cell
 
-FRAME_SCHEMA = "fer-edge/frame/3"
+FRAME_SCHEMA = "fer-edge/frame/4"
 EVENT_SCHEMA = "fer-edge/event/1"
 EVENT_START = f'{{"schema": "{EVENT_SCHEMA}"'  # of each line of an event file
 
@@ -32,9 +32,11 @@ def frame_document(result: FrameResult) -> dict[str, Any]:
         "frame": result.index,
         "time_s": round(result.timestamp_s, 4),
         "source": result.name,
+        "subject": result.words.subject,
+        "labels_are": result.words.labels_are,
         "age_ms": rounded(result.age_ms, 3),
         "detected": result.detected,
-        "faces": [face_document(face) for face in result.faces],
+        result.words.things: [face_document(face) for face in result.faces],
         "events": [_event(event) for event in result.events],
         "latency_ms": {
             "detect": round(result.detect_ms, 3),

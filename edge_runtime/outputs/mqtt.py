@@ -31,7 +31,7 @@ from edge_runtime.outputs.mqtt_client import (
 from edge_runtime.outputs.mqtt_errors import connect_error, no_answer, refusal
 from edge_runtime.outputs.mqtt_topics import discovery_messages
 from edge_runtime.pipeline.stats import STALE_S, Status
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FACE_WORDS, FrameResult, Words
 from edge_runtime.sources import Frame
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class MqttSink:
         """Returns whether there is a connection."""
         if not self._client.is_connected():
             return False
-        document = json.dumps(state_document(result, self._status.fps))
+        words = self._status.words
+        document = json.dumps(state_document(result, self._status.fps, words))
         self._client.publish(self._broker.topic("state"), document, retain=True)
         self._published += 1
         return True
@@ -190,7 +191,8 @@ class MqttSink:
         model = self._status.snapshot()["model"]
         name = str(model.get("name") or model["architecture"])
         labels = tuple(model["labels"])
-        messages = discovery_messages(self._broker, root, labels, name)
+        words = self._status.words
+        messages = discovery_messages(self._broker, root, labels, name, words)
         for topic, document in messages.items():
             self._client.publish(topic, json.dumps(document), retain=True)
 
@@ -267,20 +269,24 @@ def _connected(options: MqttOptions, status: Status) -> Iterator[MqttSink]:
         sink.close()
 
 
-def state_document(result: FrameResult | None, fps: float | None) -> dict[str, Any]:
+def state_document(
+    result: FrameResult | None, fps: float | None, words: Words = FACE_WORDS
+) -> dict[str, Any]:
     """Returns the label of the largest face and the speed of the run, JSON-ready.
 
-    Without a recent result there is no face.
+    Without a recent result there is no face. Keys are called by the words.
     """
     faces = result.faces if result else ()
     age_ms = result.age_ms if result else None
     largest = (faces[0].decision or faces[0]) if faces else None
     confidence = largest.confidence if largest else 0.0
+    where = {"region": faces[0].region} if faces and faces[0].region else {}
     return {
         "schema": STATE_SCHEMA,
-        "face": "ON" if faces else "OFF",
-        "faces": len(faces),
-        "expression": largest.label if largest else "none",
+        words.thing: "ON" if faces else "OFF",
+        words.things: len(faces),
+        words.quality: largest.label if largest else "none",
+        **where,
         "confidence_percent": round(100 * confidence, 1),
         "fps": None if fps is None else round(fps, 1),
         "age_ms": None if age_ms is None else round(age_ms, 1),

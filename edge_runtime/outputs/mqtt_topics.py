@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edge_runtime.errors import OutputError
+from edge_runtime.results import FACE_WORDS, Words
 from edge_runtime.untrusted import has_control, refuse_control
 from edge_runtime.version import VERSION
 
@@ -117,11 +118,14 @@ def discovery_prefix(text: str) -> str | None:
 
 
 EXPIRE_AFTER_S = 30  # Home Assistant shows a sensor as unavailable after so long
-EVENT_KINDS = ("face_appeared", "expression_changed", "face_left")
 
 
 def discovery_messages(
-    broker: Broker, root: str, labels: tuple[str, ...], model: str
+    broker: Broker,
+    root: str,
+    labels: tuple[str, ...],
+    model: str,
+    words: Words = FACE_WORDS,
 ) -> dict[str, dict[str, Any]]:
     """Returns Home Assistant's configuration of each entity by its topic, JSON-ready.
 
@@ -130,6 +134,7 @@ def discovery_messages(
         root: Home Assistant's topic prefix, ``homeassistant`` unless changed there.
         labels: The model's class names.
         model: The model's name, shown as the device's model.
+        words: What it looks at, and what its labels are.
     """
     common = {
         "availability_topic": broker.topic("availability"),
@@ -141,22 +146,22 @@ def discovery_messages(
         },
         "origin": {"name": "fer-edge", "sw_version": VERSION},
     }
-    expressions = [*labels, "uncertain", "none"]
+    thing, things, quality = words.thing, words.things, words.quality
     entities = {
-        "sensor/expression": _sensor(broker, "Expression", "expression")
-        | {"device_class": "enum", "options": expressions},
+        f"sensor/{quality}": _sensor(broker, words.labels_are.capitalize(), quality)
+        | {"device_class": "enum", "options": [*labels, "uncertain", "none"]},
         "sensor/confidence": _sensor(broker, "Confidence", "confidence_percent")
         | {"unit_of_measurement": "%", "suggested_display_precision": 0},
-        "sensor/faces": _sensor(broker, "Faces", "faces")
+        f"sensor/{things}": _sensor(broker, words.subjects.capitalize(), things)
         | {"state_class": "measurement"},
         "sensor/fps": _diagnostic(broker, "Frame rate", "fps", "fps"),
         "sensor/age": _diagnostic(broker, "Frame age", "age_ms", "ms"),
-        "binary_sensor/face": _sensor(broker, "Face", "face")
+        f"binary_sensor/{thing}": _sensor(broker, words.subject.capitalize(), thing)
         | {"device_class": "occupancy", "payload_on": "ON", "payload_off": "OFF"},
         "event/happening": {
             "name": "Happening",
             "state_topic": broker.topic("events"),
-            "event_types": list(EVENT_KINDS),
+            "event_types": list(words.event_kinds),
             "value_template": _EVENT_TEMPLATE,
         },
     }

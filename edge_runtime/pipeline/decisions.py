@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.pipeline.classification import Probabilities
-from edge_runtime.results import UNCERTAIN, Decision, Event
+from edge_runtime.results import FACE_WORDS, UNCERTAIN, Decision, Event, Words
 
 # After a gap between two frames of so many dwell times, one frame changes the label.
 LONG_GAP_DWELLS = 2
@@ -136,14 +136,21 @@ class LabelSmoother:
 class TrackDecisions:
     """Decides about every tracked face, and reports each event once."""
 
-    def __init__(self, labels: Sequence[str], config: DecisionConfig) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        config: DecisionConfig,
+        words: Words = FACE_WORDS,
+    ) -> None:
         """Starts with no faces.
 
         Args:
             labels: The model's, in order.
             config: How decisions are made.
+            words: What the model looks at: events are called by it.
         """
         self._labels, self._config = tuple(labels), config
+        self._appeared, self._changed_kind, self._left = words.event_kinds
         self._smoothers: dict[int, LabelSmoother] = {}
         self._reported: dict[int, Decision] = {}  # by track: as in its last event
 
@@ -190,7 +197,7 @@ class TrackDecisions:
         if before is not None and before.label == decision.label:
             return None
         return Event(
-            "face_appeared" if before is None else "expression_changed",
+            self._appeared if before is None else self._changed_kind,
             track_id,
             timestamp_s,
             decision.label,
@@ -205,5 +212,5 @@ class TrackDecisions:
         if last is None:
             return None
         return Event(
-            "face_left", track_id, timestamp_s, last.label, None, last.confidence
+            self._left, track_id, timestamp_s, last.label, None, last.confidence
         )

@@ -20,7 +20,7 @@ from edge_runtime.pipeline.classification import (
 )
 from edge_runtime.pipeline.decisions import DecisionConfig, Observation, TrackDecisions
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
-from edge_runtime.results import Event, FaceResult, FrameResult
+from edge_runtime.results import Event, FaceResult, FrameResult, words_of
 from edge_runtime.sources import Frame
 from edge_runtime.tracking.face_tracker import FaceTracker, TrackedFaces
 
@@ -100,7 +100,10 @@ class Pipeline:
         )
         self._scheduler, self._classifier = scheduler, classifier
         self._labels = classifier.spec.labels
-        self._decisions = TrackDecisions(self._labels, decisions or DecisionConfig())
+        self._words = words_of(classifier.spec)
+        self._decisions = TrackDecisions(
+            self._labels, decisions or DecisionConfig(), self._words
+        )
         # By track: the last probabilities, and the time of their frame.
         self._classified: dict[int, tuple[Probabilities, float]] = {}
 
@@ -157,6 +160,7 @@ class Pipeline:
             detected=detection is not None,
             events=events,
             hidden=tracked.faces.hidden,
+            words=self._words,
         )
 
     def _schedule(self, faces: TrackedFaces) -> Sequence[int]:

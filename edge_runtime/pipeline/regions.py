@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime.errors import SourceError
 from edge_runtime.pipeline.classification import age_ms
-from edge_runtime.results import Box, FrameResult
+from edge_runtime.results import FACE_WORDS, Box, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.region import Region
 
@@ -187,6 +187,7 @@ def merge(frame: Frame, results: Iterable[tuple[Cut, FrameResult]]) -> FrameResu
         detected=any(part.detected for part in parts),
         events=tuple(sorted(events, key=lambda event: event.track_id)),
         hidden=tuple(hidden),
+        words=parts[0].words if parts else FACE_WORDS,
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FrameResult, Words, plural, words_of
 from edge_runtime.sources import Source
 from edge_runtime.version import VERSION
 
@@ -19,6 +19,7 @@ STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
 RECENT_S = 10.0
 STALE_S = 10.0  # without a frame for so long the last result means nothing
+WHOLE_FRAME = Words("image", "label")
 MAX_TIMES = 10_000  # a service runs for months: medians are those of its last frames
 
 _Moment = tuple[float, FrameResult]
@@ -81,6 +82,21 @@ class Status:
         return tuple(self._classifier.spec.labels)
 
     @property
+    def words(self) -> Words:
+        """What the model looks at, as programs are told."""
+        return words_of(self._classifier.spec)
+
+    @property
+    def shown_words(self) -> Words:
+        """The same for people.
+
+        Where whole frames are classified, and the model does not say what it looks at,
+        nothing speaks of faces.
+        """
+        said = getattr(self._classifier.spec, "subject", None)
+        return self.words if said or self.detector != "none" else WHOLE_FRAME
+
+    @property
     def looked_at_wh(self) -> tuple[int, int]:
         """Width and height of the last frame, or of its widest region, in pixels."""
         boxes = [region.box(self.frame_wh) for region in self.regions]
@@ -140,6 +156,7 @@ class Status:
             "uptime_s": now - self._started,
             "model": model_identity(self._classifier),
             "detector": self.detector,
+            "words": _words_document(self.shown_words),
             "source": _source_state(self.source),
             "regions": [region.text_with_name for region in self.regions],
             **counts,
@@ -167,6 +184,15 @@ def model_identity(classifier: Any) -> dict[str, Any]:
     if backend is not None:
         identity |= {"backend": backend.name, "backend_version": backend.version}
     return identity
+
+
+def _words_document(words: Words) -> dict[str, str]:
+    return {
+        "subject": words.subject,
+        "subjects": words.subjects,
+        "labels_are": words.labels_are,
+        "labels_are_plural": plural(words.labels_are),
+    }
 
 
 def _source_state(source: Source) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from edge_runtime.pipeline.classification import (
     face_result,
     prepare_batch,
 )
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FrameResult, words_of
 from edge_runtime.sources import Frame
 
 
@@ -43,4 +43,5 @@ def classify_still(
         detect_ms=1000 * (detected - started),
         classify_ms=1000 * (perf_counter() - detected),
         age_ms=age_ms(frame),
+        words=words_of(classifier.spec),
     )

@@ -40,7 +40,7 @@ def open_page(
         from edge_runtime.web.server import Server
     except ImportError as error:
         raise missing(error.name or "aiohttp", "web") from error
-    metrics = Metrics()
+    metrics = Metrics(lambda: status.words)
     state, stream = PageState(status, metrics.observe), Stream(renderer)
     metrics.read_from(state.document)
     routes = Routes(state, stream, metrics, Access(token), privacy)

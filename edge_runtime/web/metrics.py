@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FACE_WORDS, FrameResult, Words
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -23,7 +23,9 @@ BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0
 class Metrics(Collector):
     """Histograms that the loop fills, and counters that are read at each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: Callable[[], Words] = lambda: FACE_WORDS) -> None:
+        """Takes what returns the model's words: counters are called by them."""
+        self._words = words
         self._registry = CollectorRegistry()
         self._stage = Histogram(
             "fer_edge_stage_seconds",
@@ -65,9 +67,11 @@ class Metrics(Collector):
         source, board = state["source"], state["board"]
         yield _counter("frames", "Frames processed", state["frames"])
         yield _counter("detections", "Frames the detector ran on", state["detections"])
-        yield _counter("faces", "Faces in all frames", state["faces"])
-        classified = "Faces classified; the others kept an earlier result"
-        yield _counter("faces_classified", classified, state["classified"])
+        things = self._words().things
+        name = things.capitalize()
+        yield _counter(things, f"{name} in all frames", state["faces"])
+        classified = f"{name} classified; the others kept an earlier result"
+        yield _counter(f"{things}_classified", classified, state["classified"])
         yield _counter(
             "source_dropped", "Frames dropped for newer ones", source["dropped"]
         )
@@ -75,7 +79,7 @@ class Metrics(Collector):
             "source_skipped", "Frames that could not be read", source["skipped"]
         )
         yield _counter("source_reopened", "Times it was reopened", source["reopened"])
-        yield _labelled("labels", "Faces by decision", "label", state["labels"])
+        yield _labelled("labels", f"{name} by decision", "label", state["labels"])
         yield _labelled("events", "Events by kind", "event", state["events"])
         yield from _outputs(state.get("outputs", {}))
         yield _gauge("healthy", "1 while frames come", int(state["healthy"]))

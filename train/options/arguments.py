@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+from edge_runtime.errors import MetadataError
+from edge_runtime.model_file.metadata import check_word
 from edge_runtime.utils.argparser import CommandLine, InvalidValue
 from edge_runtime.utils.flags import number, positive, seed, threads
 from edge_runtime.utils.suggestions import nearest
@@ -304,6 +308,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how images that are not square become square, in the exported file, too"
         " (crop for images above 64 pixels, else stretch)",
     )
+    add_words(add)
     add(
         "--validation",
         choices=("auto", "train", "test"),
@@ -343,6 +348,35 @@ def architecture(text: str) -> str:
         f"expected one of {', '.join(ARCHITECTURE_NAMES)}, or module:function, got"
         f" {text[:40]!r}{nearest(text, ARCHITECTURE_NAMES)}"
     )
+
+
+def add_words(add: Callable[..., Any]) -> None:
+    """Adds the words of the task; ``export`` has them, too.
+
+    Args:
+        add: ``add_argument`` of a parser or group.
+    """
+    add(
+        "--subject",
+        type=_word,
+        metavar="WORD",
+        help="what the images show, such as face or bottle: events, page, MQTT and"
+        " messages of the device use it",
+    )
+    add(
+        "--labels-are",
+        type=_word,
+        metavar="WORD",
+        help="what the labels are, such as expression or material",
+    )
+
+
+def _word(text: str) -> str:
+    """Returns a word, for argparse; raises ``InvalidValue``."""
+    try:
+        return check_word(text)
+    except MetadataError as error:
+        raise InvalidValue(str(error)) from error
 
 
 def duration_s(text: str) -> float:

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edge_runtime.errors import FerEdgeError, RunError
-from edge_runtime.model_file.metadata import CROP_MARGINS, LARGEST_SIZE_PX
+from edge_runtime.model_file.metadata import (
+    CROP_MARGINS,
+    LARGEST_SIZE_PX,
+    check_word,
+)
 from edge_runtime.preprocessing import Colour, Fit
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset, load
@@ -126,6 +130,8 @@ class TrainConfig:
         colour: ``"grey"`` or ``"rgb"``; None takes it from the images.
         fit: How images that are not square become square, on the device, too; see
             ``edge_runtime.preprocessing.to_model_input``.
+        subject: What the images show, in one word; empty where it was not said.
+        labels_are: What the labels are, in one word; empty where it was not said.
         validation_from: See ``train.data.dataset.load``.
         validation_frac: See ``train.data.dataset.load``.
         calibration_images: Number of training images recorded for quantization.
@@ -175,6 +181,8 @@ class TrainConfig:
     size_px: int | None = None
     colour: Colour | None = None
     fit: Fit = "stretch"
+    subject: str = ""
+    labels_are: str = ""
     validation_from: str = "auto"
     validation_frac: float = 0.1
     calibration_images: int = 420
@@ -191,6 +199,8 @@ class TrainConfig:
         smoothing, share = self.label_smoothing, self.validation_frac
         margin = self.crop_margin_frac
         known = self.arch in ARCHITECTURE_NAMES or is_own(self.arch)
+        for word in filter(None, (self.subject, self.labels_are)):
+            check_word(word)
         _require("a known --arch or module:function", known, self.arch)
         self._check_scale()
         _require("--learning-rate in (0, 1000]", 0 < rate <= 1000, rate)

@@ -45,6 +45,7 @@ const span = () => chosen ?? (state.uptime_s <= SPANS[0][0] ? SPANS[0][0] : SPAN
 const percent = (p) => `${Math.round(100 * p)} %`;
 const fixed = (value, digits = 1) => (known(value) ? value.toFixed(digits) : "–");
 const short = (ms) => (known(ms) ? ms.toFixed(ms > 0 && ms < 10 ? 1 : 0) : "–");
+const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 const count = (number) => number.toLocaleString("en-GB");
 
 function duration(seconds) {
@@ -78,7 +79,13 @@ function showHead() {
   const since = duration(state.since_last_frame_s ?? state.uptime_s);
   health.lastChild.textContent = state.healthy ? `live, ${fixed(fps)} fps` : `no frame for ${since}`;
   showLoss(source.lost ?? (state.healthy ? "" : `no frame for ${since}`));
+  const { words } = state;
   at("blurred").hidden = !state.blurred;
+  at("blurred").textContent = `${words.subjects} blurred`;
+  at("live").alt = `Live view with the ${words.subjects}`;
+  at("labels-title").textContent = capital(words.labels_are_plural);
+  at("labels-of").textContent = `largest ${words.subject}, smoothed; strip: label shown`;
+  at("ethics").hidden = words.labels_are !== "expression";
   at("kept").textContent = state.recording ? "recording frames" : "frames not stored";
   at("kept").classList.toggle("alert", state.recording);
 }
@@ -117,7 +124,7 @@ function faceCard(face, small) {
   const card = make("div", undefined, { className: small ? "face small" : "face" });
   const line = make("div", undefined, { className: "said", colour: colourOf(shown.label) });
   line.append(make("b", shown.label), make("em", shareOf(shown)));
-  const track = face.track === null ? "" : `face ${face.track}`;
+  const track = face.track === null ? "" : `${state.words.subject} ${face.track}`;
   const where = [face.region, track].filter(Boolean).join(", ");
   line.append(make("span", where, { className: "quiet" }));
   card.append(line);
@@ -145,11 +152,11 @@ function bar(label, p, shownLabel) {
 
 function showFaces() {
   const faces = state.faces_now;
-  at("count").textContent = faces.length > 1 ? `${faces.length} faces` : "";
+  at("count").textContent = faces.length > 1 ? `${faces.length} ${state.words.subjects}` : "";
   const cards = faces.slice(0, 4).map((face, i) => faceCard(face, i > 0));
   const more = faces.length - cards.length;
   if (more > 0) cards.push(make("p", `and ${more} more`, { className: "empty" }));
-  fill("faces", cards.length ? cards : [make("p", "no face", { className: "empty" })]);
+  fill("faces", cards.length ? cards : [make("p", `no ${state.words.subject}`, { className: "empty" })]);
 }
 
 function tile(name, value, unit, bad = false) {
@@ -168,7 +175,7 @@ function showTiles() {
     tile("Frame age, p95", short(age?.p95), "ms"),
     tile("Detect, median", short(ms.detect?.p50), "ms"),
     tile("Classify, median", short(ms.classify?.p50), "ms"),
-    tile("Faces now", String(state.faces_now.length), ""),
+    tile(`${capital(state.words.subjects)} now`, String(state.faces_now.length), ""),
     known(board.temperature_c)
       ? tile("Temperature", fixed(board.temperature_c, 0), "°C", hot)
       : tile("Memory", fixed(board.memory_mb, 0), "MB"),
@@ -178,15 +185,13 @@ function showTiles() {
 function eventRow(event) {
   const clock = new Date(event.utc).toLocaleTimeString("en-GB");
   const row = make("li");
-  const text = {
-    face_appeared: `face ${event.track} appeared`,
-    expression_changed: `face ${event.track}: ${event.previous} → ${event.label}`,
-    face_left: `face ${event.track} left`,
-  }[event.event];
-  const decided = event.event !== "face_left" && state.model.labels.includes(event.label);
+  const what = event.event.split("_").at(-1); // appeared, changed, left
+  const who = `${state.words.subject} ${event.track}`;
+  const text = what === "changed" ? `${who}: ${event.previous} → ${event.label}` : `${who} ${what}`;
+  const decided = what !== "left" && state.model.labels.includes(event.label);
   const share = decided ? percent(event.confidence) : "";
   const dot = make("i", undefined, { colour: colourOf(event.label) });
-  dot.classList.toggle("open", event.event === "face_left");
+  dot.classList.toggle("open", what === "left");
   const where = event.region ? `${event.region}: ${text}` : text;
   row.append(make("span", clock, { className: "quiet" }), dot, make("span", where));
   row.append(make("span", share, { className: "quiet" }));
@@ -213,7 +218,7 @@ function showModel() {
     ["Format", model.format],
     ["Size", known(model.size_bytes) ? `${(model.size_bytes / 1e6).toFixed(2)} MB` : null],
     ["Library", model.backend ? `${model.backend} ${model.backend_version ?? ""}` : null],
-    ["Face detector", state.detector],
+    ["Face detector", state.detector === "none" ? null : state.detector],
     ["Smallest face", known(state.smallest_face_px) ? `about ${state.smallest_face_px} px` : null],
     ["Labels", model.labels.join(", ")],
     ["sha256", model.sha256 ? `${model.sha256.slice(0, 8)} ${model.sha256.slice(8, 16)}…` : null, "mono"],
@@ -258,7 +263,7 @@ const CHARTS = {
       name: label, colour: PALETTE[i % PALETTE.length], fill: 0.86, line: false,
       of: (point) => (point.p ? point.p[i] ?? null : null), text: percent,
     })),
-    stacked: true, top: 1, text: percent, empty: "no face yet",
+    stacked: true, top: 1, text: percent, empty: `no ${state.words.subject} yet`,
     strip: (point) => (point.said ? plainColourOf(point.said) : null),
   }),
   stages: () => ({

@@ -134,7 +134,7 @@ def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 def test_frame_document_has_track_decision_events_and_age() -> None:
     document = frame_document(result(3, face(), events=[event()]))
     assert document == json.loads(json.dumps(document))
-    assert document["schema"] == "fer-edge/frame/3"
+    assert document["schema"] == "fer-edge/frame/4"
     assert (document["age_ms"], document["detected"]) == (12.5, True)
     assert document["faces"][0]["track"] == 7
     assert document["faces"][0]["classified_s"] == 1.9667
