@@ -88,8 +88,6 @@ def install_service(args: argparse.Namespace) -> int:
         check_service_config,
         input_paths,
         output_folders,
-        undiscoverable_detector,
-        unreadable_paths,
     )
 
     state = None if args.user else STATE_FOLDER / args.name
@@ -105,16 +103,7 @@ def install_service(args: argparse.Namespace) -> int:
         reads=(Path(sys.base_prefix), *input_paths(config)),
         writable=() if state is None else output_folders(config, state),
     )
-    notes: list[str] = []
-    if not args.user:
-        paths = [unit.python, unit.config, *unit.reads]
-        notes = unreadable_paths(paths, account=args.account)
-        if detector := undiscoverable_detector(config):
-            notes.append(
-                f"{detector}: the service looks for YuNet in its own home and does not"
-                " find it: copy it to /etc and name it as detector-model in the"
-                " configuration"
-            )
+    notes = [] if args.user else _notes(unit, config)
     text = user_unit(unit) if args.user else system_unit(unit)
     if args.to is None:
         print(text, end="")
@@ -126,6 +115,23 @@ def install_service(args: argparse.Namespace) -> int:
     print(f"wrote {path}")
     print(_next_steps(unit, path, notes, user=args.user))
     return 0
+
+
+def _notes(unit: Unit, config: argparse.Namespace) -> list[str]:
+    """Returns what the account of a system service does not find or may not read."""
+    from edge_runtime.cli.service_config import (
+        undiscoverable_detector,
+        unreadable_paths,
+    )
+
+    paths = [unit.python, unit.config, *unit.reads]
+    notes = unreadable_paths(paths, account=unit.account)
+    if detector := undiscoverable_detector(config):
+        notes.append(
+            f"{detector}: the service looks for YuNet in its own home and does not find"
+            " it: copy it to /etc and name it as detector-model in the configuration"
+        )
+    return notes
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
