@@ -6,44 +6,27 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import (
-    INTERRUPTED_EXIT_CODE,
-    DatasetError,
-    RunError,
-    require_in_checkout,
-)
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError
 from edge_runtime.utils.argparser import exit_code_of, invocation
-from train.data.dataset import Dataset
-from train.data.summary import summarize
 from train.networks import pretrained
-from train.networks.backend import start_keras
 from train.options import defaults
 from train.options.arguments import build_parser
-from train.options.config import TrainConfig, arch_name, is_own
+from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
 from train.options.steps import fit_to_count
-from train.run.folder import (
-    RunFolder,
-    create_run,
-    find_model,
-    find_run,
-    git_revision,
-    read_labels,
-    require_free_name,
-)
-from train.run.lock import locked
+from train.run.folder import RunFolder, find_model, read_labels
+from train.session import fit_images, require_inputs, resume
 
 if TYPE_CHECKING:
     from train.training import FitResult
 
 AUDIT = "audit"  # the one command beside training itself
 RELEASED_START = "fer2013"  # what small grey images begin with
-# Files that may be elsewhere now; all else is in the run's configuration.
-MOVED_FLAGS = ("data", "labels_from", "leave_out")
-RESUME_FLAGS = {*MOVED_FLAGS, "threads", "name", "resume", "force"}
+# Of the configuration, with --resume: files that may be elsewhere now.
+CHANGED = ("data", "labels_from", "leave_out", "log")
+RESUME_FLAGS = {*CHANGED, "threads", "name", "resume", "force"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,32 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
-    require_in_checkout("matplotlib", group="train")  # of the plots at the end
-    if "resume" in options:
-        run = _find_resumed(options)
-        with locked(run.path):
-            return _run(*_load_resumed(run, options), run, options)
-    config, data = _load_new(options)
-    name = options.get("name")
-    arch = arch_name(config.arch).replace(":", "-")
-    stem = f"{Path(config.data).resolve().stem}-{arch}"
-    run = create_run(name, stem)
-    with locked(run.path):
-        # Again: another run of this name may have ended since.
-        require_free_name(name, force=options.get("force", False))
-        return _run(config, data, run, options)
-
-
-def _run(
-    config: TrainConfig, data: Dataset, run: RunFolder, options: dict[str, Any]
-) -> int:
-    print(summarize(data), flush=True)
-    try:
-        start_keras(options.get("threads"))
-        result = _fit(config, data, run, resume="resume" in options)
-    finally:
-        run.remove_if_empty()
-    _print_result(run, result)
+    result = _resume(options) if "resume" in options else _fit(options)
+    _print_result(RunFolder(result.path), result)
     return 0 if result.finished else INTERRUPTED_EXIT_CODE
 
 
@@ -96,7 +55,7 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
     recipe = RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
-    for name in ("teachers", "drop_categories"):
+    for name in ("teachers", "drop_categories", "log"):
         if name in given:
             given[name] = tuple(given[name])
     augmentation = recipe.augmentation
@@ -135,13 +94,17 @@ def _without_freezing(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _load_new(options: dict[str, Any]) -> tuple[TrainConfig, Dataset]:
-    """Returns a new run's configuration and images."""
-    _require_inputs(build_config(options))
-    require_free_name(options.get("name"), force=options.get("force", False))
+def _fit(options: dict[str, Any]) -> FitResult:
+    """Returns how far a new run came, with what suits the images."""
+    of_run: dict[str, Any] = {
+        "name": options.get("name"),
+        "force": options.get("force", False),
+        "threads": options.get("threads"),
+    }
+    require_inputs(build_config(options), **of_run)
     config = build_config({**_defaults(options), **options})
     data = config.load_images()
-    return fit_to_count(config, len(data.train), options), data
+    return fit_images(fit_to_count(config, len(data.train), options), data, **of_run)
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:
@@ -156,23 +119,8 @@ def _defaults(options: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _require_inputs(config: TrainConfig) -> None:
-    """Raises RunError or DatasetError if a model or the votes are missing."""
-    for source in (config.start_from, *config.teachers):
-        if source:
-            find_model(source)
-    pretrained.require_weights(config.arch, config.pretrained)
-    if is_own(config.arch):
-        start_keras()
-        from train.networks.own import load_function
-
-        load_function(config.arch)
-    for votes in (config.soft_labels, config.labels_from):
-        if votes and not Path(votes).is_file():
-            raise DatasetError(f"expected a CSV of votes, got {votes!r}: no such file")
-
-
-def _find_resumed(options: dict[str, Any]) -> RunFolder:
+def _resume(options: dict[str, Any]) -> FitResult:
+    """Returns how far a run came that goes on with its own configuration."""
     refused = set(options) - RESUME_FLAGS
     if refused:
         given = [
@@ -184,49 +132,11 @@ def _find_resumed(options: dict[str, Any]) -> RunFolder:
             "--resume continues a run with its own configuration: leave out"
             f" {', '.join(given)}"
         )
-    return find_run(options["resume"] or options.get("name"))
-
-
-def _load_resumed(
-    run: RunFolder, options: dict[str, Any]
-) -> tuple[TrainConfig, Dataset]:
-    config = run.read_config()
-    moved = {key: options[key] for key in MOVED_FLAGS if key in options}
-    config = dataclasses.replace(config, **moved)
-    data = config.load_images()
-    _check_same_data(run, data)
-    return config, data
-
-
-def _check_same_data(run: RunFolder, data: Dataset) -> None:
-    before = run.read_json(run.config).get("data_fingerprint")
-    if before != data.fingerprint:
-        raise RunError(
-            f"{run.path} was trained on other images than those now in {data.name}:"
-            " restore them, or start a new run"
-        )
-
-
-def _fit(
-    config: TrainConfig, data: Dataset, run: RunFolder, *, resume: bool
-) -> FitResult:
-    # Importing Keras takes seconds; the errors above come before.
-    from train import training
-    from train.optimization.optimizer import devices
-    from train.run.results import backend_name
-
-    record = {
-        "config": config.to_dict(),
-        "data_fingerprint": data.fingerprint,
-        "left_out": list(data.marked),
-        "git_revision": git_revision(),  # before training: the files may change
-    }
-    print(
-        f"run {run.path}: {config.network}, {config.epochs} epochs in batches of"
-        f" {config.batch_size}, {config.precision}"
-    )
-    print(f"training on {', '.join(devices())} ({backend_name()})")
-    return training.fit(config, data, run, record=record, resume=resume)
+    changed = {name: options[name] for name in CHANGED if name in options}
+    if "log" in changed:
+        changed["log"] = tuple(changed["log"])
+    name = options["resume"] or options.get("name")
+    return resume(name, threads=options.get("threads"), **changed)
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -46,6 +48,14 @@ from train.run.folder import (
     read_weights,
 )
 from train.run.results import write_calibration_choice, write_results
+from train.tracking.callback import TrackingCallback
+from train.tracking.factory import open_trackers
+from train.tracking.tracker import (
+    Outcome,
+    RunTrackers,
+    flatten,
+    outcome_of,
+)
 
 NETWORK = "network.json"  # the user's own, in its training's arithmetic
 POLICIES = {
@@ -62,10 +72,12 @@ class FitResult:
     Attributes:
         progress: Epochs finished and the best of them.
         finished: False if the run was interrupted.
+        path: The run folder.
     """
 
     progress: Progress
     finished: bool
+    path: Path
 
 
 def fit(
@@ -75,6 +87,7 @@ def fit(
     *,
     record: dict[str, Any],
     resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FitResult:
     """Trains a network and returns how far it came; each epoch can be resumed from.
 
@@ -87,6 +100,8 @@ def fit(
         run: The folder that everything is written into.
         record: Contents of ``config.json``.
         resume: Start from the run's checkpoint, not from the beginning.
+        callbacks: Called by Keras after each epoch was validated and saved; its
+            figures, as in ``history.csv``, are among the logs.
 
     Raises:
         FerEdgeError: The loss is no longer finite, or there is no checkpoint.
@@ -147,12 +162,40 @@ def fit(
         write_text(run.checkpoint / NETWORK, layers)
     write_calibration_choice(run, data, config)
     epochs = EpochCallback(config, data, run, progress=progress, best_model=best_model)
-    finished = _run_epochs(model, feed, config, progress.epoch, epochs)
-    if epochs.progress.best_epoch:
-        dropped = len(data.train) - len(images)
-        print("measuring the best epoch", flush=True)
-        write_results(config, data, run, epochs.progress, dropped=dropped)
-    return FitResult(epochs.progress, finished)
+    trackers = RunTrackers(open_trackers(config.log, run, _parameters(record, model)))
+    trackers.write(progress)  # what a resumed run was killed before it was told
+    followers = [TrackingCallback(trackers, epochs), *callbacks]
+    try:
+        finished = _run_epochs(model, feed, config, epochs, followers)
+        if epochs.progress.best_epoch:
+            print("measuring the best epoch", flush=True)
+            write_results(
+                config,
+                data,
+                run,
+                epochs.progress,
+                dropped=len(data.train) - len(images),
+                ended_early=finished and epochs.progress.epoch < config.epochs,
+            )
+    except BaseException:
+        failed = Outcome("FAILED", epochs.progress.epoch, {})
+        trackers.finish(epochs.progress, failed, run)
+        raise
+    finally:
+        epochs.close()
+    outcome = outcome_of(run, epochs.progress, finished=finished)
+    trackers.finish(epochs.progress, outcome, run)
+    return FitResult(epochs.progress, finished, run.path)
+
+
+def _parameters(record: dict[str, Any], model: keras.Model) -> dict[str, Any]:
+    """Returns what runs are compared by: the configuration, and what it met."""
+    names = ("data_fingerprint", "git_revision")
+    return {
+        **flatten(record["config"]),
+        **{name: record.get(name, "") for name in names},
+        "parameters": model.count_params(),
+    }
 
 
 def _build_models(
@@ -263,22 +306,22 @@ def _run_epochs(
     model: keras.Model,
     feed: TrainingFeed,
     config: TrainConfig,
-    first_epoch: int,
     epochs: EpochCallback,
+    followers: Sequence[keras.callbacks.Callback],
 ) -> bool:
+    """Returns whether the run came to its end; False if it was interrupted."""
     if checkpoint.stop_reason(config, epochs.progress):
         return True  # resumed after its end
     try:
         model.fit(
             feed,
             epochs=config.epochs,
-            initial_epoch=first_epoch,
+            initial_epoch=epochs.progress.epoch,
             steps_per_epoch=feed.steps_per_epoch,
             shuffle=False,
             verbose=0,
-            callbacks=[epochs],
+            callbacks=[epochs, *followers],
         )
     except KeyboardInterrupt:
-        epochs.close()
         return False
     return True

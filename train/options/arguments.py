@@ -18,6 +18,7 @@ from train.options.config import (
     CLASS_WEIGHTS,
     FITS,
     LABEL_RULES,
+    LOGS,
     PRECISIONS,
     is_own,
 )
@@ -36,6 +37,7 @@ examples:
   python -m train --data photos/ --arch my_net.py:features
   python -m train audit --data photos/             what is wrong with the images
   python -m train --data photos/ --leave-out artifacts/audit/photos/audit.csv
+  python -m train --data photos/ --log tensorboard --log mlflow
   python -m train --resume                         continue the newest run
 
 --data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
@@ -261,6 +263,14 @@ def build_parser() -> argparse.ArgumentParser:
         type=seed,
         metavar="N",
         help=f"seed of all random numbers ({_STANDARD.seed})",
+    )
+    add(
+        "--log",
+        action="append",
+        choices=LOGS,
+        help="record the run there, too: event files for TensorBoard in the run folder;"
+        " MLflow: the server of MLFLOW_TRACKING_URI, else the folder mlruns/; may be"
+        " repeated",
     )
     images = parser.add_argument_group("images")
     add = images.add_argument

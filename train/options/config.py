@@ -50,6 +50,7 @@ SCALABLE_NAMES = (*(n for n in ARCHITECTURE_NAMES if n[:4] == "fer_"), "mini_xce
 WIDTHS, DEPTHS = (0.1, 4.0), (1, 8)
 OWN_ARCHITECTURE = re.compile(r"[^:]+:[A-Za-z_]\w*")  # of the user: module:function
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
+LOGS = ("tensorboard", "mlflow")
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
 
@@ -139,6 +140,8 @@ class TrainConfig:
             looks like these images, as a fraction of the box; see
             ``edge_runtime.preprocessing.square_box``.
         augmentation: Strength of the augmentation.
+        log: Where the run is recorded beside its folder, of ``LOGS``; changes nothing
+            in it.
         seed: Decides initial weights, order, augmentation, validation split and
             calibration images.
     """
@@ -188,6 +191,7 @@ class TrainConfig:
     calibration_images: int = 420
     crop_margin_frac: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    log: tuple[str, ...] = ()
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -211,6 +215,8 @@ class TrainConfig:
         _require("--validation-frac in (0, 0.5]", 0 < share <= 0.5, share)
         _require(f"--crop-margin in {low}..{high}", low <= margin <= high, margin)
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
+        unknown = [name for name in self.log if name not in LOGS]
+        _require(f"--log of {', '.join(LOGS)}", not unknown, self.log)
         first = self.first_layer_rate
         _require("a rate of the first layer in (0, 1]", 0 < first <= 1, first)
         self._check_shares()
@@ -304,7 +310,7 @@ class TrainConfig:
             values = _without_old_names(values)
             tuples = {
                 name: tuple(values[name])
-                for name in ("teachers", "drop_categories")
+                for name in ("teachers", "drop_categories", "log")
                 if values.get(name) is not None
             }
             config = cls(**{**values, "augmentation": augmentation, **tuples})

@@ -80,7 +80,7 @@ class EpochCallback(keras.callbacks.Callback):
             FerEdgeError: The loss or a logit is no longer finite.
         """
         self.close()
-        logs = logs or {}
+        logs = {} if logs is None else logs
         self._copy_weights()
         split = self._data.validation
         logits = predict_logits(self._best_model, split.images)
@@ -106,6 +106,8 @@ class EpochCallback(keras.callbacks.Callback):
             "seconds": round(time.perf_counter() - self._epoch_started, 1),
         }
         self._save(epoch + 1, row)
+        # For the callbacks behind this one.
+        logs.update({key: row[key] for key in row if key.startswith("val_")})
 
     def _copy_weights(self) -> None:
         """Copies the averaged weights (or the weights) into the float32 model."""

@@ -8,6 +8,7 @@ runs/<name>/
     metrics.json            accuracy, F1, recall, confusion matrix, versions
     calibration.json        the training images chosen for quantization
     curves.png, confusion_matrix.png
+    events.out.tfevents.*, mlflow.json   with --log
     checkpoint/             for --resume; may be deleted afterwards
     .lock                   held by the training that writes here
 """
@@ -48,7 +49,9 @@ RUN_FILES = (
     "calibration_ranges.json",
     "curves.png",
     "confusion_matrix.png",
+    "mlflow.json",
 )
+EVENTS = "events.out.tfevents.*"  # of TensorBoard
 MAX_JSON_BYTES = 8 * 2**20
 MAX_METRICS_BYTES = 64 * 2**20  # with the confusion matrix of some thousand classes
 
@@ -65,6 +68,7 @@ class RunFolder:
         metrics: The result on the validation and test images, JSON.
         calibration: The choice of training images for quantization, JSON.
         ranges: Measured activation ranges, JSON; written by the first export.
+        mlflow: The run of MLflow that this one is recorded in, JSON.
         checkpoint: The folder with the state to resume from.
     """
 
@@ -77,6 +81,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.calibration = path / "calibration.json"
         self.ranges = path / "calibration_ranges.json"
+        self.mlflow = path / "mlflow.json"
         self.checkpoint = path / "checkpoint"
 
     def clear(self) -> None:
@@ -94,6 +99,8 @@ class RunFolder:
                 old.unlink()
         for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
+        for events in self.path.glob(EVENTS):
+            events.unlink()
 
     def remove_if_empty(self) -> None:
         """Removes the folder if nothing was written into it."""

@@ -74,6 +74,7 @@ def write_results(
     progress: Progress,
     *,
     dropped: int = 0,
+    ended_early: bool = False,
 ) -> None:
     """Measures the saved model and writes ``metrics.json`` and both plots.
 
@@ -83,6 +84,7 @@ def write_results(
         run: The run's folder, with the best model.
         progress: Epochs and history of the run.
         dropped: Number of training images dropped because of the raters' votes.
+        ended_early: It has fewer epochs than planned, and is finished.
     """
     model = keras.models.load_model(run.model, safe_mode=True)
     splits = {"validation": data.validation, "test": data.test}
@@ -108,7 +110,8 @@ def write_results(
         "macs": count_macs(model),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        "ended_early": stop_reason(config, progress),
+        "ended_early": stop_reason(config, progress)
+        or ("a callback stopped it" if ended_early else ""),
         "temperature": round(temperature, 4),
         "data": {**describe_data(data), "left_out": dropped},
         "versions": versions(),

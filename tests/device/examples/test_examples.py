@@ -44,10 +44,17 @@ def run_program(*arguments, standard_input=""):
 
 
 @pytest.mark.parametrize(
-    "name", ["camera_to_terminal", "classify_picture", "export_own_model", "own_loop"]
+    "name",
+    [
+        "camera_to_terminal",
+        "classify_picture",
+        "export_own_model",
+        "own_loop",
+        "train_own_network",
+    ],
 )
 def test_without_arguments_a_script_says_how_it_is_used(name):
-    if name == "export_own_model":
+    if name in ("export_own_model", "train_own_network"):
         pytest.importorskip("keras", reason="Keras is not in this environment")
     done = subprocess.run(
         [sys.executable, f"examples/{name}.py"],
