@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError
 from edge_runtime.utils.argparser import exit_code_of, invocation
+from train.metrics import is_guessing
 from train.networks import pretrained
 from train.options import defaults
 from train.options.arguments import build_parser
@@ -158,6 +159,13 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
                 f"{split:<11} {figures['accuracy']:.2%} of {figures['count']:,} images"
                 f" (95 %: {low:.2%} to {high:.2%}), macro-F1 {figures['macro_f1']:.3f}"
             )
+    validation = document.get("validation")
+    if validation and is_guessing(validation["recall"].values(), validation["count"]):
+        print(
+            "no better than guessing: with few images start from trained weights"
+            " (--from fer2013 for small grey ones, --recipe transfer for photos), or"
+            " take smaller batches (--batch-size 16) or more --epochs"
+        )
     if document["data"]["name"] == "drawn faces":
         print("(drawn faces: this says nothing about real ones)")
     print(f"model       {run.model}  (best epoch {progress.best_epoch})")

@@ -6,6 +6,7 @@ numpy only, so that training, export and the benchmarks on the board share them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
 Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 EXPECTED_CALIBRATION_BINS = 15
+LEAST_TO_JUDGE = 10  # images a class
 
 
 def confusion_matrix(y_true: Labels, y_pred: Labels, classes: int) -> Labels:
@@ -53,6 +55,18 @@ def macro_f1(matrix: Labels) -> float:
     """
     f1 = _ratio(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
     return float(np.nanmean(f1)) if np.isfinite(f1).any() else math.nan
+
+
+def is_guessing(recalls: Iterable[float | None], count: int) -> bool:
+    """Returns whether classes are told apart hardly better than by one answer for all.
+
+    Args:
+        recalls: Of each class, 0..1; None where it has no image.
+        count: Number of images: few say nothing.
+    """
+    known = [recall for recall in recalls if recall is not None]
+    enough = bool(known) and count >= LEAST_TO_JUDGE * len(known)
+    return enough and bool(np.mean(known) < 1.2 / len(known))
 
 
 def summarize(matrix: Labels) -> dict[str, Any]:

@@ -45,6 +45,7 @@ KEEPALIVE_S = 15
 _NOT_CONNECTED = "not connected yet"
 SILENCE_S = 4.0  # from the connection to the broker's first answer
 FLUSH_S = 0.4
+UNSPECIFIED = "Unspecified error"  # paho's words for a stopped broker or a cut line
 
 
 class MqttSink:
@@ -208,7 +209,9 @@ class MqttSink:
     ) -> None:
         answered, self._opened_s = self._opened_s is None, None
         if reason.is_failure and self._error is None:
-            self._report(f"connection lost: {reason}")
+            ended = "the broker or the line ended it"
+            said = str(reason)
+            self._report(f"connection lost: {ended if said == UNSPECIFIED else said}")
         elif not answered:  # closed before a word, as TLS does when spoken to in plain
             self._report(no_answer(self._broker))
 

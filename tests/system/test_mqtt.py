@@ -348,7 +348,7 @@ def test_reason_that_changes_is_reported_each_once(
         time.sleep(4)
     warnings = [one.getMessage() for one in caplog.records]
     assert len(warnings) == 2
-    assert "connection lost" in warnings[0]
+    assert "connection lost: the broker or the line ended it" in warnings[0]
     assert "still no connection: nobody listens" in warnings[1]
 
 

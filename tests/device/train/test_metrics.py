@@ -157,3 +157,17 @@ def test_reliability_bins_hold_the_calibration_error(count, classes, temperature
             low, high = one["range"]
             # float32 confidences: 1e-6 beside an edge is the same place.
             assert low - 1e-6 <= one["confidence"] <= high + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("recalls", "count", "guessing"),
+    [
+        ((1.0, 0.0, 0.0), 150, True),
+        ((0.3, 0.35, 0.4), 150, True),
+        ((0.6, 0.5, 0.4), 150, False),
+        ((1.0, 0.0, 0.0), 6, False),
+        ((1.0, None, 0.0), 150, True),
+    ],
+)
+def test_one_answer_for_all_is_guessing(recalls, count, guessing):
+    assert metrics.is_guessing(recalls, count) is guessing
