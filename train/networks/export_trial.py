@@ -68,7 +68,7 @@ def try_export(model: keras.Model, arch: str, *, allow_float: bool) -> str:
     share = f", {file['int8_share']:.0%} of it in int8" if allow_float else ""
     return (
         f"its {file['format'].removeprefix('tflite-')} file: {file['bytes'] / 1e6:.2f}"
-        f" MB, {file['latency_ms']:.2f} ms for an image on one thread of this machine"
+        f" MB, {file['latency_ms']:.3f} ms for an image on one thread of this machine"
         f"{share}"
     )
 
