@@ -24,7 +24,8 @@ FAR_HASH_DISTANCE = 18  # without features
 MOST_BY_HASH = 16  # nearest candidates of an image
 NEIGHBOURS = 4  # by features
 MOST_READY = 4_000  # images made ready at a time: 50 kB each
-BLOCK = 1024  # images compared with all others at a time
+COMPARED = 2**24  # pairs of images compared at a time: 200 MB
+BLOCK = 1024  # hashes computed at a time
 Thumbs = npt.NDArray[np.uint8]
 
 
@@ -33,7 +34,7 @@ class CopyPair(NamedTuple):
 
     Attributes:
         first: Position of one.
-        second: Position of the other, larger.
+        second: Position of the other.
         similarity: Correlation of the aligned thumbnails, 0 to 1.
         mirrored: One is the mirror image of the other.
     """
@@ -111,8 +112,9 @@ def _near_by_hash(thumbs: Thumbs, far: int) -> Iterator[tuple[int, int]]:
     """
     hashes = perceptual_hash(thumbs)
     for others in (hashes, perceptual_hash(thumbs[:, :, ::-1])):
-        for start in range(0, len(hashes), BLOCK):
-            block = hashes[start : start + BLOCK]
+        rows_at_once = max(1, COMPARED // len(hashes))
+        for start in range(0, len(hashes), rows_at_once):
+            block = hashes[start : start + rows_at_once]
             distance = np.bitwise_count(block[:, None] ^ others[None, :])
             rows = np.arange(len(block))
             distance[rows, start + rows] = HASH_BITS + 1  # itself
@@ -129,8 +131,9 @@ def _near_by_features(features: npt.NDArray[np.floating]) -> Iterator[tuple[int,
     centred -= centred.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6
     count = min(NEIGHBOURS, len(centred) - 1)
-    for start in range(0, len(centred) if count else 0, BLOCK):
-        likeness = centred[start : start + BLOCK] @ centred.T
+    rows_at_once = max(1, COMPARED // len(centred))
+    for start in range(0, len(centred) if count else 0, rows_at_once):
+        likeness = centred[start : start + rows_at_once] @ centred.T
         rows = np.arange(len(likeness))
         likeness[rows, start + rows] = -2  # itself
         nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]

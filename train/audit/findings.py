@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from train.audit.alignment import SAME
 from train.audit.copies import CopyPair
 from train.audit.labels import LabelReport
 from train.audit.quality import find_flaws
@@ -114,8 +115,8 @@ def _of_copies(
     """Returns the images that are copies of one that stays.
 
     Images of evaluation splits stay rather than those to train on, then those whose
-    label is more likely, then larger ones. An image is left out for one that stays, not
-    for one that is left out itself: of a slow video more than one frame stays.
+    label is more likely, then larger ones. From copy to copy the similarities are
+    multiplied: of a hundred equal pictures one stays, of a slow video more than one.
     """
     entries = measured.entries
     partners: dict[int, dict[int, CopyPair]] = {}
@@ -128,16 +129,32 @@ def _of_copies(
         width, height = measured.quality[row].size_wh
         return KEPT_FIRST[entries[row].split], -likely, -width * height, row
 
-    stay: set[int] = set()
+    # Of each image: the one that stays for it, how similar that is, and mirrored.
+    stays: dict[int, CopyPair] = {}
     found = []
     for row in sorted(partners, key=rank):
-        kept = [other for other in partners[row] if other in stay]
-        if not kept:
-            stay.add(row)
-            continue
-        best = max(kept, key=lambda other: partners[row][other].similarity)
-        found.append(_copy(entries[row], entries[best], partners[row][best]))
+        known = [
+            _through(pair, row, stays[other])
+            for other, pair in partners[row].items()
+            if other in stays
+        ]
+        best = max(known, key=lambda pair: pair.similarity, default=None)
+        if best is None or best.similarity < SAME:
+            stays[row] = CopyPair(row, row, 1.0, False)
+        else:
+            stays[row] = best
+            found.append(_copy(entries[row], entries[best.second], best))
     return found
+
+
+def _through(pair: CopyPair, row: int, onwards: CopyPair) -> CopyPair:
+    """Returns a row's likeness with what stays for the other image of a pair."""
+    return CopyPair(
+        row,
+        onwards.second,
+        pair.similarity * onwards.similarity,
+        pair.mirrored != onwards.mirrored,
+    )
 
 
 def _copy(entry: Entry, kept: Entry, pair: CopyPair) -> ImageFault:

@@ -67,23 +67,44 @@ def test_copies_share_a_fold():
     assert min(np.bincount(folds)) >= 17
 
 
-def test_of_copies_the_one_in_the_evaluation_split_stays():
+def findings_of(splits, pairs):
     entries = [
         Entry(f"{number}.png", split, "cat", bytes)
-        for number, split in enumerate(("train", "test", "train"))
+        for number, split in enumerate(splits)
     ]
     measured = Measured(
         entries,
-        [Quality((100 + row, 80), 1.0, 1.0, 0.1) for row in range(3)],
-        np.zeros((3, THUMB_PX, THUMB_PX), np.uint8),
+        [Quality((100, 80), 1.0, 1.0, 0.1)] * len(entries),
+        np.zeros((len(entries), THUMB_PX, THUMB_PX), np.uint8),
         None,
         [],
         [],
     )
-    # A chain: 2 is like 0, but not like 1.
-    pairs = [CopyPair(0, 1, 0.95, False), CopyPair(0, 2, 0.9, False)]
     found = collect(measured, pairs, None, ("cat",))
-    assert [(each.entry.name, each.copy_of.name) for each in found] == [
-        ("0.png", "1.png")
-    ]
-    assert "in the test split" in found[0].why
+    return {each.entry.name: (each.copy_of.name, each.why) for each in found}
+
+
+def test_of_copies_the_one_in_the_evaluation_split_stays():
+    found = findings_of(("train", "test"), [CopyPair(0, 1, 0.95, False)])
+    assert set(found) == {"0.png"}
+    assert found["0.png"][0] == "1.png"
+    assert "in the test split" in found["0.png"][1]
+
+
+def test_of_a_slow_video_more_than_one_frame_stays():
+    pairs = [CopyPair(row, row + 1, 0.9, False) for row in range(6)]
+    assert set(findings_of(["train"] * 7, pairs)) == {
+        "1.png",
+        "2.png",
+        "4.png",
+        "5.png",
+    }
+
+
+def test_of_many_equal_pictures_one_stays():
+    """The last one is in the test split, and not every pair was compared."""
+    splits = ["train"] * 40 + ["test"]
+    pairs = [CopyPair(0, row, 1.0, False) for row in range(1, 41)]
+    found = findings_of(splits, pairs)
+    assert set(found) == {f"{row}.png" for row in range(40)}
+    assert {kept for kept, _ in found.values()} == {"40.png"}
