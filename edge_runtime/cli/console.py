@@ -318,7 +318,8 @@ def summary_table(status: Status, seconds: float) -> str:
     if whole:
         changed = status.words.event_kinds[1]
         changes = status.events.get(changed)
-        rows += [(_kind_text(changed, words), f"{changes}")] if changes else []
+        what = "label" if words == FACE_WORDS else words.labels_are
+        rows += [(f"{what} changed", f"{changes}")] if changes else []
     else:
         rows += [(_kind_text(kind, words), f"{n}") for kind, n in status.events.items()]
         rows.append(("detect", _median_text(status.detect_ms, "per detection")))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.results import FrameResult, Words, plural, words_of
@@ -90,11 +91,13 @@ class Status:
     def shown_words(self) -> Words:
         """The same for people.
 
-        Where whole frames are classified, and the model does not say what it looks at,
-        nothing speaks of faces.
+        Where whole frames are classified, and neither what the model says nor its
+        labels mean faces, nothing speaks of faces.
         """
         said = getattr(self._classifier.spec, "subject", None)
-        return self.words if said or self.detector != "none" else WHOLE_FRAME
+        if self.detector != "none" or said or _are_expressions(self.model_labels):
+            return self.words
+        return WHOLE_FRAME
 
     @property
     def looked_at_wh(self) -> tuple[int, int]:
@@ -184,6 +187,13 @@ def model_identity(classifier: Any) -> dict[str, Any]:
     if backend is not None:
         identity |= {"backend": backend.name, "backend_version": backend.version}
     return identity
+
+
+@cache
+def _are_expressions(labels: tuple[str, ...]) -> bool:
+    from edge_runtime.model_file.released import are_released_labels
+
+    return are_released_labels(labels)
 
 
 def _words_document(words: Words) -> dict[str, str]:

@@ -121,8 +121,11 @@ def test_people_do_not_read_of_faces_where_whole_frames_are_classified() -> None
         status = Status(source=source, classifier=classifier, detector=detector)
         assert status.shown_words.subject == subject
         assert status.words == FACE_WORDS  # what programs read stays
+    spec.labels = ("happy", "sad", "angry", "surprise", "neutral", "fear", "disgust")
+    whole = Status(source=source, classifier=classifier, detector="none")
+    assert whole.shown_words == FACE_WORDS  # of a released model
     spec.subject, spec.labels_are = BOTTLES
-    assert status.shown_words == status.words == BOTTLES
+    assert whole.shown_words == whole.words == BOTTLES
 
 
 def test_home_assistant_is_told_in_the_words_of_the_model() -> None:

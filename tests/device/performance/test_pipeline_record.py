@@ -26,6 +26,7 @@ from edge_runtime.errors import GateError
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box, FaceResult, FrameResult
 from edge_runtime.sources import Frame
+from tests.detectors import needs_haar
 from tests.performance.boxes import agreement, live_agreement
 from tests.performance.clip import FRAME_WH, centres, write_clip
 from tests.performance.loops import one_by_one, ours, run_interleaved, speed_up
@@ -299,6 +300,7 @@ def test_boxes_of_a_camera_are_compared_with_those_of_the_same_image() -> None:
     assert live_agreement(images, NumberedBoxes(), elsewhere)["matched_share"] == 0
 
 
+@needs_haar
 def test_record_is_measured_on_a_tiny_clip(
     tmp_path: Path, tiny_float_path: Path, tiny_model_path: Path, monkeypatch
 ) -> None:
