@@ -14,7 +14,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("edge_runtime", "train", "train.audit", "export", "benchmarks")
+PROGRAMS = (
+    *("edge_runtime", "train", "train.audit", "train.search"),
+    *("export", "benchmarks"),
+)
 LINK = re.compile(r"\[([^\]\[]*)\]\((\.\.?/[^)#\s]+)(#[^)\s]*)?\)")
 
 

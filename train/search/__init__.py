@@ -1,0 +1,1 @@
+"""Searches network, size, recipe and augmentation, with any number of workers."""

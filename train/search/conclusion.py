@@ -1,0 +1,120 @@
+"""The end of a search: table, picture, JSON, and the winner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from optuna.trial import FrozenTrial
+
+from edge_runtime.errors import GateError, RunError
+from edge_runtime.utils.argparser import invocation
+from edge_runtime.utils.files import write_text
+from train.search.command import run_export
+from train.search.pictures import plot_search
+from train.search.results import (
+    TrialResult,
+    find_winner,
+    read_trials,
+    results_table,
+    summary,
+    to_document,
+    train_command,
+)
+from train.search.slots import REFUSED, slots_of
+from train.search.training import TrainingFailedError
+from train.search.worker import Worker
+from train.search.workplace import run_name
+
+PICTURE = "search.png"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made of the results.
+
+    Attributes:
+        json: File for all trials, or None.
+        export: Train the winner with all its epochs, and export it.
+    """
+
+    json: Path | None
+    export: bool
+
+
+def conclude(worker: Worker, wanted: Wanted) -> None:
+    """Prints and writes the results; trains the winner where that is wanted.
+
+    Raises:
+        GateError: No trial finished within the limits.
+        RunError: The winner cannot be trained or exported.
+    """
+    study, plan = worker.study, worker.plan
+    attempts = study.get_trials(deepcopy=False)
+    trials = read_trials(attempts, plan, worker.count)
+    refused = sum(REFUSED in attempt.user_attrs for attempt in attempts)
+    print(f"\n{summary(trials, refused)}")
+    if wanted.json:
+        document = to_document(trials, plan, refused)
+        write_text(wanted.json, json.dumps(document, indent=1) + "\n")
+    winner = find_winner(trials, plan)
+    if winner is None:
+        failed = [trial for trial in trials if trial.error]
+        why = f": trial {failed[0].number}: {failed[0].error}" if failed else ""
+        raise GateError(f"no trial finished within the limits{why}")
+    print(results_table(trials, plan))
+    picture = worker.workplace.folder / PICTURE
+    plot_search(study, trials, plan, picture)
+    print(f"picture:  {picture}")
+    _print_commands(worker, winner)
+    if wanted.export:
+        _finish(worker, winner, attempts)
+
+
+def _print_commands(worker: Worker, winner: TrialResult) -> None:
+    workplace, plan = worker.workplace, worker.plan
+    name, accuracy = run_name(winner.number), winner.figures["accuracy"]
+    print(f"\nwinner:   {workplace.folder / name}, {accuracy:.2%}")
+    again = [*winner.candidate.flags(), *plan.flags]
+    whole = [*winner.candidate.flags(epochs=False), *plan.flags]
+    print("the same run again, with the same accuracy:")
+    print(f"  {train_command(workplace.data, again, winner.threads)}")
+    print(f"with all epochs of recipe {winner.candidate.recipe}:")
+    print(f"  {train_command(workplace.data, whole, winner.threads)}")
+    print(f"next:     {invocation('export')} {workplace.folder / name} --int8")
+
+
+def _finish(
+    worker: Worker, winner: TrialResult, attempts: Sequence[FrozenTrial]
+) -> None:
+    """Trains the winner with all its epochs and exports it, in one of the workers."""
+    last = _last_ended(attempts, worker.count)
+    if worker.done and last not in worker.done:
+        print(f"the worker that ended trial {last} trains and exports the winner")
+        return
+    name = f"winner-{winner.number:04d}"
+    flags = [*winner.candidate.flags(epochs=False), *worker.plan.flags]
+    training = worker.workplace.training(name, flags, winner.threads)
+    print(f"training the winner: {training.log}", flush=True)
+    try:
+        training.run(_show, Event())
+    except TrainingFailedError as error:
+        raise RunError(f"{training.folder}: {error}") from error
+    print(f"{training.folder}: {training.figures()['accuracy']:.2%}", flush=True)
+    words = [str(training.folder), "--int8", "--force"]
+    run_export(words, log=training.log, environment=training.environment)
+    print(f"exported: artifacts/{name}/")
+
+
+def _show(epoch: int, accuracy: float) -> bool:
+    print(f"  epoch {epoch}: {accuracy:.2%}", flush=True)
+    return False
+
+
+def _last_ended(attempts: Sequence[FrozenTrial], count: int) -> int:
+    """Returns the number of the trial that ended last."""
+    slots = slots_of(attempts)[:count]
+    return max(slots, key=lambda slot: str(slot.last.datetime_complete)).number

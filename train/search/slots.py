@@ -1,0 +1,105 @@
+"""Which trials there are to do: each once, and again where its worker was lost.
+
+A study of N trials has N slots. A slot is one proposal, with an attempt for each
+worker that began it; attempts are Optuna's trials. All workers see the same list of
+attempts in the same order, so each can tell by itself what is left, and of two attempts
+made at once the later one is superfluous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+SLOT = "slot"  # number of the slot, with attempts after the first
+REFUSED = "refused"  # why a proposal was not trained: it is no slot
+SUPERFLUOUS = "superfluous"  # another attempt did the same
+GIVEN_BACK = "given back"  # its worker was asked to end
+ERROR = "error"  # why a training failed: it is not tried again
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One trial of the search.
+
+    Attributes:
+        number: Its number: that of its first attempt.
+        attempts: In order of their numbers.
+    """
+
+    number: int
+    attempts: tuple[FrozenTrial, ...]
+
+    @property
+    def last(self) -> FrozenTrial:
+        """The attempt that counts: with a result, else the newest."""
+        for attempt in self.attempts:
+            if _has_result(attempt):
+                return attempt
+        return self.attempts[-1]
+
+    @property
+    def lost(self) -> bool:
+        """Whether every attempt so far ended with its worker."""
+        return all(map(is_lost, self.attempts))
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was lost too often to be tried again."""
+        taken = [one for one in self.attempts if GIVEN_BACK not in one.user_attrs]
+        return self.lost and len(taken) >= MAX_ATTEMPTS
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return _has_result(self.last) or self.given_up
+
+
+def _has_result(attempt: FrozenTrial) -> bool:
+    return attempt.state in (TrialState.COMPLETE, TrialState.PRUNED) or (
+        attempt.state == TrialState.FAIL and ERROR in attempt.user_attrs
+    )
+
+
+def is_lost(attempt: FrozenTrial) -> bool:
+    """Returns whether an attempt ended without a result, because its worker did."""
+    return attempt.state == TrialState.FAIL and ERROR not in attempt.user_attrs
+
+
+def slot_number(attempt: FrozenTrial) -> int:
+    """Returns the number of the slot that an attempt is for."""
+    return int(attempt.user_attrs.get(SLOT, attempt.number))
+
+
+def slots_of(trials: Iterable[FrozenTrial]) -> list[Slot]:
+    """Returns the slots in order; what was refused or superfluous is in none."""
+    attempts: dict[int, list[FrozenTrial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if REFUSED not in trial.user_attrs and SUPERFLUOUS not in trial.user_attrs:
+            attempts.setdefault(slot_number(trial), []).append(trial)
+    return [Slot(number, tuple(attempts[number])) for number in sorted(attempts)]
+
+
+def is_superfluous(
+    attempt: FrozenTrial, trials: Iterable[FrozenTrial], count: int
+) -> bool:
+    """Returns whether a running attempt is one too many.
+
+    Args:
+        attempt: The attempt.
+        trials: All trials of the study; those with lower numbers are complete.
+        count: Number of trials of the search.
+    """
+    earlier = slots_of(trial for trial in trials if trial.number < attempt.number)
+    for rank, slot in enumerate(earlier):
+        if slot.number == slot_number(attempt):
+            return rank >= count or not slot.lost
+    return len(earlier) >= count
+
+
+def to_reopen(slots: Sequence[Slot]) -> list[Slot]:
+    """Returns the slots that another worker has to take up."""
+    return [slot for slot in slots if slot.lost and not slot.given_up]

@@ -1,0 +1,154 @@
+"""Where the trials are recorded: a journal file, or a database for many machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import ConfigError, RunError, missing_in_checkout
+from edge_runtime.untrusted import one_line
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+JOURNAL = "journal.log"
+CONNECT_S = 10
+# A network that is gone is noticed after so long; a query may take as long.
+SILENCE_S = 30
+TABLE_TRIES = 8
+POSTGRESQL = ("postgresql://", "postgres://")
+_DRIVER = "postgresql+psycopg://"  # version 3, whatever is installed beside it
+
+
+def open_storage(given: str | None, folder: Path) -> BaseStorage:
+    """Returns the storage of a search.
+
+    Args:
+        given: URL of a database, or path of a journal file; None for the journal in
+            the folder of the search.
+        folder: That folder; made where a journal is in it.
+
+    Raises:
+        RunError: It refuses, or is none.
+        ConfigError: The URL is none.
+        MissingDependencyError: The driver of the database is not installed.
+    """
+    if given and "://" in given:
+        return _open_database(given)
+    path = Path(given) if given else folder / JOURNAL
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise RunError(f"the journal {path} {_refusal(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise RunError(
+            f"{path} is no journal of a search, or damaged ({error!r}): name another"
+            " with --storage"
+        ) from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    from optuna.storages import RDBStorage
+
+    for prefix in POSTGRESQL:
+        if url.startswith(prefix):
+            url = _DRIVER + url.removeprefix(prefix)
+    settings = _POSTGRESQL_SETTINGS if url.startswith(_DRIVER) else {}
+    try:
+        with refusals(url):
+            return _with_tables(
+                partial(RDBStorage, url, engine_kwargs={"connect_args": dict(settings)})
+            )
+    except (_NoUrlError, ValueError) as error:
+        raise ConfigError(
+            f"expected --storage as in postgresql://USER@HOST/DATABASE, got"
+            f" {_hidden(url)!r}: {_reason(error)}"
+        ) from error
+    except ImportError as error:
+        driver = error.name or "the database's driver"
+        raise missing_in_checkout(driver, "search") from error
+
+
+def _with_tables(connect: Callable[[], BaseStorage]) -> BaseStorage:
+    """Returns the storage; of workers that make its tables at once, one succeeds."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(TABLE_TRIES - 1):
+        try:
+            return connect()
+        except (IntegrityError, ProgrammingError):
+            time.sleep(1.0)
+    return connect()
+
+
+_POSTGRESQL_SETTINGS = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": SILENCE_S // 2,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 1000 * SILENCE_S,
+    "options": f"-c statement_timeout={1000 * SILENCE_S}",
+}
+
+
+class _NoUrlError(Exception):
+    """Text that is no URL of a database."""
+
+
+@contextmanager
+def refusals(given: str | None) -> Iterator[None]:
+    """Turns what goes wrong with a database into one line, without its password.
+
+    Args:
+        given: As for ``open_storage``.
+
+    Raises:
+        RunError: It refuses, or is gone.
+    """
+    if not given or "://" not in given:
+        yield
+        return
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        yield
+    except ArgumentError as error:  # also an unknown kind of database
+        raise _NoUrlError(str(error)) from error
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise RunError(
+            f"the storage {_hidden(given)} refuses: {_reason(error)}"
+        ) from error
+
+
+def _hidden(url: str) -> str:
+    """Returns a URL without its password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        text = make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return url.split("://")[0] + "://..."
+    return text.replace(_DRIVER, POSTGRESQL[0])
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the database's own words: the first line of the innermost error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    original = getattr(error, "orig", None) or error
+    words = [line.strip() for line in str(original).splitlines() if line.strip()]
+    return one_line((words or [type(original).__name__])[0])
+
+
+def _refusal(error: OSError) -> str:
+    return f"cannot be used: {error.strerror or error}"

@@ -1,0 +1,149 @@
+"""One trial's training: a run folder, followed epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from edge_runtime.errors import RunError
+from train.run.folder import RunFolder
+from train.search.command import Command, running
+
+POLL_S = 0.25
+FAILURES = ("training diverged", "not enough memory")  # of a proposal, not of a machine
+FLAGS_SUFFIX = ".flags"
+LOG_SUFFIX = ".log"
+
+
+class Ending(Enum):
+    """How a training ended."""
+
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    TAKEN = "taken"  # another worker has the trial now
+
+
+class TrainingFailedError(Exception):
+    """A proposal cannot be trained: another one may."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a run folder is trained.
+
+    Attributes:
+        data: Path of the images.
+        folder: The run folder.
+        flags: All flags of ``python -m train`` but ``--data`` and ``--name``.
+        threads: CPU threads; another number gives another accuracy.
+        environment: Of the process.
+    """
+
+    data: str
+    folder: Path
+    flags: Sequence[str]
+    threads: int
+    environment: Mapping[str, str]
+
+    @property
+    def log(self) -> Path:
+        """What the training prints."""
+        return self.folder.with_name(self.folder.name + LOG_SUFFIX)
+
+    def run(self, prune: Callable[[int, float], bool], taken: Event) -> Ending:
+        """Trains, or continues what a lost worker began; returns how it ended.
+
+        Args:
+            prune: Called with each epoch from 1 and its validation accuracy; whether
+                that is enough of it.
+            taken: Set when another worker has taken the trial.
+
+        Raises:
+            TrainingFailedError: The proposal cannot be trained.
+            RunError: Trainings do not work here; the message is the training's own.
+        """
+        words = self._words_to_go_on()
+        with running(
+            "train", words, log=self.log, environment=self.environment
+        ) as command:
+            return self._follow(command, prune, taken)
+
+    def _words_to_go_on(self) -> list[str]:
+        """Returns the words that begin, continue or replace the run in the folder."""
+        run = RunFolder(self.folder)
+        stamp = self.folder.with_name(self.folder.name + FLAGS_SUFFIX)
+        flags = "\n".join(self.flags)
+        common = ["--data", self.data, "--threads", str(self.threads)]
+        same = stamp.is_file() and stamp.read_text(encoding="utf-8") == flags
+        if same and (run.checkpoint / "progress.json").is_file():
+            return ["--resume", str(self.folder), *common]
+        stamp.write_text(flags, encoding="utf-8")
+        force = ["--force"] if run.config.exists() else []
+        return [*self.flags, *common, "--name", str(self.folder), *force]
+
+    def _follow(
+        self, command: Command, prune: Callable[[int, float], bool], taken: Event
+    ) -> Ending:
+        told, ended = 0, False
+        while not ended:
+            ended = command.ends_within(POLL_S)
+            if taken.is_set():
+                return Ending.TAKEN
+            for epoch, accuracy in read_history(self.folder)[told:]:
+                told = epoch
+                if prune(epoch, accuracy) and not ended:
+                    command.interrupt()
+                    return Ending.PRUNED
+        self._check(command)
+        return Ending.FINISHED
+
+    def _check(self, command: Command) -> None:
+        """Raises an error unless the training went well."""
+        code = command.process.returncode
+        if not code:
+            return
+        reason = command.reason()
+        if code == -signal.SIGKILL or any(words in reason for words in FAILURES):
+            raise TrainingFailedError(reason)
+        raise RunError(f"{self.folder}: {reason}")
+
+    def progress(self) -> dict[str, Any]:
+        """Returns epochs and the best accuracy so far, from ``history.csv``."""
+        history = read_history(self.folder)
+        best_epoch, accuracy = max(history, key=lambda row: row[1])
+        epochs = len(history)
+        return {"accuracy": accuracy, "epochs": epochs, "best_epoch": best_epoch}
+
+    def figures(self) -> dict[str, Any]:
+        """Returns accuracy, cost and epochs of the run, from its ``metrics.json``.
+
+        Raises:
+            RunError: It has none.
+        """
+        run = RunFolder(self.folder)
+        document = run.read_json(run.metrics)
+        return {
+            "accuracy": document["validation"]["accuracy"],
+            "macs": document["macs"],
+            "parameters": document["parameters"],
+            "epochs": document["epochs"],
+            "best_epoch": document["best_epoch"],
+        }
+
+
+def read_history(folder: Path) -> list[tuple[int, float]]:
+    """Returns epoch and validation accuracy of every epoch so far."""
+    try:
+        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            return [
+                (int(row["epoch"]), float(row["val_accuracy"]))
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError:
+        return []
