@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -59,7 +60,7 @@ def postgresql() -> Iterator[str]:
             _wait(process, port, folder / "log")
             yield f"postgresql://{ROLE}@127.0.0.1:{port}/postgres"
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients
             process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -125,7 +125,8 @@ def refusals(given: str | None) -> Iterator[None]:
         raise _NoUrlError(str(error)) from error
     except (StorageInternalError, SQLAlchemyError) as error:
         raise RunError(
-            f"the storage {_hidden(given)} refuses: {_reason(error)}"
+            f"the storage {_hidden(given)} refuses: {_reason(error)}: the same command"
+            " continues when it answers"
         ) from error
 
 
