@@ -336,7 +336,8 @@ def _print_next_steps(
         print(f"next:  {run}")
     else:
         print(f"next:  {run} --faces none   # classifies the whole image")
-        print(f"       {run}                # classifies each face in it")
+        if trained.spec.subject in (None, "face"):
+            print(f"       {run}                # classifies each face in it")
     if best is not first:
         used = trained.config.data if trained.config else images
         data = shlex.quote(str(used)) if used else "PATH"
