@@ -254,8 +254,8 @@ def test_error_about_an_address_has_no_secret(address: str) -> None:
 def next_step(
     source: str, *, kind: str = "camera", count: int | None = None, **given: Any
 ) -> str:
-    flags = {"model": None, "faces": "auto", "detector_model": None, "output": None}
-    flags |= {"privacy": "none", "source": source}
+    flags: dict[str, Any] = {"model": None, "faces": "auto", "output": None}
+    flags |= {"detector_model": None, "privacy": "none", "source": source, "words": []}
     of: Any = SimpleNamespace(kind=kind, frame_count=count)
     return _next_steps(argparse.Namespace(**(flags | given)), of)
 
