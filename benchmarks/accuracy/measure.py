@@ -35,9 +35,11 @@ from train.data.splits import (
     TRAIN,
     VALIDATION,
     Split,
-    pixel_hash,
+    in_batches,
+    pixel_hashes,
     stratified_indices,
 )
+from train.data.stored_images import Pixels
 from train.data.vote_labels import VoteSource
 
 SCHEMA = "fer-edge/accuracy/1"
@@ -113,8 +115,10 @@ def load_images(
 def fingerprint(images: Split, labels: Sequence[str]) -> str:
     """Returns a hash of the labels and pixels, independent of their order."""
     lines = sorted(
-        f"{labels[label]} {pixel_hash(image)}"
-        for image, label in zip(images.images, images.labels, strict=True)
+        f"{labels[label]} {pixels}"
+        for pixels, label in zip(
+            pixel_hashes(images.images), images.labels, strict=True
+        )
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -262,12 +266,12 @@ def _run_models(
 
 
 def _logits(
-    classifier: Classifier, pixels: npt.NDArray[np.uint8], step: Callable[[int], None]
+    classifier: Classifier, images: Pixels, step: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.float32], float]:
     parts, seconds = [], 0.0
-    for start in range(0, len(pixels), BATCH):
+    for batch in in_batches(images, BATCH):
         before = time.perf_counter()
-        parts.append(classifier.logits(pixels[start : start + BATCH]))
+        parts.append(classifier.logits(batch))
         seconds += time.perf_counter() - before
         step(len(parts[-1]))
     logits = np.concatenate(parts)

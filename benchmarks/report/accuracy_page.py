@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.accuracy.measure import DRAWN_NAME
 from benchmarks.accuracy.table import notes
@@ -14,6 +13,7 @@ from benchmarks.report.charts import confusion_chart, reliability_chart
 from benchmarks.report.html import Picture, png_address, render_page
 from benchmarks.report.results import complete_documents
 from benchmarks.report.tables import describe_conditions
+from train.data.stored_images import Pixels
 
 MAX_LISTED = 100
 MAX_PHOTOS = 48
@@ -22,8 +22,6 @@ FLIP_KINDS = {
     "wrong_to_right": "wrong, then right",
     "wrong_to_other_wrong": "wrong both times",
 }
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def render_accuracy(

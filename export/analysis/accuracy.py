@@ -20,11 +20,13 @@ from export.convert.converted_model import ConvertedModel
 from export.options import Log
 from export.package import file_bytes
 from train import metrics
-from train.data.splits import Split
+from train.data.splits import Split, in_batches
+from train.data.stored_images import Pixels
 from train.run.results import predict_logits
 
 Logits = npt.NDArray[np.float32]
 
+BATCH = 256  # images in memory
 LEAST_AGREEMENT = {"float32": 0.999, "float16": 0.99}
 # Largest difference from the Keras model on the golden patterns, as a share of the
 # largest logit: float16 weights have 11 bits, and the errors of many layers add up.
@@ -127,9 +129,8 @@ def require_same_function(
         )
 
 
-def _file_logits(
-    content: bytes, converted: ConvertedModel, images: npt.NDArray[np.uint8]
-) -> Logits:
+def _file_logits(content: bytes, converted: ConvertedModel, images: Pixels) -> Logits:
     """Returns a finished file's logits, through ``edge_runtime`` as on the device."""
     file = parse_model_file(Path(f"model{converted.suffix}"), content)
-    return Classifier.from_file(file).logits(images)
+    classifier = Classifier.from_file(file)
+    return np.concatenate([classifier.logits(b) for b in in_batches(images, BATCH)])

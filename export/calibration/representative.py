@@ -18,7 +18,7 @@ from train.data.dataset import Dataset
 from train.data.decoding import decode
 from train.data.listing.entries import Entry
 from train.data.listing.stored_files import stored_file
-from train.data.splits import balanced_indices, pixel_hash
+from train.data.splits import balanced_indices, pixel_hash, pixel_hashes
 from train.run.folder import RunFolder, understood
 
 FEW_IMAGES = 100
@@ -124,9 +124,10 @@ def check_leaks(representative: Representative, *sets: Dataset) -> int:
     """
     chosen = {pixel_hash(image) for image in representative.images}
     evaluation = {
-        pixel_hash(image)
+        pixels
         for data in sets
-        for image in (*data.validation.images, *data.test.images)
+        for split in (data.validation, data.test)
+        for pixels in pixel_hashes(split.images)
     }
     leaks = len(chosen & evaluation)
     if leaks:
@@ -184,7 +185,7 @@ def _representative(
     indices: npt.NDArray[np.int64], data: Dataset, seed: int
 ) -> Representative:
     chosen = data.train.take(indices)
-    hashes = sorted(pixel_hash(image) for image in chosen.images)
+    hashes = sorted(pixel_hashes(chosen.images))
     record = {
         "source": data.name,
         "split": "train",
@@ -194,4 +195,4 @@ def _representative(
     }
     counts = np.bincount(chosen.labels, minlength=len(data.labels))
     named = zip(data.labels, counts.tolist(), strict=True)
-    return Representative(chosen.images, record, dict(named))
+    return Representative(np.asarray(chosen.images), record, dict(named))

@@ -6,19 +6,22 @@ Needs numpy and cv2 only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.errors import DatasetError
-from edge_runtime.hardware.board import read_memory
-from edge_runtime.preprocessing import CHANNELS, Colour, Fit
+from edge_runtime.preprocessing import Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
-from train.data.decoding import decode_splits, probe_format
+from train.data.decoding import Decoder, decode_splits, keep_open
 from train.data.drawn_faces import DRAWN, drawn_split
+from train.data.image_formats import ImageFormat
+from train.data.image_stores import require_memory
 from train.data.left_out import leave_out_marked, refuse_leave_out
 from train.data.listing.image_files import open_listing, order_labels
 from train.data.listing.stored_files import Ignored
 from train.data.missing import MissingImages, require_training_images
+from train.data.probing import probe_format
 from train.data.splits import (
     SPLITS,
     TEST,
@@ -109,6 +112,7 @@ def load(
     labels: Sequence[str] | None = None,
     votes: VoteSource | None = None,
     leave_out: str = "",
+    decoder: Decoder | None = None,
 ) -> Dataset:
     """Returns the labelled images at a path, decoded, split and without leaks.
 
@@ -132,10 +136,12 @@ def load(
             ``train.data.vote_labels.label_by_votes``.
         leave_out: A CSV of images that are not used, or ``""``; see
             ``train.data.left_out.leave_out_marked``.
+        decoder: How the images are decoded and kept; None decodes on all cores.
 
     Raises:
         DatasetError: Nothing there, no images, one class, an empty class, or an
             unknown layout; the message says what was found.
+        OutputError: The decoded images cannot be kept on the disk.
 
     Examples:
         >>> data = load("photos", size_px=48, validation_frac=0.2)
@@ -152,7 +158,8 @@ def load(
         refuse_votes(votes)
         refuse_leave_out(leave_out)
         return _drawn(size_px or DRAWN_SIZE_PX)
-    with open_listing(Path(path)) as listing:
+    with ExitStack() as opened:
+        listing = opened.enter_context(open_listing(Path(path)))
         marked = leave_out_marked(listing, leave_out)
         listing = marked.listing
         voted = VotedListing(listing, ())
@@ -164,8 +171,12 @@ def load(
         if size_px is None or colour is None:
             found_size, found_colour = probe_format(entries)
             size_px, colour = size_px or found_size, colour or found_colour
-        _require_memory(len(entries), size_px, colour)
-        decoded = decode_splits(entries, names, size_px=size_px, colour=colour, fit=fit)
+        form = ImageFormat(size_px, colour, fit)
+        decoder = decoder or Decoder()
+        if decoder.in_memory(len(entries), form):
+            require_memory(len(entries), form)
+        decoded = decode_splits(entries, names, form, decoder)
+        keep_open(opened, decoded)
     splits, origin = decoded.splits, "source"
     if validation_from == "test":
         splits, origin = validate_on_test(splits, listing.name)
@@ -213,15 +224,3 @@ def _drawn(size_px: int) -> Dataset:
         dropped=dropped,
         fingerprint=fingerprint(splits, LABELS),
     )
-
-
-def _require_memory(count: int, size_px: int, colour: Colour) -> None:
-    """Raises DatasetError if the images would not fit into memory."""
-    needed = 2 * count * size_px**2 * CHANNELS[colour]  # they are copied once
-    memory = read_memory()
-    if memory is not None and needed > memory.available:
-        free = f"{memory.available / 2**30:.1f}"
-        raise DatasetError(
-            f"{count:,} images of {size_px} pixels need {needed / 2**30:.1f} GiB of"
-            f" memory, {free} are free: choose a smaller --size"
-        )

@@ -1,4 +1,4 @@
-"""Decodes listed images into arrays.
+"""Decodes images, alone and as the splits of a set, in several processes.
 
 Needs numpy and cv2 only, so that the benchmarks read the same images on the board.
 """
@@ -6,9 +6,12 @@ Needs numpy and cv2 only, so that the benchmarks read the same images on the boa
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+import weakref
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +23,16 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import CHANNELS, Colour, Fit, to_model_input
 from edge_runtime.utils.picture_kinds import why_unreadable
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
-from edge_runtime.utils.stderr import capture_stderr, progress_bar
+from edge_runtime.utils.stderr import capture_stderr, progress_counter
 from train.data.drawn_faces import DRAWN, drawn_split
+from train.data.image_formats import (
+    Flags,
+    ImageFile,
+    ImageFormat,
+    PreparedImage,
+    content_hash,
+)
+from train.data.image_stores import Cache, ImageStore, open_store, stamp_of
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import (
     describe_dark,
@@ -29,20 +40,22 @@ from train.data.listing.image_files import (
     open_listing,
     order_labels,
 )
-from train.data.splits import SPLITS, Split
+from train.data.splits import SPLITS, Split, pixel_hash
+from train.data.stored_images import Images, StoredImages
 from train.data.vote_labels import (
     VotedListing,
     VoteSource,
     label_by_votes,
     refuse_votes,
 )
+from train.data.workers import Workers, available_cores
 
 logger = logging.getLogger(__name__)
 
-LARGEST_AUTO_SIZE_PX = 224
-FALLBACK_SIZE_PX = 96
-PROBED_IMAGES = 64
-LARGEST_ICON_PX = 64
+SMALL_SET_BYTES = 2**28  # decoded anew sooner than anybody minds
+# What a process decodes at a time: at most so many images, or bytes of their files.
+FEW_IMAGES = 256  # done sooner than a process has started
+IMAGES_AT_ONCE, BYTES_AT_ONCE = 32, 4 * 2**20
 _DAMAGE = "Corrupt JPEG data"  # libjpeg's words
 
 
@@ -60,6 +73,85 @@ class DecodedImage(NamedTuple):
     deep: bool = False
     dark: bool = False
     damaged: bool = False
+
+
+def decode(entry: Entry) -> DecodedImage:
+    """Returns the decoded image of an entry.
+
+    Raises:
+        ValueError: It cannot be read or decoded; the text is the reason.
+    """
+    return decode_bytes(read(entry))
+
+
+def read(entry: Entry) -> bytes:
+    """Returns the bytes of an entry's image file.
+
+    Raises:
+        ValueError: It cannot be read; the text is the reason.
+    """
+    try:
+        return entry.read()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+
+
+def decode_bytes(data: bytes) -> DecodedImage:
+    """Returns the decoded image of an image file.
+
+    Raises:
+        ValueError: It cannot be decoded; the text is the reason.
+    """
+    try:
+        with capture_stderr() as messages:
+            image = decode_picture(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except ValueError as error:
+        raise ValueError(why_unreadable(data, str(error))) from error
+    damaged = _DAMAGE in messages()
+    pixels, dark = to_8_bits(image)
+    return DecodedImage(pixels, image.dtype == np.uint16, dark, damaged)
+
+
+def prepare(files: Sequence[bytes], form: ImageFormat) -> list[PreparedImage | str]:
+    """Returns images as a model's input, or the reason why one cannot be decoded.
+
+    Args:
+        files: The bytes of image files.
+        form: The input.
+    """
+    prepared: list[PreparedImage | str] = []
+    for data in files:
+        try:
+            image = decode_bytes(data)
+        except ValueError as error:
+            prepared.append(str(error))
+            continue
+        pixels = to_model_input(image.pixels, form.size_px, form.colour, form.fit)
+        flags = Flags(image.deep, image.dark, image.damaged)
+        prepared.append(PreparedImage(pixels, pixel_hash(pixels), flags))
+    return prepared
+
+
+class Decoder(NamedTuple):
+    """How images are decoded and kept.
+
+    Attributes:
+        cache: ``"ram"``, ``"disk"`` or ``"none"``; None chooses by the size of the set:
+            in memory below 256 MiB, else on the disk.
+        workers: Processes that decode; with 1 this one does. None takes one for each
+            core.
+    """
+
+    cache: Cache | None = None
+    workers: int | None = None
+
+    def in_memory(self, count: int, form: ImageFormat) -> bool:
+        """Returns whether so many images are kept in memory."""
+        small = count * form.size_px**2 * CHANNELS[form.colour] < SMALL_SET_BYTES
+        return self.cache == "ram" or (self.cache is None and small)
+
+
+ON_A_BOARD = Decoder(workers=1)  # a process more takes 50 MB
 
 
 @dataclass
@@ -84,101 +176,173 @@ class DecodedSet:
         return {entry.name: reason for entry, reason in self.unreadable}
 
 
-def decode(entry: Entry) -> DecodedImage:
-    """Returns the decoded image of an entry.
+class _Outcome(NamedTuple):
+    """What came of an entry: its row and what is doubtful, or why it has none."""
 
-    Raises:
-        ValueError: It cannot be read or decoded; the text is the reason.
-    """
-    try:
-        data = entry.read()
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
-    try:
-        with capture_stderr() as messages:
-            image = decode_picture(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    except ValueError as error:
-        raise ValueError(why_unreadable(data, str(error))) from error
-    damaged = _DAMAGE in messages()
-    pixels, dark = to_8_bits(image)
-    return DecodedImage(pixels, image.dtype == np.uint16, dark, damaged)
+    row: int = -1
+    flags: Flags = Flags()
+    reason: str = ""
 
 
-def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
-    """Returns the side in pixels and the colour that suit some of the images."""
-    step = max(1, len(entries) // PROBED_IMAGES)
-    images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
-    shapes = {image.shape[:2] for image in images}
-    height, width = next(iter(shapes)) if len(shapes) == 1 else (0, 1)
-    own_size = height == width and height <= LARGEST_AUTO_SIZE_PX
-    size_px = height if own_size else FALLBACK_SIZE_PX
-    grey = all(_is_grey(image) for image in images)
-    return size_px, "grey" if grey else "rgb"
+class _InMemory:
+    """Keeps images in one array."""
 
+    def __init__(self, count: int, form: ImageFormat) -> None:
+        shape = (count, form.size_px, form.size_px, CHANNELS[form.colour])
+        self._array, self._count = np.empty(shape, np.uint8), 0
 
-def probe_kind(entries: Sequence[Entry]) -> tuple[bool, bool]:
-    """Returns whether most of some images are above 64 pixels, and any is in colour.
+    def content_of(self, stamp: str) -> str:
+        return ""
 
-    The shorter side counts.
-    """
-    step = max(1, len(entries) // PROBED_IMAGES)
-    images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
-    sides = [min(image.shape[:2]) for image in images]
-    large = bool(sides) and float(np.median(sides)) > LARGEST_ICON_PX
-    return large, not all(_is_grey(image) for image in images)
-
-
-def _pixels(entry: Entry) -> npt.NDArray[np.uint8] | None:
-    try:
-        return decode(entry).pixels
-    except ValueError:
+    def find(self, file: ImageFile) -> None:
         return None
 
+    def add(self, image: PreparedImage, file: ImageFile) -> int:
+        self._array[self._count] = image.pixels
+        self._count += 1
+        return self._count - 1
 
-def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
-    if image.ndim == 2:
-        return True
-    blue, green, red = image[..., 0], image[..., 1], image[..., 2]
-    return bool(np.array_equal(blue, green) and np.array_equal(green, red))
+    def images(self, rows: list[int]) -> Images:
+        start = rows[0] if rows else 0
+        whole = rows == list(range(start, start + len(rows)))
+        return self._array[start : start + len(rows)] if whole else self._array[rows]
+
+    def finish(self) -> None:
+        pass
 
 
 def decode_splits(
     entries: Sequence[Entry],
     labels: tuple[str, ...],
-    *,
-    size_px: int,
-    colour: Colour,
-    fit: Fit,
+    form: ImageFormat,
+    decoder: Decoder,
 ) -> DecodedSet:
     """Returns every split's images, and what could not be decoded.
 
+    Args:
+        entries: The images; with ``none`` readable as long as they are used.
+        labels: Class names in order.
+        form: How a model takes them.
+        decoder: How they are decoded and kept.
+
     Raises:
         DatasetError: Most images of a class with 16 bits a pixel are dark: their values
-            have fewer bits, and nothing says how many.
+            have fewer bits, and nothing says how many. Or they do not fit in memory.
+        OutputError: The disk is full, or cannot be written.
     """
-    index = {label: i for i, label in enumerate(labels)}
-    shape = (size_px, size_px, CHANNELS[colour])
-    counts = Counter(entry.split for entry in entries)
-    images = {s: np.empty((counts[s], *shape), np.uint8) for s in SPLITS}
-    classes: dict[str, list[int]] = {s: [] for s in SPLITS}
-    names: dict[str, list[str]] = {s: [] for s in SPLITS}
-    result, deep, dark = DecodedSet({}), Counter[str](), Counter[str]()
-    for entry in progress_bar(entries, "reading images", unit="image"):
-        try:
-            picture = decode(entry)
-        except ValueError as error:
-            result.unreadable.append((entry, str(error)))
+    store: ImageStore | None = None
+    if not decoder.in_memory(len(entries), form):
+        store = open_store(entries, form, decoder.cache, prepare)
+    store = store or _InMemory(len(entries), form)
+    try:
+        with _open_workers(decoder, len(entries)) as workers:
+            outcomes = _decode(entries, form, store, workers)
+    finally:
+        store.finish()  # also after Ctrl-C: what was decoded is kept
+    return _sort(entries, outcomes, labels, store)
+
+
+def _open_workers(
+    decoder: Decoder, images: int
+) -> AbstractContextManager[Workers | None]:
+    if decoder.workers == 1 or images < FEW_IMAGES:
+        return nullcontext()
+    return Workers(decoder.workers or available_cores())
+
+
+def _decode(
+    entries: Sequence[Entry],
+    form: ImageFormat,
+    store: ImageStore,
+    workers: Workers | None,
+) -> list[_Outcome]:
+    outcomes = [_Outcome()] * len(entries)
+    sent: deque[list[tuple[int, ImageFile]]] = deque()
+    with progress_counter(len(entries), "reading images", unit="image") as step:
+
+        def calls() -> Iterator[tuple[list[bytes], ImageFormat]]:
+            """Yields the files to decode, and notes the outcome of the others."""
+            files: list[tuple[int, ImageFile]] = []
+            contents: list[bytes] = []
+            size = 0
+            # By split, so that the array of each is a part of one.
+            splits = [SPLITS.index(entry.split) for entry in entries]
+            for index in sorted(range(len(entries)), key=splits.__getitem__):
+                entry = entries[index]
+                read_entry = _read_unless_known(entry, store)
+                if isinstance(read_entry, _Outcome):
+                    outcomes[index] = read_entry
+                    step(1)
+                    continue
+                file, data = read_entry
+                files.append((index, file))
+                contents.append(data)
+                size += len(data)
+                if len(files) == IMAGES_AT_ONCE or size > BYTES_AT_ONCE:
+                    sent.append(files)
+                    yield contents, form
+                    files, contents, size = [], [], 0
+            if files:
+                sent.append(files)
+                yield contents, form
+
+        prepared = (
+            workers.map(prepare, calls()) if workers else starmap(prepare, calls())
+        )
+        for images in prepared:
+            for (index, file), image in zip(sent.popleft(), images, strict=True):
+                outcomes[index] = (
+                    _Outcome(reason=image)
+                    if isinstance(image, str)
+                    else _Outcome(store.add(image, file), image.flags)
+                )
+                step(1)
+    return outcomes
+
+
+def _read_unless_known(
+    entry: Entry, store: ImageStore
+) -> _Outcome | tuple[ImageFile, bytes]:
+    """Returns a file and its bytes, or the outcome where it need not be decoded."""
+    in_memory = isinstance(store, _InMemory)
+    stamp = "" if in_memory else stamp_of(entry)  # before its bytes: they may change
+    known = ImageFile(entry, stamp, store.content_of(stamp))
+    if known.content and (found := store.find(known)):
+        return _Outcome(*found)
+    try:
+        data = read(entry)
+    except ValueError as error:
+        return _Outcome(reason=str(error))
+    file = ImageFile(entry, stamp, "" if in_memory else content_hash(data))
+    found = store.find(file)
+    return _Outcome(*found) if found else (file, data)
+
+
+def _sort(
+    entries: Sequence[Entry],
+    outcomes: Sequence[_Outcome],
+    labels: tuple[str, ...],
+    store: ImageStore,
+) -> DecodedSet:
+    """Returns the images by split.
+
+    Raises:
+        DatasetError: Most images of a class are dark for their 16 bits.
+    """
+    result, number = DecodedSet({}), {label: i for i, label in enumerate(labels)}
+    deep, dark = Counter[str](), Counter[str]()
+    usable: dict[str, list[tuple[Entry, int]]] = {split: [] for split in SPLITS}
+    for entry, (row, flags, reason) in zip(entries, outcomes, strict=True):
+        if reason:
+            result.unreadable.append((entry, reason))
             continue
-        if picture.damaged:
+        usable[entry.split].append((entry, row))
+        if flags.damaged:
             result.damaged.append(entry.name)
-        if picture.dark:
+        if flags.dark:
             result.dark.append(entry.name)
-        deep[entry.label] += picture.deep
-        dark[entry.label] += picture.dark
-        row = len(names[entry.split])
-        images[entry.split][row] = to_model_input(picture.pixels, size_px, colour, fit)
-        classes[entry.split].append(index[entry.label])
-        names[entry.split].append(entry.name)
+        deep[entry.label] += flags.deep
+        dark[entry.label] += flags.dark
     # By class: what is darker in one class alone is what a network learns first.
     for label, count in dark.items():
         if 2 * count > deep[label]:
@@ -188,15 +352,20 @@ def decode_splits(
                 f" as {result.dark[-1]}: they would be dark or black; save them with 8"
                 " bits a pixel, values 0 to 255"
             )
-    result.splits = {
-        s: Split(
-            images[s][: len(names[s])],
-            np.array(classes[s], dtype=np.int64),
-            tuple(names[s]),
+    for split, found in usable.items():
+        result.splits[split] = Split(
+            store.images([row for _, row in found]),
+            np.array([number[entry.label] for entry, _ in found], np.int64),
+            tuple(entry.name for entry, _ in found),
         )
-        for s in SPLITS
-    }
     return result
+
+
+def keep_open(opened: ExitStack, decoded: DecodedSet) -> None:
+    """Keeps an image set open as long as images of it may have to be read again."""
+    images = next(iter(decoded.splits.values())).images
+    if isinstance(images, StoredImages):
+        weakref.finalize(images.store, opened.pop_all().close)
 
 
 def load_split(
@@ -208,6 +377,7 @@ def load_split(
     labels: Sequence[str],
     fit: Fit = "stretch",
     votes: VoteSource | None = None,
+    decoder: Decoder = ON_A_BOARD,
 ) -> Split:
     """Returns the images of one split as a finished model takes them.
 
@@ -222,14 +392,17 @@ def load_split(
         labels: The model's class names in order; the source must hold no others.
         fit: How images become square, from the model.
         votes: As for ``load``; every image then has the label of a majority.
+        decoder: How the images are decoded and kept.
 
     Raises:
         DatasetError: As for ``load``, or the source has no such split.
+        OutputError: As for ``load``.
     """
     if str(path) == DRAWN:
         refuse_votes(votes)
         return drawn_split(split, size_px)
-    with open_listing(Path(path)) as listing:
+    with ExitStack() as opened:
+        listing = opened.enter_context(open_listing(Path(path)))
         voted = VotedListing(listing, ())
         if votes is not None:
             voted = label_by_votes(listing, votes)
@@ -241,7 +414,9 @@ def load_split(
             raise DatasetError(
                 f"{listing.name} has no {split} split, got {sorted(present)}"
             )
-        decoded = decode_splits(chosen, names, size_px=size_px, colour=colour, fit=fit)
+        form = ImageFormat(size_px, colour, fit)
+        decoded = decode_splits(chosen, names, form, decoder)
+        keep_open(opened, decoded)
     lines = describe_unused(listing.ignored, decoded.reasons, decoded.damaged)
     for line in (*lines, *describe_dark(decoded.dark)):
         logger.warning("%s", line)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import DatasetError
+from train.data.stored_images import Pixels, StoredImages
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -35,12 +36,13 @@ class Split:
     """The images of one split, as a model's input.
 
     Attributes:
-        images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255.
+        images: uint8 (N, S, S, 1) grey or (N, S, S, 3) RGB, 0..255: an array, or images
+            that are read when they are asked for.
         labels: int64 (N,), indices into ``Dataset.labels``.
         names: N names, the path inside the source or the row of the CSV.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: Pixels
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
 
@@ -51,6 +53,8 @@ class Split:
     def take(self, indices: npt.NDArray[np.int64]) -> Split:
         """Returns the images at these positions, in this order."""
         names = tuple(self.names[i] for i in indices)
+        if isinstance(self.images, StoredImages):
+            return Split(self.images.view(indices), self.labels[indices], names)
         return Split(self.images[indices], self.labels[indices], names)
 
 
@@ -63,6 +67,19 @@ def pixel_hash(image: npt.NDArray[np.uint8]) -> str:
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()
+
+
+def pixel_hashes(images: Pixels) -> list[str]:
+    """Returns the ``pixel_hash`` of each image; of stored ones none is read."""
+    if isinstance(images, StoredImages):
+        return images.hashes
+    return [pixel_hash(images[index]) for index in range(len(images))]
+
+
+def in_batches(images: Pixels, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yields all images in their order, uint8 (n, S, S, C) with n up to a size."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def stratified_indices(
@@ -146,10 +163,12 @@ def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, .
         The splits, and the names of the training images dropped: those whose pixels
         occur in the validation or test split.
     """
-    evaluation = (*splits[VALIDATION].images, *splits[TEST].images)
-    seen = {pixel_hash(image) for image in evaluation}
+    seen = {
+        *pixel_hashes(splits[VALIDATION].images),
+        *pixel_hashes(splits[TEST].images),
+    }
     train = splits[TRAIN]
-    leaks = np.array([pixel_hash(image) in seen for image in train.images], dtype=bool)
+    leaks = np.array([h in seen for h in pixel_hashes(train.images)], dtype=bool)
     if not leaks.any():
         return splits, ()
     dropped = tuple(train.names[i] for i in np.flatnonzero(leaks))
@@ -158,16 +177,18 @@ def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, .
 
 def count_shared(splits: dict[str, Split]) -> int:
     """Returns the number of test images whose pixels occur in the validation split."""
-    seen = {pixel_hash(image) for image in splits[VALIDATION].images}
-    return sum(pixel_hash(image) in seen for image in splits[TEST].images)
+    seen = set(pixel_hashes(splits[VALIDATION].images))
+    return sum(pixels in seen for pixels in pixel_hashes(splits[TEST].images))
 
 
 def fingerprint(splits: dict[str, Split], labels: tuple[str, ...]) -> str:
     """Returns a SHA-256 of the images, labels and splits, in any order."""
     lines = sorted(
-        f"{split} {labels[label]} {pixel_hash(image)}"
+        f"{split} {labels[label]} {pixels}"
         for split, content in splits.items()
-        for image, label in zip(content.images, content.labels, strict=True)
+        for pixels, label in zip(
+            pixel_hashes(content.images), content.labels, strict=True
+        )
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from train.data.listing.image_files import (
 )
 from train.data.listing.stored_files import shorten
 from train.data.splits import SPLITS
+from train.data.stored_images import StoredImages
 
 
 def summarize(data: Dataset) -> str:
@@ -52,6 +53,8 @@ def summarize(data: Dataset) -> str:
         rows.append(f"note: {data.shared:,} test images are validation images, too")
     rows += describe_unused(data.ignored, data.unreadable, data.damaged)
     rows += describe_dark(data.dark)
+    if isinstance(data.train.images, StoredImages):
+        rows.append(data.train.images.store.place)
     if data.other_files:
         count, kinds = sum(data.other_files.values()), data.other_files
         rows.append(f"ignored {count:,} other files: {describe_other_files(kinds)}")

@@ -17,7 +17,7 @@ from edge_runtime.errors import DatasetError, RunError
 from edge_runtime.untrusted import read_json, require_regular
 from edge_runtime.utils.files import replacing, write_text
 from train.data.dataset import Dataset
-from train.data.splits import Split, pixel_hash
+from train.data.splits import Split, pixel_hashes
 from train.data.vote_labels import vote_shares
 from train.data.votes import has_majority, read_votes
 from train.distillation.soft_labels import label_distribution
@@ -126,7 +126,7 @@ def save_targets(targets: Targets, data: Dataset, run: RunFolder) -> None:
 
 def order_hash(split: Split) -> str:
     """Returns the SHA-256 of the images' pixels in their order, hexadecimal."""
-    hashes = "\n".join(map(pixel_hash, split.images))
+    hashes = "\n".join(pixel_hashes(split.images))
     return hashlib.sha256(hashes.encode()).hexdigest()
 
 

@@ -25,7 +25,7 @@ from edge_runtime.untrusted import require_regular
 from edge_runtime.utils.files import replacing
 from edge_runtime.utils.stderr import progress_counter
 from train.data.dataset import Dataset
-from train.data.splits import Split, pixel_hash
+from train.data.splits import Split, pixel_hashes
 from train.distillation.distill import order_hash
 from train.feed import TrainingFeed
 from train.options.config import TrainConfig
@@ -193,8 +193,11 @@ def require_no_leak(path: Path, data: Dataset, instead: str = "") -> None:
     if not run.calibration.is_file():
         return
     trained = run.read_json(run.calibration).get("pixel_hashes", [])
-    evaluated = map(pixel_hash, (*data.validation.images, *data.test.images))
-    leaked = len(set(trained).intersection(evaluated))
+    evaluated = {
+        *pixel_hashes(data.validation.images),
+        *pixel_hashes(data.test.images),
+    }
+    leaked = len(evaluated.intersection(trained))
     if leaked:
         raise RunError(
             f"{path}: expected a model trained on none of the validation and test"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from train.data.decoding import probe_kind
 from train.data.drawn_faces import DRAWN
 from train.data.listing.image_files import open_listing
+from train.data.probing import probe_kind
 from train.options.recipes import RECIPES
 
 # Side of the input in pixels that the published weights were trained for.

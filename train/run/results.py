@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from train import metrics
 from train.data.dataset import Dataset
-from train.data.splits import Split, balanced_indices, pixel_hash
+from train.data.splits import Split, balanced_indices, in_batches, pixel_hashes
+from train.data.stored_images import Pixels
 from train.networks.architectures import count_macs
 from train.options.config import TrainConfig
 from train.run.checkpoint import Progress, stop_reason
@@ -21,6 +22,7 @@ from train.run.folder import RUN_SCHEMA, RunFolder
 from train.run.plots import plot_confusion_matrices, plot_curves
 
 EVALUATION_PIXELS = 512 * 48 * 48
+BATCHES_IN_MEMORY = 16
 
 
 def backend_name() -> str:
@@ -29,9 +31,7 @@ def backend_name() -> str:
     return name
 
 
-def predict_logits(
-    model: keras.Model, images: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.float32]:
+def predict_logits(model: keras.Model, images: Pixels) -> npt.NDArray[np.float32]:
     """Returns a Keras model's logits, float32 (N, classes), no softmax.
 
     Args:
@@ -40,8 +40,12 @@ def predict_logits(
     """
     # Memory depends on the number of pixels.
     batch = max(1, EVALUATION_PIXELS // images.shape[1] ** 2)
-    logits = model.predict(images, batch_size=batch, verbose=0)
-    return np.asarray(logits, dtype=np.float32)
+    at_once = batch * BATCHES_IN_MEMORY
+    logits = [
+        model.predict(part, batch_size=batch, verbose=0)
+        for part in in_batches(images, at_once)
+    ]
+    return np.concatenate(logits, dtype=np.float32)
 
 
 def write_calibration_choice(
@@ -62,7 +66,7 @@ def write_calibration_choice(
         "data_fingerprint": data.fingerprint,
         "indices": indices.tolist(),
         "labels": data.train.labels[indices].tolist(),
-        "pixel_hashes": [pixel_hash(data.train.images[i]) for i in indices],
+        "pixel_hashes": pixel_hashes(data.train.take(indices).images),
     }
     run.write_json(run.calibration, document)
 

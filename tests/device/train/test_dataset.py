@@ -443,6 +443,6 @@ def test_too_large_set_is_refused_before_it_is_read(tmp_path):
 def test_limit_of_a_container_counts_for_too_large_sets(tmp_path, monkeypatch):
     root = write(tmp_path / "set", two_classes())
     memory = Memory(2**40, limit=100, available=100, swap_total=0, swap_free=0)
-    monkeypatch.setattr("train.data.dataset.read_memory", lambda: memory)
+    monkeypatch.setattr("train.data.image_stores.read_memory", lambda: memory)
     with pytest.raises(DatasetError, match="GiB of memory"):
         load(root)

@@ -160,7 +160,8 @@ def _collect(
         if not label:
             without.append(path)
             continue
-        entry = Entry(path, split, label, find(path).read)
+        file = find(path)
+        entry = Entry(path, split, label, file.read, file.stamp)
         first = entries.setdefault(path, entry)
         if (first.label, first.split) != (label, split):
             raise DatasetError(

@@ -16,9 +16,12 @@ class Entry:
         label: Class name.
         read: Returns the bytes of an image file; raises OSError or ValueError, with
             the reason, where that fails.
+        stamp: Returns a text that is another one once the file has changed; empty where
+            only its bytes tell.
     """
 
     name: str
     split: str
     label: str
     read: Callable[[], bytes]
+    stamp: Callable[[], str] = str

@@ -184,7 +184,7 @@ def _sort_into_classes(tree: FileTree) -> ImageListing:
     ignored: dict[str, list[str]] = {}
     for file in tree.images:
         if place := layout.place(file.parts):
-            entries.append(Entry(file.path, *place, file.read))
+            entries.append(Entry(file.path, *place, file.read, file.stamp))
         else:
             ignored.setdefault(layout.why_ignored(file.parts), []).append(file.path)
     return _listing(tree, entries, ignored, layout.empty)

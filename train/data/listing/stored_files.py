@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
 LARGEST_FILE_BYTES = 64 * 2**20  # an image beyond this is a mistake or a zip bomb
 MAX_REPEATED_FOLDERS = 1000  # links to each other could multiply without end
 SHOWN_NAMES = 10
+SETTLED_S = 3.0
 # Thumbnails and waste of Synology, QNAP, Windows, macOS and ext4.
 SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot",
@@ -40,11 +42,13 @@ class StoredFile:
         read: Returns the bytes of an image file, at most ``LARGEST_FILE_BYTES``;
             raises OSError or ValueError, with the reason.
         open: Opens a file of any size, and raises like ``read``.
+        stamp: As in ``train.data.listing.entries.Entry``.
     """
 
     path: str
     read: Callable[[], bytes]
     open: Callable[[], IO[bytes]]
+    stamp: Callable[[], str] = str
 
     @cached_property
     def parts(self) -> Parts:
@@ -163,7 +167,21 @@ def stored_file(path: Path, name: str) -> StoredFile:
         name,
         lambda: read_bounded(path, LARGEST_FILE_BYTES),
         lambda: open_regular(path),
+        lambda: stamp_of(path.stat()),
     )
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """Returns a text that is another one once the file has changed.
+
+    It is empty for some seconds after a change: another one may follow without a trace
+    where a file system has coarse times.
+    """
+    changed = max(status.st_mtime, status.st_ctime)
+    if time.time() - changed < SETTLED_S:
+        return ""
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {times}"
 
 
 def sort_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ from train.data.listing.stored_files import (
     FileTree,
     StoredFile,
     sort_files,
+    stamp_of,
 )
 
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1  # APPNOTE.TXT 4.4.4
@@ -40,10 +42,10 @@ def open_zip(path: Path) -> Iterator[FileTree]:
             raise DatasetError(
                 f"expected a readable zip, got {path.name!r}: {error}; fetch it again"
             ) from error
-        yield _list_zip(archive, path)
+        yield _list_zip(archive, path, stamp_of(os.fstat(file.fileno())))
 
 
-def _list_zip(archive: zipfile.ZipFile, path: Path) -> FileTree:
+def _list_zip(archive: zipfile.ZipFile, path: Path, stamp: str) -> FileTree:
     files, folders, replaced = dict[str, StoredFile](), set[str](), list[str]()
     infos = archive.infolist()
     for info, name in zip(infos, _decode_names(infos, path), strict=True):
@@ -54,7 +56,7 @@ def _list_zip(archive: zipfile.ZipFile, path: Path) -> FileTree:
         elif inside:
             if inside in files:
                 replaced.append(inside)
-            files[inside] = _stored_file(archive, info, inside)
+            files[inside] = _stored_file(archive, info, inside, stamp)
             folders.add(inside.rpartition("/")[0])
     ignored = {REPLACED: sorted(replaced)} if replaced else {}
     return sort_files(path.name, files.values(), folders, ignored)
@@ -127,7 +129,7 @@ def _suggest(folder: bytes) -> str:
 
 
 def _stored_file(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, stamp: str
 ) -> StoredFile:
     def open_it() -> IO[bytes]:
         if info.flag_bits & ENCRYPTED_FLAG:
@@ -149,4 +151,5 @@ def _stored_file(
         except Exception as error:  # zipfile raises many kinds on damage
             raise ValueError(f"damaged in the zip ({error})") from error
 
-    return StoredFile(name, read, open_it)
+    place = f"{stamp} {info.header_offset}" if stamp else ""
+    return StoredFile(name, read, open_it, lambda: place)
