@@ -19,8 +19,8 @@ from export.convert.keras_model import load_classifier
 from export.convert.pixel_scaling import first_values, scaled, scales_pixels
 from train.data import dataset
 from train.data.dataset import Dataset
-from train.data.decoding import LARGEST_ICON_PX
 from train.data.drawn_faces import DRAWN
+from train.data.probing import LARGEST_ICON_PX
 from train.options.config import TrainConfig
 from train.run.folder import RUNS, RunFolder, find_run, understood
 

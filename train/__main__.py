@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError
 from edge_runtime.utils.argparser import exit_code_of, invocation
+from train.data.decoding import Decoder
 from train.metrics import is_guessing
 from train.networks import pretrained
 from train.options import defaults
@@ -27,7 +28,8 @@ AUDIT = "audit"  # the one command beside training itself
 RELEASED_START = "fer2013"  # what small grey images begin with
 # Of the configuration, with --resume: files that may be elsewhere now.
 CHANGED = ("data", "labels_from", "leave_out", "log")
-RESUME_FLAGS = {*CHANGED, "threads", "name", "resume", "force"}
+MACHINE = ("threads", "workers", "cache")
+RESUME_FLAGS = {*CHANGED, *MACHINE, "name", "resume", "force"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,8 +106,10 @@ def _fit(options: dict[str, Any]) -> FitResult:
     }
     require_inputs(build_config(options), **of_run)
     config = build_config({**_defaults(options), **options})
-    data = config.load_images()
-    return fit_images(fit_to_count(config, len(data.train), options), data, **of_run)
+    workers = options.get("workers")
+    data = config.load_images(Decoder(options.get("cache"), workers))
+    config = fit_to_count(config, len(data.train), options)
+    return fit_images(config, data, workers=workers, **of_run)
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +141,8 @@ def _resume(options: dict[str, Any]) -> FitResult:
     if "log" in changed:
         changed["log"] = tuple(changed["log"])
     name = options["resume"] or options.get("name")
-    return resume(name, threads=options.get("threads"), **changed)
+    machine: dict[str, Any] = {each: options.get(each) for each in MACHINE}
+    return resume(name, **machine, **changed)
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

@@ -6,14 +6,22 @@ A Keras 3 ``PyDataset``, for every backend. Batch ``i`` depends only on the seed
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from train.data.augment import Augmentation, augment
-from train.data.mixing import Batch, mix
+from edge_runtime.errors import FerEdgeError
+from train.data.augment import Augmentation
+from train.data.batches import BatchPlan, make_batch
+from train.data.mixing import Batch
 from train.data.splits import Split
+from train.data.stored_images import batch_of
+from train.data.workers import Workers
 from train.options.config import ClassWeights
+
+BATCHES_AHEAD = 2  # of each process
 
 
 class TrainingFeed(keras.utils.PyDataset):
@@ -36,7 +44,7 @@ class TrainingFeed(keras.utils.PyDataset):
         seed: int,
         first_epoch: int = 0,
         answers: npt.NDArray[np.float16] | None = None,
-        workers: int = 1,
+        workers: Workers | None = None,
     ) -> None:
         """Configures the feed; nothing is computed yet.
 
@@ -53,9 +61,10 @@ class TrainingFeed(keras.utils.PyDataset):
             answers: Teachers' answers to the images of the first batches, float16
                 (batches, B, classes), a whole number of epochs: the feed then repeats
                 these batches, and the answers stand beside the targets.
-            workers: Threads that prepare batches ahead of the training step.
+            workers: Processes that make the next batches ahead of the training step;
+                None makes each when it is asked for, in Keras's thread.
         """
-        super().__init__(workers=workers, max_queue_size=8)
+        super().__init__(workers=1, max_queue_size=8)
         self._split = split
         self._batch_size = min(batch_size, len(split))
         self._augmentation = augmentation
@@ -65,6 +74,9 @@ class TrainingFeed(keras.utils.PyDataset):
         self._seed = seed
         self._first_batch = first_epoch * self.steps_per_epoch
         self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._pool = workers
+        self._ahead: dict[int, Future[Batch]] = {}
+        self.error: FerEdgeError | None = None
 
     @property
     def batch_size(self) -> int:
@@ -88,29 +100,47 @@ class TrainingFeed(keras.utils.PyDataset):
             Images uint8 (B, S, S, C) in 0..255, targets float32 (B, classes) that
             sum to 1 (with answers (B, 2 * classes)), and weights float32 (B,).
         """
-        batch = self._first_batch + index
+        batch = self._number(index)
+        try:
+            images, targets, weights = self._make(index)
+        except FerEdgeError as error:  # Keras makes another one of it
+            self.error = error
+            raise
         if self._answers is None:
-            return self._batch(batch)
-        batch %= len(self._answers)
-        images, targets, weights = self._batch(batch)
+            return images, targets, weights
         answers = self._answers[batch].astype(np.float32)
         return images, np.concatenate([targets, answers], axis=1), weights
 
-    def _batch(self, batch: int) -> Batch:
+    def _number(self, index: int) -> int:
+        batch = self._first_batch + index
+        return batch if self._answers is None else batch % len(self._answers)
+
+    def _make(self, index: int) -> Batch:
+        if self._pool is None:
+            return make_batch(self._plan(self._number(index)))
+        wanted = range(index, index + 1 + BATCHES_AHEAD * self._pool.count)
+        self._ahead = {
+            each: self._ahead.get(each) or self._submit(self._pool, each)
+            for each in wanted
+        }
+        return self._ahead.pop(index).result()
+
+    def _submit(self, workers: Workers, index: int) -> Future[Batch]:
+        batch = self._number(index)
+        return workers.submit(make_batch, lambda: (self._plan(batch),))
+
+    def _plan(self, batch: int) -> BatchPlan:
         epoch, step = divmod(batch, self.steps_per_epoch)
         start = step * self._batch_size
         chosen = self._order(epoch)[start : start + self._batch_size]
-        rng = np.random.default_rng([self._seed, 1, batch])
-        images = augment(self._split.images[chosen], self._augmentation, rng)
-        targets = self._targets[chosen]
-        weights = self._weights[self._split.labels[chosen]]
-        return mix(
-            images,
-            targets,
-            weights,
-            mixup=self._mixup,
-            cutmix=self._cutmix,
-            rng=rng,
+        return BatchPlan(
+            batch_of(self._split.images, chosen),
+            self._targets[chosen],
+            self._weights[self._split.labels[chosen]],
+            self._augmentation,
+            self._mixup,
+            self._cutmix,
+            (self._seed, 1, batch),
         )
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:

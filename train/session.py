@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DatasetError, RunError, require_in_checkout
 from train.data.dataset import Dataset
+from train.data.decoding import Decoder
+from train.data.image_stores import Cache
 from train.data.summary import summarize
 from train.networks import pretrained
 from train.networks.backend import start_keras
@@ -39,6 +41,8 @@ def fit(
     name: str | None = None,
     force: bool = False,
     threads: int | None = None,
+    workers: int | None = None,
+    cache: Cache | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FitResult:
     """Trains a network, writes its run folder, and returns how far it came.
@@ -52,6 +56,8 @@ def fit(
         name: Run folder below ``runs/``, or a path with a slash; None for a new one.
         force: Start over in an existing run folder.
         threads: CPU threads, where Keras was not imported before; None for all.
+        workers: Processes that decode and augment images; the batches are the same.
+        cache: Where decoded images are kept: ``"ram"``, ``"disk"`` or ``"none"``.
         callbacks: Of Keras, called after each epoch was validated and saved: among
             their logs are ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and
             ``val_macro_f1``. One that sets ``model.stop_training`` ends the run there.
@@ -61,9 +67,15 @@ def fit(
             longer finite.
     """
     require_inputs(config, name=name, force=force, threads=threads)
-    data = config.load_images()
+    data = config.load_images(Decoder(cache, workers))
     return fit_images(
-        config, data, name=name, force=force, threads=threads, callbacks=callbacks
+        config,
+        data,
+        name=name,
+        force=force,
+        threads=threads,
+        workers=workers,
+        callbacks=callbacks,
     )
 
 
@@ -71,6 +83,8 @@ def resume(
     name: str | None = None,
     *,
     threads: int | None = None,
+    workers: int | None = None,
+    cache: Cache | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **changed: Any,
 ) -> FitResult:
@@ -79,6 +93,8 @@ def resume(
     Args:
         name: The run's name or path; None for the newest one.
         threads: As for ``fit``.
+        workers: As for ``fit``; may be others than before.
+        cache: As for ``fit``; may be another than before.
         callbacks: As for ``fit``: they are no part of the run folder.
         changed: Of the configuration: ``data``, ``labels_from`` and ``leave_out``,
             where the files have moved, and ``log``.
@@ -92,9 +108,9 @@ def resume(
         config = dataclasses.replace(run.read_config(), **changed)
         # Not the server: a training that restarts by itself must not wait for it.
         require_packages(config.log)
-        data = config.load_images()
+        data = config.load_images(Decoder(cache, workers))
         _check_same_data(run, data)
-        return _train(config, data, run, threads, callbacks, resumed=True)
+        return _train(config, data, run, threads, workers, callbacks, resumed=True)
 
 
 def require_inputs(
@@ -132,6 +148,7 @@ def fit_images(
     name: str | None,
     force: bool = False,
     threads: int | None = None,
+    workers: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FitResult:
     """Trains a new run on images that were loaded, and returns how far it came.
@@ -143,7 +160,7 @@ def fit_images(
     with locked(run.path):
         # Again: another run of this name may have ended since.
         require_free_name(name, force=force)
-        return _train(config, data, run, threads, callbacks, resumed=False)
+        return _train(config, data, run, threads, workers, callbacks, resumed=False)
 
 
 def _train(
@@ -151,6 +168,7 @@ def _train(
     data: Dataset,
     run: RunFolder,
     threads: int | None,
+    workers: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
     *,
     resumed: bool,
@@ -174,7 +192,13 @@ def _train(
         )
         print(f"training on {', '.join(devices())} ({backend_name()})")
         return training.fit(
-            config, data, run, record=record, resume=resumed, callbacks=callbacks
+            config,
+            data,
+            run,
+            record=record,
+            resume=resumed,
+            workers=workers,
+            callbacks=callbacks,
         )
     finally:
         run.remove_if_empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from edge_runtime.preprocessing import CHANNELS
 from edge_runtime.untrusted import read_bounded
 from edge_runtime.utils.files import remove_leftovers, write_text
 from train.data.dataset import Dataset
+from train.data.workers import Workers, available_cores
 from train.distillation.distill import (
     compute_targets,
     load_targets,
@@ -35,7 +37,7 @@ from train.networks.blocks import Scale
 from train.networks.export_trial import try_export
 from train.networks.own import require_same_twice
 from train.optimization.head import fit_head
-from train.optimization.optimizer import compile_model
+from train.optimization.optimizer import compile_model, devices
 from train.options.config import TrainConfig, is_own
 from train.run import checkpoint
 from train.run.checkpoint import Progress
@@ -88,6 +90,7 @@ def fit(
     record: dict[str, Any],
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    workers: int | None = None,
 ) -> FitResult:
     """Trains a network and returns how far it came; each epoch can be resumed from.
 
@@ -102,10 +105,33 @@ def fit(
         resume: Start from the run's checkpoint, not from the beginning.
         callbacks: Called by Keras after each epoch was validated and saved; its
             figures, as in ``history.csv``, are among the logs.
+        workers: Processes that augment images; with 1 a thread of this one does. None
+            takes one for each core where a GPU trains, else 1. The batches are the
+            same.
 
     Raises:
         FerEdgeError: The loss is no longer finite, or there is no checkpoint.
     """
+    with _open_workers(workers) as opened:
+        return _fit(config, data, run, record, resume, callbacks, opened)
+
+
+def _open_workers(count: int | None) -> AbstractContextManager[Workers | None]:
+    if count is None:
+        on_cpu = all(name.lower().startswith("cpu") for name in devices())
+        count = 1 if on_cpu else available_cores()
+    return Workers(count) if count > 1 else nullcontext()
+
+
+def _fit(
+    config: TrainConfig,
+    data: Dataset,
+    run: RunFolder,
+    record: dict[str, Any],
+    resume: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    workers: Workers | None,
+) -> FitResult:
     keras.utils.set_random_seed(config.seed)
     progress = _load_progress(run) if resume else Progress()
     own = is_own(config.arch)
@@ -129,6 +155,7 @@ def fit(
         cutmix=config.cutmix,
         class_weights=config.class_weights,
         seed=VIEWS_SEED if config.teachers else config.seed,
+        workers=workers,
     )
     answers = None
     if config.teachers:
@@ -324,4 +351,9 @@ def _run_epochs(
         )
     except KeyboardInterrupt:
         return False
+    except Exception:
+        epochs.close()
+        if feed.error is not None:
+            raise feed.error from None
+        raise
     return True

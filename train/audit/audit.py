@@ -14,10 +14,10 @@ from train.audit.findings import KINDS, ImageFault, collect
 from train.audit.labels import FEWEST, LabelReport, check_labels
 from train.audit.network import PHOTO_ARCH, FeatureNetwork, open_network
 from train.audit.reading import Measured, measure
-from train.data.decoding import probe_kind
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import ImageListing, order_labels
 from train.data.listing.stored_files import shorten
+from train.data.probing import probe_kind
 from train.networks.pretrained import GROUP, PACKAGED
 
 

@@ -15,12 +15,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from train.data.augment import augment
-from train.data.splits import Split
+from train.data.splits import Split, stratified_indices
 from train.options.config import TrainConfig
 from train.run.results import predict_logits
 
 PENALTY = 0.03  # on the squared weights of features with variance 1: chosen on photos
 CHUNK = 256
+MOST_VIEWS = 16_384  # 84 MB of 1,280 features; more say little about one layer
 
 Floats = npt.NDArray[np.floating]
 
@@ -38,8 +39,14 @@ def fit_head(
         images: The training images.
         targets: Their target distributions, float32 (N, classes).
         config: ``head_views`` is the number of views of each image: itself, and then
-            augmented ones.
+            augmented ones. Of more than ``MOST_VIEWS`` a seeded part of each class is
+            used, so that memory does not grow with the set.
     """
+    most = MOST_VIEWS // config.head_views
+    if len(images) > most:
+        share = most / len(images)
+        chosen = stratified_indices(images.labels, share, config.seed)
+        images, targets = images.take(chosen), targets[chosen]
     below = keras.Model(model.inputs[0], model.layers[-1].input)
     features = np.concatenate(
         [_features(below, images, config, view) for view in range(config.head_views)]

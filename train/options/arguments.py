@@ -13,6 +13,7 @@ from edge_runtime.model_file.metadata import check_word
 from edge_runtime.utils.argparser import CommandLine, InvalidValue
 from edge_runtime.utils.flags import number, positive, seed, threads
 from edge_runtime.utils.suggestions import nearest
+from train.data.image_stores import CACHES
 from train.options.config import (
     ARCHITECTURE_NAMES,
     CLASS_WEIGHTS,
@@ -340,8 +341,27 @@ def build_parser() -> argparse.ArgumentParser:
         help="margin around a detected face, as a fraction of its box, with which a"
         " camera's crops look like these images (0)",
     )
-    parser.add_argument(
-        "--threads", type=threads, metavar="N", help="CPU threads (all cores)"
+    machine = parser.add_argument_group("machine (the result is the same)")
+    add = machine.add_argument
+    add(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="CPU threads of the network (all cores)",
+    )
+    add(
+        "--workers",
+        type=threads,
+        metavar="N",
+        help="processes that decode and augment images (one for each core; where no GPU"
+        " trains, a thread of the training augments)",
+    )
+    add(
+        "--cache",
+        choices=CACHES,
+        help="decoded images: ram, disk (decoded once, read in batches: for sets of any"
+        " size), or none, which decodes each whenever it is used (ram below 256 MiB,"
+        " else disk)",
     )
     return parser
 

@@ -17,6 +17,7 @@ from edge_runtime.model_file.metadata import (
 from edge_runtime.preprocessing import Colour, Fit
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset, load
+from train.data.decoding import Decoder
 from train.data.vote_labels import VoteSource
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -280,8 +281,12 @@ class TrainConfig:
             return None
         return VoteSource(self.labels_from, self.drop_categories)
 
-    def load_images(self) -> Dataset:
-        """Returns the image set; see ``train.data.dataset.load`` for the errors."""
+    def load_images(self, decoder: Decoder | None = None) -> Dataset:
+        """Returns the image set; see ``train.data.dataset.load`` for the errors.
+
+        Args:
+            decoder: How they are decoded and kept: the result is the same.
+        """
         return load(
             self.data,
             size_px=self.size_px,
@@ -292,6 +297,7 @@ class TrainConfig:
             seed=self.seed,
             votes=self.votes,
             leave_out=self.leave_out,
+            decoder=decoder,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,13 +1,22 @@
 """The training feed: endless, complete, and the same again after a break."""
 
 import itertools
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from train.data.augment import NO_AUGMENTATION, Augmentation
+from edge_runtime.errors import DatasetError
+from train.data.augment import NO_AUGMENTATION, PHOTO_AUGMENTATION, Augmentation
+from train.data.dataset import load
+from train.data.decoding import Decoder
+from train.data.image_stores import CACHES
 from train.data.mixing import mix
 from train.data.splits import Split
+from train.data.workers import Workers
 from train.networks.backend import start_keras
 
 start_keras()
@@ -262,3 +271,78 @@ def test_resumed_feed_gives_the_answers_of_the_unbroken_one(split):
     for index in range(9):
         for a, b in zip(resumed[index], unbroken[21 + index], strict=True):
             assert np.array_equal(a, b)
+
+
+# --- processes and stored images ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photo_set(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(5)
+    for label in ("cat", "dog"):
+        (root / "train" / label).mkdir(parents=True)
+        (root / "val" / label).mkdir(parents=True)
+        for i in range(30):
+            folder = root / ("train" if i < 25 else "val") / label
+            image = rng.integers(0, 256, (40, 50, 3), np.uint8)
+            cv2.imwrite(str(folder / f"{i}.png"), image)
+    return root
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("count", [0, 2, 3])
+def test_batches_are_the_same_with_any_processes_and_cache(
+    photo_set, tmp_path, monkeypatch, cache, count
+):
+    monkeypatch.setenv("FER_EDGE_CACHE", str(tmp_path))
+    options = {"augmentation": PHOTO_AUGMENTATION, "mixup": 0.2, "cutmix": 1.0}
+
+    def feed(cache, workers):
+        split = load(photo_set, size_px=32, decoder=Decoder(cache, 1)).train
+        targets = np.eye(2, dtype=np.float32)[split.labels]
+        return TrainingFeed(
+            split, 8, targets=targets, seed=3, workers=workers, **options
+        )
+
+    expected = feed("ram", None)
+    with Workers(count) if count else nullcontext() as workers:
+        found = feed(cache, workers)
+        for index in [0, 0, 1, 2, 3, 7, 8, 4]:  # Keras asks for the first ones twice
+            for a, b in zip(found[index], expected[index], strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_resumed_feed_with_processes_gives_the_batches_of_the_unbroken_one(split):
+    answers = np.random.default_rng(0).random((14, 5, CLASSES)).astype(np.float16)
+    unbroken = feed_of(split, augmentation=Augmentation(), answers=answers)
+    with Workers(2) as workers:
+        resumed = feed_of(
+            split,
+            augmentation=Augmentation(),
+            answers=answers,
+            first_epoch=3,
+            workers=workers,
+        )
+        for index in range(9):
+            for a, b in zip(resumed[index], unbroken[21 + index], strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_error_in_a_process_is_kept_for_the_one_who_trains(photo_set, tmp_path):
+    root = Path(shutil.copytree(photo_set, tmp_path / "set"))
+    split = load(root, size_px=32, decoder=Decoder("none", 1)).train
+    shutil.rmtree(root)
+    targets = np.eye(2, dtype=np.float32)[split.labels]
+    with Workers(2) as workers:
+        feed = TrainingFeed(
+            split,
+            8,
+            targets=targets,
+            augmentation=NO_AUGMENTATION,
+            seed=1,
+            workers=workers,
+        )
+        with pytest.raises(DatasetError, match="--cache none"):
+            feed[0]
+    assert isinstance(feed.error, DatasetError)

@@ -1,6 +1,7 @@
 """Training runs: complete, resumable after any end, and honest about failures."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -202,9 +204,9 @@ def begin(data, run, *more, epochs):
     )
 
 
-def start(data, run, *, epochs):
+def start(data, run, *more, epochs):
     """Starts ``python -m train`` and returns it once epoch 1 is reported."""
-    process = begin(data, run, epochs=epochs)
+    process = begin(data, run, *more, epochs=epochs)
     for line in process.stdout:
         if line.startswith("epoch   1/"):
             return process
@@ -358,6 +360,88 @@ def test_resumed_epochs_are_those_of_the_unbroken_run(
         # float32 sums of several threads differ in their last digits.
         assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
         assert one["learning_rate"] == other["learning_rate"]
+
+
+# Runs with the tiny network on one thread: sums of several differ in their last digits.
+TINY_RUNS = """
+import os, signal, sys
+from train.networks.backend import start_keras
+start_keras(1)
+from tests.host.train.test_fit import tiny_features
+from train.__main__ import main as train
+from train.networks import architectures
+from train.run.epoch_callback import EpochCallback
+
+architectures.ARCHITECTURES["notebook_cnn"] = tiny_features
+killed_after, *runs = sys.argv[1:]
+kept = EpochCallback._save
+
+def save(self, epoch, row):
+    kept(self, epoch, row)
+    if epoch == int(killed_after):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+EpochCallback._save = save
+for run in runs:
+    assert train(run.split()) == 0
+"""
+
+
+def run_tiny(folder, killed_after, *runs):
+    """Returns the exit code of a process that makes these runs, one by one."""
+    done = subprocess.run(
+        [sys.executable, "-c", TINY_RUNS, str(killed_after), *map(" ".join, runs)],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "FER_EDGE_CACHE": str(folder / "cache"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def saved_weights(path):
+    """All arrays in a .weights.h5 or .keras file by name, the optimizer's too."""
+    import h5py
+
+    data = path.read_bytes()
+    if path.suffix == ".keras":
+        data = zipfile.ZipFile(path).read("model.weights.h5")
+    arrays = {}
+
+    def note(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with h5py.File(io.BytesIO(data)) as file:
+        file.visititems(note)
+    return arrays
+
+
+def test_killed_run_with_cache_and_processes_ends_with_the_weights_of_the_unbroken_one(
+    more_data, tmp_path
+):
+    """Bit for bit; the unbroken run has neither a cache nor processes."""
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    kept = ["--cache", "disk", "--workers", "2"]
+    killed = flags(more_data, broken, *kept, epochs=3)
+    assert run_tiny(tmp_path, 1, killed) == -signal.SIGKILL
+    assert read(broken / "checkpoint", "progress.json")["epoch"] == 1
+    assert len(list((tmp_path / "cache").glob("*/*.pixels"))) == 1
+    whole = flags(more_data, unbroken, "--workers", "1", epochs=3)
+    assert run_tiny(tmp_path, 0, whole, ["--resume", str(broken), *kept]) == 0
+    for row, other in zip(history(unbroken), history(broken), strict=True):
+        assert {**row, "seconds": ""} == {**other, "seconds": ""}
+    last = "checkpoint/epoch-0003.weights.h5"
+    assert (unbroken / last).exists()
+    for name in ("model.keras", last):
+        one, other = (saved_weights(run / name) for run in (unbroken, broken))
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
 # --- continuing and starting over --------------------------------------------------
