@@ -74,7 +74,9 @@ def measure_decoding(folder: Path, turns: int) -> dict[str, Any]:
             chosen = paths[start : start + DECODED_PER_TURN]
             before = time.perf_counter()
             chunks = (chosen[i : i + 32] for i in range(0, len(chosen), 32))
-            calls = (([path.read_bytes() for path in each], form) for each in chunks)
+            calls = (
+                ([path.read_bytes() for path in each], form, True) for each in chunks
+            )
             done = sum(len(images) for images in workers.map(prepare, calls))
             return done / (time.perf_counter() - before)
 

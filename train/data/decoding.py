@@ -6,10 +6,11 @@ Needs numpy and cv2 only, so that the benchmarks read the same images on the boa
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
@@ -53,10 +54,13 @@ from train.data.workers import Workers, available_cores
 logger = logging.getLogger(__name__)
 
 SMALL_SET_BYTES = 2**28  # decoded anew sooner than anybody minds
+WORTH_PROCESSES_S = 2.0  # of one core; less is done sooner here
 # What a process decodes at a time: at most so many images, or bytes of their files.
-FEW_IMAGES = 256  # done sooner than a process has started
 IMAGES_AT_ONCE, BYTES_AT_ONCE = 32, 4 * 2**20
 _DAMAGE = "Corrupt JPEG data"  # libjpeg's words
+
+
+PrepareArguments = tuple[list[bytes], ImageFormat, bool]
 
 
 class DecodedImage(NamedTuple):
@@ -112,12 +116,15 @@ def decode_bytes(data: bytes) -> DecodedImage:
     return DecodedImage(pixels, image.dtype == np.uint16, dark, damaged)
 
 
-def prepare(files: Sequence[bytes], form: ImageFormat) -> list[PreparedImage | str]:
+def prepare(
+    files: Sequence[bytes], form: ImageFormat, hashed: bool
+) -> list[PreparedImage | str]:
     """Returns images as a model's input, or the reason why one cannot be decoded.
 
     Args:
         files: The bytes of image files.
         form: The input.
+        hashed: Compute ``pixel_hash``, too.
     """
     prepared: list[PreparedImage | str] = []
     for data in files:
@@ -128,7 +135,9 @@ def prepare(files: Sequence[bytes], form: ImageFormat) -> list[PreparedImage | s
             continue
         pixels = to_model_input(image.pixels, form.size_px, form.colour, form.fit)
         flags = Flags(image.deep, image.dark, image.damaged)
-        prepared.append(PreparedImage(pixels, pixel_hash(pixels), flags))
+        prepared.append(
+            PreparedImage(pixels, pixel_hash(pixels) if hashed else "", flags)
+        )
     return prepared
 
 
@@ -176,12 +185,26 @@ class DecodedSet:
         return {entry.name: reason for entry, reason in self.unreadable}
 
 
-class _Outcome(NamedTuple):
-    """What came of an entry: its row and what is doubtful, or why it has none."""
+@dataclass
+class _Outcomes:
+    """What came of the entries, by their positions.
 
-    row: int = -1
-    flags: Flags = Flags()
-    reason: str = ""
+    Plain numbers: an object for each image would cost the garbage collector seconds.
+
+    Attributes:
+        rows: Rows in the store, int64 (N,); -1 where an image cannot be decoded.
+        flags: What is doubtful about an image, if anything is.
+        reasons: Why images cannot be decoded.
+    """
+
+    rows: npt.NDArray[np.int64]
+    flags: dict[int, Flags] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def found(self, index: int, row: int, flags: Flags) -> None:
+        self.rows[index] = row
+        if any(flags):
+            self.flags[index] = flags
 
 
 class _InMemory:
@@ -235,92 +258,98 @@ def decode_splits(
         store = open_store(entries, form, decoder.cache, prepare)
     store = store or _InMemory(len(entries), form)
     try:
-        with _open_workers(decoder, len(entries)) as workers:
-            outcomes = _decode(entries, form, store, workers)
+        workers = decoder.workers or available_cores()
+        outcomes = _decode(entries, form, store, workers)
     finally:
         store.finish()  # also after Ctrl-C: what was decoded is kept
     return _sort(entries, outcomes, labels, store)
 
 
-def _open_workers(
-    decoder: Decoder, images: int
-) -> AbstractContextManager[Workers | None]:
-    if decoder.workers == 1 or images < FEW_IMAGES:
-        return nullcontext()
-    return Workers(decoder.workers or available_cores())
+def _prepare_all(
+    calls: Iterator[PrepareArguments], images: int, workers: int
+) -> Iterator[list[PreparedImage | str]]:
+    """Yields the results of ``prepare`` in the order of the calls.
+
+    The first is made here: processes are started only where they save time.
+    """
+    for first in calls:
+        before = time.process_time()
+        prepared = prepare(*first)
+        needed_s = (time.process_time() - before) * images / len(first[0])
+        yield prepared
+        if workers > 1 and needed_s > WORTH_PROCESSES_S:
+            with Workers(workers) as processes:
+                yield from processes.map(prepare, calls)
+        else:
+            yield from starmap(prepare, calls)
 
 
 def _decode(
-    entries: Sequence[Entry],
-    form: ImageFormat,
-    store: ImageStore,
-    workers: Workers | None,
-) -> list[_Outcome]:
-    outcomes = [_Outcome()] * len(entries)
+    entries: Sequence[Entry], form: ImageFormat, store: ImageStore, workers: int
+) -> _Outcomes:
+    outcomes = _Outcomes(np.full(len(entries), -1, np.int64))
     sent: deque[list[tuple[int, ImageFile]]] = deque()
     with progress_counter(len(entries), "reading images", unit="image") as step:
 
-        def calls() -> Iterator[tuple[list[bytes], ImageFormat]]:
+        def calls() -> Iterator[PrepareArguments]:
             """Yields the files to decode, and notes the outcome of the others."""
+            hashed = not isinstance(store, _InMemory)
             files: list[tuple[int, ImageFile]] = []
             contents: list[bytes] = []
             size = 0
             # By split, so that the array of each is a part of one.
             splits = [SPLITS.index(entry.split) for entry in entries]
             for index in sorted(range(len(entries)), key=splits.__getitem__):
-                entry = entries[index]
-                read_entry = _read_unless_known(entry, store)
-                if isinstance(read_entry, _Outcome):
-                    outcomes[index] = read_entry
+                file = _read_unless_known(index, entries[index], store, outcomes)
+                if file is None:
                     step(1)
                     continue
-                file, data = read_entry
-                files.append((index, file))
-                contents.append(data)
-                size += len(data)
+                files.append((index, file[0]))
+                contents.append(file[1])
+                size += len(file[1])
                 if len(files) == IMAGES_AT_ONCE or size > BYTES_AT_ONCE:
                     sent.append(files)
-                    yield contents, form
+                    yield contents, form, hashed
                     files, contents, size = [], [], 0
             if files:
                 sent.append(files)
-                yield contents, form
+                yield contents, form, hashed
 
-        prepared = (
-            workers.map(prepare, calls()) if workers else starmap(prepare, calls())
-        )
-        for images in prepared:
+        for images in _prepare_all(calls(), len(entries), workers):
             for (index, file), image in zip(sent.popleft(), images, strict=True):
-                outcomes[index] = (
-                    _Outcome(reason=image)
-                    if isinstance(image, str)
-                    else _Outcome(store.add(image, file), image.flags)
-                )
-                step(1)
+                if isinstance(image, str):
+                    outcomes.reasons[index] = image
+                else:
+                    outcomes.found(index, store.add(image, file), image.flags)
+            step(len(images))
     return outcomes
 
 
 def _read_unless_known(
-    entry: Entry, store: ImageStore
-) -> _Outcome | tuple[ImageFile, bytes]:
-    """Returns a file and its bytes, or the outcome where it need not be decoded."""
-    in_memory = isinstance(store, _InMemory)
-    stamp = "" if in_memory else stamp_of(entry)  # before its bytes: they may change
-    known = ImageFile(entry, stamp, store.content_of(stamp))
-    if known.content and (found := store.find(known)):
-        return _Outcome(*found)
-    try:
-        data = read(entry)
-    except ValueError as error:
-        return _Outcome(reason=str(error))
-    file = ImageFile(entry, stamp, "" if in_memory else content_hash(data))
-    found = store.find(file)
-    return _Outcome(*found) if found else (file, data)
+    index: int, entry: Entry, store: ImageStore, outcomes: _Outcomes
+) -> tuple[ImageFile, bytes] | None:
+    """Returns a file and its bytes; None where it need not be decoded."""
+    keeps = not isinstance(store, _InMemory)
+    stamp = stamp_of(entry) if keeps else ""  # before its bytes: they may change
+    content = store.content_of(stamp)
+    found = store.find(ImageFile(entry, stamp, content)) if content else None
+    if found is None:
+        try:
+            data = read(entry)
+        except ValueError as error:
+            outcomes.reasons[index] = str(error)
+            return None
+        file = ImageFile(entry, stamp, content_hash(data) if keeps else "")
+        found = store.find(file)
+        if found is None:
+            return file, data
+    outcomes.found(index, *found)
+    return None
 
 
 def _sort(
     entries: Sequence[Entry],
-    outcomes: Sequence[_Outcome],
+    outcomes: _Outcomes,
     labels: tuple[str, ...],
     store: ImageStore,
 ) -> DecodedSet:
@@ -331,18 +360,23 @@ def _sort(
     """
     result, number = DecodedSet({}), {label: i for i, label in enumerate(labels)}
     deep, dark = Counter[str](), Counter[str]()
-    usable: dict[str, list[tuple[Entry, int]]] = {split: [] for split in SPLITS}
-    for entry, (row, flags, reason) in zip(entries, outcomes, strict=True):
-        if reason:
-            result.unreadable.append((entry, reason))
+    names: dict[str, list[str]] = {split: [] for split in SPLITS}
+    classes: dict[str, list[int]] = {split: [] for split in SPLITS}
+    rows: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for index, row in enumerate(outcomes.rows.tolist()):
+        entry = entries[index]
+        if row < 0:
+            result.unreadable.append((entry, outcomes.reasons[index]))
             continue
-        usable[entry.split].append((entry, row))
-        if flags.damaged:
-            result.damaged.append(entry.name)
-        if flags.dark:
-            result.dark.append(entry.name)
-        deep[entry.label] += flags.deep
-        dark[entry.label] += flags.dark
+        names[entry.split].append(entry.name)
+        classes[entry.split].append(number[entry.label])
+        rows[entry.split].append(row)
+        if index in outcomes.flags:
+            flags = outcomes.flags[index]
+            result.damaged += [entry.name] * flags.damaged
+            result.dark += [entry.name] * flags.dark
+            deep[entry.label] += flags.deep
+            dark[entry.label] += flags.dark
     # By class: what is darker in one class alone is what a network learns first.
     for label, count in dark.items():
         if 2 * count > deep[label]:
@@ -352,11 +386,11 @@ def _sort(
                 f" as {result.dark[-1]}: they would be dark or black; save them with 8"
                 " bits a pixel, values 0 to 255"
             )
-    for split, found in usable.items():
+    for split in SPLITS:
         result.splits[split] = Split(
-            store.images([row for _, row in found]),
-            np.array([number[entry.label] for entry, _ in found], np.int64),
-            tuple(entry.name for entry, _ in found),
+            store.images(rows[split]),
+            np.array(classes[split], np.int64),
+            tuple(names[split]),
         )
     return result
 

@@ -63,7 +63,7 @@ class PreparedImage(NamedTuple):
 
     Attributes:
         pixels: uint8 (S, S, C), 0..255, grey or RGB.
-        pixel_hash: As ``train.data.splits.pixel_hash``.
+        pixel_hash: As ``train.data.splits.pixel_hash``; empty where none was asked for.
         flags: What is doubtful about it.
     """
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Cache = Literal["ram", "disk", "none"]
 CACHES: tuple[Cache, ...] = get_args(Cache)
-Prepare = Callable[[Sequence[bytes], ImageFormat], list[PreparedImage | str]]
+Prepare = Callable[[Sequence[bytes], ImageFormat, bool], list[PreparedImage | str]]
 
 
 class ImageStore(Protocol):
@@ -109,7 +109,7 @@ class EncodedBatch:
     def __call__(self) -> Images:
         """Returns uint8 (n, S, S, C)."""
         images = np.empty((len(self._files), *self._form.shape), np.uint8)
-        for index, image in enumerate(self._prepare(self._files, self._form)):
+        for index, image in enumerate(self._prepare(self._files, self._form, False)):
             if isinstance(image, str):  # it could be decoded before
                 raise DatasetError(f"an image can no longer be decoded: {image}")
             images[index] = image.pixels

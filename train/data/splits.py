@@ -73,7 +73,7 @@ def pixel_hashes(images: Pixels) -> list[str]:
     """Returns the ``pixel_hash`` of each image; of stored ones none is read."""
     if isinstance(images, StoredImages):
         return images.hashes
-    return [pixel_hash(images[index]) for index in range(len(images))]
+    return list(map(pixel_hash, images))
 
 
 def in_batches(images: Pixels, size: int) -> Iterator[npt.NDArray[np.uint8]]:

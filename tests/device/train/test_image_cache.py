@@ -61,9 +61,9 @@ def decoded(monkeypatch):
     """The number of images decoded at each call, from now on."""
     counts = []
 
-    def count(files, form):
+    def count(files, *more):
         counts.append(len(files))
-        return kept(files, form)
+        return kept(files, *more)
 
     kept = decoding.prepare
     monkeypatch.setattr(decoding, "prepare", count)
@@ -103,7 +103,7 @@ def files(cache, suffix):
 def test_images_are_the_same_however_they_are_kept(
     photos, cache_kind, workers, monkeypatch
 ):
-    monkeypatch.setattr(decoding, "FEW_IMAGES", 1)
+    monkeypatch.setattr(decoding, "WORTH_PROCESSES_S", -1)
     monkeypatch.setattr(decoding, "IMAGES_AT_ONCE", 5)
     expected = read(photos, Decoder("ram", 1))
     data = read(photos, Decoder(cache_kind, workers))
@@ -217,10 +217,10 @@ def test_what_was_decoded_before_an_interrupt_is_kept(photos, decoded, monkeypat
     monkeypatch.setattr(decoding, "IMAGES_AT_ONCE", 2)
     counting = decoding.prepare
 
-    def stop(files, form):
+    def stop(files, *more):
         if len(decoded) == 6:
             raise KeyboardInterrupt
-        return counting(files, form)
+        return counting(files, *more)
 
     monkeypatch.setattr(decoding, "prepare", stop)
     with pytest.raises(KeyboardInterrupt):
