@@ -23,6 +23,7 @@ from train.data.vote_labels import VoteSource
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 LabelRule = Literal["majority", "probability"]
+Keep = Literal["best", "latest"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 SMALLEST_SIZE_PX = 16
 FITS: tuple[Fit, ...] = get_args(Fit)
@@ -86,6 +87,8 @@ class TrainConfig:
             (0, 1]; geometric between.
         patience: Epochs without a better validation accuracy after which the run ends;
             0 for all its epochs.
+        keep: Which epoch's model is kept: ``"best"`` by validation accuracy, or the
+            ``"latest"`` that is as good to a standard error.
         max_time_s: Seconds of training after which the run ends, with the epoch then
             finished; 0 without limit.
         optimizer: ``"sgd"`` (Nesterov, momentum 0.9), ``"adamw"`` or ``"adam"``.
@@ -159,6 +162,7 @@ class TrainConfig:
     frozen_stride: int = 0
     first_layer_rate: float = 1.0
     patience: int = 0
+    keep: Keep = "best"
     max_time_s: float = 0.0
     epochs: int = 30
     batch_size: int = 128

@@ -68,6 +68,7 @@ RECIPES = {
             mixup=0.2,
             cutmix=1.0,
             patience=8,
+            keep="latest",
             augmentation=PHOTO_AUGMENTATION,
         ),
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from edge_runtime.untrusted import read_bounded, read_json, require_regular
 from edge_runtime.utils.files import replacing, write_bytes, write_text
 from train.options.config import TrainConfig
 
+Row = dict[str, float]
 PROGRESS = "progress.json"
 MAX_MODEL_BYTES = 2 * 2**30
 
@@ -26,7 +29,8 @@ class Progress:
 
     Attributes:
         epoch: Epochs finished.
-        best_epoch: The epoch (from 1) of the saved model; 0 before the first.
+        best_epoch: The epoch (from 1) of the saved model, see ``is_kept``; 0 before
+            the first.
         best_accuracy: Its validation accuracy in [0, 1].
         history: One row of metrics per epoch.
         weights_file: Name of the file with weights and optimizer state.
@@ -36,9 +40,30 @@ class Progress:
     epoch: int = 0
     best_epoch: int = 0
     best_accuracy: float = -1.0
-    history: tuple[dict[str, float], ...] = ()
+    history: tuple[Row, ...] = ()
     weights_file: str = ""
     best_file: str = ""
+
+
+def is_kept(config: TrainConfig, history: Sequence[Row], images: int) -> bool:
+    """Returns whether the model of the last epoch replaces the one saved before.
+
+    With ``config.keep`` as ``"best"`` it does if its validation accuracy is the highest
+    so far. With ``"latest"`` also if it is less than a standard error below that: the
+    highest of many epochs on a few images is chance, and the later ones have the lower
+    learning rate (the rule of one standard error, Hastie et al., "The elements of
+    statistical learning", 2009, section 7.10).
+
+    Args:
+        config: The configuration.
+        history: One row of metrics per epoch.
+        images: Number of validation images.
+    """
+    before, now = history[:-1], history[-1]["val_accuracy"]
+    highest = max((row["val_accuracy"] for row in before), default=-1.0)
+    if config.keep == "best" or now > highest:
+        return now > highest
+    return now > highest - math.sqrt(highest * (1 - highest) / images)
 
 
 def stop_reason(config: TrainConfig, progress: Progress) -> str:
@@ -50,7 +75,8 @@ def stop_reason(config: TrainConfig, progress: Progress) -> str:
     """
     if not progress.epoch or progress.epoch >= config.epochs:
         return ""
-    waited = progress.epoch - progress.best_epoch
+    accuracies = [row["val_accuracy"] for row in progress.history]
+    waited = progress.epoch - 1 - accuracies.index(max(accuracies))
     if config.patience and waited >= config.patience:
         return f"no better validation accuracy in {waited} epochs"
     spent_s = sum(row["seconds"] for row in progress.history)

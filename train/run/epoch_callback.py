@@ -122,7 +122,8 @@ class EpochCallback(keras.callbacks.Callback):
         progress = replace(
             self.progress, epoch=epoch, history=(*self.progress.history, row)
         )
-        best = row["val_accuracy"] > progress.best_accuracy
+        images = len(self._data.validation)
+        best = checkpoint.is_kept(self._config, progress.history, images)
         if best:
             progress = replace(
                 progress, best_epoch=epoch, best_accuracy=row["val_accuracy"]

@@ -27,7 +27,7 @@ from train.optimization.optimizer import (  # noqa: E402
 )
 from train.options.recipes import RECIPES  # noqa: E402
 from train.release.__main__ import require_finished  # noqa: E402
-from train.run.checkpoint import Progress, stop_reason  # noqa: E402
+from train.run.checkpoint import Progress, is_kept, stop_reason  # noqa: E402
 from train.run.folder import RunFolder  # noqa: E402
 
 
@@ -231,11 +231,37 @@ def test_resumed_run_has_the_losses_of_the_unbroken_one(data, tmp_path, monkeypa
     assert losses["broken"] == pytest.approx(losses["unbroken"], rel=1e-3)
 
 
+# --- which epoch is kept -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keep", "accuracies", "kept"),
+    [
+        ("best", [0.5, 0.7, 0.7, 0.69, 0.71], [0, 1, 4]),
+        # A standard error of 0.8 on 100 images is 0.04.
+        ("latest", [0.5, 0.8, 0.77, 0.75, 0.78], [0, 1, 2, 4]),
+        ("latest", [0.8, 0.77, 0.745], [0, 1]),  # from the highest, not the last kept
+    ],
+)
+def test_epochs_are_kept_by_their_validation_accuracy(keep, accuracies, kept):
+    rows = [{"val_accuracy": value} for value in accuracies]
+    config = TrainConfig(keep=keep)
+    found = [
+        number
+        for number in range(len(rows))
+        if is_kept(config, rows[: number + 1], images=100)
+    ]
+    assert found == kept
+
+
 # --- when a run ends ---------------------------------------------------------------
 
 
 def progress(epoch, best, seconds=10.0):
-    rows = tuple({"seconds": seconds} for _ in range(epoch))
+    rows = tuple(
+        {"seconds": seconds, "val_accuracy": 0.9 if number == best else 0.8}
+        for number in range(1, epoch + 1)
+    )
     return Progress(epoch=epoch, best_epoch=best, history=rows)
 
 
