@@ -24,7 +24,7 @@ from edge_runtime.pipeline.classification import FaceClassifier
 from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FrameResult, words_of
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
@@ -179,7 +179,7 @@ def open_pipeline(
         if regions := run_regions(args):
             from edge_runtime.pipeline.regions import still_regions
 
-            classify = still_regions(regions, classify)
+            classify = still_regions(regions, classify, words_of(classifier.spec))
         yield ((frame, classify(frame)) for frame in source)
         return
     with (
@@ -230,6 +230,7 @@ def _pipeline(
     pipeline = RegionPipeline(
         regions,
         lambda track_ids: open_one(open_run_detector(args), track_ids=track_ids),
+        words_of(classifier.spec),
     )
     return cast("Pipeline", pipeline)  # it has the same methods
 

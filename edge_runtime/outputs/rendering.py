@@ -28,14 +28,14 @@ class RenderedFrame:
         frame: As it came from the source. Outputs use ``image`` instead.
         result: The faces in it.
         blurred_boxes: Boxes to blur; None if privacy was not asked for.
-        regions: Names and boxes of the only parts that are looked at; empty: the whole
+        regions: Names and boxes of the only parts that are looked at; None: the whole
             frame. Where faces are blurred, so is all that is outside.
     """
 
     frame: Frame
     result: FrameResult
     blurred_boxes: tuple[Box, ...] | None
-    regions: tuple[tuple[str | None, Box], ...] = ()
+    regions: tuple[tuple[str | None, Box], ...] | None = None
 
     @property
     def image(self) -> Image:
@@ -43,7 +43,7 @@ class RenderedFrame:
         if self.blurred_boxes is None:
             return self.frame.image
         image = self.frame.image
-        if self.regions:
+        if self.regions is not None:
             image = blur_outside(image, (box for _, box in self.regions))
         return blur(image, self.blurred_boxes)
 
@@ -79,7 +79,8 @@ class FrameRenderer:
 
     def prepare(self, frame: Frame, result: FrameResult) -> RenderedFrame:
         """Returns a frame with the boxes to blur; cheap: called for every frame."""
-        regions = tuple(boxes_of(self._regions, frame.image))
+        # Empty where none lies in this frame: then nothing of it is looked at.
+        regions = tuple(boxes_of(self._regions, frame.image)) if self._regions else None
         if not self._privacy:
             return RenderedFrame(frame, result, None, regions)
         boxes = tuple(face.box_xywh for face in result.faces)
@@ -95,7 +96,7 @@ class FrameRenderer:
         with self._lock:
             if self._drawn is None or self._drawn[0] is not rendered:
                 image = rendered.image
-                if rendered.regions:
+                if rendered.regions is not None:
                     image = annotate.draw_regions(image, rendered.regions)
                 image, faces = annotate.enlarge(image, rendered.result.faces)
                 image = annotate.draw(image, faces, text=self._text(rendered.result))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime.errors import SourceError
 from edge_runtime.pipeline.classification import age_ms
-from edge_runtime.results import FACE_WORDS, Box, FrameResult
+from edge_runtime.results import Box, FrameResult, Words
 from edge_runtime.sources import Frame
 from edge_runtime.sources.region import Region
 
@@ -98,6 +98,7 @@ class RegionPipeline:
         self,
         regions: Sequence[Region],
         open_pipeline: Callable[[Iterator[int]], Pipeline],
+        words: Words,
     ) -> None:
         """Opens the pipelines.
 
@@ -105,9 +106,10 @@ class RegionPipeline:
             regions: At least one.
             open_pipeline: Returns a pipeline that takes the numbers of its faces from
                 an iterator. They share nothing else that changes but the scheduler.
+            words: What the model looks at.
         """
         track_ids = itertools.count(1)
-        self._cutter = Cutter(regions)
+        self._cutter, self._words = Cutter(regions), words
         self._pipelines = [open_pipeline(track_ids) for _ in regions]
 
     def close(self) -> None:
@@ -123,6 +125,7 @@ class RegionPipeline:
                 (cut, self._pipelines[cut.number].process(cut.frame))
                 for cut in self._cutter.cut(frame)
             ),
+            self._words,
         )
 
     def detect_and_track(self, frame: Frame) -> TrackedRegions:
@@ -141,25 +144,31 @@ class RegionPipeline:
                 (cut, self._pipelines[cut.number].classify(part))
                 for cut, part in tracked.parts
             ),
+            self._words,
         )
 
 
 def still_regions(
-    regions: Sequence[Region], classify: Callable[[Frame], FrameResult]
+    regions: Sequence[Region],
+    classify: Callable[[Frame], FrameResult],
+    words: Words,
 ) -> Callable[[Frame], FrameResult]:
     """Returns a function that classifies the regions of single images.
 
     Args:
         regions: At least one.
         classify: Returns the result of a frame.
+        words: What the model looks at.
     """
     cutter = Cutter(regions)
     return lambda frame: merge(
-        frame, ((cut, classify(cut.frame)) for cut in cutter.cut(frame))
+        frame, ((cut, classify(cut.frame)) for cut in cutter.cut(frame)), words
     )
 
 
-def merge(frame: Frame, results: Iterable[tuple[Cut, FrameResult]]) -> FrameResult:
+def merge(
+    frame: Frame, results: Iterable[tuple[Cut, FrameResult]], words: Words
+) -> FrameResult:
     """Returns the result of a frame from those of its regions.
 
     Boxes are those in the whole frame, faces and events name their region, and
@@ -187,7 +196,7 @@ def merge(frame: Frame, results: Iterable[tuple[Cut, FrameResult]]) -> FrameResu
         detected=any(part.detected for part in parts),
         events=tuple(sorted(events, key=lambda event: event.track_id)),
         hidden=tuple(hidden),
-        words=parts[0].words if parts else FACE_WORDS,
+        words=words,
     )
 
 

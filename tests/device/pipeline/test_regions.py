@@ -14,7 +14,11 @@ import pytest
 
 from edge_runtime.__main__ import main
 from edge_runtime.outputs.blur import blur_outside
-from edge_runtime.sources import open_source
+from edge_runtime.outputs.rendering import FrameRenderer
+from edge_runtime.pipeline.regions import still_regions
+from edge_runtime.results import FrameResult, Words
+from edge_runtime.sources import Frame, open_source
+from edge_runtime.sources.region import parse_regions
 
 SCENE = "fake:scene?faces=2&size=640x360&clock=virtual&seed=3&frames=12"
 Change = Callable[[np.ndarray], np.ndarray]
@@ -201,6 +205,26 @@ def test_region_beyond_a_later_frame_is_looked_at_as_far_as_it_goes(
         [[100, 0, 20, 50]],
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_frame_without_a_region_is_hidden_and_keeps_the_words() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (50, 80, 3)).astype(np.uint8)
+    regions, words = parse_regions(["100,0,60,100"]), Words("bottle", "material")
+    sizes = [np.zeros((100, 160, 3), np.uint8), noise]
+    frames = [Frame(image, number, 0.0, "") for number, image in enumerate(sizes)]
+
+    def classify(frame: Frame) -> FrameResult:
+        return FrameResult(0, 0.0, "", (), 0.0, 0.0, words=words)
+
+    look = still_regions(regions, classify, words)
+    renderer = FrameRenderer(privacy=True, sequence=False, regions=regions)
+    first, second = (renderer.prepare(frame, look(frame)) for frame in frames)
+    assert first.regions == ((None, (100, 0, 60, 100)),)
+    assert second.image.std() < 0.2 * noise.std()
+    assert second.result.words == words
+    shown = FrameRenderer(privacy=False, sequence=False, regions=regions)
+    drawn = shown.draw(shown.prepare(frames[1], second.result))
+    assert drawn[60:].mean() < 0.6 * noise.mean()
 
 
 def test_regions_of_a_file_are_used_and_typed_ones_replace_them(
