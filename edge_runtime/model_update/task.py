@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.results import words_of
 
 
 def read_spec(file: ModelFile) -> ModelSpec:
@@ -23,9 +24,10 @@ def read_spec(file: ModelFile) -> ModelSpec:
 
 
 def check_same_task(new: ModelSpec, old: ModelSpec, name: str) -> None:
-    """Raises ``ModelError`` if labels or crop margin differ from the running model's.
+    """Raises ``ModelError`` unless labels, words and crop margin are the running one's.
 
-    Tracked faces keep probabilities and crops from before the update.
+    Tracked faces keep probabilities and crops from before the update, and programs read
+    documents whose keys follow the words.
     """
     if new.labels != old.labels:
         added = sorted(set(new.labels) - set(old.labels))
@@ -36,6 +38,12 @@ def check_same_task(new: ModelSpec, old: ModelSpec, name: str) -> None:
             f"expected the running model's labels, got others in {name}:"
             f" {' and '.join(differences) or 'the same in another order'};"
             " stop the service and start it with that model"
+        )
+    if words_of(new) != words_of(old):
+        raise ModelError(
+            f"expected a model of {' and '.join(words_of(old))}, as the running one is,"
+            f" got one of {' and '.join(words_of(new))} in {name}: stop the service and"
+            " start it with that model"
         )
     if abs(new.crop_margin_frac - old.crop_margin_frac) > 1e-6:
         raise ModelError(

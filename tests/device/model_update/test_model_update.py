@@ -301,6 +301,10 @@ def other_margin(source: Path, path: Path) -> Path:
     return rewritten(source, path, crop_margin_frac=0.25)
 
 
+def other_subject(source: Path, path: Path) -> Path:
+    return rewritten(source, path, subject="bottle", labels_are="material")
+
+
 def other_answers(source: Path, path: Path) -> Path:
     document = read_model_file(source).document
     assert document is not None
@@ -323,6 +327,7 @@ def vanished(source: Path, path: Path) -> Path:
         (other_labels, "it adds contempt and it lacks surprise"),
         (other_order, "the same in another order"),
         (other_margin, "crop margin 0, got 0.25"),
+        (other_subject, "a model of face and expression, as the running one is, got"),
         (other_answers, "other logits"),
         (vanished, "No such file"),
     ],
