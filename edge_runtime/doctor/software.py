@@ -115,8 +115,8 @@ def _face_detector() -> Finding:
         detector = open_detector("auto", file)
         detector.detect(np.zeros((240, DETECT_WIDTH_PX, 3), np.uint8))
     except FerEdgeError as error:
-        value = " ".join(str(error).split()).partition(":")[0]
-        return Finding("face detector", "fail", value, _REMEDY)
+        value, _, remedy = " ".join(str(error).split()).partition(": ")
+        return Finding("face detector", "fail", value, remedy or _REMEDY)
     finds = (
         f"{detector.name}, finds faces of about"
         f" {smallest_face_px(detector.name, DETECT_WIDTH_PX, (DETECT_WIDTH_PX, 240))}"

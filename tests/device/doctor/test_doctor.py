@@ -14,6 +14,7 @@ import pytest
 from edge_runtime.__main__ import build_parser, main
 from edge_runtime.cli import doctor as command
 from edge_runtime.cli.doctor import document, examine, table
+from edge_runtime.detection.factory import YUNET_FILE, data_folder
 from edge_runtime.doctor import cameras, software
 from edge_runtime.doctor.board import board_findings
 from edge_runtime.doctor.cameras import camera_findings, first_frame, unusable
@@ -423,3 +424,15 @@ def test_table_puts_the_remedy_below_its_finding():
         "warn  memory  little",
         "              -> stop it",
     ]
+
+
+def test_remedy_for_an_altered_detector_is_a_new_download(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    altered = data_folder() / YUNET_FILE
+    altered.parent.mkdir(parents=True)
+    altered.write_bytes(b"something else")
+    found = software.software_findings(None)
+    (finding,) = (one for one in found if one.name == "face detector")
+    assert finding.status == "fail"
+    assert finding.value.endswith("is not the file that OpenCV Zoo publishes")
+    assert finding.remedy.endswith("fetch-detector --force")
