@@ -249,12 +249,13 @@ def _faces_text(result: FrameResult, words: Words) -> str:
 
 
 def _face_text(face: FaceResult) -> str:
+    where = f"{face.region}: " if face.region else ""
     if face.decision is None:
-        return f"{face.label} {100 * face.confidence:.0f} %"
+        return f"{where}{face.label} {100 * face.confidence:.0f} %"
     label = face.decision.label
     probability = face.decision.probabilities.get(label)  # "uncertain" has none
     percent = "" if probability is None else f" {100 * probability:.0f} %"
-    return f"#{face.track_id} {label}{percent}"
+    return f"{where}#{face.track_id} {label}{percent}"
 
 
 def _losses(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -175,6 +175,18 @@ def test_region_is_cut_from_the_turned_frame(
     assert upright[0]["faces"]
 
 
+def test_lines_about_pictures_name_the_regions(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 160, 3), np.uint8))
+    command = ["run", str(tiny_model_path), "--source", str(tmp_path / "a.png")]
+    command += ["--roi", "left=0,0,50%,100%", "--roi", "right=50%,0,50%,100%"]
+    assert main([*command, "--faces", "none"]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert "  left: " in line
+    assert ", right: " in line
+
+
 def test_region_beyond_the_first_frame_is_one_line(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
