@@ -1,4 +1,4 @@
-"""Sums up the JSON lines of a run: for how long each face showed each expression.
+"""Sums up the JSON lines of a run: for how long each face had each label.
 
 python -m edge_runtime run --source clip.mp4 --json | python examples/read_json_lines.py
 """
@@ -16,8 +16,9 @@ for line in sys.stdin:
         sys.exit(f"expected fer-edge/frame/4, got {frame['schema']}")
     elapsed_s = 0.0 if previous_s is None else frame["time_s"] - previous_s
     previous_s = frame["time_s"]
-    for face in frame["faces"]:
+    # The list is called "objects" where the model does not look at faces.
+    for face in frame.get("faces", frame.get("objects")):
         seconds[face["track"], face["decision"]["label"]] += elapsed_s
 
 for (track, label), duration_s in sorted(seconds.items()):
-    print(f"face {track}: {label:10} {duration_s:6.1f} s")
+    print(f"{frame['subject']} {track}: {label:10} {duration_s:6.1f} s")

@@ -16,7 +16,9 @@ from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
 from edge_runtime.cli.given import GIVEN_NAMES, given
+from edge_runtime.cli.next_run import faces_flag
 from edge_runtime.errors import FerEdgeError, require_in_checkout
+from edge_runtime.model_file.container import read_model_file
 from edge_runtime.utils.argparser import add_command, as_typed, invocation
 from edge_runtime.utils.files import write_text
 
@@ -123,11 +125,12 @@ def _next(options: argparse.Namespace, document: Document) -> str:
     count = len(document["models"])
     times = [result["logits_ms"]["p50"] for result in document["results"][:count]]
     position = times.index(min(times)) // len(options.backend)
-    fastest = shlex.quote(str(options.models[position]))
+    model = options.models[position]
+    fastest, faces = shlex.quote(str(model)), faces_flag(read_model_file(model))
     return (
         f"next:  {benchmarks} accuracy {models}{said} --data PATH\n"
         f"       {benchmarks} roofline {fastest}{said}\n"
-        f"       {invocation()} run {fastest}{said} --source 0"
+        f"       {invocation()} run {fastest}{said} --source 0{faces}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from edge_runtime.cli.check_report import format_report
 from edge_runtime.cli.given import GIVEN_NAMES, given
+from edge_runtime.cli.next_run import faces_flag
 from edge_runtime.cli.run_options import add_model_options
 from edge_runtime.errors import FerEdgeError, GateError, MissingDependencyError
 from edge_runtime.inference.classifier import Classifier, model_path
@@ -24,11 +25,9 @@ from edge_runtime.inspection.verdict import NOTHING_FOUND, Replay, evaluate
 from edge_runtime.model_file.container import ModelFile, read_model_file
 from edge_runtime.model_file.input_range import any_pixels
 from edge_runtime.model_file.metadata import ModelSpec
-from edge_runtime.model_file.released import are_released_labels
 from edge_runtime.model_file.statements import Statements, read_statements, resolve
 from edge_runtime.utils.argparser import add_command, as_typed, invocation
 
-FACES_HINT = "   # each face; with --faces none the whole image"
 EXAMPLES = """\
 examples:
   python -m edge_runtime check                        the released model
@@ -90,8 +89,7 @@ def check(args: argparse.Namespace) -> int:
     if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
         flags_needed = _flags_needed(stated, args) if stated else ""
         run = f"{invocation()} run {shlex.quote(str(path))}{flags_needed} --source 0"
-        own = spec is not None and not are_released_labels(spec.labels)
-        print(f"\nnext:\n  {run}{FACES_HINT if own else ''}")
+        print(f"\nnext:\n  {run}{faces_flag(file)}")
     return 0
 
 

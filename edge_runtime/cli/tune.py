@@ -10,12 +10,14 @@ from itertools import islice
 from typing import Any
 
 from edge_runtime.cli.given import GIVEN_NAMES, given
+from edge_runtime.cli.next_run import faces_flag
 from edge_runtime.cli.run_options import TUNABLE, add_detector_model, add_model
 from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import FerEdgeError, OutputError
 from edge_runtime.inference.classifier import model_path
+from edge_runtime.model_file.container import read_model_file
 from edge_runtime.pipeline.tuning import MIN_SECONDS, Setting, choose, time_settings
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.utils import flags
@@ -81,7 +83,7 @@ def add_tune(commands: Any) -> None:
         "--faces",
         choices=("auto", "yunet", "haar"),
         default="auto",
-        help="face detector (auto: yunet after fetch-detector, else haar)",
+        help="face detector (auto: yunet where its file is found, else haar)",
     )
     add_detector_model(parser)
     add("--force", action="store_true", help="replace an existing tuning file")
@@ -114,7 +116,8 @@ def tune(args: argparse.Namespace) -> int:
     print(f"\nchosen: {best.threads} thread(s), {best.backend}{width}\nwrote {path}")
     typed = f" {args.model}" if args.model else ""
     typed += as_typed(args.words, GIVEN_NAMES)
-    print(f"\nnext:\n  {invocation()} run{typed} --source 0")
+    faces = faces_flag(read_model_file(model))
+    print(f"\nnext:\n  {invocation()} run{typed} --source 0{faces}")
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cli.latency import _next as next_commands
 from edge_runtime.__main__ import main
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.container import attach, read_model_file
@@ -20,6 +23,7 @@ from edge_runtime.outputs.mqtt_topics import discovery_messages, parse_broker
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FACE_WORDS, Words, plural, words_of
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BOTTLES = Words("bottle", "material")
 CLIP = "fake:scene?size=96x96&fps=10&clock=virtual&frames=30&script=resize@2s=64x64"
 
@@ -65,6 +69,26 @@ def test_other_than_a_word_is_refused(word: str, tiny_model_path: Path) -> None:
         ModelSpec.from_document({**document, "subject": word, "labels_are": "label"})
     with pytest.raises(MetadataError, match="labels_are"):
         ModelSpec.from_document({**document, "subject": "face"})
+
+
+def test_example_sums_up_what_is_no_face(
+    bottles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(bottles, "--faces", "none", "--json") == 0
+    lines = capsys.readouterr().out
+    command = [sys.executable, str(EXAMPLES / "read_json_lines.py")]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True)
+    assert done.stdout.startswith("bottle 1: "), done.stderr
+
+
+def test_next_commands_look_at_whole_images_where_the_model_does(
+    bottles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(bottles)]) == 0
+    assert f"run {bottles} --source 0 --faces none\n" in capsys.readouterr().out
+    options = SimpleNamespace(models=[bottles], words=[], backend=("auto",))
+    document = {"models": [{}], "results": [{"logits_ms": {"p50": 1.0}}]}
+    assert next_commands(options, document).endswith(" --source 0 --faces none")
 
 
 def test_json_events_and_text_use_the_words(
