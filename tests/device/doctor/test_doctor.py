@@ -386,7 +386,9 @@ def test_damaged_model_is_a_finding_of_its_own(tmp_path):
     path.write_bytes(b"x" * 100)
     found = software.software_findings(path)
     assert named(found, "model").status == "fail"
-    assert {other.status for other in found if other.name != "model"} == {"ok"}
+    # The detector's depends on the environment: not every one has YuNet.
+    apart = ("model", "face detector")
+    assert {other.status for other in found if other.name not in apart} == {"ok"}
     assert named(found, "Python").value.endswith(sys.prefix)
 
 
