@@ -24,9 +24,9 @@ from train.audit.audit import Audit, judge
 from train.audit.copies import find_copies
 from train.audit.network import FeatureNetwork, open_network
 from train.audit.reading import Measured, measure
-from train.data.decoding import probe_kind
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import open_listing, order_labels
+from train.data.probing import probe_kind
 from train.data.vote_labels import VoteSource, label_by_votes
 
 SCHEMA = "fer-edge/audit-faults/1"

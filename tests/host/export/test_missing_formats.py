@@ -261,7 +261,7 @@ def test_converter_that_fails_leaves_the_other_alone(
     ids=["LSTM", "two GRUs"],
 )
 def test_recurrent_layer_is_written_in_all_formats(work, capsys, layer):
-    code, out = work(network(rows(layer())), "rows", "--int8")
+    code, out = work(network(rows(layer())), "rows", "--int8", "--force")
     assert (code, len(names(out))) == (0, 4)
     assert "Traceback" not in capsys.readouterr().err
 
