@@ -73,11 +73,13 @@ def _call(
     parser: argparse.ArgumentParser, args: argparse.Namespace, arguments: list[str]
 ) -> int:
     """Runs a command, its configuration file read first."""
+    configured: list[str] = []
     if getattr(args, "command_parser", None) and args.config:
-        from edge_runtime.cli.config_file import flag_values
+        from edge_runtime.cli.config_file import as_words, flag_values
 
         values = flag_values(args.command_parser, args.config)
         args.command_parser.set_defaults(**values)
+        configured = as_words(values)
         args = parser.parse_args(arguments)
     if getattr(args, "print_config", False):
         from edge_runtime.cli.config_file import print_config
@@ -85,7 +87,7 @@ def _call(
         after = arguments[arguments.index(args.command) + 1 :]
         print(print_config(args.command_parser, after))
         return 0
-    args.words = arguments
+    args.words = [*configured, *arguments]
     code: int = args.call(args)
     return code
 

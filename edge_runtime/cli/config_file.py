@@ -85,6 +85,16 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     return values
 
 
+def as_words(values: Mapping[str, Any]) -> list[str]:
+    """Returns the text among the values of a file as it is typed.
+
+    Args:
+        values: From ``flag_values``.
+    """
+    texts = {key: value for key, value in values.items() if isinstance(value, str)}
+    return [f"--{key.replace('_', '-')}={text}" for key, text in texts.items()]
+
+
 def _destination(action: argparse.Action, value: Any) -> str:
     """Returns where a value goes: ``output`` may also be what the model gives."""
     said = action.dest == "output" and value in OUTPUTS

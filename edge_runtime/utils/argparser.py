@@ -172,16 +172,16 @@ def typed(words: Sequence[str], names: Mapping[str, str]) -> list[str]:
     """Returns flags and their values as they were typed.
 
     Args:
-        words: The arguments of a command line.
+        words: The arguments of a command line; of a flag typed twice the last counts.
         names: Flags that take a value; each becomes the name that it has here.
     """
-    parts: list[str] = []
+    given: dict[str, list[str]] = {}
     for position, word in enumerate(words):
         flag, separator, value = word.partition("=")
         if flag in names:
             values = [value] if separator else words[position + 1 : position + 2]
-            parts += [names[flag], *values]
-    return parts
+            given[names[flag]] = [names[flag], *values]
+    return [part for parts in given.values() for part in parts]
 
 
 def as_typed(words: Sequence[str], names: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ import json
 import tomllib
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from edge_runtime.__main__ import build_parser, main
 from edge_runtime.cli.config_file import _toml, flag_values, read_config
 from edge_runtime.errors import ConfigError
+from edge_runtime.model_file.container import read_model_file
 
 
 @pytest.fixture
@@ -181,3 +184,21 @@ def test_any_value_survives_being_written(value):
     ):
         return  # no text in any file
     assert tomllib.loads(f"key = {_toml(value)}") == {"key": value}
+
+
+def test_next_commands_repeat_what_the_file_says_of_a_model(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, picture = tmp_path / "bare.tflite", tmp_path / "a.png"
+    model.write_bytes(read_model_file(tiny_model_path).model)
+    cv2.imwrite(str(picture), np.zeros((48, 48, 3), np.uint8))
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'model = "{model}"\nsource = "{picture}"\nfaces = "none"\n'
+        'labels = ["a", "b", "c", "d", "e", "f", "g"]\npixels = "raw"\n'
+    )
+    assert main(["run", "--config", str(config), "--pixels", "unit"]) == 0
+    shown = capsys.readouterr().out
+    said = "--labels a,b,c,d,e,f,g --pixels unit"
+    assert f" run {model} {said} --source {picture} --faces none " in shown
+    assert f" check {model} {said}\n" in shown

@@ -67,6 +67,7 @@ def test_other_programs_are_called_the_same_way(
         ),
         ("a.tflite --output logits --mean", " --model-output logits"),
         ("a.tflite b.tflite --threads 2", ""),
+        ("--labels=a,b --pixels unit --labels c,d", " --labels c,d --pixels unit"),
     ],
 )
 def test_flags_are_repeated_as_they_were_typed(typed: str, repeated: str) -> None:
