@@ -67,8 +67,8 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """Returns a file's values by their names in the parsed arguments.
 
     Raises:
-        ConfigError: It cannot be read, has a key that is no flag of the command, or a
-            value that the flag does not accept.
+        ConfigError: It cannot be read, has a key that is no flag of the command, a flag
+            under two names, or a value that the flag does not accept.
     """
     actions, values = _actions(parser), {}
     for key, value in read_config(path).items():
@@ -78,8 +78,11 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
 
             hint = nearest(key.replace("_", "-"), actions) or "; --help lists them"
             raise ConfigError(f"{path}: {key} is not a flag of this command{hint}")
+        destination = _destination(action, value)
+        if destination in values:
+            raise ConfigError(f"{path}: {key} is in it twice, under two names")
         try:
-            values[_destination(action, value)] = _converted(action, value)
+            values[destination] = _converted(action, value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
             raise ConfigError(f"{path}: {key}: {error}") from error
     return values

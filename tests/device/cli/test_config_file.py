@@ -96,6 +96,7 @@ def test_tables_only_group(run_parser, config):
         ("source = 2026-01-01", "got the date or time 2026-01-01"),
         ("backend = 'tensorrt'", "backend: expected one of auto, ai-edge-litert"),
         ("[a]\nthreads = 1\n[b]\nthreads = 2", "threads is in it twice"),
+        ("mirror = true\nhflip = false", "hflip is in it twice, under two names"),
         ("threads = ", "is no TOML file"),
         ("threads = 1\nthreads = 2", "is no TOML file"),
     ],
