@@ -424,7 +424,7 @@ def test_region_is_pulled_over_the_picture_and_shown_as_a_line_for_the_file(
         assert await tab.ask("document.documentElement.scrollWidth") <= window[0]
         await tab.ask(
             "(() => { const name = document.getElementById('region-name');"
-            " name.value = 'door'; name.dispatchEvent(new Event('input')); })()"
+            " name.value = ' -\"door\"- '; name.dispatchEvent(new Event('input')); })()"
         )
         lines.append(await tab.ask(LINE))
         await pull(tab, (0.9, 0.75, 1.5, 1.5), how)  # beyond the edge

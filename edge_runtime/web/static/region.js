@@ -33,7 +33,7 @@ function regionText() {
 
 function line() {
   const others = configured();
-  const typed = at("region-name").value.replace(/[^\p{L}\p{N}_ -]/gu, "").trim();
+  const typed = at("region-name").value.replace(/[^\p{L}\p{N}_ -]/gu, "").replace(/^[ -]+|[ -]+$/g, "");
   if (!typed && !others.length) return `roi = "${regionText()}"`;
   // Where there are several, each has a name.
   const named = others.map((text, number) => (text.includes("=") ? text : `region ${number + 1}=${text}`));
