@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from edge_runtime.cli.console import Console
@@ -227,9 +228,10 @@ def _pipeline(
     from edge_runtime.pipeline.regions import RegionPipeline
 
     # A detector each: they may run at the same time.
+    detectors = chain([detector], (open_run_detector(args) for _ in regions[1:]))
     pipeline = RegionPipeline(
         regions,
-        lambda track_ids: open_one(open_run_detector(args), track_ids=track_ids),
+        lambda track_ids: open_one(next(detectors), track_ids=track_ids),
         words_of(classifier.spec),
     )
     return cast("Pipeline", pipeline)  # it has the same methods

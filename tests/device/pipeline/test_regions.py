@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.__main__ import main
+from edge_runtime.cli import run as command
+from edge_runtime.detection.base import FaceDetector
+from edge_runtime.detection.factory import open_detector
 from edge_runtime.outputs.blur import blur_outside
 from edge_runtime.outputs.rendering import FrameRenderer
 from edge_runtime.pipeline.regions import still_regions
@@ -143,6 +146,25 @@ def test_regions_of_a_camera_are_named_and_their_numbers_differ(
     assert len({track for track, _, _ in seen}) == len(seen)
     events = [event for document in documents for event in document["events"]]
     assert {event["region"] for event in events} == {"left", "right"}
+
+
+@pytest.mark.parametrize("regions", [1, 2])
+def test_there_are_as_many_detectors_as_regions(
+    regions: int,
+    tiny_model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opened: list[FaceDetector] = []
+
+    def open_one(*args: Any, **settings: Any) -> FaceDetector:
+        opened.append(open_detector(*args, **settings))
+        return opened[-1]
+
+    monkeypatch.setattr(command, "open_detector", open_one)
+    roi = [("--roi", f"part {n}={50 * n}%,0,50%,100%") for n in range(regions)]
+    answers(tiny_model_path, SCENE, capsys, *sum(roi, ()))
+    assert len(opened) == regions
 
 
 def test_rows_have_a_column_for_named_regions(
