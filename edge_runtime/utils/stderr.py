@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 _lock = threading.Lock()
+_capturing = threading.RLock()
 _inside = 0
 _saved = -1
 
@@ -49,24 +50,26 @@ def suppress_stderr() -> Iterator[None]:
 def capture_stderr() -> Iterator[Callable[[], str]]:
     """Yields a function that returns what a C library has written to stderr meanwhile.
 
-    Call it after the block. For one thread: others would be captured, too.
+    Call it after the block. One thread captures at a time, and what others write is
+    captured, too.
     """
     written = b""
-    try:
-        saved = os.dup(2)
-    except OSError:  # closed
-        yield lambda: ""
-        return
-    log = _scratch_file()
-    os.dup2(log, 2)
-    try:
-        yield lambda: written.decode(errors="replace")
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        if length := os.lseek(log, 0, os.SEEK_END):
-            written = os.pread(log, length, 0)
-        os.close(log)
+    with _capturing:  # else the one that ends last would restore the other's file
+        try:
+            saved = os.dup(2)
+        except OSError:  # closed
+            yield lambda: ""
+            return
+        log = _scratch_file()
+        os.dup2(log, 2)
+        try:
+            yield lambda: written.decode(errors="replace")
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            if length := os.lseek(log, 0, os.SEEK_END):
+                written = os.pread(log, length, 0)
+            os.close(log)
 
 
 def _scratch_file() -> int:

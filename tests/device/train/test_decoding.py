@@ -211,6 +211,27 @@ def test_what_a_library_writes_is_captured_and_nothing_else(capfd):
     assert capfd.readouterr().err == "outside\n"
 
 
+def test_stderr_is_itself_again_after_two_threads_captured_it(capfd):
+    import os
+    from threading import Event, Thread
+
+    inside, leave = Event(), Event()
+
+    def other():
+        with capture_stderr():
+            inside.set()
+            leave.wait()
+
+    thread = Thread(target=other)
+    with capture_stderr():
+        thread.start()
+        inside.wait(0.2)  # it has to wait; if it had not, it would end last
+    leave.set()
+    thread.join()
+    os.write(2, b"outside\n")
+    assert capfd.readouterr().err == "outside\n"
+
+
 def test_picture_of_too_many_pixels_says_so():
     header = b"P5 40000 40000 255\n"
     assert "pixels, got 40000 x 40000" in why(header + bytes(100))
