@@ -49,10 +49,10 @@ def is_kept(config: TrainConfig, history: Sequence[Row], images: int) -> bool:
     """Returns whether the model of the last epoch replaces the one saved before.
 
     With ``config.keep`` as ``"best"`` it does if its validation accuracy is the highest
-    so far. With ``"latest"`` also if it is less than a standard error below that: the
-    highest of many epochs on a few images is chance, and the later ones have the lower
-    learning rate (the rule of one standard error, Hastie et al., "The elements of
-    statistical learning", 2009, section 7.10).
+    so far. With ``"latest"`` also if it is as high, or lower by less than a standard
+    error: the highest of many epochs on a few images is chance, and the later ones have
+    the lower learning rate (the rule of one standard error, Hastie et al., "The
+    elements of statistical learning", 2009, section 7.10).
 
     Args:
         config: The configuration.
@@ -61,9 +61,10 @@ def is_kept(config: TrainConfig, history: Sequence[Row], images: int) -> bool:
     """
     before, now = history[:-1], history[-1]["val_accuracy"]
     highest = max((row["val_accuracy"] for row in before), default=-1.0)
-    if config.keep == "best" or now > highest:
+    if config.keep == "best":
         return now > highest
-    return now > highest - math.sqrt(highest * (1 - highest) / images)
+    # All of few images may be right: then the standard error is 0.
+    return now >= highest or now > highest - math.sqrt(highest * (1 - highest) / images)
 
 
 def stop_reason(config: TrainConfig, progress: Progress) -> str:

@@ -142,7 +142,11 @@ class EpochCallback(keras.callbacks.Callback):
     def _format_row(self, epoch: int, row: dict[str, float]) -> str:
         elapsed_s = time.perf_counter() - self._started
         left_s = elapsed_s / (epoch - self._first_epoch) * (self._config.epochs - epoch)
-        best = "  best so far" if self.progress.best_epoch == epoch else ""
+        best = ""
+        if self.progress.best_epoch == epoch:
+            highest = max(each["val_accuracy"] for each in self.progress.history)
+            as_good = row["val_accuracy"] < highest
+            best = "  kept, as good as the best" if as_good else "  best so far"
         return (
             f"epoch {epoch:>3}/{self._config.epochs}"
             f"  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}"

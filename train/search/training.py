@@ -19,6 +19,7 @@ POLL_S = 0.25
 FAILURES = ("training diverged", "not enough memory")  # of a proposal, not of a machine
 FLAGS_SUFFIX = ".flags"
 LOG_SUFFIX = ".log"
+PROGRESS = "progress.json"  # as in train.run.checkpoint, which takes Keras to import
 
 
 class Ending(Enum):
@@ -81,7 +82,7 @@ class Training:
         flags = "\n".join(self.flags)
         common = ["--data", self.data, "--threads", str(self.threads)]
         same = stamp.is_file() and stamp.read_text(encoding="utf-8") == flags
-        if same and (run.checkpoint / "progress.json").is_file():
+        if same and (run.checkpoint / PROGRESS).is_file():
             return ["--resume", str(self.folder), *common]
         stamp.write_text(flags, encoding="utf-8")
         force = ["--force"] if run.config.exists() else []
@@ -114,11 +115,18 @@ class Training:
         raise RunError(f"{self.folder}: {reason}")
 
     def progress(self) -> dict[str, Any]:
-        """Returns epochs and the best accuracy so far, from ``history.csv``."""
-        history = read_history(self.folder)
-        best_epoch, accuracy = max(history, key=lambda row: row[1])
-        epochs = len(history)
-        return {"accuracy": accuracy, "epochs": epochs, "best_epoch": best_epoch}
+        """Returns the epochs so far, and epoch and accuracy of the model that is kept.
+
+        Raises:
+            RunError: The run has no checkpoint.
+        """
+        run = RunFolder(self.folder)
+        document = run.read_json(run.checkpoint / PROGRESS)
+        return {
+            "accuracy": document["best_accuracy"],
+            "epochs": document["epoch"],
+            "best_epoch": document["best_epoch"],
+        }
 
     def figures(self) -> dict[str, Any]:
         """Returns accuracy, cost and epochs of the run, from its ``metrics.json``.

@@ -241,6 +241,7 @@ def test_resumed_run_has_the_losses_of_the_unbroken_one(data, tmp_path, monkeypa
         # A standard error of 0.8 on 100 images is 0.04.
         ("latest", [0.5, 0.8, 0.77, 0.75, 0.78], [0, 1, 2, 4]),
         ("latest", [0.8, 0.77, 0.745], [0, 1]),  # from the highest, not the last kept
+        ("latest", [0.9, 1.0, 1.0, 0.99, 1.0], [0, 1, 2, 4]),  # no standard error
     ],
 )
 def test_epochs_are_kept_by_their_validation_accuracy(keep, accuracies, kept):
