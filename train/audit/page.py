@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def render_page(audit: Audit, data: str) -> str:
     images = by_image(audit.findings)
     return environment.get_template("audit.html").render(
         audit=audit,
-        data=data,
+        command=f"python -m train --data {shlex.quote(data)} --leave-out audit.csv",
         sections=sections,
         pictures=_thumbnails(each for section in sections for each in section.shown),
         columns=COLUMNS,

@@ -1,8 +1,10 @@
 """``python -m train audit``: planted faults are found, the page needs nothing else."""
 
 import csv
+import html
 import json
 import re
+import shlex
 
 import cv2
 import numpy as np
@@ -162,6 +164,21 @@ def test_names_on_the_page_are_text(tmp_path):
     page = (output / "audit.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert page.count("</script>") == 1
+
+
+def test_command_on_the_page_is_one_for_a_shell(tmp_path):
+    folder = tmp_path / "my photos; ls"
+    faces, _ = drawn_faces(4, seed=1, size_px=48)
+    for number, face in enumerate(faces):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), face)
+    (folder / "cat" / "broken.png").write_bytes(b"")
+    output = tmp_path / "out"
+    assert main(["audit", "--data", str(folder), "--output", str(output)]) == 0
+    page = (output / "audit.html").read_text(encoding="utf-8")
+    command = html.unescape(re.search(r"<code>(.*)</code>", page)[1])
+    assert shlex.split(command)[3:6] == ["--data", str(folder), "--leave-out"]
 
 
 def write_photos(folder):
