@@ -78,7 +78,9 @@ class ImageCache:
         name = f"{form.size_px}-{form.colour}-{form.fit}-v{VERSION}-{cv2.__version__}"
         self._own = folder / name
         try:
-            self._own.mkdir(parents=True, exist_ok=True)
+            # XDG: images may be private. The mode is that of this folder alone.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own.mkdir(exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
         self._places: list[tuple[int, int, int]] = []  # segment, position, checksum

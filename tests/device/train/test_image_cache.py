@@ -126,6 +126,11 @@ def test_stored_images_are_read_like_an_array(photos, cache_kind):
     assert pixel_hashes(stored) == pixel_hashes(array)
 
 
+def test_decoded_images_are_for_their_owner_alone(photos, cache):
+    read(photos)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
 def test_small_sets_stay_in_memory_and_large_ones_go_to_the_disk(
     photos, cache, monkeypatch
 ):
