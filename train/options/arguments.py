@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-from edge_runtime.errors import MetadataError
-from edge_runtime.model_file.metadata import check_word
-from edge_runtime.utils.argparser import CommandLine, InvalidValue
-from edge_runtime.utils.flags import number, positive, seed, threads
-from edge_runtime.utils.suggestions import nearest
+from edge_runtime.utils.argparser import CommandLine
+from edge_runtime.utils.flags import positive, threads
 from train.data.image_stores import CACHES
-from train.options.config import (
-    ARCHITECTURE_NAMES,
-    CLASS_WEIGHTS,
-    FITS,
-    LABEL_RULES,
-    LOGS,
-    PRECISIONS,
-    is_own,
-)
+from train.options.config import FITS, LABEL_RULES
+from train.options.learning import TITLE, Add, add_learning
 from train.options.recipes import RECIPES
+from train.options.values import word
 
 DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
 EXAMPLES = """\
@@ -54,8 +42,6 @@ MISSING_FLAGS = {
     "--early-stopping": "see --patience",
     **dict.fromkeys(("--optimizer", "--warmup", "--scheduler"), _RECIPE),
 }
-_STANDARD = RECIPES["standard"].config
-UNITS_S = {"s": 1, "m": 60, "h": 3600}
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 
 
@@ -68,7 +54,15 @@ def build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.missing_flags = MISSING_FLAGS
-    add = parser.add_argument
+    _add_run(parser.add_argument)
+    add_learning(parser.add_argument_group(TITLE).add_argument)
+    _add_images(parser.add_argument_group("images").add_argument)
+    machine = parser.add_argument_group("machine (the result is the same)")
+    _add_machine(machine.add_argument)
+    return parser
+
+
+def _add_run(add: Add) -> None:
     add(
         "--data",
         metavar="PATH",
@@ -91,190 +85,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="continue a run (the newest)",
     )
     add("--force", action="store_true", help="start over in an existing --name")
-    learning = parser.add_argument_group(
-        "learning (defaults: the recipe's; in parentheses those of standard)"
-    )
-    add = learning.add_argument
-    add(
-        "--arch",
-        type=architecture,
-        metavar="NAME",
-        help=f"the network: {', '.join(ARCHITECTURE_NAMES)}; or your own, as"
-        " module:function or path/to/file.py:function: from pixels in 0..1 to features",
-    )
-    add(
-        "--allow-float",
-        action="store_true",
-        help="train your own network although int8 has no kernel for some operators",
-    )
-    add(
-        "--width",
-        type=float,
-        metavar="X",
-        help="factor of its filters (1); for fer_... and mini_xception",
-    )
-    add(
-        "--depth",
-        type=positive,
-        metavar="N",
-        help="factor of its number of blocks (1); for the same",
-    )
-    add(
-        "--from",
-        dest="start_from",
-        metavar="RUN",
-        help="initial weights from another run or .keras file where the shapes fit (the"
-        " classes may differ)",
-    )
-    add(
-        "--pretrained",
-        metavar="WEIGHTS",
-        help="published weights to begin with: imagenet (the default where the network"
-        " has them), none, or their file: .pth of an EfficientNet-Lite, .h5 of"
-        " keras.applications.MobileNetV2 without its last layer",
-    )
-    add(
-        "--epochs",
-        type=positive,
-        metavar="N",
-        help=f"passes over the training images ({_STANDARD.epochs})",
-    )
-    add(
-        "--patience",
-        type=positive,
-        metavar="N",
-        help="end after N epochs without a better validation accuracy (transfer:"
-        f" {RECIPES['transfer'].config.patience}, others: never)",
-    )
-    add(
-        "--max-time",
-        type=duration_s,
-        dest="max_time_s",
-        metavar="TIME",
-        help="begin no epoch that would end after this time of training: 90s, 10m, 2h",
-    )
-    add(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help=f"images per step ({_STANDARD.batch_size}; small sets get smaller ones)",
-    )
-    add(
-        "--learning-rate",
-        type=float,
-        metavar="X",
-        help=f"peak learning rate ({_STANDARD.learning_rate})",
-    )
-    add(
-        "--weight-decay",
-        type=float,
-        metavar="X",
-        help=f"decoupled weight decay, 0 or more, below 1 ({_STANDARD.weight_decay})",
-    )
-    add(
-        "--label-smoothing",
-        type=float,
-        metavar="X",
-        help="share of each target that is spread over all classes, 0 or more, below 1"
-        f" ({_STANDARD.label_smoothing})",
-    )
-    add(
-        "--teacher",
-        dest="teachers",
-        action="append",
-        metavar="RUN",
-        help="learn the answers of this run or .keras file, too; may be repeated",
-    )
-    add(
-        "--teacher-share",
-        type=float,
-        metavar="X",
-        help="the teachers' share of the loss, 0 or more, below 1"
-        f" ({_STANDARD.teacher_share})",
-    )
-    add(
-        "--teacher-temperature",
-        type=float,
-        metavar="T",
-        help=f"softens their answers, 1..20 ({_STANDARD.teacher_temperature:g})",
-    )
-    add(
-        "--teacher-views",
-        type=positive,
-        metavar="N",
-        help="epochs after which the augmented images, and so the answers, repeat"
-        f" ({_STANDARD.teacher_views})",
-    )
-    add(
-        "--soft-labels",
-        metavar="CSV",
-        help="raters' votes for the training images: a column called file, and one for"
-        " each category",
-    )
-    add(
-        "--soft-label-share",
-        type=float,
-        metavar="X",
-        help="the votes' share of the target, 0 or more, below 1"
-        f" ({_STANDARD.soft_label_share})",
-    )
-    add(
-        "--drop-category",
-        dest="drop_categories",
-        action="append",
-        metavar="NAME",
-        help="a category of the votes that is no label, such as NF, not a face: images"
-        " mostly voted so are left out; may be repeated (with --labels-from: unknown"
-        " and NF)",
-    )
-    add(
-        "--augmentation",
-        type=partial(number, low=0, high=2),
-        dest="augmentation_strength",
-        metavar="X",
-        help="strength of the recipe's augmentation, 0 to 2 (1)",
-    )
-    add(
-        "--mixup",
-        type=float,
-        metavar="ALPHA",
-        help="mix pairs of images, in shares from Beta(ALPHA, ALPHA): 0.2 is usual (0:"
-        " never)",
-    )
-    add(
-        "--cutmix",
-        type=float,
-        metavar="ALPHA",
-        help="put a rectangle of another image into each, in shares from Beta(ALPHA,"
-        " ALPHA): 1 is usual (0: never); with --mixup each batch takes one of both",
-    )
-    add(
-        "--class-weights",
-        choices=CLASS_WEIGHTS,
-        help="how much more a rare class weighs in the loss"
-        f" ({_STANDARD.class_weights})",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        help=f"arithmetic of the training steps ({_STANDARD.precision})",
-    )
-    add(
-        "--seed",
-        type=seed,
-        metavar="N",
-        help=f"seed of all random numbers ({_STANDARD.seed})",
-    )
-    add(
-        "--log",
-        action="append",
-        choices=LOGS,
-        help="record the run there, too: event files for TensorBoard in the run folder;"
-        " MLflow: the server of MLFLOW_TRACKING_URI, else the folder mlruns/; may be"
-        " repeated",
-    )
-    images = parser.add_argument_group("images")
-    add = images.add_argument
+
+
+def _add_images(add: Add) -> None:
+    """Which images, as what, and with which labels."""
     add(
         "--size",
         type=positive,
@@ -341,8 +155,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="margin around a detected face, as a fraction of its box, with which a"
         " camera's crops look like these images (0)",
     )
-    machine = parser.add_argument_group("machine (the result is the same)")
-    add = machine.add_argument
+
+
+def _add_machine(add: Add) -> None:
     add(
         "--threads",
         type=threads,
@@ -363,24 +178,9 @@ def build_parser() -> argparse.ArgumentParser:
         " size), or none, which decodes each whenever it is used (ram below 256 MiB,"
         " else disk)",
     )
-    return parser
 
 
-def architecture(text: str) -> str:
-    """Returns the name of a network, or ``module:function``.
-
-    Raises:
-        InvalidValue: It is neither.
-    """
-    if text in ARCHITECTURE_NAMES or is_own(text):
-        return text
-    raise InvalidValue(
-        f"expected one of {', '.join(ARCHITECTURE_NAMES)}, or module:function, got"
-        f" {text[:40]!r}{nearest(text, ARCHITECTURE_NAMES)}"
-    )
-
-
-def add_words(add: Callable[..., Any]) -> None:
+def add_words(add: Add) -> None:
     """Adds the words of the task; ``export`` has them, too.
 
     Args:
@@ -388,37 +188,17 @@ def add_words(add: Callable[..., Any]) -> None:
     """
     add(
         "--subject",
-        type=_word,
+        type=word,
         metavar="WORD",
         help="what the images show, such as face or bottle: events, page, MQTT and"
         " messages of the device use it",
     )
     add(
         "--labels-are",
-        type=_word,
+        type=word,
         metavar="WORD",
         help="what the labels are, such as expression or material",
     )
-
-
-def _word(text: str) -> str:
-    """Returns a word, for argparse; raises ``InvalidValue``."""
-    try:
-        return check_word(text)
-    except MetadataError as error:
-        raise InvalidValue(str(error)) from error
-
-
-def duration_s(text: str) -> float:
-    """Returns the seconds of a duration such as ``90s``, ``10m`` or ``2h``.
-
-    Raises:
-        InvalidValue: It is none.
-    """
-    amount, unit = text[:-1], text[-1:]
-    if unit not in UNITS_S:
-        raise InvalidValue(f"expected a time such as 90s, 10m or 2h, got {text[:40]!r}")
-    return number(amount, 0.01, 1e6) * UNITS_S[unit]
 
 
 def _epilog() -> str:

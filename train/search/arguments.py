@@ -16,7 +16,6 @@ from edge_runtime.utils.flags import (
     threads,
     whole_number,
 )
-from train.options.arguments import duration_s
 from train.options.config import (
     ARCHITECTURE_NAMES,
     DEPTHS,
@@ -24,6 +23,7 @@ from train.options.config import (
     WIDTHS,
 )
 from train.options.recipes import RECIPES
+from train.options.values import duration_s
 from train.search.space import Range
 
 COSTS = ("macs", "latency", "bytes")
