@@ -205,7 +205,7 @@ def _step(arch: str, precision: Precision) -> Callable[[int], float]:
     import keras
 
     from train.networks.architectures import build_model
-    from train.training import POLICIES
+    from train.optimization.initialization import POLICIES
 
     keras.mixed_precision.set_dtype_policy(POLICIES[precision])
     try:

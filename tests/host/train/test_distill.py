@@ -18,10 +18,10 @@ start_keras()
 
 import keras  # noqa: E402
 
-from train import training  # noqa: E402
 from train.distillation import distill, teachers  # noqa: E402
 from train.distillation.loss import DistillationLoss, target_accuracy  # noqa: E402
 from train.feed import TrainingFeed  # noqa: E402
+from train.optimization import initialization  # noqa: E402
 from train.run import results  # noqa: E402
 
 COUNT, LABELS = 12, ("cat", "dog", "owl")
@@ -291,7 +291,7 @@ def learn_from_teacher(path, data):
 
 
 def begin_with_weights(path, data):
-    assert training.copy_weights(network(), path, data)
+    assert initialization.copy_weights(network(), path, data)
 
 
 USES = pytest.mark.parametrize("use", [learn_from_teacher, begin_with_weights])

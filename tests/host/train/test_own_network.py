@@ -20,6 +20,7 @@ from train.networks import export_trial, own  # noqa: E402
 from train.networks.architectures import build_model, count_macs  # noqa: E402
 from train.networks.blocks import leaf_layers  # noqa: E402
 from train.networks.export_trial import try_export  # noqa: E402
+from train.optimization import initialization  # noqa: E402
 from train.options.config import arch_name  # noqa: E402
 
 KIND = {"size_px": 16, "channels": 1, "classes": 3}
@@ -293,7 +294,6 @@ def test_finished_run_needs_its_module_no_longer(data, module, tmp_path, capsys)
 def test_resumed_run_has_the_losses_of_the_unbroken_one_without_the_module(
     data, module, tmp_path, monkeypatch, precision
 ):
-    from train import training
     from train.run import epoch_callback
 
     def stop_after_first(self, epoch, row):
@@ -302,7 +302,7 @@ def test_resumed_run_has_the_losses_of_the_unbroken_one_without_the_module(
             raise KeyboardInterrupt
 
     # What it costs is tried above.
-    monkeypatch.setattr(training, "try_export", lambda *_, **__: "")
+    monkeypatch.setattr(initialization, "try_export", lambda *_, **__: "")
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     more = ["--precision", precision]
     assert main(flags(data, unbroken, module, *more)) == 0
@@ -318,9 +318,7 @@ def test_resumed_run_has_the_losses_of_the_unbroken_one_without_the_module(
 def test_resume_of_a_damaged_network_says_so(
     data, module, tmp_path, monkeypatch, capsys
 ):
-    from train import training
-
-    monkeypatch.setattr(training, "try_export", lambda *_, **__: "")
+    monkeypatch.setattr(initialization, "try_export", lambda *_, **__: "")
     run = tmp_path / "run"
     assert main(flags(data, run, module, epochs=1)) == 0
     (run / "checkpoint" / "network.json").write_text("{")
