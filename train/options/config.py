@@ -71,8 +71,9 @@ class TrainConfig:
         depth: Factor of the number of blocks of every width, for the same.
         start_from: Run or ``.keras`` file to take the initial weights from, where the
             layers have the same shape; ``""`` for random weights.
-        pretrained: Published weights to begin with: ``"imagenet"``, a file of them, or
-            ``"none"``; see ``train.networks.pretrained``.
+        pretrained: Published weights to begin with: ``"imagenet"``, a file of them,
+            ``"none"``, or ``"own"`` for those that the user's own function loads; see
+            ``train.networks.pretrained``.
         epochs: Passes over the training images.
         batch_size: Images per step.
         head_views: Before the epochs the last layer is fitted on the features of the

@@ -73,7 +73,8 @@ def _add_network(add: Add) -> None:
         metavar="WEIGHTS",
         help="published weights to begin with: imagenet (the default where the network"
         " has them), none, or their file: .pth of an EfficientNet-Lite, .h5 of"
-        " keras.applications.MobileNetV2 without its last layer",
+        " keras.applications.MobileNetV2 without its last layer; own: those that the"
+        " function of your own network loads",
     )
 
 

@@ -106,6 +106,17 @@ MODULE = """\
 
     def ends(x):
         raise SystemExit(3)
+
+    def trained(x):
+        import numpy as np
+
+        kernel = keras.initializers.Constant(
+            np.random.default_rng(0).normal(0, 0.3, (3, 3, x.shape[-1], 8))
+        )
+        x = layers.Conv2D(8, 3, strides=2, kernel_initializer=kernel)(x)
+        statistics = keras.initializers.Constant(3.0)
+        x = layers.BatchNormalization(moving_variance_initializer=statistics)(x)
+        return layers.Flatten()(layers.ReLU()(x))
 """
 REFUSED = {
     "softmax": "ends in a softmax",
@@ -267,6 +278,43 @@ def flags(data, run, module, *more, epochs=3):
 def losses(run):
     rows = (run / "history.csv").read_text().splitlines()[1:]
     return [float(row.split(",")[1]) for row in rows]
+
+
+TRANSFER = ("--recipe", "transfer", "--size", "16")
+
+
+def test_weights_of_the_function_are_changed_with_care_where_that_is_said(
+    data, module, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(initialization, "try_export", lambda *_, **__: "")
+    run, arch = tmp_path / "run", ("--arch", f"{module}:trained")
+    own_weights = (*TRANSFER, *arch, "--pretrained", "own")
+    assert main(flags(data, run, module, *own_weights, epochs=1)) == 0
+    assert "first the last layer alone" in capsys.readouterr().out
+    config = json.loads((run / "config.json").read_text())
+    assert config["config"]["freeze_batch_norm"]
+    assert config["weights"]["source"] == "those that net:trained loads"
+    model = keras.models.load_model(run / "model.keras")
+    variance = model.get_layer(index=3).get_weights()[3]
+    assert variance.tolist() == [3.0] * 8  # as it was
+
+
+def test_weights_of_the_function_are_named_where_nothing_was_said(
+    data, module, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(initialization, "try_export", lambda *_, **__: "")
+    arch = ("--arch", f"{module}:trained")
+    run = flags(data, tmp_path / "run", module, *TRANSFER, *arch, epochs=1)
+    assert main(run) == 0
+    assert "add --pretrained own" in capsys.readouterr().out
+
+
+def test_random_weights_are_not_kept_as_trained_ones(data, module, tmp_path, capsys):
+    run = flags(data, tmp_path / "run", module, *TRANSFER, "--pretrained", "own")
+    assert main(run) == 2
+    assert "each of its calls gave random ones" in one_error_line(capsys)
+    assert main([*run[:-1], "imagenet"]) == 2
+    assert "with --pretrained own" in one_error_line(capsys)
 
 
 @needs_exporter
