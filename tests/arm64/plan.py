@@ -100,7 +100,7 @@ DEVICE_TESTS = (
         (LITERT, A76),
         (
             PREPROCESSING,
-            "inference/test_quantization",
+            "inference/test_tensors",
             "model_file/test_container",
             "inference/test_classifier",
             BACKENDS,
