@@ -225,6 +225,7 @@ def _run_epochs(
             callbacks=[epochs, *followers],
         )
     except KeyboardInterrupt:
+        epochs.recover()
         return False
     except Exception:
         epochs.close()

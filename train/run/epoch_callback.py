@@ -154,6 +154,14 @@ class EpochCallback(keras.callbacks.Callback):
             f"  {row['seconds']:.0f} s, {_format_duration(left_s)} left{best}"
         )
 
+    def recover(self) -> None:
+        """Goes by what was saved, where Ctrl-C came before it was noted here."""
+        self.close()
+        self.progress = checkpoint.load_progress(self._run.checkpoint)
+        checkpoint.publish_best(self._run.checkpoint, self._run.model, self.progress)
+        if self.progress.epoch:
+            self._run.write_history(self.progress.history)
+
     def close(self) -> None:
         """Removes the bar from the screen."""
         if self._bar is not None:

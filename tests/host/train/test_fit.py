@@ -237,6 +237,31 @@ def test_killed_run_resumes_and_loses_no_epoch(more_data, tmp_path):
     assert metrics["validation"]["accuracy"] == pytest.approx(after["best_accuracy"])
 
 
+def test_ctrl_c_between_saving_an_epoch_and_noting_it_loses_nothing(
+    more_data, tmp_path, monkeypatch
+):
+    from train.run import checkpoint
+
+    write = checkpoint.save
+
+    def save(folder, model, progress, *, best):
+        saved = write(folder, model, progress, best=best)
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        return saved
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    run = tmp_path / "run"
+    flags = ["--data", str(more_data), "--name", str(run), "--recipe", "demo"]
+    assert main([*flags, "--epochs", "3"]) == 130
+    progress = read(run / "checkpoint", "progress.json")
+    assert [row["epoch"] for row in history(run)] == ["1", "2"]
+    metrics = read(run, "metrics.json")
+    assert (metrics["epochs"], metrics["best_epoch"]) == (2, progress["best_epoch"])
+    best = run / "checkpoint" / progress["best_file"]
+    assert (run / "model.keras").read_bytes() == best.read_bytes()
+
+
 def votes_file(folder, data):
     """Votes of ten raters for every training image; two images are called nothing."""
     path = folder / "votes.csv"
