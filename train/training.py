@@ -12,6 +12,7 @@ import keras
 
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import remove_leftovers, write_text
+from edge_runtime.utils.signals import handle_signals
 from train.data.dataset import Dataset
 from train.data.workers import Workers, available_cores
 from train.distillation.material import Material, prepare_material
@@ -62,8 +63,9 @@ def fit(
 ) -> FitResult:
     """Trains a network and returns how far it came; each epoch can be resumed from.
 
-    Ctrl-C is not an error: the run folder then holds the best model so far and the
-    checkpoint to resume from.
+    Ctrl-C, SIGTERM and a closed terminal are no errors: they end the training after the
+    current batch. The run folder then holds the best model so far and the checkpoint to
+    resume from. A second Ctrl-C ends at once.
 
     Args:
         config: The configuration.
@@ -215,15 +217,16 @@ def _run_epochs(
     if checkpoint.stop_reason(config, epochs.progress):
         return True  # resumed after its end
     try:
-        model.fit(
-            feed,
-            epochs=config.epochs,
-            initial_epoch=epochs.progress.epoch,
-            steps_per_epoch=feed.steps_per_epoch,
-            shuffle=False,
-            verbose=0,
-            callbacks=[epochs, *followers],
-        )
+        with handle_signals() as epochs.stop:
+            model.fit(
+                feed,
+                epochs=config.epochs,
+                initial_epoch=epochs.progress.epoch,
+                steps_per_epoch=feed.steps_per_epoch,
+                shuffle=False,
+                verbose=0,
+                callbacks=[epochs, *followers],
+            )
     except KeyboardInterrupt:
         epochs.recover()
         return False

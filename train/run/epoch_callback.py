@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from edge_runtime.errors import FerEdgeError
+from edge_runtime.utils.signals import StopRequest
 from edge_runtime.utils.stderr import open_bar
 from train import metrics
 from train.data.dataset import Dataset
@@ -22,7 +23,12 @@ from train.run.results import predict_logits
 
 
 class EpochCallback(keras.callbacks.Callback):
-    """After every epoch: validates, saves the best model and the checkpoint, prints."""
+    """After every epoch: validates, saves the best model and the checkpoint, prints.
+
+    Attributes:
+        progress: The epochs so far.
+        stop: What ends the training after a batch.
+    """
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class EpochCallback(keras.callbacks.Callback):
         super().__init__()
         self._config, self._data, self._run = config, data, run
         self.progress = progress
+        self.stop = StopRequest()
         self._best_model = best_model
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
@@ -68,10 +75,17 @@ class EpochCallback(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Moves the bar."""
+        """Moves the bar.
+
+        Raises:
+            KeyboardInterrupt: A signal asked for the end. Raised by a signal's own
+                handler it could come within a library that ignores exceptions.
+        """
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(loss=f"{(logs or {})['loss']:.3f}", refresh=False)
+        if self.stop.signal is not None:
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Validates on the whole validation split and saves everything.

@@ -339,10 +339,11 @@ def test_labels_of_votes_are_trained_on_and_the_votes_may_move(data, tmp_path):
     assert main(["--resume", str(run), "--labels-from", str(moved)]) == 0
 
 
-def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path, number):
     run = tmp_path / "run"
     process = start(more_data, run, epochs=400)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, out
     assert len(history(run)) < 400

@@ -4,6 +4,7 @@ import csv
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -405,6 +406,28 @@ def test_callbacks_see_each_saved_epoch_and_can_end_the_run(data, workplace):
         }
     metrics = json.loads((result.path / "metrics.json").read_text())
     assert metrics["ended_early"] == "a callback stopped it"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_while_an_object_is_deleted_ends_the_run(data, workplace):
+    """An exception is ignored there; the batch after it ends the run."""
+    import keras
+
+    import train
+
+    class Deleted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if not epoch:
+                Deleted()
+
+    config = train.TrainConfig(data=str(data), arch="notebook_cnn", epochs=3)
+    result = train.fit(config, name="a", callbacks=[Interrupt()])
+    assert not result.finished
+    assert len(history(result.path)) == 1
 
 
 def test_example_runs_as_its_docstring_shows(tmp_path):
