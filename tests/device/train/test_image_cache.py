@@ -16,7 +16,8 @@ import pytest
 from edge_runtime.errors import DatasetError, OutputError
 from train.data import decoding, image_cache
 from train.data.dataset import load
-from train.data.decoding import Decoder, load_split
+from train.data.decoding import Decoder, load_split, prepare
+from train.data.image_formats import ImageFormat
 from train.data.image_stores import CACHES
 from train.data.listing import stored_files
 from train.data.splits import in_batches, pixel_hash, pixel_hashes
@@ -124,6 +125,58 @@ def test_stored_images_are_read_like_an_array(photos, cache_kind):
     assert np.array_equal(np.concatenate(list(in_batches(stored, 7))), array)
     assert np.array_equal(stored.view(chosen)[1:], array[chosen][1:])
     assert pixel_hashes(stored) == pixel_hashes(array)
+
+
+# --- what is kept stays right ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fit", "colour", "expected"),
+    [
+        (
+            "stretch",
+            "grey",
+            [
+                [53, 62, 71, 77],
+                [90, 97, 103, 112],
+                [128, 131, 139, 148],
+                [162, 170, 172, 181],
+            ],
+        ),
+        (
+            "crop",
+            "grey",
+            [
+                [59, 62, 68, 73],
+                [92, 99, 101, 108],
+                [131, 131, 138, 140],
+                [168, 170, 171, 177],
+            ],
+        ),
+        (
+            "pad",
+            "grey",
+            [
+                [127, 127, 127, 127],
+                [71, 79, 87, 95],
+                [145, 150, 155, 164],
+                [127, 127, 127, 127],
+            ],
+        ),
+        ("crop", "rgb", [[125, 25, 63, 120, 25, 99, 128, 25, 135, 130, 25, 171]]),
+    ],
+)
+def test_images_of_this_version_are_decoded_as_ever(fit, colour, expected):
+    """Where this fails on purpose, raise ``image_cache.VERSION``: caches are stale."""
+    assert image_cache.VERSION == 1
+    y, x = np.indices((24, 40))
+    image = np.stack([6 * x, 10 * y, (37 * x + 91 * y) % 256], axis=2)
+    _, data = cv2.imencode(".png", image.astype(np.uint8))
+    (prepared,) = prepare([data.tobytes()], ImageFormat(4, colour, fit), False)
+    pixels = prepared.pixels.reshape(4, -1)[: len(expected)]
+    assert (
+        np.abs(pixels.astype(int) - expected).max() <= 1
+    )  # versions round differently
 
 
 def test_decoded_images_are_for_their_owner_alone(photos, cache):
