@@ -173,7 +173,7 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
         )
     if document["data"]["name"] == "drawn faces":
         print("(drawn faces: this says nothing about real ones)")
-    print(f"model       {run.model}  (best epoch {progress.best_epoch})")
+    print(f"model       {run.model}  (epoch {progress.best_epoch})")
     print(f"plots       {run.path}/curves.png, {run.path}/confusion_matrix.png")
     print(f"next:       {invocation('export')} {shlex.quote(str(run.path))} --int8")
 

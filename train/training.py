@@ -185,7 +185,7 @@ def _measure(
 ) -> None:
     """Writes the results of the best epoch, if there is one."""
     if progress.best_epoch:
-        print("measuring the best epoch", flush=True)
+        print(f"measuring epoch {progress.best_epoch}", flush=True)
         write_results(
             config,
             data,
