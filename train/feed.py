@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import FerEdgeError
-from train.data.augment import Augmentation
-from train.data.batches import BatchPlan, make_batch
+from train.data.augment import Augmentation, Part
+from train.data.batches import BatchPlan, make_batch, needed_images
 from train.data.mixing import Batch
 from train.data.splits import Split
 from train.data.stored_images import batch_of
@@ -45,6 +45,7 @@ class TrainingFeed(keras.utils.PyDataset):
         first_epoch: int = 0,
         answers: npt.NDArray[np.float16] | None = None,
         workers: Workers | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Configures the feed; nothing is computed yet.
 
@@ -63,6 +64,9 @@ class TrainingFeed(keras.utils.PyDataset):
                 these batches, and the answers stand beside the targets.
             workers: Processes that make the next batches ahead of the training step;
                 None makes each when it is asked for, in Keras's thread.
+            share: Number of this process and of all that train together: each makes its
+                part of every batch, and all parts are the batch that one would make.
+                The batch size is a multiple of that number.
         """
         super().__init__(workers=1, max_queue_size=8)
         self._split = split
@@ -74,6 +78,7 @@ class TrainingFeed(keras.utils.PyDataset):
         self._seed = seed
         self._first_batch = first_epoch * self.steps_per_epoch
         self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._own = _own_rows(self._batch_size, *share)
         self._pool = workers
         self._ahead: dict[int, Future[Batch]] = {}
         self.error: FerEdgeError | None = None
@@ -98,7 +103,8 @@ class TrainingFeed(keras.utils.PyDataset):
 
         Returns:
             Images uint8 (B, S, S, C) in 0..255, targets float32 (B, classes) that
-            sum to 1 (with answers (B, 2 * classes)), and weights float32 (B,).
+            sum to 1 (with answers (B, 2 * classes)), and weights float32 (B,); of a
+            share its part of them.
         """
         batch = self._number(index)
         try:
@@ -109,6 +115,7 @@ class TrainingFeed(keras.utils.PyDataset):
         if self._answers is None:
             return images, targets, weights
         answers = self._answers[batch].astype(np.float32)
+        answers = answers if self._own is None else answers[self._own]
         return images, np.concatenate([targets, answers], axis=1), weights
 
     def _number(self, index: int) -> int:
@@ -133,8 +140,9 @@ class TrainingFeed(keras.utils.PyDataset):
         epoch, step = divmod(batch, self.steps_per_epoch)
         start = step * self._batch_size
         chosen = self._order(epoch)[start : start + self._batch_size]
-        return BatchPlan(
-            batch_of(self._split.images, chosen),
+        images = self._split.images
+        plan = BatchPlan(
+            batch_of(images, chosen if self._own is None else chosen[:0]),
             self._targets[chosen],
             self._weights[self._split.labels[chosen]],
             self._augmentation,
@@ -142,6 +150,15 @@ class TrainingFeed(keras.utils.PyDataset):
             self._cutmix,
             (self._seed, 1, batch),
         )
+        return plan if self._own is None else self._part(plan, chosen)
+
+    def _part(self, plan: BatchPlan, chosen: npt.NDArray[np.int64]) -> BatchPlan:
+        """Returns the plan of this process's part of a batch."""
+        images = self._split.images
+        plan = plan._replace(own=self._own)
+        rows = needed_images(plan, images.shape[1:])
+        part = Part(rows, self._batch_size)
+        return plan._replace(images=batch_of(images, chosen[rows]), part=part)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # Two threads may both compute it: the result is the same either way.
@@ -151,6 +168,16 @@ class TrainingFeed(keras.utils.PyDataset):
             cached = (epoch, rng.permutation(len(self._split)))
             self._order_of_epoch = cached
         return cached[1]
+
+
+def _own_rows(
+    batch_size: int, index: int, processes: int
+) -> npt.NDArray[np.int64] | None:
+    """Returns the rows of a batch that a process makes; None for all."""
+    if processes == 1:
+        return None
+    size = batch_size // processes
+    return np.arange(index * size, (index + 1) * size)
 
 
 def _class_weights(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -107,30 +108,59 @@ RGB_TO_YIQ = np.array(
 )
 
 
-def augment(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+class Part(NamedTuple):
+    """Some images of a batch; other processes change the others.
+
+    Attributes:
+        rows: Which, int64 (n,), ascending.
+        of: Images of the whole batch.
+    """
+
+    rows: Indices
+    of: int
+
+
+def augment(
+    images: Images,
+    strength: Augmentation,
+    rng: np.random.Generator,
+    part: Part | None = None,
+) -> Images:
     """Returns randomly changed copies of the images.
 
     Args:
         images: uint8 (N, H, W, C), 0..255; not modified.
         strength: How strong each change is.
-        rng: Source of all randomness; the same state gives the same pixels.
+        rng: Source of all randomness; the same state gives the same pixels, and is
+            left in the same state whatever the part.
+        part: Where in a batch the images are; None for all of it. Each is changed as in
+            the whole batch.
 
     Returns:
         uint8 (N, H, W, C), 0..255.
     """
-    changed = _warp(images, strength, rng)
-    changed = _light(changed, strength, rng)
-    changed = _colour(changed, strength, rng)
-    for index in np.flatnonzero(rng.random(len(changed)) < strength.camera_probability):
-        changed[index] = degrade(changed[index], rng)
-    erased = np.flatnonzero(rng.random(len(changed)) < strength.erase_probability)
-    _erase(changed, erased, rng)
+    if part is None:
+        part = Part(np.arange(len(images)), len(images))
+    changed = _warp(images, strength, rng, part)
+    changed = _light(changed, strength, rng, part)
+    changed = _colour(changed, strength, rng, part)
+    places = {row: place for place, row in enumerate(part.rows.tolist())}
+    degraded = np.flatnonzero(rng.random(part.of) < strength.camera_probability)
+    for row in degraded.tolist():
+        if row in places:
+            changed[places[row]] = degrade(changed[places[row]], rng)
+        else:
+            _pass_over(images.shape[1:], rng)
+    erased = np.flatnonzero(rng.random(part.of) < strength.erase_probability)
+    _erase(changed, erased, rng, places)
     return changed
 
 
-def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+def _warp(
+    images: Images, strength: Augmentation, rng: np.random.Generator, part: Part
+) -> Images:
     """Returns the images rotated, scaled, sheared, shifted and mirrored at once."""
-    count, height, width, _ = images.shape
+    count, (height, width) = part.of, images.shape[1:3]
     angle = np.radians(strength.rotation_deg) * rng.uniform(-1, 1, count)
     zoom = 1 + strength.zoom_frac * rng.uniform(-1, 1, count)
     shear = strength.shear_frac * rng.uniform(-1, 1, count)
@@ -146,9 +176,9 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrices[:, :, 2] = centre - matrices[:, :, :2] @ centre + shift
     if strength.crop_area_frac < 1:
-        matrices = _crop(matrices, strength.crop_area_frac, images.shape, rng)
+        matrices = _crop(matrices, strength.crop_area_frac, (width, height), rng)
     warped = np.empty(images.shape, np.uint8)  # cv2 writes into contiguous memory only
-    for image, matrix, target in zip(images, matrices, warped, strict=True):
+    for image, matrix, target in zip(images, matrices[part.rows], warped, strict=True):
         cv2.warpAffine(
             image,
             matrix,
@@ -163,16 +193,16 @@ def _warp(images: Images, strength: Augmentation, rng: np.random.Generator) -> I
 def _crop(
     matrices: npt.NDArray[np.float64],
     area_frac: float,
-    shape: tuple[int, ...],
+    size_wh: tuple[int, int],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
     """Returns affine maps, float64 (N, 2, 3), after a crop that fills the image."""
-    count, height, width, _ = shape
+    count = len(matrices)
     area = rng.uniform(area_frac, 1, count)
     ratio = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))
     part = np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], axis=1).clip(max=1)
     # Pixel centres lie at whole numbers, so the image reaches from -1/2 to w - 1/2.
-    corner = rng.random((count, 2)) * (1 - part) * (width, height) - 0.5
+    corner = rng.random((count, 2)) * (1 - part) * size_wh - 0.5
     cropped = matrices.copy()
     cropped[:, :, :2] /= part[:, None, :]
     start = (-0.5 - corner / part)[:, :, None]
@@ -180,17 +210,22 @@ def _crop(
     return cropped
 
 
-def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+def _light(
+    images: Images, strength: Augmentation, rng: np.random.Generator, part: Part
+) -> Images:
     """Returns the images with brightness and contrast changed, one value per image.
 
     A pixel has 256 values, so each image gets a look-up table.
     """
     if not strength.brightness_frac and not strength.contrast_frac:
         return images
-    count = len(images)
-    gain = 1 + strength.contrast_frac * rng.uniform(-1, 1, (count, 1)).astype("f4")
-    offset = 255 * strength.brightness_frac * rng.uniform(-1, 1, (count, 1))
-    pixels = images.reshape(count, -1)
+    of_all = (part.of, 1)
+    gain = 1 + strength.contrast_frac * rng.uniform(-1, 1, of_all).astype("f4")
+    offset = 255 * strength.brightness_frac * rng.uniform(-1, 1, of_all)
+    if not len(images):
+        return images
+    gain, offset = gain[part.rows], offset[part.rows]
+    pixels = images.reshape(len(images), -1)
     total = cv2.reduce(pixels, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
     mean = np.asarray(total, np.float32) / np.float32(pixels.shape[1])
     tables = (np.arange(256, dtype=np.float32) - mean) * gain + mean
@@ -202,12 +237,14 @@ def _light(images: Images, strength: Augmentation, rng: np.random.Generator) -> 
     return lit
 
 
-def _colour(images: Images, strength: Augmentation, rng: np.random.Generator) -> Images:
+def _colour(
+    images: Images, strength: Augmentation, rng: np.random.Generator, part: Part
+) -> Images:
     """Returns the images with hue and saturation changed, one value per image.
 
     Both are a linear map of the chroma, so each image gets a matrix.
     """
-    count, _, _, channels = images.shape
+    count, channels = part.of, images.shape[3]
     if channels != 3 or not (strength.hue_deg or strength.saturation_frac):
         return images
     angle = np.radians(strength.hue_deg) * rng.uniform(-1, 1, count)
@@ -219,7 +256,9 @@ def _colour(images: Images, strength: Augmentation, rng: np.random.Generator) ->
     chroma[:, 2, 1], chroma[:, 2, 2] = sin, cos
     matrices = np.linalg.inv(RGB_TO_YIQ) @ chroma @ RGB_TO_YIQ
     coloured = np.empty(images.shape, np.uint8)
-    for image, matrix, target in zip(images, matrices, coloured, strict=True):
+    for image, matrix, target in zip(
+        images, matrices[part.rows], coloured, strict=True
+    ):
         cv2.transform(image, matrix, dst=target)
     return coloured
 
@@ -241,6 +280,17 @@ def degrade(image: Images, rng: np.random.Generator) -> Images:
         image = (_blur, _lose_resolution, _add_noise, _compress)[effect](image, rng)
         image = image.reshape(shape)
     return image
+
+
+def _pass_over(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    """Draws what ``degrade`` draws for an image of this shape, and no more."""
+    for effect in rng.permutation(4)[:2]:
+        if effect == 3:
+            rng.integers(30, 90)
+            continue
+        rng.uniform()
+        if effect == 2:
+            rng.normal(size=shape)
 
 
 def _blur(image: Images, rng: np.random.Generator) -> Images:
@@ -275,8 +325,17 @@ def _compress(image: Images, rng: np.random.Generator) -> Images:
     return np.asarray(decoded, dtype=np.uint8)
 
 
-def _erase(images: Images, chosen: Indices, rng: np.random.Generator) -> None:
-    """Replaces a rectangle of each chosen image by noise, in place."""
+def _erase(
+    images: Images, chosen: Indices, rng: np.random.Generator, at: dict[int, int]
+) -> None:
+    """Replaces a rectangle of each chosen image by noise, in place.
+
+    Args:
+        images: Some of a batch.
+        chosen: Rows of the batch.
+        rng: Source of all randomness.
+        at: Where the images of these rows are; of others the noise is drawn only.
+    """
     _, height, width, channels = images.shape
     area = rng.uniform(0.02, 0.2, len(chosen)) * height * width
     ratio = np.exp(rng.uniform(math.log(0.3), math.log(1 / 0.3), len(chosen)))
@@ -287,6 +346,7 @@ def _erase(images: Images, chosen: Indices, rng: np.random.Generator) -> None:
     ends = np.cumsum(erased_h * erased_w * channels)
     noise = rng.integers(0, 256, ends.max(initial=0), dtype=np.uint8)
     places = (chosen, tops, lefts, erased_h, erased_w, ends)
-    for index, top, left, h, w, end in np.stack(places, axis=1).tolist():
-        filling = noise[end - h * w * channels : end].reshape(h, w, channels)
-        images[index, top : top + h, left : left + w] = filling
+    for row, top, left, h, w, end in np.stack(places, axis=1).tolist():
+        if row in at:
+            filling = noise[end - h * w * channels : end].reshape(h, w, channels)
+            images[at[row], top : top + h, left : left + w] = filling

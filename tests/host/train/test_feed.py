@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -108,6 +109,52 @@ def test_another_seed_changes_images_otherwise(split):
         for seed in (1, 2)
     )
     assert not np.array_equal(one, other)
+
+
+MIXED = [{}, {"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}]
+
+
+@pytest.mark.parametrize("mixed", MIXED, ids=["plain", "mixup", "cutmix", "both"])
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
+def test_parts_of_several_processes_are_the_batch_of_one(split, channels, mixed):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, 12, 12, channels), dtype=np.uint8)
+    strong = replace(PHOTO_AUGMENTATION, camera_probability=0.7)
+    options = {"augmentation": strong, "class_weights": "sqrt", **mixed}
+    images = replace(split, images=images)
+    whole = feed_of(images, 12, **options)
+    parts = [feed_of(images, 12, share=(k, 3), **options) for k in range(3)]
+    for index in (0, 1, 7):
+        made = [part[index] for part in parts]
+        assert {len(batch[0]) for batch in made} == {4}
+        for together, expected in zip(
+            zip(*made, strict=True), whole[index], strict=True
+        ):
+            assert np.array_equal(np.concatenate(together), expected)
+
+
+def test_part_reads_its_own_images_alone_unless_they_are_mixed(split):
+    plain, mixed = (
+        feed_of(split, 12, share=(1, 3), mixup=mixup)._plan(0) for mixup in (0, 0.2)
+    )
+    assert len(plain.images()) == 4
+    assert 4 < len(mixed.images()) <= 8
+
+
+def test_part_has_the_answers_of_its_own_images(split):
+    answers = np.arange(3 * 12 * CLASSES, dtype=np.float16).reshape(3, 12, CLASSES)
+    feed = feed_of(split, 12, answers=answers, share=(2, 3))
+    assert np.array_equal(feed[1][1][:, CLASSES:], answers[1, 8:])
+
+
+def test_part_is_the_same_from_several_workers(split):
+    with Workers(2) as workers:
+        feed = feed_of(split, 12, mixup=0.2, share=(1, 2), workers=workers)
+        made = [feed[index] for index in range(4)]
+    expected = feed_of(split, 12, mixup=0.2, share=(1, 2))
+    for index, batch in enumerate(made):
+        for a, b in zip(batch, expected[index], strict=True):
+            assert np.array_equal(a, b)
 
 
 def test_resumed_feed_gives_the_batches_of_the_unbroken_one(split):
