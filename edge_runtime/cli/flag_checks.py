@@ -31,6 +31,11 @@ def check_flags(args: argparse.Namespace) -> None:
             "--privacy blur needs the detector on every frame, got --detect-every"
             f" {args.detect_every}: leave it out"
         )
+    if args.privacy == "blur" and args.collect:
+        raise OutputError(
+            "--collect keeps what the network sees, which --privacy blur hides: leave"
+            " out one of them"
+        )
     events = None if args.events in (None, STDOUT) else Path(args.events)
     for path in (args.csv, events):
         if path is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_runtime.outputs import documents
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
-from edge_runtime.outputs.base import RecordLimits, Sink
+from edge_runtime.outputs.base import CollectLimits, RecordLimits, Sink
 from edge_runtime.outputs.work_queue import QueueCapacity, QueuedSink, WorkQueue
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FrameResult
@@ -19,6 +19,7 @@ from edge_runtime.sources import Source
 from edge_runtime.utils.signals import StopRequest
 
 if TYPE_CHECKING:
+    from edge_runtime.outputs.collection.collector import Collector
     from edge_runtime.outputs.rendering import FrameRenderer, FrameSink, RenderedFrame
 
 LINES_CAPACITY = QueueCapacity(frames=64)
@@ -54,6 +55,7 @@ def open_sinks(
         opening = _Opening(args, source, status, stop or StopRequest(), stack)
         status.include("outputs", opening.counts)  # before the page serves it
         opening.open_lines()
+        opening.open_collection()  # before the page that shows it
         opening.open_pictures()
         opening.open_mqtt()
         stack.callback(opening.stop)
@@ -75,6 +77,7 @@ class _Opening:
         self._stop, self._stack = stop, stack
         self._queues: list[WorkQueue[Any]] = []
         self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._collector: Collector | None = None
         self.sinks: list[Sink] = []
 
     def counts(self) -> dict[str, Any]:
@@ -83,6 +86,8 @@ class _Opening:
 
     def stop(self) -> None:
         """Stops all threads at once, so that they end at the same time."""
+        if self._collector is not None:
+            self._collector.finish()
         for queue in self._queues:
             queue.stop()
 
@@ -99,6 +104,37 @@ class _Opening:
         if args.csv:
             rows = self._queue("csv", self._row_writer())
             self.sinks.append(QueuedSink(rows, documents.select_faces))
+
+    def open_collection(self) -> None:
+        args, status = self._args, self._status
+        if not args.collect:
+            return
+        from edge_runtime.outputs.collection.collector import (
+            COLLECT_CAPACITY,
+            Collector,
+        )
+        from edge_runtime.outputs.collection.crop_folder import CropFolder
+
+        still = self._source.kind == "pictures"  # they have no time
+        limits = CollectLimits(
+            args.collect_most,
+            args.collect_mb,
+            args.collect_days,
+            0.0 if still else args.collect_every,
+            args.collect_random,
+        )
+        folder = CropFolder(args.collect, limits)
+        self._stack.enter_context(closing(folder))
+        self._collector = Collector(
+            self._queue("collect", folder.store, capacity=COLLECT_CAPACITY),
+            limits,
+            spec=lambda: status.spec,
+            model=lambda: status.model,
+            whole=status.detector == "none",
+            live=self._source.live,
+            regions=status.regions,
+        )
+        self.sinks.append(self._collector)
 
     def open_pictures(self) -> None:
         args = self._args
@@ -206,6 +242,7 @@ class _Opening:
         privacy = {
             "blurred": args.privacy == "blur",
             "recording": args.record is not None,
+            "collecting": args.collect is not None,
         }
         page = open_page(address, renderer, self._status, token=token, privacy=privacy)
         state, stream = self._stack.enter_context(page)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from edge_runtime.model_file.metadata import OUTPUTS
-from edge_runtime.outputs.base import RecordLimits
+from edge_runtime.outputs.base import CollectLimits, RecordLimits
 from edge_runtime.utils import flags
 
 STDOUT = "-"
@@ -16,6 +17,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of all outputs."""
     _add_result_options(parser)
     _add_picture_options(parser)
+    _add_collect_options(parser)
     _add_mqtt_options(parser)
     _add_page_options(parser)
 
@@ -85,6 +87,53 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         choices=("none", "blur"),
         default="none",
         help="blur: make faces unrecognizable in every picture (none)",
+    )
+
+
+def _add_collect_options(parser: argparse.ArgumentParser) -> None:
+    default = CollectLimits()
+    add = parser.add_argument_group("collecting, to train on").add_argument
+    add(
+        "--collect",
+        type=flags.path,
+        metavar="DIR",
+        help="keep crops that the model is unsure of, and some at random, with its"
+        " answers",
+    )
+    add(
+        "--collect-every",
+        type=partial(flags.number, low=0.1, high=86400),
+        default=default.every_s,
+        metavar="S",
+        help=f"at most one crop in S seconds of the source ({default.every_s:g})",
+    )
+    add(
+        "--collect-random",
+        type=partial(flags.number, low=0, high=1),
+        default=default.random_frac,
+        metavar="FRAC",
+        help=f"share of them taken at random, 0 to 1 ({default.random_frac:g})",
+    )
+    add(
+        "--collect-most",
+        type=flags.positive,
+        default=default.max_crops,
+        metavar="N",
+        help=f"keep at most N crops; the least useful goes first ({default.max_crops})",
+    )
+    add(
+        "--collect-mb",
+        type=flags.positive,
+        default=default.max_megabytes,
+        metavar="MB",
+        help=f"keep at most so many megabytes ({default.max_megabytes})",
+    )
+    add(
+        "--collect-days",
+        type=partial(flags.number, low=0.01, high=36500),
+        default=default.max_days,
+        metavar="DAYS",
+        help=f"keep nothing for longer, labelled or not ({default.max_days:g})",
     )
 
 

@@ -36,7 +36,8 @@ _INPUTS = (
     *("model", "require_signature", "detector_model", "watch"),
     *("token_file", "mqtt_password_file", "mqtt_ca"),
 )
-_OUTPUTS = ("csv", "events", "output", "record")
+_OUTPUTS = ("csv", "events", "output", "record", "collect")
+_FOLDERS = ("record", "collect", "watch")
 
 
 def check_service_config(path: Path, state: Path | None) -> argparse.Namespace:
@@ -147,7 +148,7 @@ def output_folders(args: argparse.Namespace, state: Path) -> tuple[Path, ...]:
     for name in (*_OUTPUTS, "watch"):
         if path := _path(args, name):
             folder = state / path
-            folders.append(folder if name in ("record", "watch") else folder.parent)
+            folders.append(folder if name in _FOLDERS else folder.parent)
     return tuple(
         folder
         for folder in dict.fromkeys(folders)

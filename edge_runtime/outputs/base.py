@@ -31,3 +31,21 @@ class RecordLimits(NamedTuple):
     max_images: int = 1000
     max_megabytes: int = 500
     min_interval_s: float = 1.0
+
+
+class CollectLimits(NamedTuple):
+    """Limits of a folder of collected crops.
+
+    Attributes:
+        max_crops: Beyond it the least useful crop is removed.
+        max_megabytes: The same for megabytes (10**6 bytes), documents included.
+        max_days: Older crops are removed, labelled ones, too.
+        every_s: At most one crop is taken in so many seconds of the source.
+        random_frac: Share of crops taken at random, 0..1.
+    """
+
+    max_crops: int = 2000
+    max_megabytes: int = 200
+    max_days: float = 30.0
+    every_s: float = 10.0
+    random_frac: float = 0.1

@@ -14,6 +14,7 @@ from edge_runtime.sources import Source
 from edge_runtime.version import VERSION
 
 if TYPE_CHECKING:
+    from edge_runtime.model_file.metadata import ModelSpec
     from edge_runtime.sources.region import Region
 
 STATE_SCHEMA = "fer-edge/state/1"
@@ -81,6 +82,18 @@ class Status:
     def model_labels(self) -> tuple[str, ...]:
         """The model's labels, seen or not."""
         return tuple(self._classifier.spec.labels)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model in use takes, and its labels."""
+        spec: ModelSpec = self._classifier.spec
+        return spec
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Name and sha256 of the model in use; unknown parts are left out."""
+        identity = model_identity(self._classifier)
+        return {key: identity[key] for key in ("name", "sha256") if key in identity}
 
     @property
     def words(self) -> Words:

@@ -86,8 +86,9 @@ function showHead() {
   at("labels-title").textContent = capital(words.labels_are_plural);
   at("labels-of").textContent = `largest ${words.subject}, smoothed; strip: label shown`;
   at("ethics").hidden = words.labels_are !== "expression";
-  at("kept").textContent = state.recording ? "recording frames" : "frames not stored";
-  at("kept").classList.toggle("alert", state.recording);
+  const stored = [state.recording && "recording frames", state.collecting && "collecting crops"].filter(Boolean);
+  at("kept").textContent = stored.join(", ") || "frames not stored";
+  at("kept").classList.toggle("alert", stored.length > 0);
 }
 
 // What is shown is old: it is dimmed, with the reason on it.

@@ -1,0 +1,1 @@
+"""Crops that the model was unsure of: chosen, kept, labelled by people, exported."""
