@@ -161,6 +161,21 @@ class Event(NamedTuple):
     region: str | None = None
 
 
+class Drift(NamedTuple):
+    """What has become other than before, reported when that changes.
+
+    Attributes:
+        timestamp_s: Time of the frame in its source, in seconds.
+        quantities: What drifts from then on, such as ``"frame_brightness"``; empty
+            where all is as before again.
+        reasons: The same in words.
+    """
+
+    timestamp_s: float
+    quantities: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class FrameResult:
     """The result for one frame.
@@ -181,6 +196,7 @@ class FrameResult:
         hidden: Boxes that should contain the tracked faces that cannot be seen.
         words: What the model looks at. Where it is not faces, the faces here are what
             it looks at.
+        drift: What drifts, where that has changed in this frame.
     """
 
     index: int
@@ -195,6 +211,7 @@ class FrameResult:
     events: tuple[Event, ...] = ()
     hidden: tuple[Box, ...] = ()
     words: Words = FACE_WORDS
+    drift: Drift | None = None
 
     @property
     def classified(self) -> int:

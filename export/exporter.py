@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import DatasetError, ModelError
 from edge_runtime.inspection.analyzer import GraphSummary
 from edge_runtime.inspection.verdict import UNFOLDED
 from edge_runtime.model_file.metadata import ModelSpec
@@ -181,9 +181,20 @@ def _convert_from_record(
     models, missing = _convert_all(floats, record, options)
     if not all(converted.sha256 in record.accuracy for converted in models):
         return None
+    if "reference" not in record.accuracy:  # of a version that knew no drift
+        if _has_images(trained):
+            return None
+        log("no histograms for drift: the images of the run are not here")
     inputs = CalibrationInputs(trained, None, figures=record.accuracy)
     used = calibrate(inputs, floats, kinds, log) if kinds else None
     return _Conversion(inputs, used, models, missing)
+
+
+def _has_images(trained: TrainedModel) -> bool:
+    try:
+        return load_run_data(trained) is not None
+    except DatasetError:  # others than it was trained on
+        return False
 
 
 def _convert_from_images(
@@ -281,11 +292,15 @@ def _make_files(
         except ModelError as error:
             missing.append(MissingFormat(one.converted.format, str(error)))
             continue
-        accuracy = accuracy_record(inputs, reference, file_figures)
+        spec = replace(
+            one.spec,
+            accuracy=accuracy_record(inputs, reference, file_figures),
+            reference=figures.get("reference", {}),
+        )
         files.append(
             ExportedFile(
                 one.converted,
-                file_bytes(replace(one.spec, accuracy=accuracy), one.converted),
+                file_bytes(spec, one.converted),
                 file_figures,
                 describe_input(one.summary.input),
                 latency_ms,

@@ -66,10 +66,26 @@ def _metadata(document: Document) -> list[Row]:
         ("image", "{size_px} px, {colour}, {fit}".format(**document["image"])),
         ("crop margin", f"{100 * document['crop_margin_frac']:g} %"),
         ("temperature", f"{document['temperature']:.4g}"),
+        ("drift reference", _reference(document["reference"])),
     ]
     for group in ("accuracy", "origin"):
         rows += [(f"{group}: {k}", _value(v)) for k, v in document[group].items()]
     return rows
+
+
+def _reference(reference: Document | None) -> str:
+    if reference is None:
+        return "none: of an earlier version, or exported without images"
+    if "error" in reference:
+        return f"not usable: {reference['error']}"
+    brightness, sharpness, confidence = (
+        "{:.4g} to {:.4g}".format(*reference[name])
+        for name in ("brightness", "sharpness", "confidence")
+    )
+    return (
+        f"{reference['images']:,} validation images, 98 % of them with brightness"
+        f" {brightness}, sharpness {sharpness}, confidence {confidence}"
+    )
 
 
 def _words(document: Document) -> list[Row]:

@@ -34,6 +34,7 @@ from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.signals import StopRequest, handle_signals
 
 if TYPE_CHECKING:
+    from edge_runtime.drift.watch import DriftWatch
     from edge_runtime.pipeline.pipeline import Pipeline
     from edge_runtime.sources.region import Region
 
@@ -85,17 +86,34 @@ def run(args: argparse.Namespace) -> int:
             status.include("smallest_face_px", lambda: smallest(status.looked_at_wh))
         if isinstance(classifier, Updatable):
             status.include("model_update", classifier.update_state)
+        watch = _open_watch(args, source, classifier, status)
         sinks = stack.enter_context(open_sinks(args, source, status, stop))
         console = Console(args, status, stop)
         if not console.silent:
             sinks = [console, *sinks]
         with open_pipeline(args, source, detector, classifier) as results:
+            if watch is not None:
+                results = watch.follow(results)
             error = _deliver(results, args.max_frames, status, sinks, notifier, stop)
         notifier.stopping()
     console.finish(status.read("outputs"), broken=error is not None)
     if error:
         raise error
     return stop.exit_code
+
+
+def _open_watch(
+    args: argparse.Namespace, source: Source, classifier: Any, status: Status
+) -> DriftWatch | None:
+    """Returns what notices drift, where somebody would be told of it."""
+    wanted = args.drift == "on" or (args.drift == "auto" and (args.serve or args.mqtt))
+    if not wanted or source.kind == "pictures":  # they do not follow each other
+        return None
+    from edge_runtime.drift.watch import DriftWatch
+
+    watch = DriftWatch(classifier, detects=status.detector != "none")
+    status.include("drift", watch.document)
+    return watch
 
 
 def run_regions(args: argparse.Namespace) -> Sequence[Region]:

@@ -273,6 +273,13 @@ def _add_decision_options(parser: argparse.ArgumentParser) -> None:
         help="confidence threshold: below it the label is 'uncertain'"
         f" ({default.uncertain_below})",
     )
+    add(
+        "--drift",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="report when pictures or answers become others than before (auto: with"
+        " --serve or --mqtt)",
+    )
 
 
 def _add_config_options(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,8 @@ from edge_runtime.doctor.finding import Finding
 from edge_runtime.errors import FerEdgeError, MetadataError, ModelError
 from edge_runtime.inference.backends import BACKENDS_BY_KIND, EXTRAS, installed_version
 from edge_runtime.model_file.container import read_model_file
+from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.reference import read_reference
 from edge_runtime.utils.argparser import invocation
 
 TIMEOUT_S = 60.0
@@ -67,22 +69,34 @@ def software_findings(model: Path | None) -> list[Finding]:
     findings = [_python(), numpy, _opencv(), _face_detector()]
     if model is None:
         return [*findings, *library_findings(None)]
-    finding = _model(model)
-    usable = model if finding.status == "ok" else None
-    return [*findings, finding, *library_findings(usable)]
+    found = _model(model)
+    usable = model if found[0].status == "ok" else None
+    return [*findings, *found, *library_findings(usable)]
 
 
-def _model(path: Path) -> Finding:
+def _model(path: Path) -> list[Finding]:
     try:
         file = read_model_file(path)
         if file.document is None:
             raise MetadataError(f"{file.name} has no metadata")
+        drift = _drift(ModelSpec.from_document(file.document))
     except ModelError as error:
         remedy = f"{invocation()} check {path}"
         if not path.exists():
             remedy = "name a model file, or none for the released one"
-        return Finding("model", "fail", " ".join(str(error).split()), remedy)
-    return Finding("model", "ok", f"{file.name}, {file.size / 1e6:.2f} MB, undamaged")
+        return [Finding("model", "fail", " ".join(str(error).split()), remedy)]
+    size = f"{file.size / 1e6:.2f} MB"
+    return [Finding("model", "ok", f"{file.name}, {size}, undamaged"), drift]
+
+
+def _drift(spec: ModelSpec) -> Finding:
+    """Returns what pictures are compared with while the model runs."""
+    reference = read_reference(spec.reference, len(spec.labels))
+    if reference is None:
+        value = "compares with a run's first frames: no histograms in the model file"
+        return Finding("drift", "ok", value)
+    value = f"compares with {reference.images:,} validation images, in the model file"
+    return Finding("drift", "ok", value)
 
 
 def _python() -> Finding:

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.errors import MetadataError
 from edge_runtime.graph.ir import Tensor
 from edge_runtime.inspection.analyzer import GraphSummary, LayerSummary
 from edge_runtime.inspection.foreign_rules import foreign_document
 from edge_runtime.inspection.verdict import Replay, Verdict
 from edge_runtime.model_file.container import ModelFile
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.reference import EDGES, USUAL, read_reference
 from edge_runtime.model_file.statements import Statements
 
 CHECK_SCHEMA = "fer-edge/check/1"
@@ -69,6 +71,23 @@ def _metadata(spec: ModelSpec | None) -> Document:
         "temperature": spec.temperature,
         "accuracy": spec.accuracy,
         "origin": spec.origin,
+        "reference": _reference(spec),
+    }
+
+
+def _reference(spec: ModelSpec) -> Document | None:
+    """Returns what the histograms for drift say; None where the file has none."""
+    try:
+        reference = read_reference(spec.reference, len(spec.labels))
+    except MetadataError as error:
+        return {"error": str(error)}
+    if reference is None:
+        return None
+    ranges = {name: reference.quantiles(name, *USUAL) for name in EDGES}
+    return {
+        "images": reference.images,
+        **{name: [round(value, 2) for value in ends] for name, ends in ranges.items()},
+        "labels": reference.labels.tolist(),
     }
 
 

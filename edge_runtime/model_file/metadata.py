@@ -99,6 +99,8 @@ class ModelSpec:
         subject: What it looks at, in one word such as ``"face"``; None where the file
             does not say, as those of version 0.1.
         labels_are: What its labels are, such as ``"expression"``; None as ``subject``.
+        reference: Histograms of validation images, as ``reference.read_reference``
+            takes them; empty where the file has none.
     """
 
     labels: tuple[str, ...]
@@ -116,6 +118,7 @@ class ModelSpec:
     fit: Fit = "stretch"
     subject: str | None = None
     labels_are: str | None = None
+    reference: Document = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -137,6 +140,7 @@ class ModelSpec:
             "accuracy": self.accuracy,
             "golden": None if golden is None else _golden_document(golden),
             **self._words_document(),
+            **({"reference": self.reference} if self.reference else {}),
         }
 
     def _words_document(self) -> Document:
@@ -186,6 +190,7 @@ class ModelSpec:
             accuracy=_get(document, "accuracy", dict),
             subject=subject,
             labels_are=labels_are,
+            reference=_get({"reference": {}, **document}, "reference", dict),
         )
         if document.get("golden") is None:
             return spec

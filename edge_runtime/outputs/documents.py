@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge_runtime.outputs.append_file import AppendedFile, Stdout
-from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.results import Decision, Drift, Event, FaceResult, FrameResult
 from edge_runtime.untrusted import spreadsheet_cell
 
 FRAME_SCHEMA = "fer-edge/frame/4"
 EVENT_SCHEMA = "fer-edge/event/1"
+DRIFT_SCHEMA = "fer-edge/drift/1"
 EVENT_START = f'{{"schema": "{EVENT_SCHEMA}"'  # of each line of an event file
 
 CSV_COLUMNS = (
@@ -38,6 +39,7 @@ def frame_document(result: FrameResult) -> dict[str, Any]:
         "detected": result.detected,
         result.words.things: [face_document(face) for face in result.faces],
         "events": [_event(event) for event in result.events],
+        **({"drift": _drift(result.drift)} if result.drift else {}),
         "latency_ms": {
             "detect": round(result.detect_ms, 3),
             "track": round(result.track_ms, 3),
@@ -67,6 +69,12 @@ def event_document(event: Event, source: str, *, utc: str | None) -> dict[str, A
     return head if utc is None else {**head, "utc": utc}
 
 
+def drift_document(drift: Drift, source: str, *, utc: str | None) -> dict[str, Any]:
+    """Returns a change of the drift, JSON-ready; ``utc`` as for an event."""
+    head = {"schema": DRIFT_SCHEMA, **_drift(drift), "source": source}
+    return head if utc is None else {**head, "utc": utc}
+
+
 def utc_now() -> str:
     """Returns the time of day, such as ``2026-11-22T18:03:11.482Z``."""
     text = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -82,6 +90,15 @@ def _event(event: Event) -> dict[str, Any]:
         "previous": event.previous,
         "confidence": round(event.confidence, 6),
         **_region(event.region),
+    }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    return {
+        "drift": "ON" if drift.quantities else "OFF",
+        "time_s": round(drift.timestamp_s, 4),
+        "quantities": list(drift.quantities),
+        "reasons": list(drift.reasons),
     }
 
 

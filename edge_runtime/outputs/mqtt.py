@@ -1,4 +1,4 @@
-"""Publishes to an MQTT broker: availability, a state each second, every event.
+"""Publishes to an MQTT broker: availability, a state each second, events, drift.
 
 paho's thread talks to the broker; the loop only queues messages. While there is no
 broker, up to ``mqtt_client.MAX_EVENTS`` events wait. A state does not: the next one is
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs.documents import event_document, utc_now
+from edge_runtime.outputs.documents import drift_document, event_document, utc_now
 from edge_runtime.outputs.mqtt_client import (
     MqttOptions,
     claim_default_prefix,
@@ -31,7 +31,7 @@ from edge_runtime.outputs.mqtt_client import (
 from edge_runtime.outputs.mqtt_errors import connect_error, no_answer, refusal
 from edge_runtime.outputs.mqtt_topics import discovery_messages
 from edge_runtime.pipeline.stats import STALE_S, Status
-from edge_runtime.results import FACE_WORDS, FrameResult, Words
+from edge_runtime.results import FACE_WORDS, Drift, FrameResult, Words
 from edge_runtime.sources import Frame
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class MqttSink:
         self._told: set[str] = set()  # errors since the last connection
         self._opened_s: float | None = None  # until the broker's first answer
         self._own_online = 0  # published and not heard yet
+        self._drift = self._drift_published = ""
+        if status.has("drift"):  # what an earlier run said may be retained
+            steady = drift_document(Drift(0.0, (), ()), status.source.name, utc=None)
+            self._drift = json.dumps(steady)
         self._password = set_password(client, options)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
@@ -78,6 +82,10 @@ class MqttSink:
         for event in result.events:
             document = event_document(event, result.name, utc=utc_now())
             self._publish_event(json.dumps(document))
+        if result.drift:
+            document = drift_document(result.drift, result.name, utc=utc_now())
+            self._drift = json.dumps(document)
+            self._publish_drift()
         self._last_s, self._absence_published = time.monotonic(), False
         if result.events or self._last_s >= self._next_state_s:
             self._next_state_s = self._last_s + STATE_EVERY_S
@@ -125,6 +133,15 @@ class MqttSink:
             self._events.popleft()
         self._events.append(info)
 
+    def _publish_drift(self) -> None:
+        """Publishes what drifts, once; the last change waits for a connection."""
+        if self._drift == self._drift_published or not self._client.is_connected():
+            return
+        topic = self._broker.topic("drift")
+        self._client.publish(topic, self._drift, qos=1, retain=True)
+        self._drift_published = self._drift
+        self._published += 1
+
     def _publish_state(self, result: FrameResult | None) -> bool:
         """Returns whether there is a connection."""
         if not self._client.is_connected():
@@ -164,6 +181,7 @@ class MqttSink:
         client.subscribe(self._broker.topic("availability"))
         self._publish_online()
         self._publish_discovery()
+        self._publish_drift()
 
     def _publish_online(self) -> None:
         self._own_online += 1
@@ -193,7 +211,9 @@ class MqttSink:
         name = str(model.get("name") or model["architecture"])
         labels = tuple(model["labels"])
         words = self._status.words
-        messages = discovery_messages(self._broker, root, labels, name, words)
+        messages = discovery_messages(
+            self._broker, root, labels, name, words, drift=self._status.has("drift")
+        )
         for topic, document in messages.items():
             self._client.publish(topic, json.dumps(document), retain=True)
 

@@ -126,6 +126,8 @@ def discovery_messages(
     labels: tuple[str, ...],
     model: str,
     words: Words = FACE_WORDS,
+    *,
+    drift: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Returns Home Assistant's configuration of each entity by its topic, JSON-ready.
 
@@ -135,6 +137,7 @@ def discovery_messages(
         labels: The model's class names.
         model: The model's name, shown as the device's model.
         words: What it looks at, and what its labels are.
+        drift: The run watches for drift.
     """
     common = {
         "availability_topic": broker.topic("availability"),
@@ -165,6 +168,8 @@ def discovery_messages(
             "value_template": _EVENT_TEMPLATE,
         },
     }
+    if drift:
+        entities["binary_sensor/drift"] = _drift(broker)
     messages = {}
     for key, entity in entities.items():
         kind, name = key.split("/")
@@ -187,6 +192,19 @@ def _sensor(broker: Broker, name: str, key: str) -> dict[str, Any]:
         "state_topic": broker.topic("state"),
         "value_template": f"{{{{ value_json.{key} }}}}",
         "expire_after": EXPIRE_AFTER_S,
+    }
+
+
+def _drift(broker: Broker) -> dict[str, Any]:
+    return {
+        "name": "Drift",
+        "state_topic": broker.topic("drift"),
+        "value_template": "{{ value_json.drift }}",
+        "json_attributes_topic": broker.topic("drift"),
+        "device_class": "problem",
+        "entity_category": "diagnostic",
+        "payload_on": "ON",
+        "payload_off": "OFF",
     }
 
 

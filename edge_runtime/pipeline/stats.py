@@ -123,6 +123,10 @@ class Status:
         # A new dict: another thread may be iterating over the old one.
         self._parts = {**self._parts, name: read}
 
+    def has(self, name: str) -> bool:
+        """Returns whether a part of this name was included."""
+        return name in self._parts
+
     def read(self, name: str) -> Any:
         """Returns an included part by its name."""
         return self._parts[name]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
@@ -90,6 +90,8 @@ class Metrics(Collector):
         if (throttled := board.get("throttled")) is not None:
             now = len(throttled["now"])
             yield _gauge("throttled", "Present reasons for throttling", now)
+        if "drift" in state:
+            yield from _drift(state["drift"]["quantities"])
         yield _model(state)
 
 
@@ -127,6 +129,21 @@ def _outputs(outputs: dict[str, dict[str, Any]]) -> Iterator[Metric]:
         dropped.add_metric([output, "events"], counts["dropped_events"])
     yield written
     yield dropped
+
+
+def _drift(quantities: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "fer_edge_drift", "1 where a quantity drifts", labels=["quantity"]
+    )
+    index = GaugeMetricFamily(
+        "fer_edge_drift_psi", "Population stability index", labels=["quantity"]
+    )
+    for each in quantities:
+        state.add_metric([each["name"]], int(each["drifting"]))
+        if each["psi"] is not None:
+            index.add_metric([each["name"]], each["psi"])
+    yield state
+    yield index
 
 
 def _model(state: dict[str, Any]) -> Metric:

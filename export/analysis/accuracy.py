@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError
-from edge_runtime.inference.classifier import Classifier
+from edge_runtime.inference.classifier import Classifier, softmax
 from edge_runtime.model_file.container import parse_model_file
 from edge_runtime.model_file.metadata import GoldenVectors, ModelSpec
+from edge_runtime.model_file.reference import measure_reference
 from export.calibration.calibrate import CalibrationInputs
 from export.calibration.record import CalibrationRecord
 from export.convert.converted_model import ConvertedModel
@@ -42,6 +43,7 @@ def measure_accuracy(
 ) -> dict[str, Any]:
     """Returns the figures of the files by sha256, and of the Keras model as "keras".
 
+    Under "reference" are the histograms of the images and of the Keras model's answers.
     Where all figures are recorded, those are returned: another machine may round the
     Keras model's answers differently. Otherwise they are measured, if the images are
     here.
@@ -63,6 +65,8 @@ def measure_accuracy(
     log(f"comparing on {len(split):,} validation images")
     reference = predict_logits(trained.model, split.images)
     figures["keras"] = compare(split, reference, reference)
+    answers = softmax(reference, trained.spec.temperature)
+    figures["reference"] = measure_reference(split.images, answers).to_document()
     for converted, spec in zip(models, specs, strict=True):
         logits = _file_logits(file_bytes(spec, converted), converted, split.images)
         figures[converted.sha256] = {

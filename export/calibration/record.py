@@ -34,8 +34,9 @@ class CalibrationRecord:
             pixels: JSON-ready.
         tflite: Ranges of the TFLite graph.
         onnx: Ranges of the ONNX graph.
-        accuracy: Figures of the exported files by their model bytes' sha256,
-            JSON-ready; filled in once they were measured.
+        accuracy: Figures of the exported files by their model bytes' sha256, and the
+            histograms for drift under "reference": JSON-ready; filled in once they
+            were measured.
     """
 
     model_sha256: str

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from edge_runtime.outputs.mqtt import open_mqtt
 from edge_runtime.outputs.mqtt_client import MqttOptions
 from edge_runtime.outputs.mqtt_topics import parse_broker
 from edge_runtime.pipeline.stats import Status
-from edge_runtime.results import Decision, Event, FaceResult, FrameResult
+from edge_runtime.results import Decision, Drift, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
 
@@ -167,6 +168,61 @@ def test_discovery_can_be_left_out(broker: Broker) -> None:
             until(lambda: listener.of("home/door/availability"))
             time.sleep(0.2)
         assert not [one for one in listener.heard if "homeassistant" in one[0]]
+
+
+def watching() -> Status:
+    one = status()
+    one.include("drift", dict)
+    return one
+
+
+def drift_answer(number: int, *names: str) -> FrameResult:
+    drift = Drift(float(number), names, tuple(f"{name} is odd" for name in names))
+    return replace(answer(number, event=False), drift=drift)
+
+
+def test_drift_is_told_once_for_each_change(broker: Broker) -> None:
+    with listening(broker.port) as listener:
+        with open_mqtt(options(broker.port), watching()) as sink:
+            until(lambda: len(listener.of("home/door/drift")) == 1)
+            for number in range(3):
+                sink.write(BLACK, answer(number))
+            sink.write(BLACK, drift_answer(3, "frame_brightness"))
+            for number in range(4, 7):
+                sink.write(BLACK, answer(number))
+            sink.write(BLACK, drift_answer(7))
+            until(lambda: len(listener.of("home/door/drift")) == 3)
+        until(lambda: "offline" in listener.of("home/door/availability"))
+        told = [json.loads(text) for text in listener.of("home/door/drift")]
+    assert [one["drift"] for one in told] == ["OFF", "ON", "OFF"]
+    assert told[1]["reasons"] == ["frame_brightness is odd"]
+    assert {one["schema"] for one in told} == {"fer-edge/drift/1"}
+    with listening(broker.port) as late:
+        until(lambda: late.of("home/door/drift"))
+        topic = "homeassistant/binary_sensor/home_door/drift/config"
+        until(lambda: late.of(topic))
+    assert json.loads(late.of("home/door/drift")[0])["drift"] == "OFF"
+    assert json.loads(late.of(topic)[0])["state_topic"] == "home/door/drift"
+
+
+def test_change_of_the_drift_waits_for_a_broker(broker: Broker) -> None:
+    broker.kill()
+    with open_mqtt(options(broker.port), watching()) as sink:
+        sink.write(BLACK, drift_answer(1, "labels"))
+        broker.start()
+        with listening(broker.port) as listener:
+            until(lambda: listener.of("home/door/drift"))
+    documents = [json.loads(text) for text in listener.of("home/door/drift")]
+    assert [one["quantities"] for one in documents] == [["labels"]]
+
+
+def test_run_that_does_not_watch_says_nothing_about_drift(broker: Broker) -> None:
+    with listening(broker.port) as listener:
+        with open_mqtt(options(broker.port), status()) as sink:
+            sink.write(BLACK, answer(1))
+            until(lambda: listener.of("home/door/state"))
+        until(lambda: "offline" in listener.of("home/door/availability"))
+    assert not [topic for topic, _, _ in listener.heard if "drift" in topic]
 
 
 def test_without_frames_there_is_no_face_until_they_come_again(

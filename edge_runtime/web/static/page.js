@@ -13,6 +13,12 @@ const TIMEOUT_MS = 5000;
 const STILL_MS = 5000; // the picture is the same, and new frames came
 const MOST_STILL_MS = 60000;
 
+const DRIFT_NAMES = {
+  frame_brightness: "Brightness", frame_sharpness: "Sharpness", input_brightness: "Brightness, input",
+  input_sharpness: "Sharpness, input", face_size: "Size", confidence: "Confidence", labels: "Labels",
+};
+const DRIFT_REFERENCE = { "model file": "validation", "first frames": "first frames", "first answers": "first hour" };
+
 const at = (id) => document.getElementById(id);
 let state = null;
 let history = [];
@@ -226,6 +232,28 @@ function showModel() {
   ]);
 }
 
+function showDrift() {
+  const { drift } = state;
+  at("drift-card").hidden = !drift;
+  if (!drift) return;
+  const badge = at("drifting");
+  badge.hidden = drift.state !== "drift";
+  badge.title = drift.reasons.join("\n");
+  const said = { learning: "still learning what is usual", steady: "steady", drift: "not as before" };
+  at("drift-state").textContent = said[drift.state];
+  pairs("drift", [
+    ...drift.reasons.map((reason, i) => [i ? "" : "Now", reason, "bad"]),
+    ...drift.quantities.map(driftRow),
+  ]);
+}
+
+// The index is 0 where nothing has changed; beyond its bound, three times in a row, it is drift.
+function driftRow({ name, against, psi, bound, drifting }) {
+  const index = known(psi) ? `${psi.toFixed(2)} of ${bound.toFixed(2)}` : "no block yet";
+  const text = against ? `${index}, against ${DRIFT_REFERENCE[against]}` : "learning";
+  return [DRIFT_NAMES[name], text, drifting ? "bad" : ""];
+}
+
 function showDevice() {
   const { board, source } = state;
   const now = board.throttled?.now ?? [];
@@ -339,7 +367,7 @@ function update(fresh) {
   if (restarted) history = fresh.history;
   else history = [...history, ...fresh.history].slice(-LONGEST_S);
   state = fresh;
-  for (const show of [showHead, showFaces, showTiles, showEvents, showModel, showDevice, showCharts]) show();
+  for (const show of [showHead, showFaces, showTiles, showEvents, showModel, showDevice, showDrift, showCharts]) show();
   if (restarted) openStream();
   else watchPicture();
 }

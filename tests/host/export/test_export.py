@@ -16,6 +16,7 @@ from edge_runtime.errors import DatasetError, ModelError, RunError
 from edge_runtime.inspection.analyzer import analyze, read_graph
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.model_file.metadata import ModelSpec
+from edge_runtime.model_file.reference import measure_reference, read_reference
 from train.networks.backend import start_keras
 
 start_keras()
@@ -263,6 +264,51 @@ def again(exported, run, tmp_path_factory):
 def test_export_without_images_gives_the_same_bytes(exported, again, suffix):
     name = f"tiny{suffix}"
     assert (again / name).read_bytes() == (exported.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_histograms_of_the_validation_images_are_in_the_file(exported, images, suffix):
+    classifier = Classifier.load(exported.folder / f"tiny{suffix}")
+    reference = read_reference(classifier.spec.reference, len(CLASSES))
+    answers = classifier.probabilities(images.validation.images)
+    expected = measure_reference(images.validation.images, answers)
+    assert reference.images == 90
+    assert reference.brightness.tolist() == expected.brightness.tolist()
+    assert reference.sharpness.tolist() == expected.sharpness.tolist()
+    # The Keras model's answers: int8 gives a few others.
+    assert np.abs(reference.labels - expected.labels).sum() <= 4
+
+
+def without_histograms(run):
+    path = run / "calibration_ranges.json"
+    document = json.loads(path.read_text())
+    del document["accuracy"]["reference"]
+    path.write_text(json.dumps(document))
+
+
+def test_older_record_gets_histograms_where_the_images_are_here(
+    exported, revised, tmp_path
+):
+    without_histograms(revised)
+    out = tmp_path / "out"
+    assert main([str(revised), "--int8", "--out", str(out)]) == 0
+    for suffix in SUFFIXES:
+        name = f"tiny{suffix}"
+        assert (out / name).read_bytes() == (exported.folder / name).read_bytes()
+
+
+def test_older_record_without_images_gives_files_without_histograms(
+    revised, tmp_path, capsys
+):
+    without_histograms(revised)
+    path = revised / "config.json"
+    document = json.loads(path.read_text())
+    document["config"]["data"] = str(write_images(tmp_path / "other", {"train": 3}))
+    path.write_text(json.dumps(document))
+    assert main([str(revised), "--int8", "--out", str(tmp_path / "out")]) == 0
+    assert "no histograms for drift" in capsys.readouterr().out
+    file = read_model_file(tmp_path / "out" / "tiny.int8.tflite")
+    assert "reference" not in file.document
 
 
 @pytest.fixture
