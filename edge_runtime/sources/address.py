@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 _CONNECT_TIMEOUT_S = 2.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -39,6 +40,21 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{host}" + ("/..." if tail else "")
 
 
+def by_proxy(url: str) -> str:
+    """Returns a note for an address that is asked for by way of a proxy, or nothing."""
+    try:
+        parts = urlsplit(url)
+        host, proxy = parts.hostname or "", getproxies().get(parts.scheme)
+    except ValueError:
+        return ""
+    if not proxy or proxy_bypass(host):
+        return ""
+    return (
+        f" (by way of the proxy {without_secrets(proxy)}, which {parts.scheme}_proxy"
+        f" names: no_proxy={host} leaves the camera out)"
+    )
+
+
 def diagnose(url: str) -> str:
     """Returns why an address does not open, and what to do."""
     hidden = without_secrets(url).endswith("://...")
@@ -67,5 +83,5 @@ def diagnose(url: str) -> str:
         return f"no answer ({reason}): check that the camera is on, and the port"
     return (
         "an answer that is no video: check path, user and password, as with"
-        f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.hostname}/PATH"
+        f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.netloc.rpartition('@')[2]}/PATH"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ssl
+import io
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,19 +16,25 @@ from functools import partial
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
-from edge_runtime.sources.address import diagnose, without_secrets
+from edge_runtime.sources.address import by_proxy, diagnose, without_secrets
 from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings, Clock
+from edge_runtime.sources.http_login import opener_of
 from edge_runtime.sources.images import decode_image
 from edge_runtime.sources.stdin import MAX_IMAGE_BYTES, JpegSplitter
+from edge_runtime.utils.picture_kinds import (
+    START_BYTES,
+    picture_kind,
+    why_unreadable,
+)
 
 OPEN_TIMEOUT_S = 5.0
 POLL_FPS = 1.0  # of a still; --fps sets it
 _CHUNK_BYTES = 64 * 1024
-_PLAIN = "%/:=&?~+!$,;'@()*[]"  # not to be quoted again
+_PAGES = frozenset(("text/html", "application/json"))
+_MANUAL = "look up the path of its picture or stream in the camera's manual"
 _REFUSED = {
     401: "a refusal (401): check user and password, as in  http://USER:PASSWORD@HOST/",
     403: "a refusal (403): this user may not see it, or the camera has locked him out",
@@ -37,7 +43,7 @@ _REFUSED = {
 
 
 class MjpegReader:
-    """A ``multipart`` answer: one JPEG image after the other."""
+    """An answer with one JPEG image after the other, in parts or without."""
 
     fps = FALLBACK_FPS
 
@@ -55,16 +61,37 @@ class MjpegReader:
         """
         started_s = time.monotonic()
         while not self._ready:
-            try:
-                chunk = self._response.read1(_CHUNK_BYTES)
-            except (OSError, http.client.HTTPException) as error:
-                raise _lost(error, self._stall_s) from error
-            if not chunk:
+            if not self._receive():
                 raise SourceError("the stream ended")
-            self._ready.extend(self._splitter.feed(chunk))
             if time.monotonic() - started_s > self._stall_s:
                 raise SourceError(f"no JPEG image in it for {self._stall_s:g} s")
         return decode_image(self._ready.popleft())
+
+    def only_image(self) -> bytes | None:
+        """Returns the image of an answer that has one; None once another one begins.
+
+        Raises:
+            SourceError: The answer ends before that.
+        """
+        while len(self._ready) + self._splitter.inside < 2:
+            try:
+                more = self._receive()
+            except SourceError:
+                more = False  # some servers leave the connection open
+            if not more and not self._ready:
+                raise SourceError("the picture is cut off")
+            if not more:
+                return self._ready[0]
+        return None
+
+    def _receive(self) -> bool:
+        """Returns whether there was more of the answer."""
+        try:
+            chunk = self._response.read1(_CHUNK_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _lost(error, self._stall_s) from error
+        self._ready.extend(self._splitter.feed(chunk))
+        return bool(chunk)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -125,48 +152,45 @@ def open_http(
     Raises:
         SourceError: There is no answer within 5 s, or it is a refusal.
     """
-    opener, plain = _opener(url)
+    try:
+        opener, plain = opener_of(url)
+    except ValueError as error:
+        raise _not_opened(url, diagnose(url)) from error
     ask = partial(_ask, opener, plain, url)
     try:
         response = ask(OPEN_TIMEOUT_S)
     except http.client.HTTPException:  # FFmpeg may understand it
         return None
-    kind = response.headers.get_content_maintype()
-    try:
-        start = response.peek(4)[:4]
-    except (OSError, http.client.HTTPException):
-        start = b""
+    kind = response.headers.get_content_type()
+    start = _start_of(response)
     _set_timeout(response, settings.stall_s)
-    if kind == "multipart" or start[:2] == b"--":
+    if kind.startswith("multipart/") or start.lstrip()[:2] == b"--":
         return MjpegReader(response, settings)
-    if kind == "image" or start[:3] == b"\xff\xd8\xff":
+    picture = picture_kind(start)
+    if kind.startswith("image/") or picture:
+        if start and picture in (None, "HEIC"):
+            response.close()
+            raise _not_opened(url, f"{why_unreadable(start, '')}; {_MANUAL}")
+        if picture == "JPEG" and response.length is None:
+            reader = MjpegReader(response, settings)
+            only = reader.only_image()
+            if only is None:
+                return reader
+            reader.close()
+            response = io.BytesIO(only)
         return StillReader(response, partial(ask, settings.stall_s), settings, clock)
     response.close()
+    if start and kind in _PAGES:
+        raise _not_opened(url, f"a page ({kind}), no video: {_MANUAL}")
     return None
 
 
-def _opener(url: str) -> tuple[request.OpenerDirector, str]:
-    """Returns what opens an address with its user and password, and the rest of it."""
+def _start_of(response: Any) -> bytes:
+    """Returns the first bytes of an answer, which stay to be read."""
     try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        passwords = request.HTTPPasswordMgrWithPriorAuth()
-        plain = urlunsplit((parts.scheme, host, quote(parts.path, _PLAIN), "", ""))
-        if parts.query:
-            plain += f"?{quote(parts.query, _PLAIN)}"
-        if parts.username is not None:
-            user, password = unquote(parts.username), unquote(parts.password or "")
-            passwords.add_password(None, plain, user, password)
-    except ValueError as error:
-        raise _not_opened(url, diagnose(url)) from error
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = request.build_opener(
-        request.HTTPSHandler(context=context),
-        request.HTTPDigestAuthHandler(passwords),
-        request.HTTPBasicAuthHandler(passwords),
-    )
-    return opener, plain
+        return bytes(response.peek(START_BYTES)[:START_BYTES])
+    except (OSError, http.client.HTTPException):
+        return b""
 
 
 def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float) -> Any:
@@ -194,7 +218,8 @@ def _lost(error: Exception, stall_s: float) -> SourceError:
 
 
 def _not_opened(url: str, reason: str) -> SourceError:
-    return SourceError(f"expected a stream at {without_secrets(url)}, got {reason}")
+    place = f"expected a stream at {without_secrets(url)}"
+    return SourceError(f"{place}, got {reason}{by_proxy(url)}")
 
 
 def _set_timeout(response: Any, timeout_s: float) -> None:

@@ -103,8 +103,14 @@ class SupervisedSource:
                 if not clock.running:
                     return
                 if not self._recovery.ever_delivered:
-                    raise
+                    raise self._without_a_frame(error) from error
                 clock.sleep(self._recovery.lost(str(error), clock.now()))
+
+    def _without_a_frame(self, error: SourceError) -> SourceError:
+        """Returns an error as a sentence; that of a reader is the mere reason."""
+        if type(error) is not SourceError or str(error).startswith("expected"):
+            return error
+        return SourceError(f"expected frames from {self.name!r}, got none: {error}")
 
     def _until_lost(self, clock: Clock) -> Iterator[tuple[Image, float]]:
         clock.deadline_s = clock.now() + OPEN_TIMEOUT_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from urllib.request import parse_http_list, parse_keqv_list
 
 import cv2
 import numpy as np
@@ -214,6 +216,105 @@ def test_video_at_an_address_is_a_file_with_an_end(tmp_path: Path) -> None:
     assert frames[0].name == f"http://{host}/..."
 
 
+def bare_stream(handler: BaseHTTPRequestHandler) -> None:
+    """JPEG images one after the other, as of  rpicam-vid --codec mjpeg --listen."""
+    head(handler, "image/jpeg")
+    for number in range(1000):
+        handler.wfile.write(picture(number))
+        time.sleep(0.05)
+
+
+def test_images_without_parts_between_them_are_a_stream() -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(0)
+        bare_stream(handler)
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/v", settings=QUICK) as source,
+    ):
+        assert len(list(islice(source, 5))) == 5
+    assert (len(asked), source.reopened) == (1, 0)
+
+
+@pytest.mark.parametrize("after", [b"", b"\r\n", bytes(500)])
+def test_still_of_unknown_length_is_polled(after: bytes) -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(0)
+        head(handler, "image/jpeg")
+        handler.wfile.write(picture(len(asked)) + after)
+
+    settings = QUICK._replace(fps=10.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 3))) == 3
+    assert len(asked) >= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp"])
+def test_still_is_known_by_its_content(suffix: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head(handler, "application/octet-stream")
+        handler.wfile.write(picture(1, suffix))
+
+    settings = QUICK._replace(fps=10.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 3))) == 3
+    assert source.reopened == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "reason"),
+    [
+        ("text/html", b"<html>log in</html>", "a page .text/html., no video"),
+        ("application/json", b"{}", "a page .application/json., no video"),
+        ("image/jpeg", b"<html>offline</html>", "text, such as a web page"),
+        ("image/svg+xml", b"<svg/>", "text, such as a web page"),
+        ("image/heic", b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
+    ],
+)
+def test_answer_that_is_no_picture_is_named(
+    kind: str, data: bytes, reason: str
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head(handler, kind, len(data))
+        handler.wfile.write(data)
+
+    with (
+        serving(answer) as host,
+        pytest.raises(SourceError, match=f"{reason}.*look up the path"),
+        open_source(f"http://{host}/x", settings=QUICK),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("proxy_answers", [True, False])
+def test_proxy_in_between_is_named(
+    proxy_answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(refuse(502)) as proxy:
+        place = proxy if proxy_answers else "127.0.0.1:9"
+        monkeypatch.setenv("http_proxy", f"http://me:s3cret@{place}")
+        monkeypatch.setenv("no_proxy", "other.host")
+        with (
+            pytest.raises(
+                SourceError, match=r"http://127\.0\.0\.1:.*no_proxy="
+            ) as caught,
+            open_source("http://127.0.0.2:1/v", settings=QUICK),
+        ):
+            pass
+    assert "s3cret" not in str(caught.value)
+
+
 def refuse(status: int) -> Answer:
     return lambda handler: handler.send_error(status)
 
@@ -233,7 +334,7 @@ def lacks_images(handler: BaseHTTPRequestHandler) -> None:
         (refuse(404), r"no such path \(404\)"),
         (refuse(500), "HTTP status 500"),
         (lambda handler: head(handler, "text/html", 0), "no video"),
-        (lacks_images, "no JPEG image"),
+        (lacks_images, r"expected frames from 'http://127\..*no JPEG image"),
     ],
     ids=["401", "403", "404", "500", "html", "text"],
 )
@@ -267,6 +368,73 @@ def test_user_and_password_are_sent_decoded() -> None:
     ):
         assert next(iter(source)).image.shape == (48, 64, 3)
     assert seen == ["me:a#b/c@d"]
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+SHA256, MD5 = (
+    f'Digest realm="cam", qop="auth", algorithm={name}, nonce="n"'
+    for name in ("SHA-256", "md5")
+)
+
+
+@pytest.mark.parametrize(
+    ("challenges", "digest"),
+    [
+        ([SHA256], sha256),
+        ([SHA256, MD5], sha256),
+        ([MD5, SHA256], sha256),
+        (['Basic realm="cam"', MD5], md5),
+        (
+            ["Negotiate", 'Digest realm="cam", nonce="n", algorithm=SHA-512-256', MD5],
+            md5,
+        ),
+        (["NTLM", 'Digest realm="cam", nonce="n"'], md5),
+    ],
+)
+def test_best_known_challenge_is_answered(
+    challenges: list[str], digest: Callable[[str], str]
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        kind, _, text = handler.headers.get("Authorization", "").partition(" ")
+        given = parse_keqv_list(parse_http_list(text)) if kind == "Digest" else {}
+        middle = f":{given.get('nc')}:{given.get('cnonce')}:auth" * ("qop" in given)
+        secret, asked = digest("m\u00e9:cam:s3cret"), digest("GET:/v?q=1")
+        if given.get("response") == digest(f"{secret}:n{middle}:{asked}"):
+            stream(handler)
+            return
+        handler.send_response(401)
+        for challenge in challenges:
+            handler.send_header("WWW-Authenticate", challenge)
+        handler.end_headers()
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://m%C3%A9:s3cret@{host}/v?q=1", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("challenge", ["Bearer", "Negotiate", 'Digest algorithm="x"'])
+@pytest.mark.parametrize("user", ["", "me:s3cret@"])
+def test_unknown_challenge_is_a_refusal(challenge: str, user: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(401)
+        handler.send_header("WWW-Authenticate", challenge)
+        handler.end_headers()
+
+    with (
+        serving(answer) as host,
+        pytest.raises(SourceError, match=r"a refusal \(401\)"),
+        open_source(f"http://{user}{host}/v", settings=QUICK),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
