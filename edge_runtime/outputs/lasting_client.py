@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import ssl
 import time
 from typing import Any
 
@@ -20,12 +21,17 @@ PAUSE_S = 1.0  # after an unexpected error
 
 
 class LastingClient(Client):
-    """paho's ``Client``, which an unexpected error does not end for good."""
+    """paho's ``Client``, which an unexpected error does not end for good.
+
+    Attributes:
+        tls_error: Of the last connection: what ended it, if it was TLS.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         """Takes the arguments of ``Client``."""
         super().__init__(*arguments, **settings)
         self._ended = False
+        self.tls_error: ssl.SSLError | None = None
         self.suppress_exceptions = True  # of callbacks: ``_log_exception`` tells
         self.on_log = _log_exception
 
@@ -67,7 +73,11 @@ class LastingClient(Client):
         """Receives a part of a packet; paho asks for all that is left of it."""
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionError(f"a packet of {bufsize} bytes")
-        return super()._sock_recv(bufsize)
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as error:  # paho says only that the connection is lost
+            self.tls_error = error
+            raise
 
 
 def _log_exception(_client: Client, _data: Any, level: int, text: str) -> None:

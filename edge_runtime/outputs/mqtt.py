@@ -28,7 +28,13 @@ from edge_runtime.outputs.mqtt_client import (
     new_client,
     set_password,
 )
-from edge_runtime.outputs.mqtt_errors import connect_error, no_answer, refusal
+from edge_runtime.outputs.mqtt_errors import (
+    connect_error,
+    no_answer,
+    not_passed_on,
+    refusal,
+    tls_error,
+)
 from edge_runtime.outputs.mqtt_topics import discovery_messages
 from edge_runtime.pipeline.stats import STALE_S, Status
 from edge_runtime.results import FACE_WORDS, Drift, FrameResult, Words
@@ -36,6 +42,8 @@ from edge_runtime.sources import Frame
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
+
+    from edge_runtime.outputs.lasting_client import LastingClient
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +59,9 @@ UNSPECIFIED = "Unspecified error"  # paho's words for a stopped broker or a cut 
 class MqttSink:
     """A ``Sink`` that publishes results."""
 
-    def __init__(self, client: Client, options: MqttOptions, status: Status) -> None:
+    def __init__(
+        self, client: LastingClient, options: MqttOptions, status: Status
+    ) -> None:
         """Sets the callbacks of a client that is not connected yet."""
         self._client, self._options, self._status = client, options, status
         self._broker = options.broker
@@ -68,6 +78,8 @@ class MqttSink:
         if status.has("drift"):  # what an earlier run said may be retained
             steady = drift_document(Drift(0.0, (), ()), status.source.name, utc=None)
             self._drift = json.dumps(steady)
+        self._heard_by_s: float | None = None  # until the first of them is heard
+        self._unheard: str | None = None
         self._password = set_password(client, options)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
@@ -98,7 +110,7 @@ class MqttSink:
             "written": self._published,
             "dropped_frames": 0,
             "dropped_events": self._dropped,
-            "error": self._error,
+            "error": self._error or self._unheard,
         }
 
     def close(self) -> None:
@@ -161,6 +173,10 @@ class MqttSink:
             opened_s = self._opened_s
             if opened_s is not None and time.monotonic() - opened_s > SILENCE_S:
                 self._report(no_answer(self._broker))
+            heard_by_s = self._heard_by_s
+            if heard_by_s is not None and time.monotonic() > heard_by_s:
+                self._unheard = not_passed_on(self._broker)
+                self._warn(self._unheard)
             stale = time.monotonic() - self._last_s >= STALE_S
             if stale and not self._absence_published:
                 self._absence_published = self._publish_state(None)
@@ -178,6 +194,7 @@ class MqttSink:
         self._error = None
         self._told.clear()
         self._own_online = 0
+        self._heard_by_s = time.monotonic() + SILENCE_S
         client.subscribe(self._broker.topic("availability"))
         self._publish_online()
         self._publish_discovery()
@@ -191,6 +208,8 @@ class MqttSink:
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         """Hears what is published as this device's availability, by whomever."""
+        if message.payload == b"online":
+            self._heard_by_s = self._unheard = None
         if message.retain or self._closing.is_set():  # retained: before this connection
             return
         if message.payload == b"offline":
@@ -228,10 +247,14 @@ class MqttSink:
         self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         answered, self._opened_s = self._opened_s is None, None
+        self._heard_by_s = None
+        error, self._client.tls_error = self._client.tls_error, None
         if reason.is_failure and self._error is None:
             ended = "the broker or the line ended it"
             said = str(reason)
             self._report(f"connection lost: {ended if said == UNSPECIFIED else said}")
+        elif not answered and error is not None:
+            self._report(tls_error(error, self._broker))
         elif not answered:  # closed before a word, as TLS does when spoken to in plain
             self._report(no_answer(self._broker))
 

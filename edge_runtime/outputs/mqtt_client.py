@@ -20,6 +20,8 @@ from edge_runtime.utils.files import read_secret
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
+    from edge_runtime.outputs.lasting_client import LastingClient
+
 MAX_EVENTS = 1000
 # However long the broker was away, it is found within five seconds of its return.
 MIN_PAUSE_S, MAX_PAUSE_S = 1, 4
@@ -42,7 +44,7 @@ class MqttOptions:
     discovery: str | None = "homeassistant"
 
 
-def new_client(options: MqttOptions) -> Client:
+def new_client(options: MqttOptions) -> LastingClient:
     """Returns a client that is not connected.
 
     Raises:

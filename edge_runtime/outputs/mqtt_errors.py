@@ -8,6 +8,7 @@ import ssl
 from edge_runtime.outputs.mqtt_topics import Broker
 
 # OpenSSL's X509_V_ERR numbers.
+_UNKNOWN_ISSUER = frozenset((2, 18, 19, 20, 21))
 _EXPIRED, _NOT_YET = 10, 9
 _OTHER_NAME, _OTHER_ADDRESS = 62, 64
 
@@ -24,6 +25,8 @@ def connect_error(error: BaseException | None, broker: Broker) -> str:
         return f"no host is called {broker.host!r}: check the spelling and the network"
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_error(error, broker)
+    if isinstance(error, ssl.SSLError) and error.reason not in _NOT_TLS:
+        return tls_error(error, broker)
     if isinstance(error, ssl.SSLError) or (broker.tls and _closed(error)):
         return f"no TLS at {place}: for a broker without it write mqtt://"
     if isinstance(error, ConnectionRefusedError):
@@ -32,6 +35,23 @@ def connect_error(error: BaseException | None, broker: Broker) -> str:
         return f"no answer from {place}: check that the broker is on, and its firewall"
     reason = getattr(error, "strerror", None)
     return f"no connection to {place}" + (f" ({reason})" if reason else "")
+
+
+# What OpenSSL calls an answer that is none of TLS.
+_NOT_TLS = frozenset(
+    ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
+)
+
+
+def tls_error(error: ssl.SSLError, broker: Broker) -> str:
+    """Returns why a broker that speaks TLS ends the connection."""
+    place, reason = f"{broker.host}:{broker.port}", error.reason or str(error)
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return (
+            f"{place} ends the TLS connection ({reason}): it may ask its clients for a"
+            " certificate, which --mqtt cannot give; let it take a password instead"
+        )
+    return f"the TLS connection to {place} fails: {reason}"
 
 
 def _closed(error: BaseException | None) -> bool:
@@ -49,6 +69,8 @@ def _certificate_error(error: ssl.SSLCertVerificationError, broker: Broker) -> s
         return f"the certificate of {place} has expired: renew it, or set this clock"
     if error.verify_code == _NOT_YET:
         return f"the certificate of {place} is not valid yet: set this clock"
+    if error.verify_code not in _UNKNOWN_ISSUER:
+        return f"the certificate of {place} is refused: {error.verify_message}"
     return (
         f"the certificate of {place} is not of a known authority: give the authority's"
         " own with --mqtt-ca FILE"
@@ -72,6 +94,15 @@ def refusal(reason: str, broker: Broker) -> str:
     return (
         f"the broker refuses user {broker.user!r} or his password: check both, and"
         " --mqtt-password-file"
+    )
+
+
+def not_passed_on(broker: Broker) -> str:
+    """Returns what it means that a broker does not deliver what was published."""
+    user = "a client without a name" if broker.user is None else repr(broker.user)
+    return (
+        f"the broker takes what is published below {broker.prefix!r} and does not pass"
+        f" it on: allow {user} to read and write {broker.prefix}/# (its access list)"
     )
 
 

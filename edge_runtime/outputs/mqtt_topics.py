@@ -74,7 +74,7 @@ def parse_broker(url: str) -> Broker:
         )
     if parts.scheme not in PORTS or not host or "?" in url or "#" in url:
         raise OutputError(f"{_EXPECTED}, got {url!r}")
-    prefix = parts.path.strip("/") or default_prefix()
+    prefix = unquote(parts.path).strip("/") or default_prefix()
     tls = parts.scheme == "mqtts"
     user = None if parts.username is None else unquote(parts.username)
     refuse_control(user or "", "a user of --mqtt", OutputError)

@@ -372,6 +372,63 @@ def test_encrypted_broker_is_believed_only_with_its_certificate(
         broker.kill()
 
 
+def test_broker_that_asks_for_a_certificate_is_named_as_such(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    broker = Broker(
+        tmp_path,
+        "require_certificate true",
+        f"cafile {certificate}",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+    )
+    broker.start()
+    address = parse_broker(f"mqtts://localhost:{broker.port}/home/door")
+    try:
+        with open_mqtt(MqttOptions(address, ca_file=certificate), status()) as sink:
+            until(lambda: "ask its clients for a certificate" in sink.counts()["error"])
+    finally:
+        broker.kill()
+
+
+@pytest.mark.parametrize("allowed", ["read #", "write #", "readwrite other/#"])
+def test_broker_that_passes_nothing_on_is_reported(
+    tmp_path: Path,
+    allowed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mqtt, "SILENCE_S", 1.0)
+    rules = tmp_path / "rules"
+    rules.write_text(f"topic {allowed}\n")
+    rules.chmod(0o600)
+    broker = Broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+    broker.start()
+    try:
+        with open_mqtt(options(broker.port), status()) as sink:
+            until(lambda: "does not pass it on" in (sink.counts()["error"] or ""))
+            time.sleep(2)
+    finally:
+        broker.kill()
+    assert caplog.text.count("read and write home/door/#") == 1
+
+
+def test_broker_that_passes_it_on_is_not_reported(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mqtt, "SILENCE_S", 2.0)
+    with open_mqtt(options(broker.port), status()) as sink:
+        until(lambda: sink.counts()["error"] is None)
+        time.sleep(4)
+        assert sink.counts()["error"] is None
+    assert "pass" not in caplog.text
+
+
 @contextmanager
 def silent_port() -> Iterator[int]:
     """Yields a port that takes connections and says nothing."""

@@ -971,6 +971,7 @@ def test_nothing_is_stored_without_record(tmp_path: Path) -> None:
         (["--mqtt", "mqtt://host:99999"], "mqtt://HOST"),
         (["--mqtt", "mqtt://host/a/#"], "mqtt://HOST"),
         (["--mqtt", "mqtt://host/a/+/b"], "prefix"),
+        (["--mqtt", "mqtt://host/my%20cam"], "without # . . and spaces, got 'my cam'"),
         (["--mqtt-password-file", "p"], "without --mqtt"),
         (["--mqtt", "mqtt://me@host", "--mqtt-ca", "c.pem"], "mqtts://"),
         (["--mqtt", "mqtts://host", "--mqtt-password-file", "p"], "mqtts://USER@"),
@@ -1001,6 +1002,29 @@ def test_user_of_a_broker_may_have_any_character() -> None:
     broker = parse_broker("mqtt://us%40er%20%C3%A9@host/home/door")
     assert (broker.user, broker.host) == ("us@er é", "host")
     check_flags(flags("--mqtt", "mqtts://a%40b@host", *("--mqtt-password-file", "p")))
+
+
+@pytest.mark.parametrize(
+    ("data", "secret"),
+    [
+        (b"\xef\xbb\xbfhunter2\r\n", "hunter2"),  # Notepad
+        ("\ufeffp\u00e4ss".encode(), "p\u00e4ss"),
+        (b"hunter2\r\nnext line", "hunter2"),
+    ],
+)
+def test_secret_may_be_of_an_editor_of_windows(
+    tmp_path: Path, data: bytes, secret: str
+) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(data)
+    assert read_secret(path, "--mqtt-password-file") == secret
+
+
+def test_secret_with_control_characters_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"hunter\x002")
+    with pytest.raises(OutputError, match="got 8, control characters among them"):
+        read_secret(path, "--mqtt-password-file")
 
 
 def test_short_token_is_refused_and_not_repeated(tmp_path: Path) -> None:
