@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import FerEdgeError, OutputError, RunError
 from edge_runtime.utils.argparser import CommandLine, exit_code_of, invocation
-from edge_runtime.utils.files import replacing, write_text
+from edge_runtime.utils.files import real_path, replacing, write_text
 from train.networks.backend import start_keras
 from train.run.folder import (
     RunFolder,
@@ -125,7 +125,7 @@ def _average(options: argparse.Namespace) -> int:
 
 def require_own_name(name: str | None, runs: Sequence[RunFolder]) -> None:
     """Raises OutputError if the new run would replace one of the averaged runs."""
-    if name and run_path(name).resolve() in {run.path.resolve() for run in runs}:
+    if name and real_path(run_path(name)) in {real_path(run.path) for run in runs}:
         raise OutputError(f"expected a new --name, got that of an averaged run: {name}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_runtime.cli.output_options import STDOUT
 from edge_runtime.errors import OutputError
+from edge_runtime.utils.files import real_path
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -41,7 +42,7 @@ def check_flags(args: argparse.Namespace) -> None:
         if path is not None:
             _check_appendable(path)
     files = [args.output, args.csv, events, Path(args.source)]
-    resolved = [path.resolve() for path in files if path is not None]
+    resolved = [real_path(path) for path in files if path is not None]
     if len(set(resolved)) < len(resolved):
         raise OutputError("--source, --output, --csv and --events must be four files")
     _check_requires("mqtt", args, "mqtt_password_file", "mqtt_ca")

@@ -21,6 +21,7 @@ from edge_runtime.systemd.unit import (
 )
 from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import add_command
+from edge_runtime.utils.files import real_path
 
 EXAMPLES = """\
 examples:
@@ -95,7 +96,7 @@ def install_service(args: argparse.Namespace) -> int:
     unit = Unit(
         # Not resolved: the interpreter of an environment is a link to another folder.
         python=Path(sys.executable).absolute(),
-        config=args.config.resolve(),
+        config=real_path(args.config),
         name=args.name,
         account=args.account,
         memory_max_mib=args.memory_max,

@@ -25,7 +25,7 @@ from edge_runtime.inference.classifier import model_path
 from edge_runtime.model_file.released import released_models
 from edge_runtime.systemd.unit import HOMES, lies_in
 from edge_runtime.utils.argparser import CommandLine
-from edge_runtime.utils.files import read_secret
+from edge_runtime.utils.files import read_secret, real_path
 from edge_runtime.web.address import parse_address
 
 CREDENTIALS = Path("/run/credentials")
@@ -163,7 +163,7 @@ def unreadable_paths(paths: Sequence[Path], *, account: str | None) -> list[str]
     """
     notes = []
     for path in dict.fromkeys(paths):
-        target = path.resolve()
+        target = real_path(path)
         name = str(path) if target == path else f"{path} (a link to {target})"
         if lies_in(path, _PRIVATE):
             notes.append(

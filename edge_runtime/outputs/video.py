@@ -15,7 +15,7 @@ import numpy as np
 from edge_runtime.errors import OutputError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources import Source
-from edge_runtime.utils.files import PRIVATE_MODE, replacing
+from edge_runtime.utils.files import PRIVATE_MODE, real_path, replacing
 from edge_runtime.utils.picture_kinds import SUFFIXES
 from edge_runtime.utils.stderr import suppress_stderr
 
@@ -48,7 +48,7 @@ def check_output(path: Path, source: str, *, force: bool) -> None:
         )
     if path.is_dir():
         raise OutputError(f"expected a file to write, got the folder {str(path)!r}")
-    if path.resolve() == Path(source).resolve():
+    if real_path(path) == real_path(source):
         raise OutputError(f"--output and --source are the same file: {str(path)!r}")
     if path.exists() and not force:
         raise OutputError(
@@ -94,11 +94,25 @@ def _open_video(path: Path, fps: float, max_hold_s: float) -> Iterator[WriteFram
         if writer.failed and writer.count == 0:
             raise _NothingWritten
         _check_written(writer.count, path)
+        _check_complete(temporary, path)
 
 
 def _check_written(size: int, path: Path) -> None:
     if size == 0:
         raise OutputError(f"no frame was processed: {str(path)!r} was not written")
+
+
+def _check_complete(written: Path, path: Path) -> None:
+    """Refuses a video that nothing opens: OpenCV reports no error while it writes."""
+    with suppress_stderr():
+        capture = cv2.VideoCapture(str(written.absolute()))
+        opened = capture.isOpened()
+        capture.release()
+    if not opened:
+        raise OutputError(
+            f"{str(path)!r} could not be written to its end: the disk may be full, or"
+            " limit the size of a file (4 GiB on FAT32); write an .avi, or elsewhere"
+        )
 
 
 class _NothingWritten(Exception):  # noqa: N818  (``write`` has raised the error)

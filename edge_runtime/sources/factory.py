@@ -261,7 +261,9 @@ def _find(text: str) -> Path | None:
     """Returns the path of a file or folder that exists; None for a pattern."""
     if "://" in text:
         raise SourceError(
-            f"{_EXPECTED}, got the address {display_name(text)!r}: record it to a file"
+            f"{_EXPECTED}, got the address {display_name(text)!r}: send it as JPEG"
+            " images, as with  ffmpeg -i ADDRESS -f mjpeg - | edge-runtime run"
+            " --source -"
         )
     try:
         if text and Path(text).exists():
@@ -270,4 +272,5 @@ def _find(text: str) -> Path | None:
         pass
     if any(char in text for char in "*?["):
         return None
-    raise SourceError(f"{_EXPECTED}, got {text!r}, which does not exist")
+    home = ": write the whole path, only a shell knows ~" * text.startswith("~")
+    raise SourceError(f"{_EXPECTED}, got {text!r}, which does not exist{home}")

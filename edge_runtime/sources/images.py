@@ -13,7 +13,12 @@ from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import FALLBACK_FPS, Frame, Kind, usable
 from edge_runtime.untrusted import one_line, open_regular, read_bounded
-from edge_runtime.utils.picture_kinds import START_BYTES, SUFFIXES, picture_kind
+from edge_runtime.utils.picture_kinds import (
+    ANIMATION_BYTES,
+    SUFFIXES,
+    is_animation,
+    picture_kind,
+)
 from edge_runtime.utils.pictures import DARKEST_16_BITS, decode_picture, to_8_bits
 from edge_runtime.utils.stderr import suppress_stderr
 
@@ -86,6 +91,8 @@ def read_image(path: Path) -> Image:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     else:
+        if is_animation(data[:ANIMATION_BYTES]):
+            logger.warning("%s: an animation: its first picture is used", path.name)
         if dark:
             logger.warning(
                 "%s: 16 bits a pixel, but no value above %d, so it is dark or black; if"
@@ -114,16 +121,25 @@ def decode_image(data: bytes) -> Image | None:
 def is_image(path: Path) -> bool:
     """Returns whether a file is one image, by its content: names may be wrong.
 
-    A GIF may have many: it is a video.
+    A GIF may have many, and so may an animated PNG: they are videos. So are JPEG images
+    one after the other, unless the file is called a picture: behind that of a phone
+    there may be another one, for its depth or its other eye.
     """
-    return _kind(path) not in (None, "GIF", "HEIC")
+    start = _start(path)
+    kind = picture_kind(start)
+    if kind == "JPEG" and path.suffix.lower() not in SUFFIXES:
+        from edge_runtime.sources.stdin import has_several
+
+        return not has_several(path)
+    animated = kind == "PNG" and is_animation(start)
+    return kind not in (None, "GIF", "HEIC") and not animated
 
 
-def _kind(path: Path) -> str | None:
+def _start(path: Path) -> bytes:
     if not path.is_file():  # opening a pipe would wait for its sender
-        return None
+        return b""
     with open_regular(path) as file:
-        return picture_kind(file.read(START_BYTES))
+        return file.read(ANIMATION_BYTES)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -133,14 +149,14 @@ def images_in(folder: Path) -> list[Path]:
         SourceError: It cannot be read, or has no image.
     """
     try:
-        paths = _images(folder.iterdir())
+        paths, others = _images(folder.iterdir())
     except OSError as error:
         raise SourceError(f"cannot read {str(folder)!r}: {error.strerror}") from error
     if not paths:
         raise SourceError(
             f"expected images ({', '.join(sorted(SUFFIXES))}) in"
-            f" {str(folder)!r}, got none: subfolders are searched with a pattern in"
-            f" quotes, as in  --source {str(folder / '**' / '*')!r}"
+            f" {str(folder)!r}, got {_only(others)}: subfolders are searched with a"
+            f" pattern in quotes, as in  --source {str(folder / '**' / '*')!r}"
         )
     return paths
 
@@ -154,13 +170,13 @@ def images_matching(pattern: str) -> list[Path]:
     path = Path(pattern)
     relative = path.relative_to(path.anchor)
     try:
-        paths = _images(Path(path.anchor or ".").glob(str(relative)))
+        paths, others = _images(Path(path.anchor or ".").glob(str(relative)))
     except (OSError, ValueError):
-        paths = []
+        paths, others = [], []
     if not paths:
         raise SourceError(
-            f"expected images that match {pattern!r}, got none: put the pattern in"
-            " quotes, as in  --source 'shots/*.jpg'"
+            f"expected images that match {pattern!r}, got {_only(others)}: put the"
+            " pattern in quotes, as in  --source 'shots/*.jpg'"
         )
     return paths
 
@@ -172,21 +188,33 @@ def fixed_part(pattern: str) -> Path:
     return Path(*fixed)
 
 
-def _images(paths: Iterable[Path]) -> list[Path]:
+def _only(others: Sequence[str]) -> str:
+    """Returns what there is instead of an image."""
+    if not others:
+        return "none"
+    return f"only files of other kinds ({_names(others)}; a video is given by itself)"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_NAMES
+    text = one_line(", ".join(names[:SHOWN_NAMES]))
+    return text + (f" and {more} more" if more > 0 else "")
+
+
+def _images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Returns the images in order, and the names of the other files."""
     # "._face.jpg" of macOS is no image.
     files = [p for p in sorted(paths) if not p.name.startswith(".") and p.is_file()]
     images = [path for path in files if _is_image(path)]
     known = frozenset(images)
     others = [path.name for path in files if path not in known]
     if images and others:
-        shown = ", ".join(others[:SHOWN_NAMES])
-        more = len(others) - SHOWN_NAMES
         logger.warning(
             "left out %d files that are no images by their names: %s",
             len(others),
-            one_line(shown) + (f" and {more} more" if more > 0 else ""),
+            _names(others),
         )
-    return images
+    return images, others
 
 
 def _is_image(path: Path) -> bool:
@@ -194,6 +222,6 @@ def _is_image(path: Path) -> bool:
     if path.suffix:
         return path.suffix.lower() in SUFFIXES
     try:
-        return _kind(path) is not None
+        return picture_kind(_start(path)) is not None
     except OSError:
         return False

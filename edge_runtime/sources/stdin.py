@@ -8,10 +8,12 @@ import re
 import stat
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import FALLBACK_FPS, Clock, EndOfSource
+from edge_runtime.untrusted import open_regular
 from edge_runtime.utils.pictures import decode_picture
 
 logger = logging.getLogger(__name__)
@@ -108,6 +110,18 @@ def is_file(descriptor: int) -> bool:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError as error:
         raise SourceError(_HINT.format(got="a closed one")) from error
+
+
+def has_several(path: Path) -> bool:
+    """Returns whether a file is JPEG images one after the other."""
+    splitter, complete = JpegSplitter(), 0
+    with open_regular(path) as file:
+        while complete + splitter.inside < 2:
+            chunk = file.read(_CHUNK_BYTES)
+            if not chunk:
+                return False
+            complete += len(list(splitter.feed(chunk)))
+    return True
 
 
 class JpegSplitter:

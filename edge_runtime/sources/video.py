@@ -171,8 +171,9 @@ class _Timeline:
 def _fastest_fps(path: str) -> float | None:
     """Returns the rate of the fastest twentieth of a video; None if unknown."""
     # Packets without decoding: a hundred thousand a second.
+    name, as_packets = str(Path(path).absolute()), [cv2.CAP_PROP_FORMAT, -1]
     with suppress_stderr():
-        packets = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        packets = cv2.VideoCapture(name, cv2.CAP_FFMPEG, as_packets)
     try:
         times_ms = []
         while packets.grab():
@@ -195,10 +196,12 @@ def open_video(path: Path) -> cv2.VideoCapture:
     """
     quiet_opencv()  # FFmpeg writes a line for each damaged frame
     with suppress_stderr():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        # Absolute: FFmpeg takes what is before a colon for a protocol.
+        name = str(path.absolute())
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             # An OpenCV built for a board may have GStreamer and no FFmpeg.
-            capture = cv2.VideoCapture(str(path))
+            capture = cv2.VideoCapture(name)
     if capture.isOpened():
         if reason := too_many_pixels(size_of(capture)):
             capture.release()

@@ -13,6 +13,7 @@ kills first where memory is short; that is no reason to stop the service.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def lies_in(path: Path, folders: Sequence[Path]) -> bool:
     """Returns whether a path, or the target of a link, is in one of the folders."""
     return any(
         candidate.is_relative_to(folder)
-        for candidate in (path, path.resolve())
+        for candidate in (path, Path(os.path.realpath(path)))
         for folder in folders
     )
 

@@ -193,9 +193,10 @@ def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit code, reporting expected errors in one line.
 
     A ``FerEdgeError`` becomes one line on stderr and its own exit code; Ctrl-C
-    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk and too little
-    memory are one line, too. Anything else is a bug and keeps its traceback. What the
-    console's encoding lacks is printed as an escape sequence.
+    becomes 130; a closed pipe (``... | head``) ends quietly; a full disk, too little
+    memory and a current folder that was deleted are one line, too. Anything else is a
+    bug and keeps its traceback. What the console's encoding lacks is printed as an
+    escape sequence.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -219,6 +220,9 @@ def exit_code_of(command: Callable[[], int]) -> int:
                 _drop(stream)
         return 0
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not _is_anywhere():
+            _report("the current folder was deleted: change to another one with  cd")
+            return FerEdgeError.exit_code
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _drop(sys.stdout)
@@ -234,6 +238,15 @@ def exit_code_of(command: Callable[[], int]) -> int:
             " programs, or ask for less, such as smaller images or batches"
         )
         return FerEdgeError.exit_code
+
+
+def _is_anywhere() -> bool:
+    """Returns whether there is a current folder, below which relative paths are."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _report(message: str, kind: str = "error: ") -> None:

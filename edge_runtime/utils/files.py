@@ -50,6 +50,14 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def real_path(path: Path | str) -> Path:
+    """Returns a path absolute and with its links followed.
+
+    Unlike ``Path.resolve`` it raises nothing where links lead round in a circle.
+    """
+    return Path(os.path.realpath(path))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes temporary files that a killed process left in a folder."""
     for path in folder.glob(f"{TEMPORARY}*"):
@@ -145,16 +153,19 @@ def read_secret(path: Path, flag: str, *, min_length: int = 1) -> str:
             never contains it.
     """
     try:
-        text = read_bounded(path, MAX_SECRET_FILE_BYTES).decode()
+        # Editors of Windows put a mark before the text.
+        text = read_bounded(path, MAX_SECRET_FILE_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise OutputError(f"cannot read {flag} {str(path)!r}: {reason}") from None
     secret = (text.splitlines() or [""])[0].strip()
     if not min_length <= len(secret) <= MAX_SECRET_LENGTH or not secret.isprintable():
+        odd = "" if secret.isprintable() else ", control characters among them"
         raise OutputError(
             f"expected {min_length} to {MAX_SECRET_LENGTH} characters on the first line"
-            f" of {flag} {str(path)!r}, got {len(secret)}: make one with  python -c"
-            ' "import secrets; print(secrets.token_urlsafe(24))"'
+            f" of {flag} {str(path)!r}, got {len(secret)}{odd}: write it there, or make"
+            ' a new one with  python -c "import secrets;'
+            ' print(secrets.token_urlsafe(24))"'
         )
     warn_if_public(path, flag)
     return secret

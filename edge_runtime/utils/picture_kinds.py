@@ -24,6 +24,7 @@ SUFFIXES = frozenset(
     ]
 )
 START_BYTES = 64
+ANIMATION_BYTES = 4096
 _KINDS = {
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
@@ -58,6 +59,20 @@ def picture_kind(start: bytes) -> str | None:
         if beginning.match(start):
             return kind
     return None
+
+
+def is_animation(start: bytes) -> bool:
+    """Returns whether a PNG, WebP or AVIF file holds an animation.
+
+    Args:
+        start: Its first ``ANIMATION_BYTES`` or more.
+    """
+    kind = picture_kind(start)
+    if kind == "PNG":  # the chunk acTL comes before the picture's own
+        return b"acTL" in start.partition(b"IDAT")[0]
+    if kind == "WebP":
+        return start[12:16] == b"VP8X" and bool(start[20:21] and start[20] & 0b10)
+    return kind == "AVIF" and start[8:12] == b"avis"
 
 
 def why_unreadable(data: bytes, error: str) -> str:

@@ -13,7 +13,7 @@ from edge_runtime.errors import DatasetError, OutputError
 from edge_runtime.untrusted import one_line
 from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
-from edge_runtime.utils.files import write_text
+from edge_runtime.utils.files import real_path, write_text
 from train.audit.audit import Audit, audit
 from train.audit.findings import KINDS
 from train.audit.labels import TOLD_APART
@@ -70,7 +70,7 @@ def _audit(options: argparse.Namespace) -> int:
     if options.data == DRAWN:
         raise DatasetError("drawn faces have nothing to find: name your images")
     data = Path(options.data)
-    folder = options.output or FOLDER / data.resolve().stem
+    folder = options.output or FOLDER / real_path(data).stem
     _require_free(folder, force=options.force)
     with open_listing(data) as listing:
         print(f"{listing.name}: {len(listing.entries):,} images", flush=True)

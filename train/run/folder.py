@@ -29,7 +29,7 @@ from typing import Any
 
 from edge_runtime.errors import OutputError, RunError
 from edge_runtime.untrusted import read_json
-from edge_runtime.utils.files import write_text
+from edge_runtime.utils.files import real_path, write_text
 from train.options.config import TrainConfig
 from train.run.lock import LOCK_FILE
 
@@ -74,7 +74,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = path.resolve().name
+        self.name = real_path(path).name
         self.model = path / "model.keras"
         self.architecture = path / "architecture.json"
         self.config = path / "config.json"
@@ -236,7 +236,7 @@ def find_run(name: str | None) -> RunFolder:
         if not run.config.exists() and len(Path(name).parts) == 1:
             released = RunFolder(RELEASED / name)
             run = released if released.config.exists() else run
-        if run.path.resolve() == RELEASED:  # version 0.1 had one
+        if real_path(run.path) == RELEASED:  # version 0.1 had one
             run = RunFolder(RELEASED / FIRST_RELEASED)
         if not run.config.exists():
             raise RunError(f"expected a run folder, got {name!r}: no config.json there")

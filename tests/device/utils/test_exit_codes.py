@@ -59,6 +59,29 @@ def test_lack_of_memory_in_numpy_is_one_line(capsys):
     assert "Unable to allocate" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others keep such a folder")
+def test_current_folder_that_was_deleted_is_one_line(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from edge_runtime.utils.argparser import exit_code_of\n"
+        "os.rmdir(os.getcwd())\n"
+        "sys.exit(exit_code_of(lambda: len(str(Path('x').absolute()))))\n"
+    )
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the current folder was deleted")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_bug_keeps_its_traceback():
     def fail():
         raise RuntimeError("a bug")
