@@ -12,6 +12,7 @@ from benchmarks.common.documents import check_writable, describe, save_result
 from benchmarks.common.validity import require_valid, verdict_lines
 from benchmarks.pipeline.measure import Setup, measure_pipeline, pipeline_table
 from edge_runtime.cli.given import GIVEN_NAMES, given
+from edge_runtime.cli.region_options import add_roi, regions_of
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.inference.classifier import model_path
 from edge_runtime.utils import flags
@@ -56,6 +57,7 @@ def add_pipeline(commands: Any) -> None:
         help=f"camera, video, picture or folder, as for run ({SOURCE})",
     )
     flags.add_orientation(add)
+    add_roi(add)
     add(
         "--frames",
         type=flags.positive,
@@ -101,6 +103,7 @@ def _pipeline(options: argparse.Namespace) -> int:
             options.frames,
             rotate=options.rotate,
             hflip=options.hflip,
+            regions=regions_of(options),
             faces=options.faces,
             detector_model=options.detector_model,
             threads=options.threads,

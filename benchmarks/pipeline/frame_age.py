@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.pipeline.replay import index_at, replay
 from edge_runtime.errors import MeasurementError
-from edge_runtime.pipeline.pipeline import Pipeline
+from edge_runtime.pipeline.base import FramePipeline
 from edge_runtime.preprocessing import Image
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
@@ -40,7 +40,7 @@ class RecordedResult(NamedTuple):
 
 def measure_age(
     images: Sequence[Image],
-    open_pipeline: Callable[[], Pipeline],
+    open_pipeline: Callable[[], FramePipeline[Any]],
     *,
     recorded_fps: float,
     seconds: float,
@@ -163,7 +163,7 @@ def _share_of_zeros(values: Sequence[float]) -> float | None:
 
 
 def _period_s(
-    images: Sequence[Image], pipeline: Pipeline, recorded_fps: float
+    images: Sequence[Image], pipeline: FramePipeline[Any], recorded_fps: float
 ) -> float:
     """Returns the mean time of a frame where the next one is always there.
 

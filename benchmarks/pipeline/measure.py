@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,16 @@ from edge_runtime.detection.factory import open_detector
 from edge_runtime.errors import MeasurementError
 from edge_runtime.model_file.metadata import NOTHING_GIVEN, Given
 from edge_runtime.outputs.documents import frame_document
+from edge_runtime.pipeline.base import FramePipeline
 from edge_runtime.pipeline.pipeline import Pipeline
 from edge_runtime.pipeline.prefetch import prefetch_tracked
+from edge_runtime.pipeline.regions import RegionPipeline
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
+from edge_runtime.pipeline.words import words_in_run
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.sources.orientation import Rotation
+from edge_runtime.sources.region import Region
 
 SCHEMA = "fer-edge/frame-rate/1"
 BLOCK_FRAMES = 20
@@ -47,6 +52,7 @@ class Setup:
         frames: Number of frames to read from it.
         rotate: Degrees by which they are turned clockwise.
         hflip: Whether they are then mirrored.
+        regions: The only parts of them that are looked at; empty for all.
         faces: Name of the face detector, or ``"auto"``.
         detector_model: YuNet's file; None takes the fetched one.
         threads: CPU threads of the model.
@@ -61,6 +67,7 @@ class Setup:
     frames: int
     rotate: Rotation = 0
     hflip: bool = False
+    regions: Sequence[Region] = ()
     faces: str = "auto"
     detector_model: Path | None = None
     threads: int = 1
@@ -73,12 +80,31 @@ class Setup:
         """Returns a new face detector."""
         return open_detector(self.faces, self.detector_model)
 
+    def open_pipeline(self, model: Classifier, *, live: bool) -> FramePipeline[Any]:
+        """Returns a new pipeline, of frames of a camera (live) or of a file."""
+        scheduler = RoundRobinScheduler() if live else None
+
+        def open_one(track_ids: Iterator[int] | None = None) -> Pipeline:
+            return Pipeline(
+                self.open_detector(),
+                model,
+                wait_for_detector=not live,
+                scheduler=scheduler,
+                track_ids=track_ids,
+            )
+
+        if not self.regions:
+            return open_one()
+        words = words_in_run(model.spec, self.faces)
+        return RegionPipeline(self.regions, open_one, words)
+
     def run_arguments(self, source: Path) -> list[str]:
         """Returns the arguments of ``edge_runtime`` that run it on an image."""
         options = ["--faces", self.faces, "--backend", self.backend, "--json"]
         if self.detector_model:
             options += ["--detector-model", str(self.detector_model)]
         options += ["--threads", str(self.threads), "--source", str(source)]
+        options += [f"--roi={region.text_with_name}" for region in self.regions]
         return ["run", str(self.model), *options, *self.given_words]
 
 
@@ -101,19 +127,13 @@ def measure_pipeline(setup: Setup) -> Document:
     images, fps = read_images(
         setup.source, setup.frames, rotate=setup.rotate, hflip=setup.hflip
     )
-
-    def live_pipeline() -> Pipeline:
-        return Pipeline(
-            setup.open_detector(),
-            model,
-            wait_for_detector=False,
-            scheduler=RoundRobinScheduler(),
-        )
-
-    rate = measure_frame_rate(images, fps, Pipeline(detector, model))
+    rate = measure_frame_rate(images, fps, setup.open_pipeline(model, live=False))
     monitor.sample()
     age = measure_age(
-        images, live_pipeline, recorded_fps=fps, seconds=setup.age_seconds
+        images,
+        partial(setup.open_pipeline, model, live=True),
+        recorded_fps=fps,
+        seconds=setup.age_seconds,
     )
     start = _measure_start_up(setup, images[0])
     conditions = monitor.finish()
@@ -128,6 +148,7 @@ def measure_pipeline(setup: Setup) -> Document:
             "size_wh": list(images[0].shape[1::-1]),
             "rotate": setup.rotate,
             "hflip": setup.hflip,
+            "regions": [region.text_with_name for region in setup.regions],
         },
         "settings": {
             "detector": detector.name,
@@ -167,7 +188,7 @@ def read_images(
 
 
 def measure_frame_rate(
-    images: Sequence[Image], fps: float, pipeline: Pipeline
+    images: Sequence[Image], fps: float, pipeline: FramePipeline[Any]
 ) -> dict[str, Any]:
     """Returns the frame rate of a pipeline that never waits for a frame, JSON-ready.
 

@@ -296,7 +296,7 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
 
 def summary_table(status: Status, seconds: float) -> str:
     """Returns the counts and medians of a run of so many seconds as a table."""
-    source, faces, words = status.source, status.faces, status.shown_words
+    source, faces, words = status.source, status.faces, status.words
     counts = {
         "unreadable": source.skipped,
         "passed over for newer ones": source.dropped,

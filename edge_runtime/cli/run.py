@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.cli.console import Console
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import Updatable, open_classifier
 from edge_runtime.cli.open_outputs import open_sinks
+from edge_runtime.cli.region_options import regions_of
 from edge_runtime.cli.run_options import add_run_options
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_EVERY, FaceDetector
@@ -25,7 +26,8 @@ from edge_runtime.pipeline.classification import FaceClassifier
 from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
-from edge_runtime.results import FrameResult, words_of
+from edge_runtime.pipeline.words import words_in_run
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
@@ -35,7 +37,7 @@ from edge_runtime.utils.signals import StopRequest, handle_signals
 
 if TYPE_CHECKING:
     from edge_runtime.drift.watch import DriftWatch
-    from edge_runtime.pipeline.pipeline import Pipeline
+    from edge_runtime.pipeline.base import FramePipeline
     from edge_runtime.sources.region import Region
 
 EXAMPLES = """\
@@ -60,7 +62,7 @@ def add_run(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classifies the faces of a source until it ends or is stopped."""
     check_flags(args)
-    regions = run_regions(args)
+    regions = regions_of(args)
     if message := apply_tuning(args, model_path(args.model)):
         print(one_line(message), file=sys.stderr)
     with ExitStack() as stack:
@@ -91,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         console = Console(args, status, stop)
         if not console.silent:
             sinks = [console, *sinks]
-        with open_pipeline(args, source, detector, classifier) as results:
+        with open_pipeline(args, source, detector, classifier, regions) as results:
             if watch is not None:
                 results = watch.follow(results)
             error = _deliver(results, args.max_frames, status, sinks, notifier, stop)
@@ -114,19 +116,6 @@ def _open_watch(
     watch = DriftWatch(classifier, detects=status.detector != "none")
     status.include("drift", watch.document)
     return watch
-
-
-def run_regions(args: argparse.Namespace) -> Sequence[Region]:
-    """Returns the only parts of frames that are to be looked at; empty for all.
-
-    Raises:
-        SourceError: Several do not have names of their own.
-    """
-    if not args.roi:
-        return ()
-    from edge_runtime.sources.region import parse_regions
-
-    return parse_regions(args.roi)
 
 
 def open_run_detector(args: argparse.Namespace) -> FaceDetector:
@@ -190,21 +179,21 @@ def open_pipeline(
     source: Source,
     detector: FaceDetector,
     classifier: FaceClassifier,
+    regions: Sequence[Region] = (),
 ) -> Iterator[Iterator[tuple[Frame, FrameResult]]]:
     """Yields the frames of a source with their results, as an iterator."""
     if source.kind == "pictures":
         classify: Callable[[Frame], FrameResult]
         classify = partial(classify_still, detector=detector, classifier=classifier)
-        if regions := run_regions(args):
+        if regions:
             from edge_runtime.pipeline.regions import still_regions
 
-            classify = still_regions(regions, classify, words_of(classifier.spec))
+            words = words_in_run(classifier.spec, detector.name)
+            classify = still_regions(regions, classify, words)
         yield ((frame, classify(frame)) for frame in source)
         return
-    with (
-        closing(_pipeline(args, source, detector, classifier)) as pipeline,
-        ExitStack() as stack,
-    ):
+    pipeline = _pipeline(args, source, detector, classifier, regions)
+    with closing(pipeline), ExitStack() as stack:
         if source.kind != "video":
             yield ((frame, pipeline.process(frame)) for frame in source)
             return
@@ -223,7 +212,8 @@ def _pipeline(
     source: Source,
     detector: FaceDetector,
     classifier: FaceClassifier,
-) -> Pipeline:
+    regions: Sequence[Region],
+) -> FramePipeline[Any]:
     """Returns the pipeline for frames that follow each other."""
     # Here: a picture's first label need not wait for these imports.
     from edge_runtime.pipeline.pipeline import Pipeline
@@ -240,19 +230,17 @@ def _pipeline(
         wait_for_detector=waits_for_detector(args, live=source.live),
         scheduler=RoundRobinScheduler(args.every) if source.live else None,
     )
-    regions = run_regions(args)
     if not regions:
         return open_one(detector)
     from edge_runtime.pipeline.regions import RegionPipeline
 
     # A detector each: they may run at the same time.
     detectors = chain([detector], (open_run_detector(args) for _ in regions[1:]))
-    pipeline = RegionPipeline(
+    return RegionPipeline(
         regions,
         lambda track_ids: open_one(next(detectors), track_ids=track_ids),
-        words_of(classifier.spec),
+        words_in_run(classifier.spec, detector.name),
     )
-    return cast("Pipeline", pipeline)  # it has the same methods
 
 
 def waits_for_detector(args: argparse.Namespace, *, live: bool) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any
 
 from edge_runtime.cli.given import GIVEN_FLAGS
 from edge_runtime.cli.output_options import add_output_options
+from edge_runtime.cli.region_options import add_roi
 from edge_runtime.detection.base import (
     AUTO_WIDTHS_PX,
     DETECT_EVERY,
@@ -15,7 +15,6 @@ from edge_runtime.detection.base import (
     DetectWidth,
 )
 from edge_runtime.detection.yunet import YUNET_SMALLEST_PX
-from edge_runtime.errors import SourceError
 from edge_runtime.inference.backends import BACKENDS
 from edge_runtime.model_update.policy import UpdatePolicy
 from edge_runtime.pipeline.decisions import DecisionConfig
@@ -124,15 +123,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="use each n-th frame (1)",
     )
     flags.add_orientation(add)
-    add(
-        "--roi",
-        action=_EachAction,
-        type=_region,
-        default=[],
-        metavar="[NAME=]X,Y,W,H",
-        help="look at this part alone of the turned frames, in pixels or percent, such"
-        " as door=0,10%%,50%%,90%%; may be repeated, with names",
-    )
+    add_roi(add)
     add("--max-frames", type=flags.positive, metavar="N", help="stop after N frames")
     add(
         "--stall-after",
@@ -159,25 +150,6 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class _EachAction(argparse.Action):
-    """Collects the values of a flag that may be repeated.
-
-    Typed ones replace those of a configuration file, as with every other flag.
-    """
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Adds a value."""
-        before = getattr(namespace, self.dest)
-        added = [values] if before is self.default else [*before, values]
-        setattr(namespace, self.dest, added)
-
-
 def _detect_width(text: str) -> DetectWidth:
     """Returns a width in pixels or ``"auto"``, for argparse."""
     if text == "auto":
@@ -187,21 +159,6 @@ def _detect_width(text: str) -> DetectWidth:
     except InvalidValue as error:
         expected = str(error).removeprefix("expected ")
         raise InvalidValue(f"expected auto or {expected}") from error
-
-
-def _region(text: str) -> str:
-    """Returns the text of a region, for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    from edge_runtime.sources.region import parse_region
-
-    try:
-        parse_region(text)
-    except SourceError as error:
-        raise InvalidValue(str(error)) from error
-    return text
 
 
 def _add_face_options(parser: argparse.ArgumentParser) -> None:

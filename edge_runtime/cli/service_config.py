@@ -16,7 +16,8 @@ from edge_runtime.cli.config_file import flag_values, read_config
 from edge_runtime.cli.flag_checks import check_flags
 from edge_runtime.cli.open_model import check_watched, load_classifier
 from edge_runtime.cli.output_options import STDOUT
-from edge_runtime.cli.run import add_run, run_regions
+from edge_runtime.cli.region_options import regions_of
+from edge_runtime.cli.run import add_run
 from edge_runtime.cli.tuning_file import apply_tuning
 from edge_runtime.detection.base import DETECT_WIDTH_PX
 from edge_runtime.detection.factory import fetched_model, open_detector, packaged_model
@@ -64,7 +65,7 @@ def check_service_config(path: Path, state: Path | None) -> argparse.Namespace:
         parse_address(checked.serve)
         checked.serve = None
     check_flags(checked)
-    run_regions(checked)
+    regions_of(checked)
     if checked.mqtt_password_file:
         read_secret(checked.mqtt_password_file, "--mqtt-password-file")
     if "model" not in unknown:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_runtime.cli.given import GIVEN_NAMES, given
 from edge_runtime.cli.next_run import faces_flag
+from edge_runtime.cli.region_options import add_roi, regions_of
 from edge_runtime.cli.run_options import TUNABLE, add_detector_model, add_model
 from edge_runtime.cli.tuning_file import tuning_path, tuning_text
 from edge_runtime.detection.base import DETECT_WIDTH_PX, FaceDetector
@@ -34,9 +35,9 @@ examples:
 
 Writes MODEL.tuning.toml beside the model. run uses it by itself while model, processor
 and versions stay the same; flags and --config take precedence. With --frames the time
-is that of a whole frame: faces are found and classified. Of the settings that meet the
-target it takes the widest detection, then the fewest threads; without a target the
-fastest. Exit code 3: no setting meets the target.
+is that of a whole frame, or of a region (--roi): faces are found and classified. Of
+the settings that meet the target it takes the widest detection, then the fewest
+threads; without a target the fastest. Exit code 3: no setting meets the target.
 """
 MAX_FRAMES = 30
 SECONDS = MIN_SECONDS  # of each setting
@@ -73,6 +74,7 @@ def add_tune(commands: Any) -> None:
         help="picture, folder or video: also time the detection of faces in it",
     )
     flags.add_orientation(add)
+    add_roi(add)
     add(
         "--detect-widths",
         type=partial(_counts, convert=flags.positive),
@@ -124,8 +126,9 @@ def tune(args: argparse.Namespace) -> int:
 def _detection(args: argparse.Namespace) -> tuple[list[Frame], dict[int, FaceDetector]]:
     """Returns frames, and detectors by their widths; nothing without ``--frames``."""
     if args.frames is None:
-        if args.detect_widths:
-            raise FerEdgeError("--detect-widths needs --frames SOURCE to find faces in")
+        if args.detect_widths or args.roi:
+            flag = "--detect-widths" if args.detect_widths else "--roi"
+            raise FerEdgeError(f"{flag} needs --frames SOURCE to find faces in")
         return [], {}
     widths = args.detect_widths or (DETECT_WIDTH_PX,)
     if len(widths) > 1 and args.max_latency is None and args.min_fps is None:
@@ -137,6 +140,11 @@ def _detection(args: argparse.Namespace) -> tuple[list[Frame], dict[int, FaceDet
         frames = list(islice(source, MAX_FRAMES))
     if not frames:
         raise FerEdgeError(f"expected frames in {args.frames!r}, got none")
+    if regions := regions_of(args):
+        from edge_runtime.pipeline.regions import Cutter
+
+        cutter = Cutter(regions)
+        frames = [cut.frame for frame in frames for cut in cutter.cut(frame)]
     return frames, {
         width: open_detector(args.faces, args.detector_model, width_px=width)
         for width in widths

@@ -20,7 +20,8 @@ from edge_runtime.pipeline.classification import (
 )
 from edge_runtime.pipeline.decisions import DecisionConfig, Observation, TrackDecisions
 from edge_runtime.pipeline.scheduler import RoundRobinScheduler
-from edge_runtime.results import Event, FaceResult, FrameResult, words_of
+from edge_runtime.pipeline.words import words_in_run
+from edge_runtime.results import Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.tracking.face_tracker import FaceTracker, TrackedFaces
 
@@ -100,7 +101,7 @@ class Pipeline:
         )
         self._scheduler, self._classifier = scheduler, classifier
         self._labels = classifier.spec.labels
-        self._words = words_of(classifier.spec)
+        self._words = words_in_run(classifier.spec, detector.name)
         self._decisions = TrackDecisions(
             self._labels, decisions or DecisionConfig(), self._words
         )

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
+from edge_runtime.pipeline.base import AnyTracked, FramePipeline, Tracked
 from edge_runtime.sources import Frame
 
 # Frames that wait, besides the one that is processed and the one that is read.
@@ -19,25 +20,6 @@ TRACK_AHEAD_BYTES = 32 * 2**20  # of large frames fewer
 Item = TypeVar("Item")
 
 
-class Tracked(Protocol):
-    """A frame whose faces were found, or those of its regions."""
-
-    @property
-    def frame(self) -> Frame:
-        """The frame."""
-
-
-AnyTracked = TypeVar("AnyTracked", bound=Tracked)
-OfFrame = TypeVar("OfFrame", bound=Tracked, covariant=True)
-
-
-class TracksFrames(Protocol[OfFrame]):
-    """The first step of a ``Pipeline`` or a ``RegionPipeline``."""
-
-    def detect_and_track(self, frame: Frame) -> OfFrame:
-        """Returns the next frame with its faces, prepared for the network."""
-
-
 class _End(NamedTuple):
     """Follows the last item; with an error if there is one."""
 
@@ -46,7 +28,7 @@ class _End(NamedTuple):
 
 @contextmanager
 def prefetch_tracked(
-    frames: Iterable[Frame], pipeline: TracksFrames[AnyTracked]
+    frames: Iterable[Frame], pipeline: FramePipeline[AnyTracked]
 ) -> Iterator[Iterator[AnyTracked]]:
     """Yields the frames of a file with their faces, for ``pipeline.classify``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -110,12 +111,16 @@ class RegionPipeline:
         """
         track_ids = itertools.count(1)
         self._cutter, self._words = Cutter(regions), words
-        self._pipelines = [open_pipeline(track_ids) for _ in regions]
+        with ExitStack() as stack:
+            self._pipelines = []
+            for _ in regions:
+                pipeline = open_pipeline(track_ids)
+                self._pipelines.append(stack.enter_context(closing(pipeline)))
+            self._opened = stack.pop_all()
 
     def close(self) -> None:
-        """Closes all pipelines."""
-        for pipeline in self._pipelines:
-            pipeline.close()
+        """Closes all pipelines, also where closing one fails."""
+        self._opened.close()
 
     def process(self, frame: Frame) -> FrameResult:
         """Returns the result of the next frame."""

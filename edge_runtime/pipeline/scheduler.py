@@ -40,15 +40,17 @@ class RoundRobinScheduler:
         """
         self._every = every
         self._frames: deque[tuple[int, float]] = deque(maxlen=PERIOD_FRAMES)
-        self._started_s = 0.0
+        self._started_s = 0.0  # the frame's time
+        self._part_started_s = 0.0  # that of the region, or of the frame without any
         self._face_s = 0.0  # duration of classifying a face; 0 before it is known
         self._last_frame: dict[int, int] = {}  # by track: when it was classified
 
     def start_frame(self, frame: Frame) -> None:
         """Starts the next frame and its time; regions of one frame share it."""
+        self._part_started_s = perf_counter()
         if self._frames and self._frames[-1][0] == frame.index:
             return
-        self._started_s = perf_counter()
+        self._started_s = self._part_started_s
         self._frames.append((frame.index, frame.timestamp_s))
 
     def reset_period(self) -> None:
@@ -90,9 +92,11 @@ class RoundRobinScheduler:
         period_s = self._period_s
         if not self._face_s or math.isinf(period_s):
             return faces
-        elapsed_s = perf_counter() - self._started_s
-        left_s = period_s - elapsed_s
-        return int((left_s if left_s >= self._face_s else elapsed_s) / self._face_s)
+        now_s = perf_counter()
+        left_s = period_s - (now_s - self._started_s)
+        if left_s < self._face_s:  # late: as long again as its own part took so far
+            left_s = now_s - self._part_started_s
+        return int(left_s / self._face_s)
 
     @property
     def _period_s(self) -> float:

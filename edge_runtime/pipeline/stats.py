@@ -6,10 +6,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.results import FrameResult, Words, plural, words_of
+from edge_runtime.pipeline.words import words_in_run
+from edge_runtime.results import FrameResult, Words, plural
 from edge_runtime.sources import Source
 from edge_runtime.version import VERSION
 
@@ -21,7 +21,6 @@ STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
 RECENT_S = 10.0
 STALE_S = 10.0  # without a frame for so long the last result means nothing
-WHOLE_FRAME = Words("image", "label")
 MAX_TIMES = 10_000  # a service runs for months: medians are those of its last frames
 
 _Moment = tuple[float, FrameResult]
@@ -97,20 +96,8 @@ class Status:
 
     @property
     def words(self) -> Words:
-        """What the model looks at, as programs are told."""
-        return words_of(self._classifier.spec)
-
-    @property
-    def shown_words(self) -> Words:
-        """The same for people.
-
-        Where whole frames are classified, and neither what the model says nor its
-        labels mean faces, nothing speaks of faces.
-        """
-        said = getattr(self._classifier.spec, "subject", None)
-        if self.detector != "none" or said or _are_expressions(self.model_labels):
-            return self.words
-        return WHOLE_FRAME
+        """What is looked at."""
+        return words_in_run(self._classifier.spec, self.detector)
 
     @property
     def looked_at_wh(self) -> tuple[int, int]:
@@ -176,7 +163,7 @@ class Status:
             "uptime_s": now - self._started,
             "model": model_identity(self._classifier),
             "detector": self.detector,
-            "words": _words_document(self.shown_words),
+            "words": _words_document(self.words),
             "source": _source_state(self.source),
             "regions": [region.text_with_name for region in self.regions],
             **counts,
@@ -204,13 +191,6 @@ def model_identity(classifier: Any) -> dict[str, Any]:
     if backend is not None:
         identity |= {"backend": backend.name, "backend_version": backend.version}
     return identity
-
-
-@cache
-def _are_expressions(labels: tuple[str, ...]) -> bool:
-    from edge_runtime.model_file.released import are_released_labels
-
-    return are_released_labels(labels)
 
 
 def _words_document(words: Words) -> dict[str, str]:

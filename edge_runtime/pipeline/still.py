@@ -12,7 +12,8 @@ from edge_runtime.pipeline.classification import (
     face_result,
     prepare_batch,
 )
-from edge_runtime.results import FrameResult, words_of
+from edge_runtime.pipeline.words import words_in_run
+from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 
 
@@ -43,5 +44,5 @@ def classify_still(
         detect_ms=1000 * (detected - started),
         classify_ms=1000 * (perf_counter() - detected),
         age_ms=age_ms(frame),
-        words=words_of(classifier.spec),
+        words=words_in_run(classifier.spec, detector.name),
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from benchmarks.cli.latency import _next as next_commands
@@ -137,19 +139,44 @@ def test_terminal_names_what_was_found(
     assert re.search(r"^bottle appeared +1$", told, re.MULTILINE)
 
 
-def test_people_do_not_read_of_faces_where_whole_frames_are_classified() -> None:
+def test_nothing_speaks_of_faces_where_whole_frames_are_classified() -> None:
     spec = SimpleNamespace(labels=("cat", "dog"), architecture="tiny", format="x")
     classifier = SimpleNamespace(spec=spec)
     for detector, subject in (("none", "image"), ("haar", "face")):
         source: Any = None
         status = Status(source=source, classifier=classifier, detector=detector)
-        assert status.shown_words.subject == subject
-        assert status.words == FACE_WORDS  # what programs read stays
+        assert status.words.subject == subject
     spec.labels = ("happy", "sad", "angry", "surprise", "neutral", "fear", "disgust")
     whole = Status(source=source, classifier=classifier, detector="none")
-    assert whole.shown_words == FACE_WORDS  # of a released model
+    assert whole.words == FACE_WORDS  # of a released model
     spec.subject, spec.labels_are = BOTTLES
-    assert whole.shown_words == whole.words == BOTTLES
+    assert whole.words == BOTTLES
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_older_file_of_whole_frames_sends_no_face_events(
+    pictures: bool,
+    tiny_model_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = read_model_file(tiny_model_path)
+    labels = [f"digit {number}" for number in range(7)]
+    document = {**(file.document or {}), "labels": labels}
+    path = tmp_path / "digits.tflite"
+    path.write_bytes(attach(file.model, document, file.kind))
+    source = "fake:scene?clock=virtual&frames=30&size=96x96"
+    if pictures:
+        source = str(tmp_path / "a.png")
+        cv2.imwrite(source, np.full((96, 96, 3), 90, np.uint8))
+    command = ["run", str(path), "--source", source, "--json", "--faces", "none"]
+    for roi in ((), ("--roi", "0,0,50%,50%")):
+        assert main([*command, *roi]) == 0
+        text = capsys.readouterr().out
+        frames = [json.loads(line) for line in text.splitlines()]
+        assert all(frame["objects"] and frame["subject"] == "image" for frame in frames)
+        assert pictures or "object_appeared" in text
+        assert "face_" not in text
 
 
 def test_home_assistant_is_told_in_the_words_of_the_model() -> None:

@@ -451,6 +451,25 @@ def test_region_is_pulled_over_the_picture_and_shown_as_a_line_for_the_file(
 
 
 @needs_browser
+def test_region_without_a_name_takes_none_that_is_there(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.size(1320, 1000)
+        await tab.go(served.url)
+        await tab.until("document.getElementById('live').naturalWidth > 0")
+        await tab.ask("document.getElementById('region').click()")
+        await pull(tab, (0.9, 0.75, 0.5, 0.25), "mouse")
+        lines.append(await tab.until(LINE))
+
+    lines: list[str] = []
+    with serving(tmp_path, tiny_model_path, "--roi", "region 2=0,0,9,9") as served:
+        in_tab(visit)
+    names = [parse_region(text).name for text in tomllib.loads(lines[0])["roi"]]
+    assert names == ["region 2", "region 3"]
+
+
+@needs_browser
 def test_lost_camera_dims_its_last_picture_and_says_why(
     tmp_path: Path, tiny_model_path: Path
 ) -> None:

@@ -31,13 +31,21 @@ function regionText() {
   return [left, top, right - left, bottom - top].map((value) => `${value / 10}%`).join(",");
 }
 
+/** A name that no region has, from a number on; it is taken then. */
+function freeName(taken, number) {
+  while (taken.has(`region ${number}`)) number += 1;
+  taken.add(`region ${number}`);
+  return `region ${number}`;
+}
+
 function line() {
   const others = configured();
   const typed = at("region-name").value.replace(/[^\p{L}\p{N}_ -]/gu, "").replace(/^[ -]+|[ -]+$/g, "");
   if (!typed && !others.length) return `roi = "${regionText()}"`;
-  // Where there are several, each has a name.
-  const named = others.map((text, number) => (text.includes("=") ? text : `region ${number + 1}=${text}`));
-  const name = typed || `region ${others.length + 1}`;
+  // Where there are several, each has a name of its own.
+  const taken = new Set([typed, ...others.map((text) => text.split("=")[0])]);
+  const named = others.map((text, i) => (text.includes("=") ? text : `${freeName(taken, i + 1)}=${text}`));
+  const name = typed || freeName(taken, others.length + 1);
   const kept = named.filter((text) => !text.startsWith(`${name}=`));
   return `roi = [${[...kept, `${name}=${regionText()}`].map((text) => `"${text}"`).join(", ")}]`;
 }

@@ -139,6 +139,18 @@ def test_command_measures_rate_age_and_start_up(
         assert part in shown
 
 
+def test_regions_are_what_is_measured(tiny_model_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rate.json"
+    source = "fake:scene?size=160x120&clock=virtual"
+    regions = ["--roi", "a=0,0,50%,100%", "--roi", "b=50%,0,50%,100%"]
+    argv = ["pipeline", str(tiny_model_path), "--source", source, "--frames", "45"]
+    argv += ["--faces", "none", "--age-seconds", "1", "--json", str(out)]
+    assert main([*argv, *regions]) == 0
+    document = json.loads(out.read_text())
+    assert document["source"]["regions"] == ["a=0,0,50%,100%", "b=50%,0,50%,100%"]
+    assert document["rate"]["faces"] == 2
+
+
 def test_too_few_frames_are_one_error(tiny_model_path: Path, capsys) -> None:
     argv = ["pipeline", str(tiny_model_path), "--frames", "10", "--faces", "none"]
     assert main(argv) == 4

@@ -119,6 +119,30 @@ def test_frames_are_searched_at_every_width(model, tmp_path):
     assert settings(model)[2] == 120
 
 
+def test_regions_of_the_frames_are_what_is_searched(model, tmp_path, monkeypatch):
+    sizes = []
+
+    class Detector:
+        name = "noted"
+
+        def detect(self, frame):
+            sizes.append(frame.shape[:2])
+            return []
+
+    monkeypatch.setattr(tune_command, "open_detector", lambda *_, **__: Detector())
+    clip = f"{tmp_path}/*.png"
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 80, 3), 90, np.uint8))
+    regions = ["--roi", "a=0,0,50%,100%", "--roi", "b=10,0,30,20"]
+    command = ["tune", str(model), "--frames", clip, *regions]
+    assert main([*command, "--threads", "1"]) == 0
+    assert set(sizes) == {(60, 40), (20, 30)}
+
+
+def test_regions_without_frames_are_one_error(model, capsys):
+    assert main(["tune", str(model), "--roi", "0,0,9,9"]) == 2
+    assert "--roi needs --frames" in capsys.readouterr().err
+
+
 def test_every_setting_is_timed_as_long_as_required(model):
     times = time_settings(model, [1, 2], seconds=0)
     assert {one.threads for one in times} == {1, 2}

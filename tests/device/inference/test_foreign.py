@@ -452,7 +452,7 @@ def probabilities_of_run(capsys, *arguments):
     capsys.readouterr()
     assert main(["run", *map(str, arguments), "--faces", "none", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    return list(document["faces"][0]["probabilities"].values())
+    return list(document["objects"][0]["probabilities"].values())
 
 
 def test_run_takes_the_flags(save, picture, capsys):

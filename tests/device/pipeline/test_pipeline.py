@@ -460,11 +460,11 @@ def test_picture_of_another_size_begins_anew() -> None:
     assert [event.kind for event in results[-1].events] == ["face_left"]
 
 
-def test_whole_frames_are_one_lasting_face_without_a_detector() -> None:
+def test_whole_frames_are_one_lasting_object_without_a_detector() -> None:
     pipeline = Pipeline(WholeImage(), Brightness())
     results = [pipeline.process(one) for one in video(*moving(6))]
     assert {face.track_id for one in results for face in one.faces} == {1}
-    assert results[0].events[0].kind == "face_appeared"
+    assert results[0].events[0].kind == "object_appeared"
     assert results[0].faces[0].box_xywh == (0, 0, 320, 240)
 
 

@@ -18,7 +18,7 @@ from edge_runtime.detection.base import FaceDetector
 from edge_runtime.detection.factory import open_detector
 from edge_runtime.outputs.blur import blur_outside
 from edge_runtime.outputs.rendering import FrameRenderer
-from edge_runtime.pipeline.regions import still_regions
+from edge_runtime.pipeline.regions import RegionPipeline, still_regions
 from edge_runtime.results import FrameResult, Words
 from edge_runtime.sources import Frame, open_source
 from edge_runtime.sources.region import parse_regions
@@ -165,6 +165,36 @@ def test_there_are_as_many_detectors_as_regions(
     roi = [("--roi", f"part {n}={50 * n}%,0,50%,100%") for n in range(regions)]
     answers(tiny_model_path, SCENE, capsys, *sum(roi, ()))
     assert len(opened) == regions
+
+
+class Closable:
+    closed = 0
+
+    def close(self) -> None:
+        Closable.closed += 1
+        raise OSError("cannot be closed")
+
+
+def test_all_pipelines_are_closed_also_where_one_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    regions = parse_regions(["a=0,0,9,9", "b=9,0,9,9", "c=18,0,9,9"])
+    monkeypatch.setattr(Closable, "closed", 0)
+    whole: Any = RegionPipeline(regions, lambda _: Closable(), Words())  # type: ignore[arg-type,return-value]
+    with pytest.raises(OSError, match="cannot be closed"):
+        whole.close()
+    assert Closable.closed == 3
+
+
+def test_pipelines_are_closed_where_a_later_one_cannot_be_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Closable, "closed", 0)
+    opened = iter([Closable(), Closable()])
+    regions = parse_regions(["a=0,0,9,9", "b=9,0,9,9", "c=18,0,9,9"])
+    with pytest.raises((OSError, StopIteration)):
+        RegionPipeline(regions, lambda _: next(opened), Words())  # type: ignore[arg-type,return-value]
+    assert Closable.closed == 2
 
 
 def test_rows_have_a_column_for_named_regions(

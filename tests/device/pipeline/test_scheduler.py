@@ -168,6 +168,22 @@ def test_faces_do_not_wait_where_the_frame_is_late_anyhow(clock: StoppedClock) -
     assert scheduler.choose([1, 2, 3], []) == [0, 1, 2]
 
 
+def test_late_frame_leaves_each_region_as_long_as_its_own_part_took(
+    clock: StoppedClock,
+) -> None:
+    scheduler = running(1.0, face_s=0.125)
+    scheduler.start_frame(at(2, 2.0))
+    scheduler.choose(range(40), [])  # all are known then
+    frame = at(3, 3.0)
+    scheduler.start_frame(frame)
+    clock.now_s += 1.5  # the detector of the first region
+    assert len(scheduler.choose(range(20), [])) == 12
+    clock.now_s += 1.5  # its faces
+    scheduler.start_frame(frame)
+    clock.now_s += 0.375  # the detector of the second one
+    assert len(scheduler.choose(range(20, 40), [])) == 3
+
+
 def test_frames_that_were_passed_over_are_counted(clock: StoppedClock) -> None:
     scheduler = RoundRobinScheduler()
     for number in range(3):

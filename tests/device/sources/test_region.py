@@ -38,6 +38,8 @@ def test_region_is_in_pixels_or_percent(
         ("1.5,2,3,4", "X,Y,WIDTH,HEIGHT"),
         ("a=b=1,2,3,4", "X,Y,WIDTH,HEIGHT"),
         ("nan%,0,3,4", "X,Y,WIDTH,HEIGHT"),
+        ("\u0661,2,3,4", "X,Y,WIDTH,HEIGHT"),
+        ("\u0967%,0,3,4", "X,Y,WIDTH,HEIGHT"),
         ("1,2,0,4", "not empty"),
         ("1,2,3,0%", "not empty"),
         ("0,0,101%,5", "ends at 101 % of its width"),
