@@ -197,7 +197,7 @@ def test_pi_camera_that_stalls_is_closed_and_opened_again(
     pi_camera: type[Picamera2],
 ) -> None:
     pi_camera.stalls_at = 4
-    settings = CameraSettings(size_wh=(64, 48), stall_s=0.5)
+    settings = CameraSettings(size_wh=(64, 48), stall_s=2.0)
     with open_source("picamera2", settings=settings) as source:
         for _ in zip(range(10), source, strict=False):
             pass

@@ -127,8 +127,8 @@ def test_real_clock_gives_the_rate_and_drops_for_a_slow_loop() -> None:
 
 
 def test_hang_on_the_real_clock_is_left_and_recovered_from() -> None:
-    settings = CameraSettings(stall_s=0.3)
-    text = "fake:scene?size=64x48&fps=20&frames=24&script=hang@0.3s+0.7s"
+    settings = CameraSettings(stall_s=1.5)
+    text = "fake:scene?size=64x48&fps=20&frames=80&script=hang@0.3s+3s"
     with open_source(text, settings=settings) as source:
         frames = list(source)
     assert source.reopened == 1
