@@ -16,13 +16,17 @@ from aiohttp.typedefs import Handler, Middleware
 
 from edge_runtime.web.address import is_loopback
 
-COOKIE = "fer_edge_session"
+COOKIE = "fer_edge_session_"  # begins its name
 SESSION_S = 30 * 24 * 3600
 CLOCK_STEP_S = SESSION_S  # by so much a clock may step back, and nobody is logged out
 # Other programs show these, such as Home Assistant: most can only send a name and a
 # password. Not on other paths: browsers send these by themselves once they were typed.
 BASIC_PATHS = ("/stream", "/snapshot.jpg")
 OPEN_PATHS = ("/healthz", "/login", "/static/")
+NOWHERE = (
+    "404: the page has no such path. A proxy must take its own part off: in nginx\n"
+    "proxy_pass  ends in a slash, Caddy has  handle_path,  Traefik  StripPrefix.\n"
+)
 WRONG_TOKEN_DELAY_S = 1.0
 MAX_WRONG_AT_ONCE = 8  # of one address
 MAX_WRONG_ADDRESSES = 256
@@ -53,6 +57,9 @@ class Access:
     def __init__(self, token: str | None) -> None:
         """Takes the token; None accepts every program on this machine."""
         self._token = None if token is None else token.encode()
+        # Browsers send the cookies of one host to all its ports, so that of another
+        # camera there has another name.
+        self._cookie = COOKIE + self._signature("cookie")[:8]
         self.on_token: Callable[[web.Request], None] = lambda request: None
         self._latest_s = time.time()
         # Wrong tokens that are being delayed, by address; no address has 0.
@@ -70,7 +77,9 @@ class Access:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if self._token is None:
                 _check_host(request)
-            elif not request.path.startswith(OPEN_PATHS):
+            if isinstance(request.match_info.http_exception, web.HTTPNotFound):
+                raise web.HTTPNotFound(text=NOWHERE)
+            if self._token and not request.path.startswith(OPEN_PATHS):
                 await self._check_credentials(request)
                 self.on_token(request)
             return await handler(request)
@@ -103,7 +112,7 @@ class Access:
         """Sets the cookie with which a browser is accepted from then on."""
         proxied = request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
-            COOKIE,
+            self._cookie,
             self._session(int(self._now_s()) + SESSION_S),
             max_age=SESSION_S,
             httponly=True,
@@ -112,13 +121,13 @@ class Access:
         )
         # Without a path the browser takes the folder that it sees: behind a proxy that
         # is /cam1/, and another camera's cookie is another one.
-        response.cookies[COOKIE]["path"] = ""
+        response.cookies[self._cookie]["path"] = ""
 
     async def _check_credentials(self, request: web.Request) -> None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         kind, basic = kind.lower(), request.path in BASIC_PATHS
         # A browser adds a password that was once typed, or that a proxy asks for.
-        if kind != "bearer" and self._is_session(request.cookies.get(COOKIE, "")):
+        if kind != "bearer" and self._is_session(request.cookies.get(self._cookie, "")):
             return
         if kind == "basic" and basic:
             kind, token = "bearer", _basic_password(token)
@@ -144,9 +153,11 @@ class Access:
 
     def _session(self, expires: int) -> str:
         """Returns a cookie that is signed with the token, but does not contain it."""
+        return f"{expires}.{self._signature(f'session {expires}')}"
+
+    def _signature(self, text: str) -> str:
         key = self._token or b""
-        digest = hmac.new(key, f"fer-edge session {expires}".encode(), hashlib.sha256)
-        return f"{expires}.{digest.hexdigest()}"
+        return hmac.new(key, f"fer-edge {text}".encode(), hashlib.sha256).hexdigest()
 
     def _is_session(self, cookie: str) -> bool:
         text = cookie.partition(".")[0]
@@ -174,7 +185,7 @@ def _is_of_page(request: web.Request) -> bool:
     Its ``<img>`` goes on asking after the session has ended.
     """
     image = request.headers.get("Accept", "").startswith("image/")
-    return image or COOKIE in request.cookies
+    return image or any(name.startswith(COOKIE) for name in request.cookies)
 
 
 def _basic_password(credentials: str) -> str:

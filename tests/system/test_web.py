@@ -518,7 +518,8 @@ def test_without_or_with_a_wrong_token_nothing_is_shown(
 ) -> None:
     assert locked.get(path)[0] == 401
     assert locked.get(path, Authorization="Bearer not-the-token-at-all")[0] == 401
-    forged = f"fer_edge_session={int(time.time()) + 999}.{'0' * 64}"
+    name = session_cookie(locked).partition("=")[0]
+    forged = f"{name}={int(time.time()) + 999}.{'0' * 64}"
     assert locked.get(path, Cookie=forged)[0] == 401
 
 
@@ -561,7 +562,7 @@ def test_wrong_token_is_refused_with_a_session_too(locked: Served) -> None:
     "headers",
     [
         {"Accept": "image/avif,image/webp,*/*;q=0.8"},
-        {"Cookie": "fer_edge_session=1.ended"},
+        {"Cookie": "fer_edge_session_0a1b2c3d=1.ended"},
     ],
     ids=["image of the page", "session that ended"],
 )
@@ -605,6 +606,23 @@ def test_session_cookie_is_safe_and_is_not_the_token(locked: Served) -> None:
     assert headers["Location"] == "./"
     assert TOKEN not in cookie
     assert locked.get("/api/state", Cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_sessions_of_two_cameras_on_one_host_do_not_end_each_other() -> None:
+    """Browsers send a host's cookies to all its ports."""
+    from edge_runtime.web.access import Access
+
+    first, second = (Access(token) for token in (TOKEN, "another-token-of-another-one"))
+    assert first._cookie != second._cookie
+    assert first._cookie == Access(TOKEN)._cookie
+    assert not second._is_session(first._session(int(time.time()) + 999))
+
+
+@pytest.mark.parametrize("path", ["/cam1/", "/cam1/stream", "/favicon.ico"])
+def test_path_that_a_proxy_did_not_take_off_is_named(locked: Served, path: str) -> None:
+    status, body = locked.get(path)
+    assert status == 404
+    assert b"proxy_pass" in body
 
 
 def test_session_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1036,7 +1054,8 @@ def test_odd_login_is_refused(locked: Served, data: bytes) -> None:
 
 def test_no_bytes_make_the_locked_page_stumble(locked: Served) -> None:
     rng, said = random.Random(0), locked.log.read_text()
-    expires = b"fer_edge_session=%d." % (time.time() + 999)
+    name = session_cookie(locked).partition("=")[0].encode()
+    expires = b"%s=%d." % (name, time.time() + 999)
     requests = [
         b"GET /api/state HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (head + odd)
         for head in (b"Authorization: Bearer ", b"Authorization: ", b"Cookie: ")
