@@ -12,10 +12,10 @@ EITHER = "   # each face; with --faces none the whole image"
 def faces_flag(file: ModelFile) -> str:
     """Returns the end of a ``run`` command: what the model is to look at.
 
-    Empty for faces with a released model's labels, and where there is no metadata.
+    Empty for faces with a released model's labels. A file without metadata does not say.
     """
     if not file.document:
-        return ""
+        return EITHER
     spec = ModelSpec.from_document(file.document)
     if spec.subject not in (None, "face"):
         return " --faces none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -145,10 +146,13 @@ class OnnxBackend:
     def logits(self, images: Images) -> Logits:
         """Returns float32 (N, classes) for raw pixels uint8 (N, S, S, C) in 0..255."""
         values = _look_up(self._input_table, images)
-        if self.input.shape[0] == 1:
-            parts = [self._run(value[np.newaxis]) for value in values]
-            return np.concatenate(parts) if parts else self._run(values)
-        return self._run(values)
+        if not len(values):
+            return np.empty((0, self.output.shape[1]), np.float32)
+        if self.input.shape[0] != 1:
+            rows = self._run(values)
+            if len(rows) == len(values):
+                return rows  # else it makes one answer of all images: each by itself
+        return np.concatenate([self._run(value[np.newaxis]) for value in values])
 
     def _run(self, values: npt.NDArray[Any]) -> Logits:
         try:
@@ -156,7 +160,9 @@ class OnnxBackend:
         except Exception as error:  # its exceptions share no base but Exception
             raise ModelError(f"onnxruntime cannot run the model: {error}") from error
         rows = np.asarray(output, dtype=np.float32)
-        return rows if rows.ndim == 2 else rows.reshape(len(values), -1)
+        if rows.ndim == 2:
+            return rows
+        return rows.reshape(1 if len(values) == 1 or rows.ndim < 2 else len(rows), -1)
 
 
 def _look_up(table: npt.NDArray[Any], images: Images) -> npt.NDArray[Any]:
@@ -292,7 +298,11 @@ def open_backend(
         ModelError: The library does not run this kind of file, or cannot load it.
         ValueError: ``threads`` is not 1 to ``MAX_THREADS``.
     """
-    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    try:
+        count = operator.index(threads)  # also of NumPy's integers
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MAX_THREADS:
         raise ValueError(f"expected 1 to {MAX_THREADS} threads, got {threads!r}")
     possible = BACKENDS_BY_KIND[file.kind]
     if name != "auto" and name not in possible:
@@ -302,7 +312,7 @@ def open_backend(
     tried = possible if name == "auto" else (name,)
     for candidate in tried:
         try:
-            return BACKENDS[candidate](file, threads, pixels)
+            return BACKENDS[candidate](file, count, pixels)
         except ImportError as error:
             logger.debug("%s: %s", candidate, error)
     extras = " or ".join(f"'fer-edge[{EXTRAS[name]}]'" for name in tried)

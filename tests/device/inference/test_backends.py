@@ -170,6 +170,19 @@ def test_bytes_that_are_no_onnx_model_are_a_model_error(tmp_path):
         open_backend(read_model_file(path))
 
 
+@pytest.mark.parametrize("threads", [np.int64(1), np.uint8(1)])
+def test_number_of_threads_may_be_numpys(data_folder, threads):
+    file = read_model_file(data_folder / "tiny.int8.tflite")
+    assert open_backend(file, threads=threads).input.shape[0] == 1
+
+
+@pytest.mark.parametrize("threads", [1.0, "1", None])
+def test_number_of_threads_is_an_integer(data_folder, threads):
+    file = read_model_file(data_folder / "tiny.int8.tflite")
+    with pytest.raises(ValueError, match="expected 1 to 256 threads"):
+        open_backend(file, threads=threads)
+
+
 @pytest.mark.parametrize("threads", [-1, 0, 257])
 def test_impossible_number_of_threads_is_not_the_files_fault(data_folder, threads):
     with pytest.raises(ValueError, match=f"expected 1 to 256 threads, got {threads}"):

@@ -9,6 +9,8 @@ from edge_runtime import Classifier
 from edge_runtime.__main__ import main
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference import foreign
+from edge_runtime.inference.backends import open_backend
+from edge_runtime.model_file.container import read_model_file
 from edge_runtime.model_file.pixels import SCALINGS
 from tests.foreign_models import SIZE, weights
 from tests.onnx_runtime import require_onnxruntime
@@ -246,3 +248,14 @@ def test_weights_in_another_file_are_named(save):
     for pixels in (None, SCALINGS["raw"]):
         with pytest.raises(ModelError, match="keeps its weights in another file"):
             Classifier.load(path, labels=LABELS, pixels=pixels)
+
+
+def test_file_that_makes_one_answer_of_a_batch_is_asked_for_each_image(save, images):
+    path = save(end=[("ReduceMean", {"axes": [0], "keepdims": 1})])
+    file = read_model_file(path)
+    backend = open_backend(file)
+    whole = backend.logits(images)
+    assert whole.shape == (len(images), 3)
+    for image, row in zip(images, whole, strict=True):
+        np.testing.assert_array_equal(backend.logits(image[np.newaxis])[0], row)
+    assert backend.logits(images[:0]).shape == (0, 3)

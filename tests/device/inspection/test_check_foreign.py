@@ -78,7 +78,7 @@ def test_official_metadata_are_reported(save, checked, capsys):
     assert main(["check", path]) == 0
     out = capsys.readouterr().out
     assert "official TFLite metadata: MobileNet" in out
-    assert f"run {path} --source 0" in out
+    assert f"run {path} --source 0   # each face; with --faces none the whole" in out
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_file_that_does_not_say_its_pixels_is_described(save, capsys):
 def test_next_command_repeats_what_was_given_and_works(save, capsys, flags, tmp_path):
     path = save(float_model())
     assert main(["check", path, *flags]) == 0
-    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1], comments=True)
     run = command[command.index("run") :]
     assert run == ["run", path, *flags, "--source", "0"]
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
