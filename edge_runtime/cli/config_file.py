@@ -30,7 +30,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     import tomllib  # here: most runs have no such file
 
     try:
-        return tomllib.loads(read_bounded(path, MAX_CONFIG_BYTES).decode())
+        # Editors of Windows put a mark before the text.
+        return tomllib.loads(read_bounded(path, MAX_CONFIG_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"expected a configuration file, got {str(path)!r}: {error.strerror}"
@@ -85,6 +86,11 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
             values[destination] = _converted(action, value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
             raise ConfigError(f"{path}: {key}: {error}") from error
+    source = str(values.get("source", ""))
+    if "://" in source and "@" in source:
+        from edge_runtime.utils.files import warn_if_public
+
+        warn_if_public(path, "the camera's password in")
     return values
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from edge_runtime.inference.classifier import Classifier
 
 if TYPE_CHECKING:
     from edge_runtime.model_update.updating_classifier import UpdatingClassifier
+
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -76,12 +80,18 @@ def load_classifier(args: argparse.Namespace) -> Classifier:
 
 
 def check_watched(folder: Path) -> None:
-    """Refuses a path that is not a folder.
+    """Refuses a path that is not a folder; tells where every user may write to it.
 
     Raises:
         ModelError: It does not exist, or is a file.
     """
     if folder.is_dir():
+        if os.name == "posix" and folder.stat().st_mode & stat.S_IWOTH:
+            logger.warning(
+                "--watch %s can be written by every user of this machine: run  chmod"
+                " o-w, or sign the models (--require-signature)",
+                folder,
+            )
         return
     hint = ", which is a file"
     if not folder.exists():

@@ -120,6 +120,31 @@ def test_file_that_is_no_text_is_an_error(tmp_path, content):
         read_config(path)
 
 
+def test_file_of_an_editor_of_windows_is_read(tmp_path):
+    path = tmp_path / "fer.toml"
+    path.write_bytes(b"\xef\xbb\xbfthreads = 2\r\n")
+    assert read_config(path) == {"threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "told"),
+    [
+        ("rtsp://me:hunter2@host/x", 0o644, True),
+        ("rtsp://me:hunter2@host/x", 0o640, False),
+        ("rtsp://host/x", 0o644, False),
+        ("0", 0o644, False),
+    ],
+)
+def test_password_that_every_user_may_read_is_told(
+    run_parser, config, caplog, source, mode, told
+):
+    path = config(f'source = "{source}"\n')
+    path.chmod(mode)
+    flag_values(run_parser, path)
+    assert ("can be read by every user" in caplog.text) is told
+    assert "hunter2" not in caplog.text
+
+
 def test_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         read_config(tmp_path / "fer.toml")
