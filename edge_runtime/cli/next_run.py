@@ -12,7 +12,7 @@ EITHER = "   # each face; with --faces none the whole image"
 def faces_flag(file: ModelFile) -> str:
     """Returns the end of a ``run`` command: what the model is to look at.
 
-    Empty for faces with a released model's labels. A file without metadata does not say.
+    Empty for faces with a released model's labels. A file without metadata says nothing.
     """
     if not file.document:
         return EITHER
