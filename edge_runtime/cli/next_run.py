@@ -12,7 +12,8 @@ EITHER = "   # each face; with --faces none the whole image"
 def faces_flag(file: ModelFile) -> str:
     """Returns the end of a ``run`` command: what the model is to look at.
 
-    Empty for faces with a released model's labels. A file without metadata says nothing.
+    Empty for faces with a released model's labels; a file without metadata does not
+    say what it is for.
     """
     if not file.document:
         return EITHER
