@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "edge_runtime.cli.run:add_run",
     "check": "edge_runtime.cli.check:add_check",
     "doctor": "edge_runtime.cli.doctor:add_doctor",
+    "collect": "edge_runtime.cli.collect:add_collect",
     "fetch-detector": "edge_runtime.cli.fetch_detector:add_fetch_detector",
     "install-service": "edge_runtime.cli.install_service:add_install_service",
     "tune": "edge_runtime.cli.tune:add_tune",
@@ -32,6 +33,7 @@ examples:
   python -m edge_runtime check pets.int8.tflite
   python -m edge_runtime doctor
   python -m edge_runtime tune pets.int8.tflite
+  python -m edge_runtime collect export crops dataset.zip
   python -m edge_runtime fetch-detector            YuNet, without fer-edge[yunet]
   python -m edge_runtime install-service --config fer-edge.toml
   python -m edge_runtime COMMAND --help            flags and examples of a command

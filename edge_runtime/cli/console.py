@@ -286,6 +286,9 @@ def _next_steps(args: argparse.Namespace, source: Source) -> str:
     flags += f" --rotate {values['rotate']}" if values.get("rotate") else ""
     flags += " --mirror" if values.get("hflip") else ""
     flags += "".join(f" --roi {shlex.quote(text)}" for text in values.get("roi", ()))
+    if values.get("collect"):
+        folder = shlex.quote(str(values["collect"]))
+        check = f"\n  {invocation()} collect export {folder} dataset.zip{check}"
     # An address may hold a password, and this goes into logs; a pipe has ended.
     hidden = "://" in args.source or args.source == "-"
     name = "SOURCE" if hidden else shlex.quote(args.source)

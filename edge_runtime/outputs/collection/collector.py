@@ -190,6 +190,8 @@ class Collector:
 
     def _consider(self, frame: Frame, result: FrameResult, face: FaceResult) -> None:
         doubt = self._answers.doubt(face)
+        if self._whole:  # no track: the scene changes, and the average lags behind
+            doubt = doubt._replace(disagreement=0.0)
         if self._at_random:
             key = self._random.random()
         elif doubt.score < LEAST_SCORE:
