@@ -20,6 +20,7 @@ from edge_runtime.utils.signals import StopRequest
 
 if TYPE_CHECKING:
     from edge_runtime.outputs.collection.collector import Collector
+    from edge_runtime.outputs.collection.review import Review
     from edge_runtime.outputs.rendering import FrameRenderer, FrameSink, RenderedFrame
 
 LINES_CAPACITY = QueueCapacity(frames=64)
@@ -78,6 +79,7 @@ class _Opening:
         self._queues: list[WorkQueue[Any]] = []
         self._counts: dict[str, Callable[[], dict[str, Any]]] = {}
         self._collector: Collector | None = None
+        self._review: Review | None = None
         self.sinks: list[Sink] = []
 
     def counts(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class _Opening:
             Collector,
         )
         from edge_runtime.outputs.collection.crop_folder import CropFolder
+        from edge_runtime.outputs.collection.review import Review
 
         still = self._source.kind == "pictures"  # they have no time
         limits = CollectLimits(
@@ -134,6 +137,7 @@ class _Opening:
             live=self._source.live,
             regions=status.regions,
         )
+        self._review = Review(folder, lambda: status.model_labels)
         self.sinks.append(self._collector)
 
     def open_pictures(self) -> None:
@@ -244,7 +248,14 @@ class _Opening:
             "recording": args.record is not None,
             "collecting": args.collect is not None,
         }
-        page = open_page(address, renderer, self._status, token=token, privacy=privacy)
+        page = open_page(
+            address,
+            renderer,
+            self._status,
+            token=token,
+            privacy=privacy,
+            review=self._review,
+        )
         state, stream = self._stack.enter_context(page)
         self._counts["page"] = stream.queue.counts
         self.sinks.append(state)

@@ -98,7 +98,7 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
         type=flags.path,
         metavar="DIR",
         help="keep crops that the model is unsure of, and some at random, with its"
-        " answers",
+        " answers: people label them at /review of --serve; then  collect export",
     )
     add(
         "--collect-every",

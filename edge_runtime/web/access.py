@@ -22,6 +22,7 @@ CLOCK_STEP_S = SESSION_S  # by so much a clock may step back, and nobody is logg
 # Other programs show these, such as Home Assistant: most can only send a name and a
 # password. Not on other paths: browsers send these by themselves once they were typed.
 BASIC_PATHS = ("/stream", "/snapshot.jpg")
+PAGES = ("/", "/review")  # without the token they lead to its form
 OPEN_PATHS = ("/healthz", "/login", "/static/")
 NOWHERE = (
     "404: the page has no such path. A proxy must take its own part off: in nginx\n"
@@ -133,7 +134,7 @@ class Access:
             kind, token = "bearer", _basic_password(token)
         if kind == "bearer" and await self.is_token(token.strip(), request):
             return
-        if request.path == "/":
+        if request.path in PAGES:
             raise web.HTTPSeeOther("login")  # relative: behind a proxy, too
         ask = basic and not _is_of_page(request)
         challenge = 'Basic realm="fer-edge"' if ask else "Bearer"

@@ -14,8 +14,10 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from edge_runtime.outputs.collection.review import Review
 from edge_runtime.web.access import Access, secure
 from edge_runtime.web.metrics import Metrics
+from edge_runtime.web.review_routes import ReviewRoutes
 from edge_runtime.web.state import PageState
 from edge_runtime.web.stream import MAX_VIEWERS, LatestJpeg, Stream
 
@@ -32,6 +34,8 @@ STATIC = {
     "charts.js": "text/javascript",
     "login.js": "text/javascript",
     "region.js": "text/javascript",
+    "review.js": "text/javascript",
+    "review.css": "text/css",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
@@ -47,13 +51,15 @@ class Routes:
         metrics: Metrics,
         access: Access,
         privacy: dict[str, bool],
+        review: Review | None = None,
     ) -> None:
         """Reads the static files; ``privacy`` is added to ``/api/state``."""
         self.state, self.stream = state, stream
+        self._review = ReviewRoutes(review)
         self.access = access
         self._metrics, self._privacy = metrics, privacy
         folder = files("edge_runtime.web") / "static"
-        names = (*STATIC, "index.html", "login.html")
+        names = (*STATIC, "index.html", "login.html", "review.html")
         self._files = {name: (folder / name).read_bytes() for name in names}
 
     def application(self) -> web.Application:
@@ -64,6 +70,8 @@ class Routes:
         application.on_response_prepare.append(secure)
         router = application.router
         router.add_get("/", partial(self._html, "index.html"))
+        router.add_get("/review", partial(self._html, "review.html"))
+        self._review.add_to(router)
         router.add_get("/login", partial(self._html, "login.html"))
         router.add_post("/login", self._login)
         router.add_get("/static/{name}", self._static)

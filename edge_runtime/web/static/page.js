@@ -92,6 +92,7 @@ function showHead() {
   at("labels-title").textContent = capital(words.labels_are_plural);
   at("labels-of").textContent = `largest ${words.subject}, smoothed; strip: label shown`;
   at("ethics").hidden = words.labels_are !== "expression";
+  at("review").hidden = !state.collecting;
   const stored = [state.recording && "recording frames", state.collecting && "collecting crops"].filter(Boolean);
   at("kept").textContent = stored.join(", ") || "frames not stored";
   at("kept").classList.toggle("alert", stored.length > 0);

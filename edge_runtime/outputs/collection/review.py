@@ -1,0 +1,166 @@
+"""People's labels for collected crops: each crop is asked of one, and answered once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from edge_runtime.outputs.collection.crop_folder import CropFolder
+from edge_runtime.outputs.collection.kept_crop import KeptCrop
+from edge_runtime.outputs.documents import utc_now
+
+LEASE_S = 120.0  # for so long nobody else is asked about a crop
+MOST_AT_ONCE = 64
+RANDOM_EVERY = 10  # so often a crop is shown that was taken at random
+SHOWN_PROBABILITIES = 5
+
+
+class AlreadyReviewedError(Exception):
+    """Somebody else has answered about this crop."""
+
+
+class Review:
+    """Hands out crops, and takes answers; safe in any thread.
+
+    Each answer has a key, which the one who answers makes up. The same answer again,
+    after a connection that broke, changes nothing.
+    """
+
+    def __init__(
+        self,
+        folder: CropFolder,
+        labels: Callable[[], Sequence[str]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Starts with what is in the folder.
+
+        Args:
+            folder: The crops.
+            labels: Returns those of the model in use: a label must be one of them.
+            clock: Seconds, for leases.
+        """
+        self.folder, self.labels, self._clock = folder, labels, clock
+        self._lock = threading.Lock()
+        self._leases: dict[str, tuple[str, float]] = {}  # client and end, by name
+
+    def next(self, client: str, count: int) -> list[dict[str, Any]]:
+        """Returns crops for one person, JSON-ready, those with most to learn first.
+
+        Nobody else is asked about them for two minutes.
+
+        Args:
+            client: Identifies the person's page.
+            count: How many, at most 64.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        now_s, found = self._clock(), list[dict[str, Any]]()
+        with self._lock:
+            self._leases = {
+                name: lease for name, lease in self._leases.items() if lease[1] > now_s
+            }
+            for crop in review_order(self.folder.crops()):
+                if len(found) >= min(count, MOST_AT_ONCE):
+                    break
+                holder = self._leases.get(crop.name, (client, 0.0))[0]
+                if holder != client:
+                    continue
+                try:
+                    document = self.folder.document(crop.name)
+                except (OSError, ValueError, KeyError):
+                    continue  # removed or damaged since
+                self._leases[crop.name] = client, now_s + LEASE_S
+                found.append(_shown(crop, document))
+        return found
+
+    def answer(self, name: str, label: str | None, key: str) -> None:
+        """Notes a person's label; None discards the crop.
+
+        Raises:
+            AlreadyReviewedError: Another answer was there before.
+            KeyError: There is no such crop (any more).
+            ValueError: It is no label of the model, or the crop is damaged.
+            OSError: It cannot be written.
+        """
+        if label is not None and label not in self.labels():
+            raise ValueError(f"expected a label of the model, got {label[:80]!r}")
+        with self._lock:
+            document = self.folder.document(name)
+            before = document.get("review")
+            if before is not None:
+                if before.get("key") == key:
+                    return
+                raise AlreadyReviewedError(name)
+            review = {"label": label, "utc": utc_now(), "key": key}
+            self.folder.replace_document(name, {**document, "review": review})
+            self._leases.pop(name, None)
+
+    def undo(self, name: str, key: str, client: str) -> None:
+        """Takes an answer back; the crop is asked of the same person again.
+
+        Args:
+            name: Of the crop.
+            key: Of the answer.
+            client: Identifies the person's page.
+
+        Raises:
+            AlreadyReviewedError: There is an answer with another key.
+            KeyError, ValueError, OSError: As for ``answer``.
+        """
+        with self._lock:
+            document = self.folder.document(name)
+            before = document.get("review")
+            if before is not None:
+                if before.get("key") != key:
+                    raise AlreadyReviewedError(name)
+                self.folder.replace_document(name, {**document, "review": None})
+            self._leases[name] = client, self._clock() + LEASE_S
+
+    def progress(self) -> dict[str, Any]:
+        """Returns how many crops wait, are labelled and discarded, JSON-ready.
+
+        ``full``: labelled ones fill the folder, and nothing more is collected.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        crops = self.folder.crops()
+        labelled = [crop for crop in crops if crop.labelled]
+        size, limits = sum(crop.size for crop in labelled), self.folder.limits
+        return {
+            "waiting": sum(not crop.reviewed for crop in crops),
+            "labelled": len(labelled),
+            "discarded": sum(crop.discarded for crop in crops),
+            "full": len(labelled) >= limits.max_crops
+            or size >= 0.99 * limits.max_megabytes * 10**6,
+        }
+
+
+def review_order(crops: Sequence[KeptCrop]) -> Iterator[KeptCrop]:
+    """Yields the crops that wait: the highest score first, each tenth a random one."""
+    waiting = [crop for crop in crops if not crop.reviewed]
+    at_random = [crop for crop in waiting if crop.random]
+    chosen = sorted(
+        (crop for crop in waiting if not crop.random), key=lambda crop: -crop.score
+    )
+    for number in range(1, len(waiting) + 1):
+        turn = number % RANDOM_EVERY == 0
+        yield (at_random if at_random and (turn or not chosen) else chosen).pop(0)
+
+
+def _shown(crop: KeptCrop, document: dict[str, Any]) -> dict[str, Any]:
+    shares = document.get("probabilities") or {}
+    best = sorted(shares.items(), key=lambda item: -item[1])[:SHOWN_PROBABILITIES]
+    return {
+        "name": crop.name,
+        "label": crop.label,
+        "reason": document.get("reason"),
+        "utc": document.get("utc"),
+        "region": document.get("region"),
+        "track": document.get("track"),
+        "probabilities": dict(best),
+    }
