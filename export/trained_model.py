@@ -17,7 +17,6 @@ from edge_runtime.preprocessing import Colour, Fit
 from export.convert.keras_file import OTHER_KINDS, SUFFIXES
 from export.convert.keras_model import load_classifier
 from export.convert.pixel_scaling import first_values, scaled, scales_pixels
-from train.data import dataset
 from train.data.dataset import Dataset
 from train.data.drawn_faces import DRAWN
 from train.data.probing import LARGEST_ICON_PX
@@ -145,19 +144,13 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
     if trained.config is None:
         return None
     config = trained.config
-    files = [path for path in (config.data, config.labels_from) if path]
-    if not all(path == DRAWN or Path(path).exists() for path in files):
+    files = (config.data, *config.more_data, config.labels_from, config.leave_out)
+    if not all(path == DRAWN or Path(path).exists() for path in files if path):
         return None
-    data = dataset.load(
-        config.data,
-        size_px=trained.spec.size_px,
-        colour=trained.spec.colour,
-        fit=trained.spec.fit,
-        validation_from=config.validation_from,
-        validation_frac=config.validation_frac,
-        seed=config.seed,
-        votes=config.votes,
-    )
+    spec = trained.spec
+    data = replace(
+        config, size_px=spec.size_px, colour=spec.colour, fit=spec.fit
+    ).load_images()
     expected = trained.spec.origin.get("data", {}).get("fingerprint")
     if expected != data.fingerprint:
         raise DatasetError(

@@ -15,10 +15,10 @@ from train.metrics import is_guessing
 from train.networks import pretrained
 from train.options import defaults
 from train.options.arguments import build_parser
-from train.options.config import TrainConfig
+from train.options.config import TUPLES, TrainConfig
 from train.options.recipes import RECIPES
 from train.options.steps import fit_to_count
-from train.run.folder import RunFolder, find_model, read_labels
+from train.run.folder import RunFolder, find_model, read_labels, understood
 from train.session import fit_images, require_inputs, resume
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AUDIT = "audit"  # the one command beside training itself
 RELEASED_START = "fer2013"  # what small grey images begin with
 # Of the configuration, with --resume: files that may be elsewhere now.
-CHANGED = ("data", "labels_from", "leave_out", "log")
+CHANGED = ("data", "more_data", "labels_from", "leave_out", "log")
 MACHINE = ("threads", "workers", "cache")
 RESUME_FLAGS = {*CHANGED, *MACHINE, "name", "resume", "force"}
 
@@ -58,7 +58,7 @@ def build_config(options: dict[str, Any]) -> TrainConfig:
     recipe = RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
-    for name in ("teachers", "drop_categories", "log"):
+    for name in TUPLES:
         if name in given:
             given[name] = tuple(given[name])
     augmentation = recipe.augmentation
@@ -117,11 +117,26 @@ def _defaults(options: dict[str, Any]) -> dict[str, Any]:
     has_weights = pretrained.is_installed(RECIPES["transfer"].config.arch)
     model = find_model(RELEASED_START)
     released = (RELEASED_START, read_labels(model) or [])
-    chosen = defaults.choose(options, has_weights=has_weights, released=released)
+    chosen = defaults.choose(
+        options,
+        has_weights=has_weights,
+        released=released,
+        start=_start(options.get("start_from", "")),
+    )
     command = f"make setup  (or  pip install --group {pretrained.GROUP})"
     if line := defaults.describe(chosen, has_weights=has_weights, command=command):
         print(line)
     return chosen
+
+
+def _start(source: str) -> defaults.Start | None:
+    """Returns the run that the initial weights are from; None for a file alone."""
+    run = RunFolder(find_model(source).parent) if source else None
+    if run is None or not (run.config.is_file() and run.metrics.is_file()):
+        return None
+    metrics = run.read_json(run.metrics)
+    with understood(run.metrics):
+        return defaults.start_of(run.read_config(), metrics)
 
 
 def _resume(options: dict[str, Any]) -> FitResult:
@@ -138,8 +153,7 @@ def _resume(options: dict[str, Any]) -> FitResult:
             f" {', '.join(given)}"
         )
     changed = {name: options[name] for name in CHANGED if name in options}
-    if "log" in changed:
-        changed["log"] = tuple(changed["log"])
+    changed |= {name: tuple(changed[name]) for name in TUPLES if name in changed}
     name = options["resume"] or options.get("name")
     machine: dict[str, Any] = {each: options.get(each) for each in MACHINE}
     return resume(name, **machine, **changed)

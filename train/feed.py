@@ -16,6 +16,7 @@ from edge_runtime.errors import FerEdgeError
 from train.data.augment import Augmentation, Part
 from train.data.batches import BatchPlan, make_batch, needed_images
 from train.data.mixing import Batch
+from train.data.sources import draw, epoch_length
 from train.data.splits import Split
 from train.data.stored_images import batch_of
 from train.data.workers import Workers
@@ -28,7 +29,8 @@ class TrainingFeed(keras.utils.PyDataset):
     """An endless sequence of augmented batches over a split.
 
     Each epoch is a new permutation of all images, cut into full batches; the rest is
-    not used in that epoch. Pass ``steps_per_epoch`` to ``fit``: the feed has no end.
+    not used in that epoch. With ``times`` images come several times, or not in every
+    epoch. Pass ``steps_per_epoch`` to ``fit``: the feed has no end.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class TrainingFeed(keras.utils.PyDataset):
         answers: npt.NDArray[np.float16] | None = None,
         workers: Workers | None = None,
         share: tuple[int, int] = (0, 1),
+        times: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Configures the feed; nothing is computed yet.
 
@@ -67,10 +70,12 @@ class TrainingFeed(keras.utils.PyDataset):
             share: Number of this process and of all that train together: each makes its
                 part of every batch, and all parts are the batch that one would make.
                 The batch size is a multiple of that number.
+            times: How often each image is drawn in an epoch, float64 (N,); None: once.
         """
         super().__init__(workers=1, max_queue_size=8)
-        self._split = split
-        self._batch_size = min(batch_size, len(split))
+        self._split, self._times = split, times
+        self._images = len(split) if times is None else epoch_length(times)
+        self._batch_size = min(batch_size, self._images)
         self._augmentation = augmentation
         self._mixup, self._cutmix = mixup, cutmix
         self._targets, self._answers = targets, answers
@@ -90,8 +95,8 @@ class TrainingFeed(keras.utils.PyDataset):
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of full batches in the split, at least one."""
-        return len(self._split) // self._batch_size
+        """The number of full batches in an epoch, at least one."""
+        return self._images // self._batch_size
 
     @property
     def num_batches(self) -> int | None:
@@ -165,7 +170,10 @@ class TrainingFeed(keras.utils.PyDataset):
         cached = self._order_of_epoch
         if cached is None or cached[0] != epoch:
             rng = np.random.default_rng([self._seed, 0, epoch])
-            cached = (epoch, rng.permutation(len(self._split)))
+            times = self._times
+            count = len(self._split)
+            order = rng.permutation(count) if times is None else draw(times, rng)
+            cached = (epoch, order)
             self._order_of_epoch = cached
         return cached[1]
 

@@ -14,6 +14,7 @@ from edge_runtime.errors import DatasetError, RunError, require_in_checkout
 from train.data.dataset import Dataset
 from train.data.decoding import Decoder
 from train.data.image_stores import Cache
+from train.data.sources import describe_sources
 from train.data.summary import summarize
 from train.networks import pretrained
 from train.networks.backend import start_keras
@@ -174,6 +175,9 @@ def _train(
     resumed: bool,
 ) -> FitResult:
     print(summarize(data), flush=True)
+    names = [Path(path).name for path in (config.data, *config.more_data)]
+    for line in describe_sources(names, data.train, config.data_weights):
+        print(line, flush=True)
     try:
         start_keras(threads)
         from train import training

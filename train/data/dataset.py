@@ -14,11 +14,12 @@ from edge_runtime.errors import DatasetError
 from edge_runtime.preprocessing import Colour, Fit
 from edge_runtime.sources.fake.face import LABELS
 from train.data.decoding import Decoder, decode_splits, keep_open
-from train.data.drawn_faces import DRAWN, drawn_split
+from train.data.drawn_faces import DRAWN, DRAWN_SIZE_PX, drawn_split
 from train.data.image_formats import ImageFormat
 from train.data.image_stores import require_memory
 from train.data.left_out import leave_out_marked, refuse_leave_out
-from train.data.listing.image_files import open_listing, order_labels
+from train.data.listing.image_files import order_labels
+from train.data.listing.joined import open_listings
 from train.data.listing.stored_files import Ignored
 from train.data.missing import MissingImages, require_training_images
 from train.data.probing import probe_format
@@ -40,8 +41,6 @@ from train.data.vote_labels import (
     label_by_votes,
     refuse_votes,
 )
-
-DRAWN_SIZE_PX = 48
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ def load(
     labels: Sequence[str] | None = None,
     votes: VoteSource | None = None,
     leave_out: str = "",
+    more: Sequence[str] = (),
     decoder: Decoder | None = None,
 ) -> Dataset:
     """Returns the labelled images at a path, decoded, split and without leaks.
@@ -136,6 +136,7 @@ def load(
             ``train.data.vote_labels.label_by_votes``.
         leave_out: A CSV of images that are not used, or ``""``; see
             ``train.data.left_out.leave_out_marked``.
+        more: Further image sets; the first one decides size and colour.
         decoder: How the images are decoded and kept; None decodes on all cores.
 
     Raises:
@@ -154,12 +155,12 @@ def load(
         raise DatasetError(
             f"expected a validation share in (0, 0.5], got {validation_frac}"
         )
-    if str(path) == DRAWN:
+    if str(path) == DRAWN and not more:
         refuse_votes(votes)
         refuse_leave_out(leave_out)
         return _drawn(size_px or DRAWN_SIZE_PX)
     with ExitStack() as opened:
-        listing = opened.enter_context(open_listing(Path(path)))
+        listing = opened.enter_context(open_listings(Path(path), more))
         marked = leave_out_marked(listing, leave_out)
         listing = marked.listing
         voted = VotedListing(listing, ())
@@ -169,7 +170,8 @@ def load(
         names = order_labels(voted.listing, labels or voted.labels or None)
         require_training_images(voted.listing)
         if size_px is None or colour is None:
-            found_size, found_colour = probe_format(entries)
+            of_first = [entry for entry in entries if not entry.source]
+            found_size, found_colour = probe_format(of_first)
             size_px, colour = size_px or found_size, colour or found_colour
         form = ImageFormat(size_px, colour, fit)
         decoder = decoder or Decoder()

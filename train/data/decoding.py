@@ -363,6 +363,8 @@ def _sort(
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
     classes: dict[str, list[int]] = {split: [] for split in SPLITS}
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
+    sources: dict[str, list[int]] = {split: [] for split in SPLITS}
+    several = any(entry.source for entry in entries)
     for index, row in enumerate(outcomes.rows.tolist()):
         entry = entries[index]
         if row < 0:
@@ -371,6 +373,7 @@ def _sort(
         names[entry.split].append(entry.name)
         classes[entry.split].append(number[entry.label])
         rows[entry.split].append(row)
+        sources[entry.split].append(entry.source)
         if index in outcomes.flags:
             flags = outcomes.flags[index]
             result.damaged += [entry.name] * flags.damaged
@@ -391,6 +394,7 @@ def _sort(
             store.images(rows[split]),
             np.array(classes[split], np.int64),
             tuple(names[split]),
+            np.array(sources[split], np.int64) if several else None,
         )
     return result
 

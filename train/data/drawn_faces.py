@@ -28,6 +28,7 @@ from edge_runtime.sources.fake.face_shapes import Shape, polygon
 from edge_runtime.utils.stderr import progress_bar
 from train.data.splits import SPLITS, TEST, TRAIN, VALIDATION, Split
 
+DRAWN_SIZE_PX = 48
 DRAWN = "drawn"  # the built-in set, wherever a path is expected
 COUNTS = {TRAIN: 7000, VALIDATION: 1400, TEST: 1750}
 _SUPERSAMPLING = 3

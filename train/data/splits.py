@@ -40,11 +40,14 @@ class Split:
             that are read when they are asked for.
         labels: int64 (N,), indices into ``Dataset.labels``.
         names: N names, the path inside the source or the row of the CSV.
+        sources: int64 (N,), number of the image set that each is from; None: all are
+            of one.
     """
 
     images: Pixels
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    sources: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -53,9 +56,11 @@ class Split:
     def take(self, indices: npt.NDArray[np.int64]) -> Split:
         """Returns the images at these positions, in this order."""
         names = tuple(self.names[i] for i in indices)
+        sources = None if self.sources is None else self.sources[indices]
+        labels = self.labels[indices]
         if isinstance(self.images, StoredImages):
-            return Split(self.images.view(indices), self.labels[indices], names)
-        return Split(self.images[indices], self.labels[indices], names)
+            return Split(self.images.view(indices), labels, names, sources)
+        return Split(self.images[indices], labels, names, sources)
 
 
 def pixel_hash(image: npt.NDArray[np.uint8]) -> str:
@@ -145,15 +150,27 @@ def carve_validation(
     """Returns the splits with a seeded share of each class validating.
 
     The source's own validation split is dropped, not trained on. Of the images that
-    were chosen, those named in ``undecided`` are trained on, too.
+    were chosen, those named in ``undecided`` are trained on, too. Of further image sets
+    the pixels decide: whatever is added to them later, what validates still does.
     """
     train = splits[TRAIN]
     if not len(train):
         return splits
-    chosen = stratified_indices(train.labels, share, seed)
+    chosen = _choose_validation(train, share, seed)
     chosen = np.array([i for i in chosen if train.names[i] not in undecided], np.int64)
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     return {**splits, TRAIN: train.take(rest), VALIDATION: train.take(chosen)}
+
+
+def _choose_validation(train: Split, share: float, seed: int) -> npt.NDArray[np.int64]:
+    if train.sources is None:
+        return stratified_indices(train.labels, share, seed)
+    first = np.flatnonzero(train.sources == 0)
+    more = np.flatnonzero(train.sources)
+    chosen = first[stratified_indices(train.labels[first], share, seed)]
+    hashes = pixel_hashes(train.take(more).images)
+    parts = np.array([int(each[:8], 16) / 2**32 for each in hashes])
+    return np.sort(np.concatenate([chosen, more[parts < share]]))
 
 
 def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from train.data.dataset import Dataset
+from train.data.sources import times_drawn
 from train.data.splits import Split
 from train.data.workers import Workers
 from train.distillation.distill import (
@@ -94,6 +95,7 @@ def prepare_material(
         class_weights=config.class_weights,
         seed=VIEWS_SEED if config.teachers else config.seed,
         workers=workers,
+        times=times_drawn(images, config.data_weights),
     )
     answers = None
     if config.teachers:

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from train.data.augment import augment
+from train.data.sources import times_drawn
 from train.data.splits import Split, stratified_indices
 from train.options.config import TrainConfig
 from train.run.results import predict_logits
@@ -51,7 +52,10 @@ def fit_head(
     features = np.concatenate(
         [_features(below, images, config, view) for view in range(config.head_views)]
     )
-    weights = fit_softmax(features, np.tile(targets, (config.head_views, 1)))
+    times = times_drawn(images, config.data_weights)
+    if times is not None:
+        times = np.tile(times, config.head_views)
+    weights = fit_softmax(features, np.tile(targets, (config.head_views, 1)), times)
     model.layers[-1].set_weights([weights[:-1], weights[-1]])
 
 
@@ -69,7 +73,9 @@ def _features(
     return np.concatenate(parts)
 
 
-def fit_softmax(features: Floats, targets: Floats) -> Floats:
+def fit_softmax(
+    features: Floats, targets: Floats, times: Floats | None = None
+) -> Floats:
     """Returns the weights with the least cross-entropy, and the bias as last row.
 
     The penalty on the weights is the same for every feature: they are divided by their
@@ -78,6 +84,7 @@ def fit_softmax(features: Floats, targets: Floats) -> Floats:
     Args:
         features: float (N, features).
         targets: Distributions, float (N, classes).
+        times: How often each row counts, float (N,); None: once.
 
     Returns:
         float64 (features + 1, classes), for the features as they were given.
@@ -85,15 +92,17 @@ def fit_softmax(features: Floats, targets: Floats) -> Floats:
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1)
     scaled = ((features - mean) / deviation).astype(np.float64)
-    count, shape = len(scaled), (scaled.shape[1] + 1, targets.shape[1])
+    shape = (scaled.shape[1] + 1, targets.shape[1])
+    rows = np.ones(len(scaled)) if times is None else times
+    part = (rows / rows.sum())[:, None]
 
     def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         weights = flat.reshape(shape)
         kernel, bias = weights[:-1], weights[-1]
         log_p = log_softmax(scaled @ kernel + bias, axis=1)
-        error = (np.exp(log_p) - targets) / count
+        error = (np.exp(log_p) - targets) * part
         gradient = np.vstack([scaled.T @ error + 2 * PENALTY * kernel, error.sum(0)])
-        value = -(targets * log_p).sum() / count + PENALTY * (kernel**2).sum()
+        value = -(targets * log_p * part).sum() + PENALTY * (kernel**2).sum()
         return float(value), gradient.ravel()
 
     start = np.zeros(shape[0] * shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from typing import Any
 
 from edge_runtime.utils.argparser import CommandLine
 from edge_runtime.utils.flags import positive, threads
@@ -11,7 +12,7 @@ from train.data.image_stores import CACHES
 from train.options.config import FITS, LABEL_RULES
 from train.options.learning import TITLE, Add, add_learning
 from train.options.recipes import RECIPES
-from train.options.values import word
+from train.options.values import weights, word
 
 DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
 EXAMPLES = """\
@@ -27,6 +28,7 @@ examples:
   python -m train audit --data photos/             what is wrong with the images
   python -m train --data photos/ --leave-out artifacts/audit/photos/audit.csv
   python -m train --data photos/ --log tensorboard --log mlflow
+  python -m train --data photos/ --data dataset.zip --from pets
   python -m train --resume                         continue the newest run
 
 --data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
@@ -65,9 +67,18 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_run(add: Add) -> None:
     add(
         "--data",
+        action=_DataAction,
         metavar="PATH",
         help="labelled images: a folder with one folder per class, a zip of one, or a"
-        " CSV (default: the built-in drawn faces)",
+        " CSV (default: the built-in drawn faces); may be repeated: the first one"
+        " decides size and colour",
+    )
+    add(
+        "--data-weights",
+        type=weights,
+        metavar="W,W",
+        help="how often the images of each --data are drawn in an epoch (1 for the"
+        " first; for others 1 to 10, so that each fills a fifth)",
     )
     add(
         "--name", help="run folder below runs/, or a path with a / (default: a new one)"
@@ -85,6 +96,24 @@ def _add_run(add: Add) -> None:
         help="continue a run (the newest)",
     )
     add("--force", action="store_true", help="start over in an existing --name")
+
+
+class _DataAction(argparse.Action):
+    """Stores the first image set as ``data``, others as ``more_data``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds an image set."""
+        if hasattr(namespace, self.dest):
+            more = getattr(namespace, "more_data", ())
+            namespace.more_data = (*more, values)
+        else:
+            setattr(namespace, self.dest, values)
 
 
 def _add_images(add: Add) -> None:

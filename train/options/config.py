@@ -52,6 +52,7 @@ SCALABLE_NAMES = (*(n for n in ARCHITECTURE_NAMES if n[:4] == "fer_"), "mini_xce
 WIDTHS, DEPTHS = (0.1, 4.0), (1, 8)
 OWN_ARCHITECTURE = re.compile(r"[^:]+:[A-Za-z_]\w*")  # of the user: module:function
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
+TUPLES = ("teachers", "drop_categories", "log", "more_data", "data_weights")
 LOGS = ("tensorboard", "mlflow")
 CLASS_WEIGHTS: tuple[ClassWeights, ...] = get_args(ClassWeights)
 
@@ -62,6 +63,9 @@ class TrainConfig:
 
     Attributes:
         data: Path of the image set as it was given, or ``"drawn"``.
+        more_data: Paths of further image sets.
+        data_weights: How often the images of each set are drawn in an epoch; empty: see
+            ``train.data.sources.times_by_source``.
         arch: One of ``train.networks.architectures.ARCHITECTURES``, or a function of
             the user's own: ``"module:function"`` or ``"path/to/file.py:function"``; see
             ``train.networks.own``.
@@ -152,6 +156,8 @@ class TrainConfig:
     """
 
     data: str = "drawn"
+    more_data: tuple[str, ...] = ()
+    data_weights: tuple[float, ...] = ()
     arch: str = "fer_resnet"
     allow_float: bool = False
     width: float = 1.0
@@ -223,6 +229,7 @@ class TrainConfig:
         _require(f"--size in {smallest}..{largest}", smallest <= size <= largest, size)
         unknown = [name for name in self.log if name not in LOGS]
         _require(f"--log of {', '.join(LOGS)}", not unknown, self.log)
+        self._check_sources()
         first = self.first_layer_rate
         _require("a rate of the first layer in (0, 1]", 0 < first <= 1, first)
         self._check_shares()
@@ -239,6 +246,15 @@ class TrainConfig:
             free,
             self.arch,
         )
+
+    def _check_sources(self) -> None:
+        weights, sets = self.data_weights, 1 + len(self.more_data)
+        fits = not weights or len(weights) == sets
+        _require(f"--data-weights of {sets} numbers, as many as --data", fits, weights)
+        right = all(0 < weight <= 100 for weight in weights)
+        _require("--data-weights above 0, at most 100", right, weights)
+        alone = not (self.more_data and self.labels_from)
+        _require("one --data with --labels-from", alone, self.more_data)
 
     def _check_shares(self) -> None:
         teachers, votes = self.teacher_share, self.soft_label_share
@@ -302,6 +318,7 @@ class TrainConfig:
             seed=self.seed,
             votes=self.votes,
             leave_out=self.leave_out,
+            more=self.more_data,
             decoder=decoder,
         )
 
@@ -321,7 +338,7 @@ class TrainConfig:
             values = _without_old_names(values)
             tuples = {
                 name: tuple(values[name])
-                for name in ("teachers", "drop_categories", "log")
+                for name in TUPLES
                 if values.get(name) is not None
             }
             config = cls(**{**values, "augmentation": augmentation, **tuples})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from edge_runtime.sources.fake.face import LABELS
 from train.data.drawn_faces import DRAWN
 from train.data.listing.image_files import open_listing
 from train.data.probing import probe_kind
+from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
 
 # Side of the input in pixels that the published weights were trained for.
@@ -21,11 +23,55 @@ PRETRAINED_SIZE_PX = {
     "mobilenet_v2_050": 224,
     "mobilenet_v2_035": 224,
 }
+# Of a network that is trained already: small steps, and few.
+FINE_TUNING = {"learning_rate": 0.01, "epochs": 10}
+FLAGS = {
+    "size_px": "size",
+    "learning_rate": "learning-rate",
+    "labels_are": "labels-are",
+    "crop_margin_frac": "crop-margin",
+}
 CHOICES = ("recipe", "arch", "start_from", "pretrained")
 
 
+class Start(NamedTuple):
+    """The run that a training begins with.
+
+    Attributes:
+        labels: Its classes.
+        flags: What makes another run one like it: network, size, colour and so on.
+    """
+
+    labels: Sequence[str]
+    flags: dict[str, Any]
+
+
+def start_of(run: TrainConfig, metrics: Mapping[str, Any]) -> Start:
+    """Returns what a training that goes on with a run takes over from it.
+
+    Args:
+        run: Its configuration.
+        metrics: Its ``metrics.json``.
+    """
+    taken = ("arch", "width", "depth", "subject", "labels_are", "crop_margin_frac")
+    default = TrainConfig()
+    flags = {name: getattr(run, name) for name in taken}
+    flags = {
+        name: value
+        for name, value in flags.items()
+        if name == "arch" or value != getattr(default, name)
+    }
+    shown = metrics["input"]
+    flags |= {"size_px": shown["size_px"], "colour": shown["colour"], "fit": run.fit}
+    return Start(metrics["labels"], flags)
+
+
 def choose(
-    options: Mapping[str, Any], *, has_weights: bool, released: tuple[str, list[str]]
+    options: Mapping[str, Any],
+    *,
+    has_weights: bool,
+    released: tuple[str, list[str]],
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Returns flags that suit the images, where the user gave none.
 
@@ -37,12 +83,14 @@ def choose(
         options: The flags that were given.
         has_weights: The weights of the recipe for photos are installed.
         released: Name and classes of the released network.
+        start: The run that the weights are from, if they are from one.
 
     Raises:
         DatasetError: The images cannot be listed.
     """
     chosen: dict[str, Any] = {}
     data = options.get("data", DRAWN)
+    labels = set(LABELS)  # of the drawn faces
     free = not any(name in options for name in CHOICES)
     if data != DRAWN:
         with open_listing(Path(data)) as listing:
@@ -55,12 +103,17 @@ def choose(
                 chosen["recipe"] = "transfer"
         elif free and labels != set(released[1]):
             chosen["start_from"] = released[0]
-    if options.get("arch") in PRETRAINED_SIZE_PX:
+    if start is not None and labels == set(start.labels):
+        chosen |= start.flags
+        if "recipe" not in options and chosen["arch"] not in PRETRAINED_SIZE_PX:
+            chosen |= FINE_TUNING
+    wanted = {**chosen, **options}
+    if wanted.get("arch") in PRETRAINED_SIZE_PX:
         chosen["recipe"] = "transfer"
     recipe = {**chosen, **options}.get("recipe", "standard")
-    arch = options.get("arch", RECIPES[recipe].config.arch)
+    arch = wanted.get("arch", RECIPES[recipe].config.arch)
     if arch in PRETRAINED_SIZE_PX:
-        chosen["size_px"] = PRETRAINED_SIZE_PX[arch]
+        chosen.setdefault("size_px", PRETRAINED_SIZE_PX[arch])
     return {name: value for name, value in chosen.items() if name not in options}
 
 
@@ -72,6 +125,12 @@ def describe(chosen: Mapping[str, Any], *, has_weights: bool, command: str) -> s
         has_weights: As there.
         command: Installs the weights.
     """
+    if "arch" in chosen or "colour" in chosen:
+        flags = [f"--{FLAGS.get(name, name)} {chosen[name]}" for name in chosen]
+        return (
+            f"chosen to go on with that run: {' '.join(flags)} (your own flags take"
+            " precedence)"
+        )
     if "start_from" in chosen:
         return (
             f"chosen: initial weights of the released {chosen['start_from']}"

@@ -38,6 +38,15 @@ def word(text: str) -> str:
         raise InvalidValue(str(error)) from error
 
 
+def weights(text: str) -> tuple[float, ...]:
+    """Returns the numbers of a list such as ``1,5``.
+
+    Raises:
+        InvalidValue: One of them is none, or out of range.
+    """
+    return tuple(number(part, 0.001, 100) for part in text.split(","))
+
+
 def duration_s(text: str) -> float:
     """Returns the seconds of a duration such as ``90s``, ``10m`` or ``2h``.
 

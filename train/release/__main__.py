@@ -208,6 +208,7 @@ def config_without_paths(run: RunFolder) -> bytes:
     config = document["config"]
     for key in ("data", "start_from", "soft_labels", "labels_from", "leave_out"):
         config[key] = _bare_name(config.get(key, ""))
+    config["more_data"] = [_bare_name(path) for path in config.get("more_data", [])]
     config["arch"] = arch_name(config["arch"])
     document.pop("left_out", None)  # names of files
     config["teachers"] = [_bare_name(teacher) for teacher in config.get("teachers", [])]

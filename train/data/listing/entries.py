@@ -18,6 +18,7 @@ class Entry:
             the reason, where that fails.
         stamp: Returns a text that is another one once the file has changed; empty where
             only its bytes tell.
+        source: Number of the image set that it is from, of several.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Entry:
     label: str
     read: Callable[[], bytes]
     stamp: Callable[[], str] = str
+    source: int = 0

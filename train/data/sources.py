@@ -1,0 +1,96 @@
+"""Several image sets as one: how often the images of each are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data.splits import Split
+
+# Without --data-weights: each further set fills a fifth of an epoch, if no image of it
+# has to come more than ten times for that.
+LEAST_SHARE = 0.2
+MOST_TIMES = 10.0
+
+Floats = npt.NDArray[np.float64]
+
+
+def times_by_source(split: Split, weights: Sequence[float] = ()) -> list[float]:
+    """Returns how often the images of each set are drawn in an epoch.
+
+    Args:
+        split: The training images.
+        weights: One number for each set; empty: 1 for the first one, and for each
+            further one what makes it a fifth of an epoch, from 1 to 10.
+    """
+    if weights:
+        return list(weights)
+    if split.sources is None:
+        return [1.0]
+    counts = np.bincount(split.sources)
+    wanted = LEAST_SHARE / (1 - LEAST_SHARE) * counts[0]
+    more = [min(MOST_TIMES, max(1.0, wanted / max(1, n))) for n in counts[1:]]
+    return [1.0, *more]
+
+
+def times_drawn(split: Split, weights: Sequence[float] = ()) -> Floats | None:
+    """Returns how often each image is drawn in an epoch; None: each once.
+
+    Args:
+        split: The training images.
+        weights: As for ``times_by_source``.
+
+    Returns:
+        float64 (N,), above 0.
+    """
+    times = times_by_source(split, weights)
+    if all(each == 1 for each in times):
+        return None
+    sources = split.sources
+    chosen = np.zeros(len(split), np.int64) if sources is None else sources
+    return np.array(times)[chosen]
+
+
+def draw(times: Floats, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Returns the positions of an epoch's images, in random order.
+
+    Each occurs as often as said, rounded up or down at random (systematic sampling: the
+    number of images is the same in every epoch).
+
+    Args:
+        times: float64 (N,), above 0.
+        rng: Decides.
+    """
+    order = rng.permutation(len(times))
+    ends = np.cumsum(times[order])
+    total = epoch_length(times)
+    points = (np.arange(total) + rng.random()) * (ends[-1] / total)
+    picked = order[np.minimum(np.searchsorted(ends, points, "right"), len(order) - 1)]
+    return rng.permutation(picked).astype(np.int64)
+
+
+def epoch_length(times: Floats) -> int:
+    """Returns the number of images in an epoch, at least one."""
+    return max(1, round(float(times.sum())))
+
+
+def describe_sources(
+    names: Sequence[str], split: Split, weights: Sequence[float]
+) -> list[str]:
+    """Returns a line for each of several image sets: how many, how often.
+
+    Args:
+        names: Of the sets.
+        split: The training images.
+        weights: As for ``times_by_source``.
+    """
+    if split.sources is None:
+        return []
+    counts = np.bincount(split.sources, minlength=len(names))
+    each = zip(names, counts, times_by_source(split, weights), strict=True)
+    return [
+        f"  from {name}: {count:,} training images, each drawn {times:.3g} times"
+        for name, count, times in each
+    ]
