@@ -144,18 +144,18 @@ def load_run_data(trained: TrainedModel) -> Dataset | None:
     if trained.config is None:
         return None
     config = trained.config
-    files = (config.data, *config.more_data, config.labels_from, config.leave_out)
-    if not all(path == DRAWN or Path(path).exists() for path in files if path):
+    files = [config.data, *config.more_data, *config.tables]
+    if not all(path == DRAWN or Path(path).exists() for path in files):
         return None
     spec = trained.spec
     data = replace(
         config, size_px=spec.size_px, colour=spec.colour, fit=spec.fit
     ).load_images()
-    expected = trained.spec.origin.get("data", {}).get("fingerprint")
+    expected = spec.origin.get("data", {}).get("fingerprint")
     if expected != data.fingerprint:
         raise DatasetError(
-            f"{config.data} no longer holds the images that {trained.name} was trained"
-            " on: restore them, or give others with --calibration-data"
+            f"{' with '.join(files)} no longer gives the images that {trained.name} was"
+            " trained on: restore them, or give others with --calibration-data"
         )
     return data
 

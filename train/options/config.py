@@ -302,6 +302,11 @@ class TrainConfig:
             return None
         return VoteSource(self.labels_from, self.drop_categories)
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The CSV files that say which images are used, and as what."""
+        return tuple(path for path in (self.labels_from, self.leave_out) if path)
+
     def load_images(self, decoder: Decoder | None = None) -> Dataset:
         """Returns the image set; see ``train.data.dataset.load`` for the errors.
 

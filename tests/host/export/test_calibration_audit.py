@@ -57,8 +57,11 @@ def write_images(root, counts):
 def run(tmp_path_factory):
     """A run whose ranges are recorded, and what its first export wrote as JSON."""
     folder = tmp_path_factory.mktemp("audit")
-    data = write_images(folder / "images", {"train": 60, "val": 30})
+    data = write_images(folder / "images", {"train": 61, "val": 30})
+    rows = [f"leave out,{path.relative_to(data)}" for path in data.glob("train/*/60.*")]
+    (folder / "audit.csv").write_text("\n".join(["action,file", *rows]))
     arguments = ["--data", str(data), "--name", str(folder / "tiny"), "--epochs", "1"]
+    arguments += ["--leave-out", str(folder / "audit.csv")]
     assert train_main([*arguments, "--batch-size", "24", "--recipe", "demo"]) == 0
     arguments = ["--int8", "--audit", "--out", str(folder / "out")]
     arguments += ["--json", str(folder / "export.json")]
@@ -134,6 +137,21 @@ def test_overlap_is_an_error_also_where_ranges_are_recorded(run):
     data.validation.images[0] = select_run_images(trained.run, data).images[0]
     with pytest.raises(DatasetError, match="1 calibration images are validation"):
         calibrate.gather_inputs(trained, data, None)
+
+
+def test_images_left_out_by_another_csv_are_named(run):
+    trained = find_trained_model(str(run), None)
+    table = run.parent / "audit.csv"
+    kept = table.read_text()
+    try:
+        table.write_text(kept.replace("leave out", "keep"))
+        with pytest.raises(DatasetError, match=r"images with .*audit\.csv no longer"):
+            load_run_data(trained)
+        table.unlink()
+        assert load_run_data(trained) is None
+    finally:
+        table.write_text(kept)
+    assert len(load_run_data(trained).marked) == 2
 
 
 @pytest.mark.parametrize("version", [1, 2])
