@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from operator import sub
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 COLLECT_CAPACITY = QueueCapacity(frames=4)  # crops that hold their frames in memory
 
+LOOKS = 50  # frames of a slot whose answers are looked at, spread over it
 LEAST_SCORE = 0.4  # below it the model is sure, and the scene as usual
 RARE_SHARE = 0.5  # a rare class counts half of what an unsure answer does
 LAST_TAKEN = 10
@@ -77,12 +80,7 @@ class LabelCounts:
         labels = len(face.probabilities)
         share = (self._counts[face.label] + 1) / (self._total + labels)
         self._count(face.label)
-        best, second = 0.0, 0.0
-        for p in face.probabilities.values():
-            if p > best:
-                best, second = p, best
-            elif p > second:
-                second = p
+        second, best = sorted(face.probabilities.values())[-2:]
         return Doubt(1 - best + second, _difference(face), max(0.0, 1 - share * labels))
 
     def _count(self, label: str) -> None:
@@ -98,9 +96,9 @@ class LabelCounts:
 def _difference(face: FaceResult) -> float:
     if face.decision is None:
         return 0.0
-    average = face.decision.probabilities
-    pairs = ((p, average.get(label, 0.0)) for label, p in face.probabilities.items())
-    return min(1.0, sum(abs(a - b) for a, b in pairs) / 2)
+    # Both are in the model's order.
+    answer, average = face.probabilities.values(), face.decision.probabilities.values()
+    return min(1.0, sum(map(abs, map(sub, answer, average))) / 2)
 
 
 class BestCrop(NamedTuple):
@@ -160,6 +158,8 @@ class Collector:
         self._random = Random(seed)
         self._answers = LabelCounts()
         self._last_tracks: deque[int | None] = deque(maxlen=LAST_TAKEN)
+        self._look_every_s = limits.every_s / LOOKS
+        self._looked_s = -math.inf
         self._start_s: float | None = None
         self._at_random = False
         self._best: BestCrop | None = None
@@ -167,6 +167,9 @@ class Collector:
     def write(self, frame: Frame, result: FrameResult) -> bool:
         """Looks at the answers of one frame; returns True."""
         now_s = result.timestamp_s
+        if abs(now_s - self._looked_s) < self._look_every_s:
+            return True
+        self._looked_s = now_s
         start_s, every_s = self._start_s, self._limits.every_s
         if start_s is None or abs(now_s - start_s) >= every_s:
             self.finish()
@@ -194,16 +197,14 @@ class Collector:
             doubt = doubt._replace(disagreement=0.0)
         if self._at_random:
             key = self._random.random()
-        elif doubt.score < LEAST_SCORE:
+        elif (score := doubt.score) < LEAST_SCORE:
             return
+        elif face.track_id is None:
+            key = score
         else:
-            same = 0 if face.track_id is None else self._taken_of(face.track_id)
-            key = doubt.score * 0.5**same
+            key = score * 0.5 ** self._last_tracks.count(face.track_id)
         if self._best is None or key > self._best.key:
             self._best = BestCrop(key, doubt, frame, result, face)
-
-    def _taken_of(self, track_id: int) -> int:
-        return self._last_tracks.count(track_id)
 
     def _crop(self, image: Image, face: FaceResult, margin_frac: float) -> Image:
         """Returns what the network was shown, before it was resized: a view."""

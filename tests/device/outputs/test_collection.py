@@ -155,6 +155,21 @@ def test_share_of_crops_is_taken_at_random_whatever_the_model_says() -> None:
     assert len({crop.document["frame"] % 10 for crop in crops}) > 4  # any of a second
 
 
+def test_few_frames_of_a_second_are_looked_at_where_there_are_many() -> None:
+    at_s = [number / 1000 for number in range(3000)]
+    looked: list[float] = []
+    taken = Taken(random=1.0)
+    doubt = taken.collector._answers.doubt
+
+    def count(one: FaceResult) -> Any:
+        looked.append(1.0)
+        return doubt(one)
+
+    taken.collector._answers.doubt = count  # type: ignore[method-assign]
+    taken.of(*(answer(n, face(0.5), at_s=time_s) for n, time_s in enumerate(at_s)))
+    assert 140 <= len(looked) <= 150
+
+
 def test_answer_of_an_earlier_frame_is_not_taken_again() -> None:
     kept = face(0.51)._replace(classified_s=0.0)
     assert frames_of(Taken().of(answer(0, kept), answer(5, kept))) == [0]

@@ -295,13 +295,14 @@ def test_installation_below_home_can_be_read():
 def test_folders_of_outputs_elsewhere_may_be_written(config, tmp_path, capsys):
     config.write_text(
         'source = 0\nrecord = "/mnt/my 1% disk/rec"\ncsv = "/usr/faces.csv"\n'
-        'events = "events.jsonl"\nwatch = "models"\n'
+        'events = "events.jsonl"\nwatch = "models"\ncollect = "/srv/crops"\n'
     )
     text = installed(config).read_text()
     paths = [one for one in text.splitlines() if one.startswith("ReadWritePaths")]
     assert paths == [
         "ReadWritePaths=-/usr",
         'ReadWritePaths="-/mnt/my 1%% disk/rec"',
+        "ReadWritePaths=-/srv/crops",
     ]
     assert "--account USER" in capsys.readouterr().out
     done = analyze(
