@@ -98,7 +98,8 @@ def _difference(face: FaceResult) -> float:
         return 0.0
     # Both are in the model's order.
     answer, average = face.probabilities.values(), face.decision.probabilities.values()
-    return min(1.0, sum(map(abs, map(sub, answer, average))) / 2)
+    difference: float = sum(map(abs, map(sub, answer, average)))
+    return min(1.0, difference / 2)
 
 
 class BestCrop(NamedTuple):
