@@ -51,12 +51,19 @@ examples:
   python -m edge_runtime run --serve 8080          a web page with the camera's picture
   python -m edge_runtime run --config fer-edge.toml
 """
+MISSING_FLAGS = {
+    "--gpu": "models run on the processor",
+    "--model": "a model is named without a flag, as in  run pets.int8.tflite",
+    "--verbose": "FER_EDGE_VERBOSE=1 before the command shows what OpenCV says",
+}
 
 
 def add_run(commands: Any) -> None:
     """Adds ``run`` to the commands."""
     text = "classify the faces of a camera, video or pictures"
-    add_run_options(add_command(commands, "run", run, text, EXAMPLES))
+    parser = add_command(commands, "run", run, text, EXAMPLES)
+    parser.missing_flags = MISSING_FLAGS
+    add_run_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

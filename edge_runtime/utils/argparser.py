@@ -124,7 +124,7 @@ def add_command(
     examples: str,
     *,
     aliases: Sequence[str] = (),
-) -> argparse.ArgumentParser:
+) -> CommandLine:
     """Returns the parser of a new command.
 
     Args:
@@ -135,7 +135,7 @@ def add_command(
         examples: Text below the help.
         aliases: Other names of the command.
     """
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: CommandLine = commands.add_parser(
         name,
         aliases=aliases,
         help=text,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge_runtime.__main__ import main
 from edge_runtime.utils.argparser import CommandLine
 from edge_runtime.utils.suggestions import nearest
 
@@ -34,6 +35,10 @@ RUN = "--source --size --frozen-after --threads --uncertain-below --detect-every
         ("--device", RUN, "--source"),
         ("--detect-evry", RUN, "--detect-every"),
         ("--threshold", RUN, "--uncertain-below"),
+        ("--width", RUN, "--size"),
+        ("--broker", "--mqtt --output", "--mqtt"),
+        ("--zone", "--roi --rotate", "--roi"),
+        ("predict", "run check", "run"),
     ],
 )
 def test_flag_that_was_meant_is_suggested(word, known, meant):
@@ -44,6 +49,7 @@ def test_flag_that_was_meant_is_suggested(word, known, meant):
     ("word", "known"),
     [
         ("--rotate", RUN),
+        ("--width", "--audit --out"),
         ("--data", "--audit --out"),
         ("--device", TRAIN),
         ("--patience", TRAIN),
@@ -74,3 +80,13 @@ def test_missing_flag_is_explained_on_one_line(arguments, text, capsys):
     error = capsys.readouterr().err
     assert text in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [("--model", "named without a flag"), ("--verbose", "FER_EDGE_VERBOSE=1")],
+)
+def test_flag_that_run_does_not_have_is_explained(flag, text, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", flag, "x"])
+    assert text in capsys.readouterr().err
