@@ -66,27 +66,36 @@ def software_findings(model: Path | None) -> list[Finding]:
     The libraries run the model on one image; without one they are only loaded.
     """
     numpy = Finding("numpy", "ok", np.__version__)
-    findings = [_python(), numpy, _opencv(), _face_detector()]
+    findings = [_python(), numpy, _opencv()]
     if model is None:
-        return [*findings, *library_findings(None)]
-    found = _model(model)
-    usable = model if found[0].status == "ok" else None
-    return [*findings, *found, *library_findings(usable)]
+        return [*findings, _face_detector(), *library_findings(None)]
+    found, spec = _model(model)
+    subject = spec.subject if spec else None
+    detector = _face_detector() if subject in (None, "face") else _no_faces(subject)
+    usable = model if spec else None
+    return [*findings, detector, *found, *library_findings(usable)]
 
 
-def _model(path: Path) -> list[Finding]:
+def _model(path: Path) -> tuple[list[Finding], ModelSpec | None]:
     try:
         file = read_model_file(path)
         if file.document is None:
             raise MetadataError(f"{file.name} has no metadata")
-        drift = _drift(ModelSpec.from_document(file.document))
+        spec = ModelSpec.from_document(file.document)
+        drift = _drift(spec)
     except ModelError as error:
         remedy = f"{invocation()} check {path}"
         if not path.exists():
             remedy = "name a model file, or none for the released one"
-        return [Finding("model", "fail", " ".join(str(error).split()), remedy)]
-    size = f"{file.size / 1e6:.2f} MB"
-    return [Finding("model", "ok", f"{file.name}, {size}, undamaged"), drift]
+        text = " ".join(str(error).split())
+        return [Finding("model", "fail", text, remedy)], None
+    value = f"{file.name}, {file.size / 1e6:.2f} MB, undamaged"
+    return [Finding("model", "ok", value), drift], spec
+
+
+def _no_faces(subject: str) -> Finding:
+    value = f"not needed: the model looks at one {subject} (run with --faces none)"
+    return Finding("face detector", "ok", value)
 
 
 def _drift(spec: ModelSpec) -> Finding:

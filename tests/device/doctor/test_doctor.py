@@ -20,11 +20,13 @@ from edge_runtime.doctor.board import board_findings
 from edge_runtime.doctor.cameras import camera_findings, first_frame, unusable
 from edge_runtime.doctor.finding import Finding, worst
 from edge_runtime.doctor.health import health_findings
+from edge_runtime.errors import MissingDependencyError
 from edge_runtime.hardware.sensors import (
     read_throttled,
     reasons_now,
     reasons_since_boot,
 )
+from edge_runtime.model_file.container import attach, read_model_file
 
 WELL = Finding("board", "ok", "well")
 CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
@@ -390,6 +392,24 @@ def test_damaged_model_is_a_finding_of_its_own(tmp_path):
     apart = ("model", "face detector")
     assert {other.status for other in found if other.name not in apart} == {"ok"}
     assert named(found, "Python").value.endswith(sys.prefix)
+
+
+def test_model_of_something_else_needs_no_face_detector(
+    tmp_path, tiny_model_path, monkeypatch
+):
+    def fail(*_):
+        raise MissingDependencyError("no detector here: install one")
+
+    monkeypatch.setattr(software, "open_detector", fail)
+    file = read_model_file(tiny_model_path)
+    words = {"subject": "bottle", "labels_are": "material"}
+    other = tmp_path / "bottles.tflite"
+    other.write_bytes(attach(file.model, {**file.document, **words}, file.kind))
+    faces = named(software.software_findings(tiny_model_path), "face detector")
+    assert (faces.status, faces.remedy) == ("fail", "install one")
+    found = named(software.software_findings(other), "face detector")
+    assert found.status == "ok"
+    assert found.value.startswith("not needed: the model looks at one bottle")
 
 
 # --- the command --------------------------------------------------------------------
