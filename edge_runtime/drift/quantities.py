@@ -13,8 +13,8 @@ from edge_runtime.drift.psi import BOUND, Steadiness, mostly, psi, smoothed
 
 Against = Literal["model file", "first frames", "first answers"]
 
-RANGE_BLOCK = 20  # values; one in ten of them outside is beyond the bound
-RANGE_LEARNT = 600  # values after which the device knows its own range
+RANGE_BLOCK = 15  # values; two of them outside are beyond the bound
+RANGE_LEARNT = 375  # values after which the device knows its own range
 WIDER = 2.0  # a range of its own is from half of the usual values to twice of them
 TAIL = 0.01  # share of the reference below its range, and above it
 EXPECTED = (TAIL, 1 - 2 * TAIL, TAIL)

@@ -46,7 +46,7 @@ def test_index_of_samples_of_one_population_is_below_the_bound() -> None:
 
 
 @pytest.mark.parametrize(("outside", "beyond"), [(1, False), (2, True)])
-def test_bound_of_a_range_lies_at_a_tenth_of_its_values(
+def test_bound_of_a_range_lies_between_one_and_two_values_outside(
     outside: int, beyond: bool
 ) -> None:
     values = [50.0] * (RANGE_BLOCK - outside) + [500.0] * outside

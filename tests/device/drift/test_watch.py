@@ -48,7 +48,7 @@ CHANGES = {"blurred": blurred, "dark": dark, "covered": covered}
 
 
 SAME = 10_000  # frames
-PART = 500  # of each change, and of the scene as before after it
+CHANGED, BACK = 500, 600  # of each change, and of the scene as before after it
 
 
 def scene(frames: int) -> Iterator[Frame]:
@@ -60,16 +60,17 @@ def scene(frames: int) -> Iterator[Frame]:
 
 def changing(same: int) -> Iterator[Frame]:
     """The drawn scene, the same for so many frames, then with each of the changes."""
-    parts = [change for name in CHANGES for change in (CHANGES[name], None)]
-    for frame in scene(same + PART * len(parts)):
-        part = (frame.index - same) // PART
-        if part >= 0 and (change := parts[part]):
-            frame = replace(frame, image=change(frame.image, frame.index))
+    changes = list(CHANGES.values())
+    for frame in scene(same + (CHANGED + BACK) * len(changes)):
+        part, at = divmod(frame.index - same, CHANGED + BACK)
+        if part >= 0 and at < CHANGED:
+            image = changes[part](frame.image, frame.index)
+            frame = replace(frame, image=image)
         yield frame
 
 
 def begin_of(name: str, same: int) -> int:
-    return same + 2 * PART * list(CHANGES).index(name)
+    return same + (CHANGED + BACK) * list(CHANGES).index(name)
 
 
 def run(frames: Iterator[Frame], classifier: Any, detector: Any) -> dict[int, Drift]:
@@ -117,7 +118,7 @@ def test_no_alarm_in_10000_frames_of_the_same_scene(told: dict[int, Drift]) -> N
 @pytest.mark.parametrize("name", CHANGES)
 def test_alarm_within_500_frames_of_a_change(name: str, told: dict[int, Drift]) -> None:
     begin = begin_of(name, SAME)
-    alarms = [at for at in told if begin <= at < begin + PART]
+    alarms = [at for at in told if begin <= at < begin + CHANGED]
     assert alarms and told[alarms[0]].quantities
     # Again only where something else drifts, too.
     sets = [set(told[at].quantities) for at in alarms]
@@ -128,8 +129,8 @@ def test_alarm_within_500_frames_of_a_change(name: str, told: dict[int, Drift]) 
 def test_end_is_told_once_after_the_scene_is_as_before(
     name: str, told: dict[int, Drift]
 ) -> None:
-    end = begin_of(name, SAME) + PART
-    after = [told[at].quantities for at in told if end <= at < end + PART]
+    end = begin_of(name, SAME) + CHANGED
+    after = [told[at].quantities for at in told if end <= at < end + BACK]
     assert after[-1] == ()
     assert after.count(()) == 1
 
@@ -138,7 +139,7 @@ def test_alarm_for_whole_frames_too(classifier: Classifier) -> None:
     told = run(changing(LEARNT), classifier, WholeImage())
     for name in CHANGES:
         begin = begin_of(name, LEARNT)
-        assert any(begin <= at < begin + PART for at in told)
+        assert any(begin <= at < begin + CHANGED for at in told)
 
 
 def watched(classifier: Any, images: Iterator[Image]) -> list[tuple[str, ...]]:

