@@ -27,12 +27,12 @@ from edge_runtime.sources import Frame, open_source
 from tests.detectors import SOME_DETECTOR
 
 LEARNT = RANGE_LEARNT * EVERY  # frames
-SIZE = "240x180"
+SIZE = "160x120"
 Change = Callable[[Image, int], Image]
 
 
 def blurred(image: Image, number: int) -> Image:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 2), np.uint8)
 
 
 def dark(image: Image, number: int) -> Image:
@@ -75,7 +75,7 @@ def begin_of(name: str, same: int) -> int:
 
 def run(frames: Iterator[Frame], classifier: Any, detector: Any) -> dict[int, Drift]:
     """The changes of the drift by frame, through the whole pipeline."""
-    pipeline = Pipeline(detector, classifier)
+    pipeline = Pipeline(detector, classifier, detect_every=10)
     watch = DriftWatch(classifier, detects=detector.name != "none")
     results = ((frame, pipeline.process(frame)) for frame in frames)
     told = {}
