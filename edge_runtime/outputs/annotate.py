@@ -20,7 +20,8 @@ Colour = tuple[int, int, int]
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
-# Okabe and Ito's palette, also for colour-blind people; BGR, by label number.
+# Okabe and Ito's palette, also for colour-blind people, and a violet; BGR, by label
+# number.
 PALETTE: tuple[Colour, ...] = (
     (0, 94, 213),
     (115, 158, 0),
@@ -29,6 +30,7 @@ PALETTE: tuple[Colour, ...] = (
     (233, 180, 86),
     (200, 130, 40),
     (0, 159, 230),
+    (189, 103, 148),
 )
 REFERENCE_PX = 480  # shorter side at which the sizes below hold
 TEXT_SCALE = 0.55

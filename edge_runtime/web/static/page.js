@@ -4,7 +4,7 @@ import { draw, secondAt } from "./charts.js";
 import { offerRegion } from "./region.js";
 
 // The colours of the boxes in the picture (Okabe and Ito), by label number.
-const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00"];
+const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00", "#9467bd"];
 const SPANS = [[60, "1 min"], [300, "5 min"], [600, "10 min"]];
 const LONGEST_S = 600;
 const EVERY_MS = 1000;

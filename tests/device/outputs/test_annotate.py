@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from unittest.mock import Mock
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.model_file.released import released_models
 from edge_runtime.outputs import annotate
 from edge_runtime.outputs.annotate import GREY, PALETTE, draw, enlarge
 from edge_runtime.results import Box, Decision, FaceResult
@@ -118,3 +121,18 @@ def test_of_ten_thousand_classes_only_those_drawn_are_looked_up(
     face = FaceResult((10, 10, 100, 100), 1.0, "label 9", 1e-4, values)
     draw(np.zeros((240, 320, 3), np.uint8), [face])
     assert lookups.call_count <= 1 + annotate.MAX_BARS
+
+
+def test_labels_of_released_models_have_colours_of_their_own() -> None:
+    assert len(set(PALETTE)) == len(PALETTE)
+    assert all(
+        len(model.labels) <= len(PALETTE) for model in released_models().values()
+    )
+
+
+def test_page_has_the_colours_of_the_picture() -> None:
+    page = files("edge_runtime.web") / "static" / "page.js"
+    line = re.search(r"const PALETTE = \[(.+)\];", page.read_text(encoding="utf-8"))
+    assert line is not None
+    colours = re.findall(r"#([0-9a-f]{6})", line[1])
+    assert [tuple(bytes.fromhex(one))[::-1] for one in colours] == list(PALETTE)
