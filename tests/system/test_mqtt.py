@@ -100,7 +100,7 @@ def status() -> Status:
     spec = SimpleNamespace(
         labels=tuple(SHARE), architecture="tiny", format="tflite-int8"
     )
-    return Status(source=source, classifier=SimpleNamespace(spec=spec), detector="none")
+    return Status(source=source, classifier=SimpleNamespace(spec=spec), detector="haar")
 
 
 def answer(number: int, *, event: bool = True) -> FrameResult:
