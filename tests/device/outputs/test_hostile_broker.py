@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_runtime.outputs import lasting_client
@@ -66,8 +67,12 @@ class HostileBroker:
 
 
 @contextmanager
-def connected(broker: HostileBroker) -> Iterator[LastingClient]:
+def connected(
+    broker: HostileBroker, **callbacks: Callable[..., object]
+) -> Iterator[LastingClient]:
     client = LastingClient(CallbackAPIVersion.VERSION2)
+    for name, callback in callbacks.items():  # before the broker answers
+        setattr(client, name, callback)
     client.reconnect_delay_set(1, 1)
     client.connect_async("127.0.0.1", broker.port)
     client.loop_start()
@@ -95,10 +100,11 @@ def test_packet_below_the_bound_is_read() -> None:
     head = bytes((0x30, length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
     heard: list[int] = []
     broker = HostileBroker(CONNACK + head + b"\0\x01a" + payload)
-    with connected(broker) as client:
-        client.on_message = lambda _client, _data, message: heard.append(
-            len(message.payload)
-        )
+
+    def hear(_client: object, _data: object, message: MQTTMessage) -> None:
+        heard.append(len(message.payload))
+
+    with connected(broker, on_message=hear):
         until(lambda: heard == [100_000])
     assert broker.connections == 1
 
@@ -159,8 +165,8 @@ def test_error_in_a_callback_is_told_and_ends_no_connection(
     def raises(*_: object) -> None:
         raise KeyError("a mistake")
 
-    with caplog.at_level(logging.WARNING), connected(broker) as client:
-        client.on_connect = raises
+    watched = caplog.at_level(logging.WARNING)
+    with watched, connected(broker, on_connect=raises) as client:
         until(lambda: "a mistake" in caplog.text)
         until(client.is_connected)
     assert broker.connections == 1
