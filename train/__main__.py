@@ -8,7 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import INTERRUPTED_EXIT_CODE, RunError
+from edge_runtime.errors import (
+    INTERRUPTED_EXIT_CODE,
+    ConfigError,
+    FerEdgeError,
+    RunError,
+)
 from edge_runtime.utils.argparser import exit_code_of, invocation
 from train.data.decoding import Decoder
 from train.metrics import is_guessing
@@ -18,8 +23,19 @@ from train.options.arguments import build_parser
 from train.options.config import TUPLES, TrainConfig
 from train.options.recipes import RECIPES
 from train.options.steps import fit_to_count
-from train.run.folder import RunFolder, find_model, read_labels, understood
-from train.session import fit_images, require_inputs, resume
+from train.parallel.devices import require_backend, versions
+from train.parallel.group import Group, open_group
+from train.parallel.place import FLAGS as PLACE_FLAGS
+from train.parallel.place import find_place
+from train.parallel.supervisor import supervise
+from train.run.folder import (
+    RunFolder,
+    find_model,
+    git_revision,
+    read_labels,
+    understood,
+)
+from train.session import FILES, fit_images, require_inputs, resume
 
 if TYPE_CHECKING:
     from train.training import FitResult
@@ -28,8 +44,11 @@ AUDIT = "audit"  # the one command beside training itself
 RELEASED_START = "fer2013"  # what small grey images begin with
 # Of the configuration, with --resume: files that may be elsewhere now.
 CHANGED = ("data", "more_data", "labels_from", "leave_out", "log")
-MACHINE = ("threads", "workers", "cache")
-RESUME_FLAGS = {*CHANGED, *MACHINE, "name", "resume", "force"}
+MACHINE = ("threads", "workers", "cache", "devices")
+PLACE = (*PLACE_FLAGS, "join_timeout_s")
+RESUME_FLAGS = {*CHANGED, *MACHINE, *PLACE, "name", "resume", "force"}
+OWN = {*RESUME_FLAGS, *FILES} - {"devices"}  # of each of several processes
+JOIN_TIMEOUT_S = 300.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,12 +59,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return audit(words[1:])
     options = vars(build_parser().parse_args(words))
-    return exit_code_of(lambda: _train(options))
+    return exit_code_of(lambda: _begin(options, words))
 
 
-def _train(options: dict[str, Any]) -> int:
-    result = _resume(options) if "resume" in options else _fit(options)
-    _print_result(RunFolder(result.path), result)
+def _begin(options: dict[str, Any], words: Sequence[str]) -> int:
+    """Trains, or starts what trains as one of several processes."""
+    group = open_group()
+    if group.count > 1:
+        return _train_together(options, group)
+    place = find_place(options)
+    if place or "devices" in options:
+        require_backend()
+    elif options.get("scale"):
+        raise ConfigError("--scale-learning-rate is for several devices: add --devices")
+    if place:
+        return supervise(place, words, options.get("join_timeout_s", JOIN_TIMEOUT_S))
+    return _train(options, group)
+
+
+def _train_together(options: dict[str, Any], group: Group) -> int:
+    """Trains as one of several processes; tells them why where it cannot."""
+    try:
+        revision = {"revision of this program": git_revision()}
+        group.require_same({**versions(), **revision})
+        flags = {name: value for name, value in options.items() if name not in OWN}
+        group.require_same({**flags, "--resume": "resume" in options})
+        return _train(options, group)
+    except FerEdgeError as error:
+        group.failed(str(error))
+        raise
+    except Exception:
+        group.wait_for_end()
+        raise
+
+
+def _train(options: dict[str, Any], group: Group) -> int:
+    result = _resume(options, group) if "resume" in options else _fit(options, group)
+    if group.is_first:
+        _print_result(RunFolder(result.path), result)
     return 0 if result.finished else INTERRUPTED_EXIT_CODE
 
 
@@ -97,19 +148,29 @@ def _without_freezing(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _fit(options: dict[str, Any]) -> FitResult:
+def _fit(options: dict[str, Any], group: Group) -> FitResult:
     """Returns how far a new run came, with what suits the images."""
     of_run: dict[str, Any] = {
         "name": options.get("name"),
         "force": options.get("force", False),
         "threads": options.get("threads"),
     }
-    require_inputs(build_config(options), **of_run)
-    config = build_config({**_defaults(options), **options})
+    if group.is_first:  # it alone reads and writes them
+        require_inputs(build_config(options), **of_run)
+    chosen = group.share(_defaults(options) if group.is_first else {})
+    config = build_config({**chosen, **options})
     workers = options.get("workers")
     data = config.load_images(Decoder(options.get("cache"), workers))
     config = fit_to_count(config, len(data.train), options)
-    return fit_images(config, data, workers=workers, **of_run)
+    return fit_images(
+        config,
+        data,
+        workers=workers,
+        devices=options.get("devices"),
+        group=group,
+        scale=options.get("scale", False),
+        **of_run,
+    )
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +200,7 @@ def _start(source: str) -> defaults.Start | None:
         return defaults.start_of(run.read_config(), metrics)
 
 
-def _resume(options: dict[str, Any]) -> FitResult:
+def _resume(options: dict[str, Any], group: Group) -> FitResult:
     """Returns how far a run came that goes on with its own configuration."""
     refused = set(options) - RESUME_FLAGS
     if refused:
@@ -156,7 +217,7 @@ def _resume(options: dict[str, Any]) -> FitResult:
     changed |= {name: tuple(changed[name]) for name in TUPLES if name in changed}
     name = options["resume"] or options.get("name")
     machine: dict[str, Any] = {each: options.get(each) for each in MACHINE}
-    return resume(name, **machine, **changed)
+    return resume(name, group=group, **machine, **changed)
 
 
 def _print_result(run: RunFolder, result: FitResult) -> None:

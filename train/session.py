@@ -6,9 +6,10 @@ Keras and its backend are imported last: what is wrong is said before that takes
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_runtime.errors import DatasetError, RunError, require_in_checkout
 from train.data.dataset import Dataset
@@ -19,6 +20,9 @@ from train.data.summary import summarize
 from train.networks import pretrained
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig, arch_name, is_own
+from train.options.steps import scale_to_devices
+from train.parallel.devices import start_replicas
+from train.parallel.group import ALONE, Group
 from train.run.folder import (
     RunFolder,
     create_run,
@@ -36,6 +40,40 @@ if TYPE_CHECKING:
     from train.training import FitResult
 
 
+Devices = int | str | None
+# Of the configuration: paths, which may be others on another machine. What is in them
+# the first process reads for all, but for the images.
+FILES = (
+    "data",
+    "more_data",
+    "labels_from",
+    "leave_out",
+    "soft_labels",
+    "start_from",
+    "teachers",
+    "log",
+)
+
+
+class Machine(NamedTuple):
+    """What trains; the result is the same.
+
+    Attributes:
+        threads: CPU threads; None for all.
+        workers: Processes that augment images.
+        devices: How many of this process's devices, ``"all"``, or None: see
+            ``train.parallel.devices.start_replicas``.
+        group: The processes that train together.
+        scale: Let batch and learning rate grow with the number of devices.
+    """
+
+    threads: int | None
+    workers: int | None
+    devices: Devices
+    group: Group
+    scale: bool = False
+
+
 def fit(
     config: TrainConfig,
     *,
@@ -44,6 +82,7 @@ def fit(
     threads: int | None = None,
     workers: int | None = None,
     cache: Cache | None = None,
+    devices: Devices = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FitResult:
     """Trains a network, writes its run folder, and returns how far it came.
@@ -59,6 +98,7 @@ def fit(
         threads: CPU threads, where Keras was not imported before; None for all.
         workers: Processes that decode and augment images; the batches are the same.
         cache: Where decoded images are kept: ``"ram"``, ``"disk"`` or ``"none"``.
+        devices: How many devices of this machine train, or ``"all"``; with JAX alone.
         callbacks: Of Keras, called after each epoch was validated and saved: among
             their logs are ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and
             ``val_macro_f1``. One that sets ``model.stop_training`` ends the run there.
@@ -76,6 +116,7 @@ def fit(
         force=force,
         threads=threads,
         workers=workers,
+        devices=devices,
         callbacks=callbacks,
     )
 
@@ -86,6 +127,8 @@ def resume(
     threads: int | None = None,
     workers: int | None = None,
     cache: Cache | None = None,
+    devices: Devices = None,
+    group: Group = ALONE,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **changed: Any,
 ) -> FitResult:
@@ -96,6 +139,8 @@ def resume(
         threads: As for ``fit``.
         workers: As for ``fit``; may be others than before.
         cache: As for ``fit``; may be another than before.
+        devices: As for ``fit``; may be others than before.
+        group: The processes that train together: the first one has the run.
         callbacks: As for ``fit``: they are no part of the run folder.
         changed: Of the configuration: ``data``, ``labels_from`` and ``leave_out``,
             where the files have moved, and ``log``.
@@ -104,14 +149,21 @@ def resume(
         FerEdgeError: There is no such run, or its images have changed.
     """
     require_in_checkout("matplotlib", group="train")
+    machine = Machine(threads, workers, devices, group)
+    if not group.is_first:
+        config = TrainConfig.from_dict(group.share({}))
+        config = dataclasses.replace(config, **changed)
+        data = config.load_images(Decoder(cache, workers))
+        return _train_for_another(config, data, machine, callbacks, resumed=True)
     run = find_run(name)
     with locked(run.path):
         config = dataclasses.replace(run.read_config(), **changed)
         # Not the server: a training that restarts by itself must not wait for it.
         require_packages(config.log)
+        group.share(config.to_dict())
         data = config.load_images(Decoder(cache, workers))
         _check_same_data(run, data)
-        return _train(config, data, run, threads, workers, callbacks, resumed=True)
+        return _train(config, data, run, machine, callbacks, resumed=True)
 
 
 def require_inputs(
@@ -150,26 +202,47 @@ def fit_images(
     force: bool = False,
     threads: int | None = None,
     workers: int | None = None,
+    devices: Devices = None,
+    group: Group = ALONE,
+    scale: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FitResult:
     """Trains a new run on images that were loaded, and returns how far it came.
 
-    Args and errors are those of ``fit``.
+    Args and errors are those of ``fit``, and:
+        group: The processes that train together: the first one writes the run.
+        scale: Let batch and learning rate grow with the number of devices.
     """
+    machine = Machine(threads, workers, devices, group, scale)
+    if not group.is_first:
+        return _train_for_another(config, data, machine, callbacks, resumed=False)
     arch = arch_name(config.arch).replace(":", "-")
     run = create_run(name, f"{Path(config.data).resolve().stem}-{arch}")
     with locked(run.path):
         # Again: another run of this name may have ended since.
         require_free_name(name, force=force)
-        return _train(config, data, run, threads, workers, callbacks, resumed=False)
+        return _train(config, data, run, machine, callbacks, resumed=False)
+
+
+def _train_for_another(
+    config: TrainConfig,
+    data: Dataset,
+    machine: Machine,
+    callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    resumed: bool,
+) -> FitResult:
+    """Trains along with the first process, which alone writes the run."""
+    with tempfile.TemporaryDirectory(prefix="fer-edge-train-") as scratch:
+        run = RunFolder(Path(scratch))
+        return _train(config, data, run, machine, callbacks, resumed=resumed)
 
 
 def _train(
     config: TrainConfig,
     data: Dataset,
     run: RunFolder,
-    threads: int | None,
-    workers: int | None,
+    machine: Machine,
     callbacks: Sequence[keras.callbacks.Callback],
     *,
     resumed: bool,
@@ -178,8 +251,14 @@ def _train(
     names = [Path(path).name for path in (config.data, *config.more_data)]
     for line in describe_sources(names, data.train, config.data_weights):
         print(line, flush=True)
+    group = machine.group
+    group.require_same({"fingerprint of its images": data.fingerprint})
+    group.require_same(_common(config))
     try:
-        start_keras(threads)
+        start_keras(machine.threads)
+        replicas = start_replicas(group, machine.devices)
+        if machine.scale:
+            config = scale_to_devices(config, replicas.devices)
         from train import training
         from train.optimization.optimizer import devices
         from train.run.results import backend_name
@@ -194,18 +273,28 @@ def _train(
             f"run {run.path}: {config.network}, {config.epochs} epochs in batches of"
             f" {config.batch_size}, {config.precision}"
         )
-        print(f"training on {', '.join(devices())} ({backend_name()})")
+        names = devices()[: replicas.devices if machine.devices else None]
+        print(f"training on {', '.join(names)} ({backend_name()})")
         return training.fit(
             config,
             data,
             run,
             record=record,
             resume=resumed,
-            workers=workers,
+            workers=machine.workers,
             callbacks=callbacks,
+            replicas=replicas,
         )
     finally:
         run.remove_if_empty()
+
+
+def _common(config: TrainConfig) -> dict[str, Any]:
+    """Returns what all processes have in common: not where their files are."""
+    values = config.to_dict()
+    return {
+        name: bool(value) if name in FILES else value for name, value in values.items()
+    }
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> None:

@@ -13,6 +13,7 @@ import keras
 from edge_runtime.errors import RunError
 from edge_runtime.utils.files import remove_leftovers, write_text
 from edge_runtime.utils.signals import handle_signals
+from edge_runtime.utils.stderr import suppress_stderr
 from train.data.dataset import Dataset
 from train.data.workers import Workers, available_cores
 from train.distillation.material import Material, prepare_material
@@ -21,6 +22,7 @@ from train.optimization.head import fit_head
 from train.optimization.initialization import NETWORK, initialize, make_networks
 from train.optimization.optimizer import compile_model, devices
 from train.options.config import TrainConfig, is_own
+from train.parallel.replicas import ONE, Replicas
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
@@ -60,6 +62,7 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     workers: int | None = None,
+    replicas: Replicas = ONE,
 ) -> FitResult:
     """Trains a network and returns how far it came; each epoch can be resumed from.
 
@@ -78,12 +81,15 @@ def fit(
         workers: Processes that augment images; with 1 a thread of this one does. None
             takes one for each core where a GPU trains, else 1. The batches are the
             same.
+        replicas: The devices that train. Where several processes do, each calls this
+            with the same arguments but for ``run``: that of the first one is written,
+            those of the others are scratch.
 
     Raises:
         FerEdgeError: The loss is no longer finite, or there is no checkpoint.
     """
-    with _open_workers(workers) as opened:
-        return _fit(config, data, run, record, resume, callbacks, opened)
+    with _open_workers(workers) as opened, replicas.apart():
+        return _fit(config, data, run, record, resume, callbacks, opened, replicas)
 
 
 def _open_workers(count: int | None) -> AbstractContextManager[Workers | None]:
@@ -101,20 +107,34 @@ def _fit(
     resume: bool,
     callbacks: Sequence[keras.callbacks.Callback],
     workers: Workers | None,
+    replicas: Replicas,
 ) -> FitResult:
-    keras.utils.set_random_seed(config.seed)
-    progress = _load_progress(run) if resume else Progress()
-    model, best_model = make_networks(config, data, run, progress)
-    layers = model.to_json()  # before it is compiled
-    record = {**record, "weights": initialize(model, config, data, progress, run)}
-    material = prepare_material(config, data, run, progress, workers, resume=resume)
-    if config.head_views and not progress.epoch:
-        print("first the last layer alone, then the whole network", flush=True)
-        fit_head(model, material.images, material.targets, config)
-    compile_model(model, config, material.feed.steps_per_epoch)
+    with suppress_stderr():  # imports TensorFlow, if there, whatever the backend
+        keras.utils.set_random_seed(config.seed)
     if resume:
-        _restore(run, model, progress)
-    else:
+        _send_state(run, replicas)
+    progress = _load_progress(run) if resume else Progress()
+    model, best_model = make_networks(config, data, run, progress, replicas)
+    layers = model.to_json()  # before it is compiled
+    begun = replicas.begin(model, best_model)
+    if begun:
+        weights = initialize(begun, config, data, progress, run)
+        record = {**record, "weights": weights}
+    material = prepare_material(
+        config, data, run, progress, workers, replicas, resume=resume
+    )
+    replicas.require_even(material.feed.batch_size)
+    if config.head_views and not progress.epoch and begun:
+        print("first the last layer alone, then the whole network", flush=True)
+        fit_head(begun, material.images, material.targets, config)
+    replicas.spread(begun, model)
+    with replicas.together():
+        compile_model(model, config, material.feed.steps_per_epoch)
+        if resume:
+            _restore(run, model, progress)
+    if resume and replicas.group.is_first:
+        checkpoint.publish_best(run.checkpoint, run.model, progress)
+    if not resume:
         _clear(run)  # only now, when nothing can be refused any more
         material.save(config, data, run)
     run.write_json(run.config, record)
@@ -122,16 +142,38 @@ def _fit(
     if is_own(config.arch):
         write_text(run.checkpoint / NETWORK, layers)
     write_calibration_choice(run, data, config)
-    epochs = EpochCallback(config, data, run, progress=progress, best_model=best_model)
-    trackers = RunTrackers(open_trackers(config.log, run, _parameters(record, model)))
+    epochs = EpochCallback(
+        config,
+        data,
+        run,
+        progress=progress,
+        best_model=best_model,
+        replicas=replicas,
+    )
+    logs = config.log if replicas.group.is_first else ()
+    trackers = RunTrackers(open_trackers(logs, run, _parameters(record, model)))
     trackers.write(progress)  # what a resumed run was killed before it was told
     followers = [TrackingCallback(trackers, epochs), *callbacks]
     with _told_of_failure(trackers, epochs, run):
-        finished = _run_epochs(model, material.feed, config, epochs, followers)
-        _measure(config, data, run, epochs.progress, material, finished=finished)
+        with replicas.together():
+            finished = _run_epochs(model, material.feed, config, epochs, followers)
+        replicas.leave()
+        if replicas.group.is_first:
+            _measure(config, data, run, epochs.progress, material, finished=finished)
     outcome = outcome_of(run, epochs.progress, finished=finished)
     trackers.finish(epochs.progress, outcome, run)
     return FitResult(epochs.progress, finished, run.path)
+
+
+def _send_state(run: RunFolder, replicas: Replicas) -> None:
+    """Gives the other processes what they resume from: they need no run folder."""
+    names: list[str] = []
+    if replicas.group.is_first:
+        progress = checkpoint.load_progress(run.checkpoint)
+        known = (checkpoint.PROGRESS, progress.weights_file, NETWORK)
+        names = [each for each in known if each and (run.checkpoint / each).is_file()]
+    replicas.send_files(run.checkpoint, replicas.group.share(names))
+    replicas.send_files(run.path, [run.architecture.name])
 
 
 def _load_progress(run: RunFolder) -> Progress:
@@ -152,11 +194,10 @@ def _clear(run: RunFolder) -> None:
 
 
 def _restore(run: RunFolder, model: keras.Model, progress: Progress) -> None:
-    """Gives the model the weights of the last epoch; the run folder its best model."""
+    """Gives the model the weights of the last epoch."""
     remove_leftovers(run.path)
     remove_leftovers(run.checkpoint)
     checkpoint.restore(run.checkpoint, model, progress)
-    checkpoint.publish_best(run.checkpoint, run.model, progress)
 
 
 @contextmanager

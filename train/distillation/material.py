@@ -27,6 +27,7 @@ from train.distillation.teachers import (
 )
 from train.feed import TrainingFeed
 from train.options.config import TrainConfig
+from train.parallel.replicas import ONE, Replicas
 from train.run.checkpoint import Progress
 from train.run.folder import RunFolder
 
@@ -64,6 +65,7 @@ def prepare_material(
     run: RunFolder,
     progress: Progress,
     workers: Workers | None,
+    replicas: Replicas = ONE,
     *,
     resume: bool,
 ) -> Material:
@@ -75,13 +77,19 @@ def prepare_material(
         run: The run's folder.
         progress: How far the run has come.
         workers: Processes that make batches; None for a thread.
+        replicas: The devices that train: the first process computes for all.
         resume: The run has its targets and answers in its folder.
 
     Raises:
         FerEdgeError: Votes or teachers are missing, or do not fit the images.
     """
-    all_targets = (
-        load_targets(config, data, run) if resume else compute_targets(config, data)
+    classes = len(data.labels)
+    all_targets = replicas.from_first(
+        lambda: (
+            load_targets(config, data, run) if resume else compute_targets(config, data)
+        ),
+        (len(data.train), classes),
+        np.float32,
     )
     images, targets = select_images(data, all_targets)
     make_feed = partial(
@@ -99,8 +107,14 @@ def prepare_material(
     )
     answers = None
     if config.teachers:
-        answers = _answers(config, data, run, images, make_feed(), resume=resume)
-    feed = make_feed(first_epoch=progress.epoch, answers=answers)
+        views = make_feed()
+        batches = config.teacher_views * views.steps_per_epoch
+        answers = replicas.from_first(
+            lambda: _answers(config, data, run, images, views, resume=resume),
+            (batches, views.batch_size, classes),
+            np.float16,
+        )
+    feed = make_feed(first_epoch=progress.epoch, answers=answers, share=replicas.share)
     return Material(all_targets, images, targets, answers, feed)
 
 

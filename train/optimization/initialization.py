@@ -17,6 +17,7 @@ from train.networks.blocks import Scale
 from train.networks.export_trial import try_export
 from train.networks.own import loads_weights, require_same_twice
 from train.options.config import TrainConfig, is_own
+from train.parallel.replicas import ONE, Replicas
 from train.run.checkpoint import Progress
 from train.run.folder import (
     MAX_JSON_BYTES,
@@ -35,7 +36,11 @@ POLICIES = {
 
 
 def make_networks(
-    config: TrainConfig, data: Dataset, run: RunFolder, progress: Progress
+    config: TrainConfig,
+    data: Dataset,
+    run: RunFolder,
+    progress: Progress,
+    replicas: Replicas = ONE,
 ) -> tuple[keras.Model, keras.Model]:
     """Returns the network to train, and a float32 copy to validate and save.
 
@@ -44,17 +49,18 @@ def make_networks(
         data: The images.
         run: The run's folder; of a resumed run the user's own network is in there.
         progress: How far the run has come.
+        replicas: The devices that train.
 
     Raises:
         FerEdgeError: The user's own network is refused, or the folder is damaged.
     """
     if is_own(config.arch) and progress.epoch:
-        return _read_networks(run)
-    return _build_networks(config, data)
+        return _read_networks(run, replicas)
+    return _build_networks(config, data, replicas)
 
 
 def _build_networks(
-    config: TrainConfig, data: Dataset
+    config: TrainConfig, data: Dataset, replicas: Replicas
 ) -> tuple[keras.Model, keras.Model]:
     shape: dict[str, Any] = {
         "size_px": data.size_px,
@@ -65,7 +71,8 @@ def _build_networks(
     best_model = build_model(config.arch, **shape)
     keras.mixed_precision.set_dtype_policy(POLICIES[config.precision])
     try:
-        model = build_model(config.arch, **shape)
+        with replicas.together():
+            model = build_model(config.arch, **shape)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     if is_own(config.arch):
@@ -92,12 +99,16 @@ def _compare_weights(config: TrainConfig, loaded: bool) -> None:
         )
 
 
-def _read_networks(run: RunFolder) -> tuple[keras.Model, keras.Model]:
+def _read_networks(
+    run: RunFolder, replicas: Replicas
+) -> tuple[keras.Model, keras.Model]:
     """Returns the two networks of a resumed run, without the user's own function."""
     paths = (run.checkpoint / NETWORK, run.architecture)
     try:
         texts = [read_bounded(path, MAX_JSON_BYTES).decode() for path in paths]
-        model, best_model = map(keras.models.model_from_json, texts)
+        with replicas.together():
+            model = keras.models.model_from_json(texts[0])
+        best_model = keras.models.model_from_json(texts[1])
     except Exception as error:  # Keras raises whatever its parsers raise
         raise RunError(
             f"{run.path} cannot be resumed: {paths[0]} or {paths[1].name}, its network,"

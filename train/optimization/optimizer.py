@@ -31,6 +31,7 @@ def compile_model(
         freeze_large(model, config.frozen_stride)
     optimizer = build_optimizer(config, steps_per_epoch, layer_rates(model, config))
     on_cpu = all(name.startswith("cpu") for name in devices())
+    slower = on_cpu and backend_name() == "tensorflow"
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     if config.teachers:
         loss = DistillationLoss(config.teacher_share, config.teacher_temperature)
@@ -39,7 +40,7 @@ def compile_model(
         loss,
         metrics=[keras.metrics.MeanMetricWrapper(target_accuracy, name="accuracy")],
         # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
-        jit_compile=False if on_cpu else "auto",
+        jit_compile=False if slower else "auto",
     )
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from functools import partial
 from typing import Any
 
 from edge_runtime.utils.argparser import CommandLine
-from edge_runtime.utils.flags import positive, threads
+from edge_runtime.utils.flags import positive, threads, whole_number
 from train.data.image_stores import CACHES
 from train.options.config import FITS, LABEL_RULES
 from train.options.learning import TITLE, Add, add_learning
 from train.options.recipes import RECIPES
-from train.options.values import weights, word
+from train.options.values import (
+    MOST_PROCESSES,
+    devices,
+    duration_s,
+    processes,
+    weights,
+    word,
+)
 
 DESCRIPTION = "Trains a classifier on labelled images; the result is runs/<name>/."
 EXAMPLES = """\
@@ -30,6 +38,9 @@ examples:
   python -m train --data photos/ --log tensorboard --log mlflow
   python -m train --data photos/ --data dataset.zip --from pets
   python -m train --resume                         continue the newest run
+  python -m train --data photos/ --devices all     on all GPUs of this machine
+  python -m train --data photos/ --coordinator node1:8476 --processes 2 --process 0
+                                 two machines: the same on the other, --process 1
 
 --data is a folder, a zip of one (it is not unpacked) or a CSV. Layouts:
 <class>/<image> or <split>/<class>/<image> with the splits train, val (or valid,
@@ -37,13 +48,17 @@ validation) and test. Columns: emotion,pixels,Usage (fer2013.csv) or path,label 
 split). Without a validation split, a tenth of the training images is set aside for it.
 Training images that occur in an evaluation split are dropped.
 """
-_GPU = "Keras uses a GPU where there is one; CUDA_VISIBLE_DEVICES=-1 hides it"
+_GPU = (
+    "Keras uses a GPU where there is one; --devices all uses several;"
+    " CUDA_VISIBLE_DEVICES=-1 hides them"
+)
 _RECIPE = "it is a part of the --recipe"
 MISSING_FLAGS = {
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda"), _GPU),
     "--early-stopping": "see --patience",
     **dict.fromkeys(("--optimizer", "--warmup", "--scheduler"), _RECIPE),
 }
+DEVICES_TITLE = "several devices (with JAX; the batch is the same, and so the result)"
 RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores):"
 
 
@@ -61,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_images(parser.add_argument_group("images").add_argument)
     machine = parser.add_argument_group("machine (the result is the same)")
     _add_machine(machine.add_argument)
+    _add_devices(parser.add_argument_group(DEVICES_TITLE).add_argument)
     return parser
 
 
@@ -206,6 +222,50 @@ def _add_machine(add: Add) -> None:
         help="decoded images: ram, disk (decoded once, read in batches: for sets of any"
         " size), or none, which decodes each whenever it is used (ram below 256 MiB,"
         " else disk)",
+    )
+
+
+def _add_devices(add: Add) -> None:
+    """Several devices, processes and machines."""
+    add(
+        "--devices",
+        type=devices,
+        metavar="N",
+        help="devices of this machine that share each batch, or all (one; with several"
+        " processes all)",
+    )
+    add(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="where process 0 is, and a port that is free there: the same on every"
+        " machine",
+    )
+    add(
+        "--processes",
+        type=processes,
+        metavar="N",
+        help="how many processes train together, usually one a machine; 1 trains alone"
+        " under srun and mpirun, too",
+    )
+    add(
+        "--process",
+        type=partial(whole_number, low=0, high=MOST_PROCESSES - 1),
+        metavar="K",
+        help="the number of this one, from 0; that one writes the run",
+    )
+    add(
+        "--join-timeout",
+        type=duration_s,
+        dest="join_timeout_s",
+        metavar="TIME",
+        help="how long to wait for the other processes: 90s, 10m (5m)",
+    )
+    add(
+        "--scale-learning-rate",
+        action="store_true",
+        dest="scale",
+        help="--batch-size is that of each device: the batch grows with their number,"
+        " and the learning rate with it (with its root for Adam)",
     )
 
 

@@ -13,6 +13,25 @@ FEWEST_STEPS_PER_EPOCH = 10
 SMALLEST_BATCH = 8
 
 
+def scale_to_devices(config: TrainConfig, devices: int) -> TrainConfig:
+    """Returns the configuration with a batch for each device, and rates for it.
+
+    SGD's learning rate grows with the batch (Goyal et al., 2017), that of Adam with its
+    root (Malladi et al., "On the SDEs and scaling rules for adaptive gradient
+    algorithms", 2022).
+
+    Args:
+        config: The configuration for one device.
+        devices: Number of devices.
+    """
+    factor = devices if config.optimizer == "sgd" else math.sqrt(devices)
+    return replace(
+        config,
+        batch_size=config.batch_size * devices,
+        learning_rate=config.learning_rate * factor,
+    )
+
+
 def fit_to_count(
     config: TrainConfig, images: int, given: Container[str] = ()
 ) -> TrainConfig:

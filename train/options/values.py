@@ -5,11 +5,12 @@ from __future__ import annotations
 from edge_runtime.errors import MetadataError
 from edge_runtime.model_file.metadata import check_word
 from edge_runtime.utils.argparser import InvalidValue
-from edge_runtime.utils.flags import number
+from edge_runtime.utils.flags import number, whole_number
 from edge_runtime.utils.suggestions import nearest
 from train.options.config import ARCHITECTURE_NAMES, is_own
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
+MOST_PROCESSES = 4096  # or devices of a machine: beyond it a number is a slip
 
 
 def architecture(text: str) -> str:
@@ -57,3 +58,13 @@ def duration_s(text: str) -> float:
     if unit not in UNITS_S:
         raise InvalidValue(f"expected a time such as 90s, 10m or 2h, got {text[:40]!r}")
     return number(amount, 0.01, 1e6) * UNITS_S[unit]
+
+
+def processes(text: str) -> int:
+    """Returns a number of processes that train together."""
+    return whole_number(text, 1, MOST_PROCESSES)
+
+
+def devices(text: str) -> int | str:
+    """Returns a number of devices, or ``"all"``."""
+    return text if text == "all" else whole_number(text, 1, MOST_PROCESSES)

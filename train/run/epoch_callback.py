@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from train import metrics
 from train.data.dataset import Dataset
 from train.networks.blocks import leaf_layers
 from train.options.config import TrainConfig
+from train.parallel.replicas import ONE, Replicas
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.folder import RunFolder
@@ -38,16 +40,19 @@ class EpochCallback(keras.callbacks.Callback):
         *,
         progress: Progress,
         best_model: keras.Model,
+        replicas: Replicas = ONE,
     ) -> None:
         super().__init__()
         self._config, self._data, self._run = config, data, run
         self.progress = progress
         self.stop = StopRequest()
         self._best_model = best_model
+        self._replicas = replicas
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
         self._started = self._epoch_started = 0.0
         self._first_epoch = progress.epoch
+        self._steps = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Notes the time, for the estimate of the time left."""
@@ -84,7 +89,8 @@ class EpochCallback(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(loss=f"{(logs or {})['loss']:.3f}", refresh=False)
-        if self.stop.signal is not None:
+        self._steps += 1
+        if self._replicas.asked_to_stop(self._steps, self.stop.signal is not None):
             raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -97,7 +103,8 @@ class EpochCallback(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         self._copy_weights()
         split = self._data.validation
-        logits = predict_logits(self._best_model, split.images)
+        predict = partial(predict_logits, self._best_model)
+        logits = self._replicas.predict(predict, split.images)
         # Both: logits can be NaN while the loss is finite.
         if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
             raise FerEdgeError(
@@ -117,7 +124,9 @@ class EpochCallback(keras.callbacks.Callback):
             "val_accuracy": round(metrics.accuracy(matrix), 5),
             "val_macro_f1": round(metrics.macro_f1(matrix), 5),
             "learning_rate": round(float(self.model.optimizer.learning_rate), 7),
-            "seconds": round(time.perf_counter() - self._epoch_started, 1),
+            "seconds": self._replicas.group.share(
+                round(time.perf_counter() - self._epoch_started, 1)
+            ),
         }
         self._save(epoch + 1, row)
         # For the callbacks behind this one.
@@ -142,16 +151,25 @@ class EpochCallback(keras.callbacks.Callback):
             progress = replace(
                 progress, best_epoch=epoch, best_accuracy=row["val_accuracy"]
             )
-        folder = self._run.checkpoint
-        best_model = self._best_model if best else None
-        self.progress = checkpoint.save(folder, self.model, progress, best=best_model)
-        if best:
-            checkpoint.publish_best(folder, self._run.model, self.progress)
-        self._run.write_history(self.progress.history)
+        self.progress = progress
+        if self._replicas.group.is_first:
+            with self._replicas.apart():  # Keras makes variables while it saves
+                self._write(best=best)
         print(self._format_row(epoch, row), flush=True)
         if reason := checkpoint.stop_reason(self._config, self.progress):
             print(f"ends here: {reason}", flush=True)
             self.model.stop_training = True
+
+    def _write(self, *, best: bool) -> None:
+        """Writes the checkpoint, the best model and the history."""
+        folder = self._run.checkpoint
+        best_model = self._best_model if best else None
+        self.progress = checkpoint.save(
+            folder, self.model, self.progress, best=best_model
+        )
+        if best:
+            checkpoint.publish_best(folder, self._run.model, self.progress)
+        self._run.write_history(self.progress.history)
 
     def _format_row(self, epoch: int, row: dict[str, float]) -> str:
         elapsed_s = time.perf_counter() - self._started
@@ -171,6 +189,8 @@ class EpochCallback(keras.callbacks.Callback):
     def recover(self) -> None:
         """Goes by what was saved, where Ctrl-C came before it was noted here."""
         self.close()
+        if not self._replicas.group.is_first:
+            return
         self.progress = checkpoint.load_progress(self._run.checkpoint)
         checkpoint.publish_best(self._run.checkpoint, self._run.model, self.progress)
         if self.progress.epoch:

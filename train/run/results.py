@@ -17,6 +17,7 @@ from train.data.splits import Split, balanced_indices, in_batches, pixel_hashes
 from train.data.stored_images import Pixels
 from train.networks.architectures import count_macs
 from train.options.config import TrainConfig
+from train.parallel.replicas import devices_in_scope
 from train.run.checkpoint import Progress, stop_reason
 from train.run.folder import RUN_SCHEMA, RunFolder
 from train.run.plots import plot_confusion_matrices, plot_curves
@@ -40,12 +41,25 @@ def predict_logits(model: keras.Model, images: Pixels) -> npt.NDArray[np.float32
     """
     # Memory depends on the number of pixels.
     batch = max(1, EVALUATION_PIXELS // images.shape[1] ** 2)
+    devices = devices_in_scope()
+    batch += -batch % devices
     at_once = batch * BATCHES_IN_MEMORY
     logits = [
-        model.predict(part, batch_size=batch, verbose=0)
-        for part in in_batches(images, at_once)
+        _predict(model, part, batch, devices) for part in in_batches(images, at_once)
     ]
     return np.concatenate(logits, dtype=np.float32)
+
+
+def _predict(
+    model: keras.Model, images: npt.NDArray[np.uint8], batch: int, devices: int
+) -> npt.NDArray[np.float32]:
+    """Returns logits; the last batch is filled up where devices share it evenly."""
+    count = len(images)
+    if missing := -count % devices:
+        images = np.concatenate([images, images[:1].repeat(missing, axis=0)])
+    logits: npt.NDArray[np.float32]
+    logits = model.predict(images, batch_size=batch, verbose=0)[:count]
+    return logits
 
 
 def write_calibration_choice(

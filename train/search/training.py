@@ -81,6 +81,7 @@ class Training:
         stamp = self.folder.with_name(self.folder.name + FLAGS_SUFFIX)
         flags = "\n".join(self.flags)
         common = ["--data", self.data, "--threads", str(self.threads)]
+        common += ["--processes", "1"]  # also where srun has started several workers
         same = stamp.is_file() and stamp.read_text(encoding="utf-8") == flags
         if same and (run.checkpoint / PROGRESS).is_file():
             return ["--resume", str(self.folder), *common]

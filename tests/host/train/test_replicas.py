@@ -1,0 +1,160 @@
+"""Several devices of one machine give what one gives; what does not fit is one line.
+
+The devices are virtual ones of the CPU: XLA makes as many as it is told.
+"""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.errors import ConfigError, RunError
+from train.options.config import TrainConfig
+from train.options.steps import scale_to_devices
+from train.parallel.devices import require_backend
+from train.parallel.group import ALONE, Group, _difference
+from train.parallel.replicas import ONE, Replicas
+
+ROOT = Path(__file__).resolve().parents[3]
+FLAGS = ("--data", "set", "--arch", "fer_tiny", "--batch-size", "16", "--seed", "3")
+RATE = ("--learning-rate", "0.001")
+needs_jax = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    rng = np.random.default_rng(0)
+    for label, level in (("dark", 0), ("light", 60)):
+        (folder / "set" / label).mkdir(parents=True)
+        for number in range(45):
+            image = rng.integers(level, level + 190, (16, 16), dtype=np.uint8)
+            cv2.imwrite(str(folder / "set" / label / f"{number}.png"), image)
+    return folder
+
+
+def train(folder, *words, devices=1, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "train", *words],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+    )
+
+
+def losses(folder, name):
+    with (folder / "runs" / name / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [float(row[key]) for row in rows for key in ("loss", "val_loss")]
+
+
+@needs_jax
+@pytest.mark.timeout(900)  # three times the libraries' start and compilation
+def test_two_devices_train_as_one_and_one_goes_on_for_two(folder):
+    words = (*FLAGS, *RATE, "--epochs", "2")
+    one = train(folder, *words, "--name", "one", KERAS_BACKEND="jax")
+    assert one.returncode == 0, one.stderr
+
+    cut = (*words, "--name", "two", "--devices", "2", "--max-time", "0.1s")
+    two = train(folder, *cut, devices=3)  # one of them is not used
+    assert two.returncode == 0, two.stderr
+    assert "training on cpu:0, cpu:1 (jax)" in two.stdout
+    assert two.stderr == ""
+    config = folder / "runs" / "two" / "config.json"
+    config.write_text(
+        config.read_text().replace('"max_time_s": 0.1', '"max_time_s": 0.0')
+    )
+    resumed = train(folder, "--resume", "two", KERAS_BACKEND="jax")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "ends here" in two.stdout and "epoch   2/2" in resumed.stdout
+    assert losses(folder, "two") == pytest.approx(losses(folder, "one"), rel=1e-4)
+
+
+@needs_jax
+@pytest.mark.parametrize(
+    ("words", "devices", "part"),
+    [
+        (("--devices", "2"), 1, "expected --devices of at most 1, got 2"),
+        (("--devices", "all"), 3, "3 devices share evenly, got 16 images"),
+        (("--scale-learning-rate",), 1, "add --devices"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(folder, words, devices, part):
+    done = train(folder, *FLAGS, *words, "--name", "no", devices=devices)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert part in line
+    assert not (folder / "runs" / "no").exists()
+
+
+def test_uneven_batch_names_the_next_even_ones():
+    replicas = Replicas(ALONE)
+    replicas.devices = 6
+    replicas.require_even(12)
+    with pytest.raises(ConfigError, match="--batch-size 126 or 132"):
+        replicas.require_even(128)
+    with pytest.raises(ConfigError, match="--batch-size 6,"):
+        replicas.require_even(5)
+
+
+def test_another_backend_is_told_what_to_do(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with pytest.raises(ConfigError, match="KERAS_BACKEND is tensorflow:  unset"):
+        require_backend()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("sgd", 0.4), ("adamw", 0.2), ("adam", 0.2)]
+)
+def test_scaled_rate_grows_with_the_batch(optimizer, rate):
+    config = TrainConfig(optimizer=optimizer, learning_rate=0.1, batch_size=32)
+    scaled = scale_to_devices(config, 4)
+    assert scaled.batch_size == 128
+    assert scaled.learning_rate == pytest.approx(rate)
+
+
+def test_alone_nothing_is_sent():
+    assert ALONE.gather(3) == [3]
+    assert ALONE.share({"a": 1}) == {"a": 1}
+    assert ONE.share == (0, 1)
+    array = np.arange(3)
+    assert ONE.from_first(lambda: array, (3,), np.int64) is array
+    assert not ONE.asked_to_stop(1, False)
+    assert ONE.asked_to_stop(1, True)
+
+
+def test_first_difference_is_named():
+    same = {"seed": 1, "epochs": 3}
+    assert _difference([same, dict(same)]) == ""
+    assert "process 1 has another seed than process 0: 2, not 1" in _difference(
+        [same, {**same, "seed": 2}]
+    )
+    assert "another width than process 0: 0.5, not None" in _difference(
+        [same, same, {**same, "width": 0.5}]
+    )
+
+
+class Two(Group):
+    """The first of two processes, of which the other one has other facts."""
+
+    def gather(self, value):
+        return [value, {**value, "seed": 0}]
+
+
+def test_difference_raises_in_the_first_process_too():
+    with pytest.raises(RunError, match="another seed"):
+        Two().require_same({"seed": 1})
