@@ -107,7 +107,7 @@ def test_every_frame_of_the_clip_is_answered(work):
     frames = [json.loads(line) for line in work.outputs["run"].splitlines()]
     assert [frame["frame"] for frame in frames] == list(range(FRAMES))
     for frame in frames:
-        (face,) = frame["faces"]
+        (face,) = frame["objects"]
         assert face["label"] in CLASSES
         assert len(face["probabilities"]) == 3
 
