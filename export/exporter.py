@@ -38,7 +38,6 @@ from export.convert.formats import (
     kind_of,
 )
 from export.convert.pixel_scaling import fold_rescaling
-from export.convert.ranges import MeasuredRanges
 from export.convert.upsampling import resize_instead
 from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
@@ -49,6 +48,7 @@ from export.trained_model import (
     with_words,
 )
 from export.verify import check_contents, describe_input, find_unfolded
+from train.quantization.ranges import MeasuredRanges
 from train.run.results import predict_logits
 
 NAMES = {"tflite": "TFLite", "onnx": "ONNX"}

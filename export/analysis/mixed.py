@@ -14,7 +14,7 @@ from export.analysis.debugger import LayerError, centre, logits_of_model, snr_db
 from export.analysis.rounding_layers import only_moves
 from export.convert.editable_model import EditableModel
 from export.convert.quantize_tflite import quantize
-from export.convert.ranges import Ranges
+from train.quantization.ranges import Ranges
 
 MOST_FLOAT_LAYERS = 8
 LEAST_GAIN_DB = 1.0

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from export.calibration.activations import tflite_reader
 from export.calibration.calibrate import CalibrationInputs
 from export.calibration.representative import collect_warnings
-from export.convert.ranges import Ranges
+from train.quantization.ranges import Ranges
 
 AUDITED_IMAGES = 200
 CENTRAL_SHARE = 0.999

@@ -27,12 +27,12 @@ from export.calibration.representative import (
     select_unlabelled,
 )
 from export.convert.formats import FloatModels
-from export.convert.ranges import MeasuredRanges
 from export.options import Log
 from export.trained_model import TrainedModel
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.data.splits import Split
+from train.quantization.ranges import MeasuredRanges
 
 logger = logging.getLogger(__name__)
 

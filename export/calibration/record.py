@@ -15,7 +15,7 @@ from typing import Any
 from edge_runtime.errors import RunError
 from edge_runtime.untrusted import open_regular, read_json
 from edge_runtime.utils.files import write_text
-from export.convert.ranges import MeasuredRanges
+from train.quantization.ranges import MeasuredRanges
 
 MAX_RECORD_BYTES = 8 * 2**20
 SCHEMA = "fer-edge/ranges/3"

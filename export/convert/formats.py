@@ -12,7 +12,7 @@ from edge_runtime.model_file.container import Kind
 from export.convert import onnx_model, quantize_tflite
 from export.convert.converted_model import ConvertedModel
 from export.convert.quantize_tflite import Io
-from export.convert.ranges import MeasuredRanges
+from train.quantization.ranges import MeasuredRanges
 
 FORMATS = {
     "float32": "TFLite, nothing is rounded",

@@ -16,10 +16,10 @@ from edge_runtime.errors import (
     missing_in_checkout,
 )
 from edge_runtime.utils.onnxruntime import import_onnxruntime
-from export.convert.even_rounding import round_evenly
 from export.convert.frozen_graph import freeze
-from export.convert.ranges import PIXEL_RANGE, Ranges
 from export.suppress_output import suppress_output
+from train.quantization.even_rounding import round_evenly
+from train.quantization.ranges import PIXEL_RANGE, Ranges
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
 OPSET = 17

@@ -14,10 +14,10 @@ from edge_runtime.errors import ModelError, missing_in_checkout
 from edge_runtime.graph.ir import Graph
 from edge_runtime.graph.tflite import read_tflite
 from export.convert.editable_model import EditableModel, with_inner_buffers
-from export.convert.even_rounding import round_evenly
 from export.convert.integer_kernels import disguise, reveal, with_whole_splits
-from export.convert.ranges import Ranges
 from export.suppress_output import suppress_output
+from train.quantization.even_rounding import round_evenly
+from train.quantization.ranges import Ranges
 
 Io = Literal["int8", "uint8", "float32"]
 Recipe = list[dict[str, Any]]

@@ -32,9 +32,9 @@ from export.calibration.representative import check_leaks, select_images  # noqa
 from export.convert import keras_model, quantize_tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.pixel_scaling import fold_rescaling  # noqa: E402
-from export.convert.ranges import MeasuredRanges  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 from train.data import dataset  # noqa: E402
+from train.quantization.ranges import MeasuredRanges  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -38,8 +38,8 @@ from export.convert.formats import FORMATS, choose_formats  # noqa: E402
 from export.convert.keras_model import load_classifier  # noqa: E402
 from export.convert.pixel_scaling import fold_rescaling, scaled  # noqa: E402
 from export.convert.quantize_tflite import quantize  # noqa: E402
-from export.convert.ranges import PIXEL_RANGE  # noqa: E402
 from export.verify import check_contents  # noqa: E402
+from train.quantization.ranges import PIXEL_RANGE  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -23,14 +23,15 @@ from export.calibration.activations import (  # noqa: E402
     onnx_reader,
     tflite_reader,
 )
-from export.calibration.measure import BINS, least_squares, measure_ranges  # noqa: E402
+from export.calibration.measure import measure_ranges  # noqa: E402
 from export.calibration.record import CalibrationRecord  # noqa: E402
 from export.convert import onnx_model, tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.editable_model import EditableModel  # noqa: E402
-from export.convert.even_rounding import round_evenly  # noqa: E402
 from export.convert.formats import FloatModels, convert  # noqa: E402
 from export.convert.quantize_tflite import quantize  # noqa: E402
+from train.quantization.even_rounding import round_evenly  # noqa: E402
+from train.quantization.measure import BINS, least_squares  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")

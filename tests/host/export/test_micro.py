@@ -23,7 +23,7 @@ from keras import layers  # noqa: E402
 
 from export.convert import quantize_tflite, tflite  # noqa: E402
 from export.convert.editable_model import with_inner_buffers  # noqa: E402
-from export.convert.ranges import PIXEL_RANGE  # noqa: E402
+from train.quantization.ranges import PIXEL_RANGE  # noqa: E402
 
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
