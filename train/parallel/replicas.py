@@ -125,7 +125,10 @@ class Replicas:
             dtype: Its type.
         """
         array = make() if self.group.is_first else np.zeros(shape, dtype)
-        return array if self.group.count == 1 else self._from_first(array)
+        if self.group.count == 1:
+            return array
+        self.group.share(True)  # until it is made: collectives have a time-out
+        return self._from_first(array)
 
     def _from_first(self, array: Array) -> Array:
         """Returns the first process's array; the others give one of its shape."""
