@@ -28,6 +28,7 @@ from train.parallel.group import Group, open_group
 from train.parallel.place import FLAGS as PLACE_FLAGS
 from train.parallel.place import find_place
 from train.parallel.supervisor import supervise
+from train.quantization.configuration import configuration_of
 from train.run.folder import (
     RunFolder,
     find_model,
@@ -100,13 +101,16 @@ def _train(options: dict[str, Any], group: Group) -> int:
     return 0 if result.finished else INTERRUPTED_EXIT_CODE
 
 
-def build_config(options: dict[str, Any]) -> TrainConfig:
-    """Returns the recipe's configuration with the values of the command line.
+def build_config(
+    options: dict[str, Any], base: TrainConfig | None = None
+) -> TrainConfig:
+    """Returns a configuration with the values of the command line.
 
     Args:
         options: The flags that were given.
+        base: What they change; None for the recipe's.
     """
-    recipe = RECIPES[options.get("recipe", "standard")].config
+    recipe = base or RECIPES[options.get("recipe", "standard")].config
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in options.items() if key in fields}
     for name in TUPLES:
@@ -155,10 +159,14 @@ def _fit(options: dict[str, Any], group: Group) -> FitResult:
         "force": options.get("force", False),
         "threads": options.get("threads"),
     }
+    base = None
+    if "qat" in options:
+        base = configuration_of(options.get("start_from", ""), options)
     if group.is_first:  # it alone reads and writes them
-        require_inputs(build_config(options), **of_run)
-    chosen = group.share(_defaults(options) if group.is_first else {})
-    config = build_config({**chosen, **options})
+        require_inputs(build_config(options, base), **of_run)
+    chooses = group.is_first and base is None
+    chosen = group.share(_defaults(options) if chooses else {})
+    config = build_config({**chosen, **options}, base)
     workers = options.get("workers")
     data = config.load_images(Decoder(options.get("cache"), workers))
     config = fit_to_count(config, len(data.train), options)
@@ -239,6 +247,9 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
                 f"{split:<11} {figures['accuracy']:.2%} of {figures['count']:,} images"
                 f" (95 %: {low:.2%} to {high:.2%}), macro-F1 {figures['macro_f1']:.3f}"
             )
+    if run.read_config().qat:
+        kept = progress.history[progress.best_epoch - 1]
+        print(f"int8        {kept['val_accuracy']:.2%} of them, as it was simulated")
     validation = document.get("validation")
     if validation and is_guessing(validation["recall"].values(), validation["count"]):
         print(

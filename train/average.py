@@ -162,6 +162,7 @@ def require_same_kind(runs: Sequence[RunFolder]) -> dict[str, Any]:
     """
     records = [run.read_json(run.config) for run in runs]
     with understood(runs[-1].config):
+        fitted = [run for run, r in zip(runs, records, strict=True) if _is_qat(r)]
         kinds = {
             (
                 r["config"]["arch"],
@@ -171,12 +172,21 @@ def require_same_kind(runs: Sequence[RunFolder]) -> dict[str, Any]:
             )
             for r in records
         }
+    if fitted:
+        raise RunError(
+            f"{fitted[0].path} was trained with --qat, and a mean no longer fits its"
+            " steps: average the runs that it began with, then train the mean --qat"
+        )
     if len(kinds) > 1:
         raise RunError(f"expected runs of one network and image set, got {kinds}")
     for run in runs:
         if not run.model.is_file():
             raise RunError(f"{run.path} has no model yet")
     return records[-1]
+
+
+def _is_qat(record: dict[str, Any]) -> bool:
+    return bool(record["config"].get("qat"))
 
 
 def require_history(run: RunFolder) -> None:

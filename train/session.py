@@ -182,7 +182,7 @@ def require_inputs(
         if source:
             find_model(source)
     pretrained.require_weights(config.arch, config.pretrained)
-    if is_own(config.arch):
+    if is_own(config.arch) and not config.qat:
         start_keras(threads)
         from train.networks.own import load_function
 

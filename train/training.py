@@ -23,6 +23,7 @@ from train.optimization.initialization import NETWORK, initialize, make_networks
 from train.optimization.optimizer import compile_model, devices
 from train.options.config import TrainConfig, is_own
 from train.parallel.replicas import ONE, Replicas
+from train.quantization.record import save_trained_ranges
 from train.run import checkpoint
 from train.run.checkpoint import Progress
 from train.run.epoch_callback import EpochCallback
@@ -114,9 +115,10 @@ def _fit(
     if resume:
         _send_state(run, replicas)
     progress = _load_progress(run) if resume else Progress()
-    model, best_model = make_networks(config, data, run, progress, replicas)
-    layers = model.to_json()  # before it is compiled
-    begun = replicas.begin(model, best_model)
+    networks = make_networks(config, data, run, progress, replicas)
+    model, writes_network = networks.trained, is_own(config.arch) and not config.qat
+    layers = model.to_json() if writes_network else ""  # before it is compiled
+    begun = replicas.begin(model, networks.saved)
     if begun:
         weights = initialize(begun, config, data, progress, run)
         record = {**record, "weights": weights}
@@ -138,7 +140,9 @@ def _fit(
         _clear(run)  # only now, when nothing can be refused any more
         material.save(config, data, run)
     run.write_json(run.config, record)
-    write_text(run.architecture, best_model.to_json(indent=1))
+    write_text(run.architecture, networks.saved.to_json(indent=1))
+    if networks.ranges is not None and not progress.epoch:
+        save_trained_ranges(run.ranges, networks.ranges)
     if is_own(config.arch):
         write_text(run.checkpoint / NETWORK, layers)
     write_calibration_choice(run, data, config)
@@ -147,7 +151,7 @@ def _fit(
         data,
         run,
         progress=progress,
-        best_model=best_model,
+        networks=networks,
         replicas=replicas,
     )
     logs = config.log if replicas.group.is_first else ()

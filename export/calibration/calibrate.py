@@ -26,13 +26,15 @@ from export.calibration.representative import (
     select_run_images,
     select_unlabelled,
 )
+from export.calibration.trained_ranges import with_trained_ranges
 from export.convert.formats import FloatModels
 from export.options import Log
 from export.trained_model import TrainedModel
 from train.data import dataset
 from train.data.dataset import Dataset
 from train.data.splits import Split
-from train.quantization.ranges import MeasuredRanges
+from train.quantization.ranges import MeasuredRanges, Ranges
+from train.quantization.record import load_trained_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +146,11 @@ def calibrate(
     trained, images = inputs.trained, inputs.representative
     run = trained.run if inputs.user_data is None else None
     record = load_record(trained) if run else None
+    trained_ranges = _trained_ranges(trained)
+    if trained_ranges:
+        log(
+            "activation ranges of int8: those that the network was trained with (--qat)"
+        )
     if run and record:
         log(f"activation ranges: recorded in {run.ranges}")
         if images and record.images.get("sha256") != images.record["sha256"]:
@@ -170,15 +177,29 @@ def calibrate(
         log(f"warning: {warning}")
     nothing = MeasuredRanges()
     record = record or CalibrationRecord(
-        sha256_of(trained.path), images.record, nothing, nothing, accuracy={}
+        sha256_of(trained.path), images.record, nothing, nothing, {}, trained_ranges
     )
     for kind in missing:
         try:
             reader = READERS[kind](floats.get(kind))
-            measured: dict[str, Any] = {kind: measure_ranges(reader, images.images)}
-            record = replace(record, **measured)
+            measured = measure_ranges(reader, images.images)
+            if trained_ranges:
+                measured, lost = with_trained_ranges(
+                    measured, trained_ranges, reader, trained.model, images.images
+                )
+                if lost:
+                    log(f"warning: {kind} rounds nothing at {', '.join(lost)}")
+            changed: dict[str, Any] = {kind: measured}
+            record = replace(record, **changed)
         except ModelError as error:  # it is told where the format is made
             logger.debug("%s: %s", kind, error)
     if run:
         record.save(run.ranges)
     return record
+
+
+def _trained_ranges(trained: TrainedModel) -> Ranges:
+    """Returns the ranges of a network that was trained with some; else none."""
+    if trained.run is None or trained.config is None or not trained.config.qat:
+        return {}
+    return load_trained_ranges(trained.run.ranges)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import RunError
 from edge_runtime.untrusted import open_regular, read_json
 from edge_runtime.utils.files import write_text
-from train.quantization.ranges import MeasuredRanges
+from train.quantization.ranges import MeasuredRanges, Ranges
+from train.quantization.record import MAX_RECORD_BYTES, SCHEMA
 
-MAX_RECORD_BYTES = 8 * 2**20
-SCHEMA = "fer-edge/ranges/3"
 # In the first one, the names of ONNX tensors did not always mean the same tensors; the
 # second one knew no clipped ranges.
 UNUSABLE_SCHEMAS = ("fer-edge/ranges/1", "fer-edge/ranges/2")
@@ -37,6 +36,8 @@ class CalibrationRecord:
         accuracy: Figures of the exported files by their model bytes' sha256, and the
             histograms for drift under "reference": JSON-ready; filled in once they
             were measured.
+        trained: Ranges that the network was trained with, by the names of its layers;
+            see ``train.quantization``.
     """
 
     model_sha256: str
@@ -44,10 +45,13 @@ class CalibrationRecord:
     tflite: MeasuredRanges
     onnx: MeasuredRanges
     accuracy: dict[str, Any]
+    trained: Ranges = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Writes the record as JSON."""
         document = {"schema": SCHEMA, **asdict(self)}
+        if not self.trained:
+            del document["trained"]
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     @classmethod
@@ -66,8 +70,11 @@ class CalibrationRecord:
                 return None  # of an earlier state of this program
             if schema != SCHEMA:
                 raise ValueError(f"expected schema {SCHEMA}")
+            if document.keys() == {"trained"}:
+                return None  # of the training: nothing was exported yet
             for graph in ("tflite", "onnx"):
                 document[graph] = _measured(document[graph])
+            document["trained"] = _ranges(document.get("trained", {}))
             record = cls(**document)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} is damaged: {error}; delete it") from error
@@ -75,11 +82,11 @@ class CalibrationRecord:
 
 
 def _measured(document: dict[str, Any]) -> MeasuredRanges:
-    tables = {
-        key: {name: (float(low), float(high)) for name, (low, high) in table.items()}
-        for key, table in document.items()
-    }
-    return MeasuredRanges(**tables)
+    return MeasuredRanges(**{key: _ranges(table) for key, table in document.items()})
+
+
+def _ranges(table: dict[str, Any]) -> Ranges:
+    return {name: (float(low), float(high)) for name, (low, high) in table.items()}
 
 
 def sha256_of(path: Path) -> str:

@@ -16,8 +16,10 @@ from train.networks.architectures import build_model
 from train.networks.blocks import Scale
 from train.networks.export_trial import try_export
 from train.networks.own import loads_weights, require_same_twice
+from train.networks.run_networks import RunNetworks
 from train.options.config import TrainConfig, is_own
 from train.parallel.replicas import ONE, Replicas
+from train.quantization.start import make_simulated
 from train.run.checkpoint import Progress
 from train.run.folder import (
     MAX_JSON_BYTES,
@@ -41,7 +43,7 @@ def make_networks(
     run: RunFolder,
     progress: Progress,
     replicas: Replicas = ONE,
-) -> tuple[keras.Model, keras.Model]:
+) -> RunNetworks:
     """Returns the network to train, and a float32 copy to validate and save.
 
     Args:
@@ -54,9 +56,15 @@ def make_networks(
     Raises:
         FerEdgeError: The user's own network is refused, or the folder is damaged.
     """
+    if config.qat:
+        if replicas.devices > 1:
+            raise RunError("--qat trains on one device: leave out --devices and others")
+        return make_simulated(config, data, run, progress)
     if is_own(config.arch) and progress.epoch:
-        return _read_networks(run, replicas)
-    return _build_networks(config, data, replicas)
+        model, best_model = _read_networks(run, replicas)
+    else:
+        model, best_model = _build_networks(config, data, replicas)
+    return RunNetworks(model, best_model, best_model)
 
 
 def _build_networks(
@@ -143,8 +151,9 @@ def initialize(
     if progress.epoch:
         return read_weights(run)
     if config.start_from:
-        copied = copy_weights(model, config.start_from, data)
-        print(f"initial weights from {config.start_from}: {copied} layers")
+        if not config.qat:  # else its network is that of the run
+            copied = copy_weights(model, config.start_from, data)
+            print(f"initial weights from {config.start_from}: {copied} layers")
         return read_weights(RunFolder(find_model(config.start_from).parent))
     if config.pretrained == pretrained.NONE:
         return None

@@ -33,6 +33,7 @@ examples:
   python -m train --data fer2013.zip --validation test \\
       --labels-from ferplus_votes.csv --label-rule probability
   python -m train --data photos/ --arch my_net.py:features
+  python -m train --from runs/photos-1 --qat       where int8 loses accuracy
   python -m train audit --data photos/             what is wrong with the images
   python -m train --data photos/ --leave-out artifacts/audit/photos/audit.csv
   python -m train --data photos/ --log tensorboard --log mlflow

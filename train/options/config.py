@@ -75,6 +75,8 @@ class TrainConfig:
         depth: Factor of the number of blocks of every width, for the same.
         start_from: Run or ``.keras`` file to take the initial weights from, where the
             layers have the same shape; ``""`` for random weights.
+        qat: Go on with the network of that run, and simulate its int8 file in every
+            step; see ``train.quantization``.
         pretrained: Published weights to begin with: ``"imagenet"``, a file of them,
             ``"none"``, or ``"own"`` for those that the user's own function loads; see
             ``train.networks.pretrained``.
@@ -163,6 +165,7 @@ class TrainConfig:
     width: float = 1.0
     depth: int = 1
     start_from: str = ""
+    qat: bool = False
     pretrained: str = "none"
     head_views: int = 0
     freeze_batch_norm: bool = False
@@ -232,6 +235,9 @@ class TrainConfig:
         self._check_sources()
         first = self.first_layer_rate
         _require("a rate of the first layer in (0, 1]", 0 < first <= 1, first)
+        _require("--from RUN with --qat", bool(self.start_from or not self.qat), "")
+        exact = self.precision == "float32" or not self.qat
+        _require("--precision float32 with --qat", exact, self.precision)
         self._check_shares()
 
     def _check_scale(self) -> None:

@@ -69,6 +69,13 @@ def _add_network(add: Add) -> None:
         " classes may differ)",
     )
     add(
+        "--qat",
+        action="store_true",
+        help="quantization-aware: go on with the run of --from for a few epochs, each"
+        " step through a simulation of its int8 file, for networks that lose accuracy"
+        " there; the export then takes the ranges of this training",
+    )
+    add(
         "--pretrained",
         metavar="WEIGHTS",
         help="published weights to begin with: imagenet (the default where the network"

@@ -1,1 +1,1 @@
-"""What int8 does to a network: ranges and rounding."""
+"""Training with simulated int8: what quantization does, and fits the weights to it."""

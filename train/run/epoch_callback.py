@@ -16,6 +16,7 @@ from edge_runtime.utils.stderr import open_bar
 from train import metrics
 from train.data.dataset import Dataset
 from train.networks.blocks import leaf_layers
+from train.networks.run_networks import RunNetworks
 from train.options.config import TrainConfig
 from train.parallel.replicas import ONE, Replicas
 from train.run import checkpoint
@@ -39,14 +40,14 @@ class EpochCallback(keras.callbacks.Callback):
         run: RunFolder,
         *,
         progress: Progress,
-        best_model: keras.Model,
+        networks: RunNetworks,
         replicas: Replicas = ONE,
     ) -> None:
         super().__init__()
         self._config, self._data, self._run = config, data, run
         self.progress = progress
         self.stop = StopRequest()
-        self._best_model = best_model
+        self._networks = networks
         self._replicas = replicas
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
@@ -103,7 +104,7 @@ class EpochCallback(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         self._copy_weights()
         split = self._data.validation
-        predict = partial(predict_logits, self._best_model)
+        predict = partial(predict_logits, self._networks.validated)
         logits = self._replicas.predict(predict, split.images)
         # Both: logits can be NaN while the loss is finite.
         if not np.isfinite(logs["loss"]) or not np.isfinite(logits).all():
@@ -136,7 +137,7 @@ class EpochCallback(keras.callbacks.Callback):
         """Copies the averaged weights (or the weights) into the float32 model."""
         if self._swap:
             self._swap.on_test_begin()
-        self._best_model.set_weights(self.model.get_weights())
+        self._networks.validated.set_weights(self.model.get_weights())
         if self._swap:
             self._swap.on_test_end()
 
@@ -163,7 +164,7 @@ class EpochCallback(keras.callbacks.Callback):
     def _write(self, *, best: bool) -> None:
         """Writes the checkpoint, the best model and the history."""
         folder = self._run.checkpoint
-        best_model = self._best_model if best else None
+        best_model = self._networks.saved if best else None
         self.progress = checkpoint.save(
             folder, self.model, self.progress, best=best_model
         )
