@@ -257,6 +257,8 @@ def _train(
     try:
         start_keras(machine.threads)
         replicas = start_replicas(group, machine.devices)
+        if config.qat:
+            replicas.require_one("--qat")
         if machine.scale:
             config = scale_to_devices(config, replicas.devices)
         from train import training

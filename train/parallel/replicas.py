@@ -64,6 +64,14 @@ class Replicas:
                 " another number of devices"
             )
 
+    def require_one(self, flag: str) -> None:
+        """Raises ConfigError unless one device trains, as a flag needs."""
+        if self.devices > 1:
+            raise ConfigError(
+                f"{flag} trains on one device, got {self.devices}: leave out --devices"
+                " and --processes, or take --devices 1 or --processes 1"
+            )
+
     @property
     def share(self) -> tuple[int, int]:
         """The number of this process and of all: see ``TrainingFeed``."""

@@ -111,6 +111,14 @@ def test_uneven_batch_names_the_next_even_ones():
         replicas.require_even(5)
 
 
+def test_flag_for_one_device_says_so():
+    ONE.require_one("--qat")
+    replicas = Replicas(ALONE)
+    replicas.devices = 2
+    with pytest.raises(ConfigError, match="--qat trains on one device, got 2"):
+        replicas.require_one("--qat")
+
+
 def test_another_backend_is_told_what_to_do(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     with pytest.raises(ConfigError, match="KERAS_BACKEND is tensorflow:  unset"):
