@@ -71,6 +71,16 @@ class EditableModel:
         data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
         self.graph.tensors[index].buffer = self._new_buffer(data)
 
+    def empty_unused_buffers(self) -> None:
+        """Removes the data of constants that were replaced."""
+        used = {
+            tensor.buffer for graph in self.model.subgraphs for tensor in graph.tensors
+        }
+        used |= {entry.buffer for entry in self.model.metadata or ()}
+        for index, buffer in enumerate(self.model.buffers):
+            if index not in used:
+                buffer.data = None
+
     def add_constant(self, name: str, values: npt.NDArray[np.float32]) -> int:
         """Returns the index of a new constant tensor, float32."""
         from ai_edge_litert.schema_py_generated import TensorT

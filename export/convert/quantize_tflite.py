@@ -16,6 +16,7 @@ from edge_runtime.graph.tflite import read_tflite
 from export.convert.editable_model import EditableModel, with_inner_buffers
 from export.convert.integer_kernels import disguise, reveal, with_whole_splits
 from export.suppress_output import suppress_output
+from train.quantization.dead_channels import with_room_for_bias
 from train.quantization.even_rounding import round_evenly
 from train.quantization.ranges import Ranges
 
@@ -24,6 +25,7 @@ Recipe = list[dict[str, Any]]
 CalibrationResult = dict[str, dict[str, npt.NDArray[np.float32]]]
 
 EVERYTHING = ".*"
+CHANNEL_AXES = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 
 
 def quantize(
@@ -69,7 +71,7 @@ def quantize(
         name: {"min": scalar(low), "max": scalar(high)}
         for name, (low, high) in {**ranges, **_of_unread(graph, ranges)}.items()
     }
-    rounded = _evenly_rounded(model, in_float)
+    rounded = _evenly_rounded(_without_dead_channels(model, ranges), in_float)
     if activation_bits == 16:
         return _apply(rounded, recipe, calibration)
     known, disguised = disguise(rounded)
@@ -129,6 +131,35 @@ def to_dynamic_range(model: bytes) -> bytes:
         quantizer.qtyping.QuantGranularity.TENSORWISE,
     )
     return _apply(_evenly_rounded(model), recipes.get_quantization_recipe(), None)
+
+
+def _without_dead_channels(model: bytes, ranges: Ranges) -> bytes:
+    """Returns the float model with weights whose biases int32 can count.
+
+    ONNX Runtime's quantizer does this by itself.
+    """
+    edited, graph = EditableModel(model), read_tflite(model)
+    changed = False
+    for operator in graph.operators:
+        if operator.name not in CHANNEL_AXES or len(operator.inputs) < 3:
+            continue
+        source, *constants = operator.inputs[:3]
+        inputs = ranges.get(graph.tensors[source].name)
+        if inputs is None or any(
+            index < 0 or edited.constant(index) is None for index in constants
+        ):
+            continue
+        weights, bias = (edited.floats(index) for index in constants)
+        by_channel = np.moveaxis(weights, CHANNEL_AXES[operator.name], 0)
+        flat = with_room_for_bias(by_channel.reshape(len(bias), -1), bias, inputs)
+        if flat is None:
+            continue
+        enlarged = flat.reshape(by_channel.shape)
+        enlarged = np.moveaxis(enlarged, 0, CHANNEL_AXES[operator.name])
+        edited.set_constant(constants[0], enlarged)
+        changed = True
+    edited.empty_unused_buffers()
+    return edited.to_bytes() if changed else model
 
 
 def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:

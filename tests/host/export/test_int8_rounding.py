@@ -262,3 +262,44 @@ def test_first_convolution_that_stays_in_float_is_not_rounded():
     operator = next(one for one in kept.operators if one.name == "CONV_2D")
     weights = EditableModel(mixed).floats(operator.inputs[1])
     assert np.array_equal(weights, EditableModel(exact).floats(first.inputs[1]))
+
+
+def network_with_dead_channels():
+    """Half of the channels answer what they add: their weights are nearly 0."""
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(6, 3, name="first", activation="relu"),
+            layers.DepthwiseConv2D(3, name="depthwise"),
+            layers.Conv2D(6, 1, name="pointwise", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(3, name="last"),
+        ]
+    )
+    generator = np.random.default_rng(5)
+    for name in ("first", "depthwise", "pointwise"):
+        kernel, bias = model.get_layer(name).get_weights()
+        kernel[...] = generator.uniform(-1, 1, kernel.shape)
+        channels = kernel.reshape(-1, len(bias))  # the last dimensions
+        channels[:, ::2] *= 1e-12
+        bias[:] = generator.uniform(0.5, 1, bias.shape)
+        model.get_layer(name).set_weights([kernel, bias])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_dead_channels_answer_what_they_add(kind):
+    model, images = network_with_dead_channels(), noise(40, 12)
+    if kind == "tflite":
+        exact = tflite.to_tflite(model)
+        int8 = quantize(exact, measure_ranges(tflite_reader(exact), images).clipped)
+    else:
+        exact = onnx_model.to_onnx(model)
+        ranges = measure_ranges(onnx_reader(exact), images).clipped
+        int8 = onnx_model.quantize(exact, ranges)
+    logits = ConvertedModel(f"{kind}-float32", exact).logits(images)
+    rounded = ConvertedModel(f"{kind}-int8", int8).logits(images)
+    assert np.abs(rounded - logits).max() < 0.05 * np.ptp(logits)
+    assert len(int8) < len(exact)
