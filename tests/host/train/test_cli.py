@@ -279,6 +279,7 @@ def test_every_suggested_flag_exists_somewhere():
     """A flag that was renamed would be suggested to nobody."""
     others = ["int8", "calibration-data", "out", "labels", "pixels", "source", "serve"]
     others += ["uncertain-below", "display", "output", "resume", "backend", "runs"]
+    others += ["mqtt", "roi", "hflip", "run"]
     flags = [flag for each in build_parser()._actions for flag in each.option_strings]
     names = {*others, *(flag.lstrip("-") for flag in flags)}
     meant = {each for words in _OTHER_NAMES.values() for each in words.split()}
