@@ -111,6 +111,9 @@ class BestCrop(NamedTuple):
         frame: Its frame.
         result: The frame's result.
         face: Which of its faces.
+        utc: The time of day; None of files.
+        spec: What the model that answered takes.
+        model: What identifies it, JSON-ready.
     """
 
     key: float
@@ -118,6 +121,9 @@ class BestCrop(NamedTuple):
     frame: Frame
     result: FrameResult
     face: FaceResult
+    utc: str | None
+    spec: ModelSpec
+    model: dict[str, Any]
 
 
 class Collector:
@@ -187,9 +193,8 @@ class Collector:
         if best is None:
             return
         self._last_tracks.append(best.face.track_id)
-        spec = self._spec()
-        image = self._crop(best.frame.image, best.face, spec.crop_margin_frac)
-        side = max(LEAST_SIDE_PX, SIDES * spec.size_px)
+        image = self._crop(best.frame.image, best.face, best.spec.crop_margin_frac)
+        side = max(LEAST_SIDE_PX, SIDES * best.spec.size_px)
         self._queue.put(TakenCrop(image, side, self._document(best)))
 
     def _consider(self, frame: Frame, result: FrameResult, face: FaceResult) -> None:
@@ -205,7 +210,10 @@ class Collector:
         else:
             key = score * 0.5 ** self._last_tracks.count(face.track_id)
         if self._best is None or key > self._best.key:
-            self._best = BestCrop(key, doubt, frame, result, face)
+            # Now: when the slot ends it may be much later, and another model's turn.
+            utc = utc_now() if self._live else None
+            model = self._spec(), self._model()
+            self._best = BestCrop(key, doubt, frame, result, face, utc, *model)
 
     def _crop(self, image: Image, face: FaceResult, margin_frac: float) -> Image:
         """Returns what the network was shown, before it was resized: a view."""
@@ -223,7 +231,7 @@ class Collector:
         result = best.result
         return {
             "schema": CROP_SCHEMA,
-            "utc": utc_now() if self._live else None,
+            "utc": best.utc,
             "source": result.name,
             "frame": result.index,
             "time_s": round(result.timestamp_s, 4),
@@ -232,6 +240,6 @@ class Collector:
             **face_document(best.face),
             "score": round(best.doubt.score, 4),
             "reason": RANDOM if self._at_random else best.doubt.reason,
-            "model": self._model(),
+            "model": best.model,
             "review": None,
         }
