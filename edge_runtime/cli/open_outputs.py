@@ -264,7 +264,7 @@ class _Opening:
     def _queue(
         self,
         name: str,
-        consume: Callable[[Item], None],
+        consume: Callable[[Item], bool | None],
         *,
         capacity: QueueCapacity = LINES_CAPACITY,
         close_s: float = LINES_CLOSE_S,

@@ -48,7 +48,7 @@ class WorkQueue(Generic[Item]):
     def __init__(
         self,
         name: str,
-        consume: Callable[[Item], None],
+        consume: Callable[[Item], bool | None],
         *,
         capacity: QueueCapacity,
         lossless: bool,
@@ -58,7 +58,8 @@ class WorkQueue(Generic[Item]):
 
         Args:
             name: The output's flag, for messages.
-            consume: Writes one item.
+            consume: Writes one item; False: there was no need to, and it does not
+                count as written.
             capacity: How many items may wait.
             lossless: Whether ``put`` waits for space and raises errors.
             stop: After its signal ``put`` does not wait any more.
@@ -192,7 +193,7 @@ class WorkQueue(Generic[Item]):
         pauses = pauses_s()
         while not self._failed:
             try:
-                self._consume(item)
+                written = self._consume(item) is not False
             except BrokenPipeError as error:
                 self._fail(error)
             except OSError as error:
@@ -202,15 +203,15 @@ class WorkQueue(Generic[Item]):
             except Exception as error:  # this thread must not end while items come
                 self._fail(error)
             else:
-                self._note_success()
+                self._note_success(written)
                 return
         with self._changed:
             self._current = None
             self._count_dropped(event)
 
-    def _note_success(self) -> None:
+    def _note_success(self, written: bool) -> None:
         with self._changed:
-            self._written += 1
+            self._written += written
             self._current = None
             error, self._error = self._error, None
             dropped = sum(self._dropped.values())

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.untrusted import read_bounded, read_json
+from edge_runtime.untrusted import read_bounded, read_json, require_regular
 from edge_runtime.utils.files import TEMPORARY
 
 CROP_SCHEMA = "fer-edge/crop/1"
@@ -62,6 +64,8 @@ def write_document(folder: Path, name: str, document: Document) -> None:
         OSError: It cannot be written, and an older one is as it was.
     """
     _write_whole(folder / f"{name}.json", encoded(document))
+    with suppress(OSError):  # some file systems cannot
+        _sync_folder(folder)
 
 
 def remove_crop(folder: Path, name: str) -> None:
@@ -79,16 +83,20 @@ def remove_parts(folder: Path) -> None:
             path.suffix in other
             and path.with_suffix(other[path.suffix]).name not in names
         ):
-            (folder / path).unlink(missing_ok=True)
+            with suppress(IsADirectoryError, PermissionError):  # a folder
+                (folder / path).unlink(missing_ok=True)
 
 
 def size_of(folder: Path, name: str) -> int:
     """Returns the bytes of both files of a crop.
 
     Raises:
-        OSError: One of them is missing.
+        OSError: One of them is missing, or is no file.
     """
-    return sum((folder / f"{name}{end}").stat().st_size for end in (".jpg", ".json"))
+    paths = [folder / f"{name}{end}" for end in (".jpg", ".json")]
+    for path in paths:
+        require_regular(path)
+    return sum(path.stat().st_size for path in paths)
 
 
 def read_document(folder: Path, name: str) -> Document:
@@ -111,18 +119,24 @@ def check_document(document: Document) -> Document:
         ValueError: It has not.
     """
     image, review = document.get("image"), document.get("review")
-    answer, score = document.get("label"), document.get("score")
+    shares = document.get("probabilities")
     labelled = review is None or (
-        isinstance(review, dict) and isinstance(review.get("label"), str | None)
+        isinstance(review, dict)
+        and "label" in review
+        and isinstance(review["label"], str | None)
     )
     if (
         not labelled
-        or not isinstance(answer, str)
-        or not isinstance(score, int | float)
+        or not isinstance(document.get("label"), str)
+        or not _is_finite(document.get("score"))
         or not isinstance(image, dict)
         or not isinstance(image.get("sha256"), str)
     ):
         raise ValueError("it lacks label, score, image or review")
+    if shares is not None and not (
+        isinstance(shares, dict) and all(map(_is_finite, shares.values()))
+    ):
+        raise ValueError("its probabilities are no numbers by label")
     return document
 
 
@@ -152,6 +166,22 @@ def crop_names(folder: Path) -> list[str]:
 def number_of(name: str) -> int:
     """Returns the running number in the name of a crop."""
     return int(name.partition("-")[0])
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings new names to the disk; without it a power cut brings the old file back."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

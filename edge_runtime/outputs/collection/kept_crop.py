@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edge_runtime.outputs.base import CollectLimits
@@ -63,27 +63,46 @@ def beyond_limits(crops: Sequence[KeptCrop], limits: CollectLimits) -> list[Kept
         crops: The oldest first.
         limits: The limits.
     """
-    rest, removed = list(crops), list[KeptCrop]()
-    size = sum(crop.size for crop in rest)
-    while len(rest) > limits.max_crops or size > limits.max_megabytes * 10**6:
-        worst = _least_useful(rest, limits.random_frac)
+    count, size = len(crops), sum(crop.size for crop in crops)
+    free = [crop for crop in crops if not crop.labelled]
+    worst_first, removed = _worst_first(free, limits.random_frac), list[KeptCrop]()
+    while count > limits.max_crops or size > limits.max_megabytes * 10**6:
+        worst = next(worst_first, None)
         if worst is None:
             break
-        rest.remove(worst)
         removed.append(worst)
-        size -= worst.size
+        count, size = count - 1, size - worst.size
     return removed
 
 
-def _least_useful(crops: Sequence[KeptCrop], random_frac: float) -> KeptCrop | None:
-    free = [crop for crop in crops if not crop.labelled]
-    if discarded := [crop for crop in free if crop.discarded]:
-        return discarded[0]
-    at_random = [crop for crop in free if crop.random]
-    if len(at_random) > random_frac * len(free):
-        return at_random[0]
-    chosen = [crop for crop in free if not crop.random] or free
-    if not chosen:
-        return None
-    counts = Counter(crop.label for crop in chosen)
-    return min(chosen, key=lambda crop: (-counts[crop.label], crop.score))
+def _worst_first(free: Sequence[KeptCrop], random_frac: float) -> Iterator[KeptCrop]:
+    yield from (crop for crop in free if crop.discarded)
+    rest = [crop for crop in free if not crop.discarded]
+    at_random = deque(crop for crop in rest if crop.random)
+    chosen = _of_the_most_frequent(crop for crop in rest if not crop.random)
+    for left in range(len(rest), 0, -1):
+        if len(at_random) > random_frac * left:
+            yield at_random.popleft()
+        elif (worst := next(chosen, None)) is not None:
+            yield worst
+        else:  # all are to be random ones
+            yield from _of_the_most_frequent(at_random)
+            return
+
+
+def _of_the_most_frequent(crops: Iterable[KeptCrop]) -> Iterator[KeptCrop]:
+    """Yields of the label with most crops left the one with the least score."""
+    by_label = defaultdict[str, list[KeptCrop]](list)
+    for crop in crops:
+        by_label[crop.label].append(crop)
+    for same in by_label.values():  # the worst last, of equal ones the oldest
+        same.sort(key=lambda crop: crop.score)
+        same.reverse()
+    while by_label:
+        label = min(
+            by_label,
+            key=lambda label: (-len(by_label[label]), by_label[label][-1].score),
+        )
+        yield by_label[label].pop()
+        if not by_label[label]:
+            del by_label[label]

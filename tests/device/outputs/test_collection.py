@@ -6,7 +6,9 @@ import errno
 import json
 import logging
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -24,9 +26,13 @@ import pytest
 from edge_runtime.__main__ import main
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs.base import CollectLimits
+from edge_runtime.outputs.collection import collector as collector_module
 from edge_runtime.outputs.collection import crop_files, crop_folder
 from edge_runtime.outputs.collection.collector import Collector, LabelCounts
+from edge_runtime.outputs.collection.crop_age import CropAge
 from edge_runtime.outputs.collection.crop_folder import CropFolder, TakenCrop
+from edge_runtime.outputs.collection.kept_crop import KeptCrop, beyond_limits
+from edge_runtime.outputs.collection.review import Review
 from edge_runtime.outputs.work_queue import QueueCapacity, WorkQueue
 from edge_runtime.preprocessing import square_crop
 from edge_runtime.results import Decision, FaceResult, FrameResult
@@ -81,12 +87,13 @@ class Taken:
             capacity=QueueCapacity(frames=9),
             lossless=True,
         )
-        spec: Any = SimpleNamespace(crop_margin_frac=0.1, size_px=48)
+        self.spec: Any = SimpleNamespace(crop_margin_frac=0.1, size_px=48)
+        self.model = {"name": "m", "sha256": "0"}
         self.collector = Collector(
             self.queue,
             CollectLimits(every_s=1.0, random_frac=random),
-            spec=lambda: spec,
-            model=lambda: {"name": "m", "sha256": "0"},
+            spec=lambda: self.spec,
+            model=lambda: self.model,
             whole=whole,
             live=True,
             regions=parse_regions(regions),
@@ -181,6 +188,22 @@ def test_crop_is_what_the_network_was_shown() -> None:
     assert np.array_equal(crop.image, shown)
     assert crop.document["label"] == "cat"
     assert crop.document["probabilities"]["dog"] == 0.5
+
+
+def test_crop_names_the_model_and_the_time_of_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = Taken()
+    monkeypatch.setattr(collector_module, "utc_now", lambda: "then")
+    assert taken.collector.write(frame(), answer(0, face(0.5)))
+    monkeypatch.setattr(collector_module, "utc_now", lambda: "later")
+    taken.model = {"name": "other", "sha256": "1"}
+    taken.spec = SimpleNamespace(crop_margin_frac=0.4, size_px=96)
+    (crop,) = taken.of()
+    shown = square_crop(IMAGE, (40, 30, 50, 60), margin_frac=0.1)
+    assert crop.document["utc"] == "then"
+    assert crop.document["model"] == {"name": "m", "sha256": "0"}
+    assert np.array_equal(crop.image, shown)
 
 
 def test_crop_of_a_region_does_not_reach_beyond_it() -> None:
@@ -331,20 +354,102 @@ def test_labelled_crops_stay_and_discarded_ones_go_first(tmp_path: Path) -> None
     assert [one.name for one in folder.crops()] == names
 
 
+class Clock:
+    """A time of day and a clock that nobody sets."""
+
+    def __init__(self) -> None:
+        self.day = datetime(2030, 1, 1, tzinfo=UTC)
+        self.seconds = 0.0
+
+    def wait(self, **time_: float) -> None:
+        self.day += timedelta(**time_)
+        self.seconds += timedelta(**time_).total_seconds()
+
+    def age(self, days: float) -> CropAge:
+        return CropAge(days, now=lambda: self.day, clock=lambda: self.seconds)
+
+    def opened(self, path: Path) -> CropFolder:
+        return CropFolder(path, CollectLimits(max_days=2), age=self.age(2))
+
+
+def labelled(folder: CropFolder, number: int) -> str:
+    """Stores a crop that a person has labelled; returns its name."""
+    folder.store(crop(number))
+    name = folder.crops()[-1].name
+    document = folder.document(name) | {"review": {"label": "cat"}}
+    folder.replace_document(name, document)
+    return name
+
+
+def names_in(folder: CropFolder) -> list[str]:
+    return [one.name for one in folder.crops()]
+
+
 def test_crops_beyond_the_age_are_removed_labelled_or_not(tmp_path: Path) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    folder = CropFolder(tmp_path, CollectLimits(max_days=2), now=lambda: now[0])
-    folder.store(crop(1))
-    (old,) = folder.crops()
-    folder.replace_document(
-        old.name, folder.document(old.name) | {"review": {"label": "cat"}}
-    )
-    now[0] += timedelta(days=1)
+    clock = Clock()
+    folder = clock.opened(tmp_path)
+    old = labelled(folder, 1)
+    clock.wait(days=1)
     folder.store(crop(2))
-    now[0] += timedelta(days=1, seconds=1)
+    clock.wait(days=1, seconds=1)
     folder.store(crop(3))
-    assert old.name not in {one.name for one in folder.crops()}
+    assert old not in names_in(folder)
     assert len(folder.crops()) == 2
+
+
+def test_old_crops_are_not_shown_though_no_new_one_comes(tmp_path: Path) -> None:
+    clock = Clock()
+    folder = clock.opened(tmp_path)
+    labelled(folder, 1)
+    clock.wait(days=3)
+    assert folder.crops() == []
+    assert list(tmp_path.glob("0*")) == []
+
+
+def test_clock_that_is_wrong_for_a_while_removes_no_labels(tmp_path: Path) -> None:
+    clock = Clock()
+    folder = clock.opened(tmp_path)
+    kept = labelled(folder, 1)
+    clock.day += timedelta(days=3650)  # set, and set right again
+    folder.store(crop(2))
+    clock.wait(minutes=5)
+    folder.store(crop(3))
+    clock.day -= timedelta(days=3650)
+    folder.store(crop(4))
+    assert kept in names_in(folder)
+    clock.wait(days=3)  # the age counts as before
+    assert kept not in names_in(folder)
+
+
+def test_clock_that_is_wrong_at_the_start_removes_no_labels(tmp_path: Path) -> None:
+    clock = Clock()
+    folder = clock.opened(tmp_path)
+    kept = labelled(folder, 1)
+    folder.close()
+    clock.wait(days=3650)  # or the board was off for so long: then a little later
+    again = clock.opened(tmp_path)
+    again.store(crop(2))
+    again.store(crop(3))
+    assert kept in names_in(again)
+    clock.wait(minutes=11)
+    assert kept not in names_in(again)
+
+
+def test_order_of_removal_looks_at_each_crop_a_few_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = [0]
+
+    def reviewed(self: KeptCrop) -> bool:
+        looked[0] += 1
+        return False
+
+    monkeypatch.setattr(KeptCrop, "labelled", property(reviewed))
+    crops = [
+        KeptCrop(f"{n:09d}", LABELS[n % 3], n % 89 / 89, False, 9) for n in range(900)
+    ]
+    assert len(beyond_limits(crops, CollectLimits(max_crops=100))) == 800
+    assert looked[0] <= 2 * len(crops)
 
 
 def test_next_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
@@ -434,6 +539,133 @@ def test_full_disk_keeps_some_space_free(
     monkeypatch.setattr(crop_folder.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="No space left"):
         folder.store(crop(1))
+
+
+def test_folder_that_somebody_removes_is_made_again(tmp_path: Path) -> None:
+    folder = opened(tmp_path / "crops")
+    labelled(folder, 1)
+    shutil.rmtree(tmp_path / "crops")
+    assert folder.store(crop(1))
+    (name,) = names_in(folder)
+    assert crop_files.number_of(name) == 2  # a name is not used twice
+    with pytest.raises(OutputError, match="another run collects into"):
+        opened(tmp_path / "crops")
+
+
+def test_crops_that_somebody_removes_make_room(tmp_path: Path) -> None:
+    folder = opened(tmp_path, max_crops=2)
+    for number in range(2):
+        labelled(folder, number)
+    assert not folder.store(crop(7))
+    for path in tmp_path.glob("0*"):
+        path.unlink()
+    assert folder.crops() == []
+    assert folder.store(crop(8))
+
+
+def test_crops_that_are_not_kept_do_not_count_as_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    folder = opened(tmp_path, max_crops=2)
+    queue = WorkQueue(
+        "--collect", folder.store, capacity=QueueCapacity(frames=9), lossless=True
+    )
+    for number in (1, 1, 1, 2):
+        queue.put(crop(number))
+    until(lambda: queue.counts()["written"] == 2 and not queue.counts()["waiting"])
+    for name in names_in(folder):
+        document = folder.document(name) | {"review": {"label": "cat"}}
+        folder.replace_document(name, document)
+    for number in range(10, 15):
+        queue.put(crop(number))
+    queue.close()
+    assert queue.counts()["written"] == 2
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith(f"--collect: {tmp_path} is full of labelled crops")
+    assert "collect export" in line
+
+
+def json_too_large(path: Path) -> None:
+    path.write_bytes(b" " * (crop_files.MAX_JSON_BYTES + 1))
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def folder_alone(path: Path) -> None:
+    folder_instead(path)
+    path.with_suffix(".jpg").unlink()
+
+
+def image_is_a_folder(path: Path) -> None:
+    folder_instead(path.with_suffix(".jpg"))
+
+
+def with_fields(fields: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        path.write_text(path.read_text()[:-1] + f", {fields}}}")
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        json_too_large,
+        folder_instead,
+        folder_alone,
+        image_is_a_folder,
+        with_fields(f'"score": {"9" * 400}'),
+        with_fields('"score": 1e999'),
+        with_fields('"score": NaN'),
+        with_fields('"review": {}'),
+        with_fields('"probabilities": ["cat", 0.5]'),
+        with_fields('"probabilities": {"cat": "0.5", "dog": 0.5}'),
+    ],
+    ids=[
+        *("large", "folder", "folder alone", "image folder", "huge", "infinite", "NaN"),
+        *("review", "list", "text"),
+    ],
+)
+def test_one_damaged_crop_stops_nothing(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    first = opened(tmp_path)
+    for number in range(2):
+        first.store(crop(number))
+    first.close()
+    bad, good = sorted(tmp_path.glob("*.json"))
+    damage(bad)
+    second = opened(tmp_path)
+    review = Review(second, lambda: LABELS)
+    assert [one["name"] for one in review.next("somebody", 9)] == [good.stem]
+    assert second.store(crop(7))
+
+
+def test_label_is_on_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, synced = opened(tmp_path), list[str]()
+    folder.store(crop(1))
+    (name,) = names_in(folder)
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        synced.append("folder" if is_folder else "file")
+        sync(handle)
+
+    def rename(path: Path, target: Path) -> Path:
+        synced.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", rename)
+    folder.replace_document(name, folder.document(name))
+    assert synced == ["file", "name", "folder"]
 
 
 WRITER = """
