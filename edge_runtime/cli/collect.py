@@ -11,6 +11,7 @@ from typing import Any
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs.collection.dataset_zip import write_dataset
 from edge_runtime.outputs.collection.labelled_crops import LabelledCrops, read_labelled
+from edge_runtime.untrusted import one_line
 from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import add_command
 from edge_runtime.utils.text_table import align
@@ -23,7 +24,8 @@ examples:
   python -m train --data photos/ --data dataset.zip --from RUN           in the checkout
 
 The zip has a folder for each class and a manifest.json. Copies are left out, and what
-two people gave different labels. A run may go on collecting meanwhile.
+people gave two answers: two labels, or a label and "discard". A run may go on
+collecting meanwhile.
 """
 
 
@@ -80,7 +82,7 @@ def _nothing(found: LabelledCrops, sources: list[Path]) -> str:
         )
     return (
         f"expected labelled crops, got none: {found.discarded:,} discarded,"
-        f" {found.damaged:,} damaged"
+        f" {found.damaged:,} damaged, {found.contradictory:,} with two answers"
     )
 
 
@@ -94,13 +96,16 @@ def summary(found: LabelledCrops) -> str:
         "discarded": found.discarded,
         "copies": found.copies,
         "damaged": found.damaged,
-        "with two labels": found.contradictory,
+        "with two answers": found.contradictory,
     }
     lines = [align(rows, left=1)]
     lines += [f"left out: {count:,} {why}" for why, count in left_out.items() if count]
-    if found.random_all:
+    by_model = found.random_right()
+    for name, sha256, right, count in by_model:
+        # Only where there are several: of different files the name may be the same.
+        model = f"{one_line(name)} ({one_line(sha256[:8])})"
         lines.append(
-            f"of {found.random_all:,} crops taken at random the model had"
-            f" {found.random_right:,} right"
+            f"of {count:,} crops taken at random"
+            f" {model if len(by_model) > 1 else 'the model'} had {right:,} right"
         )
     return "\n".join(lines)

@@ -200,8 +200,7 @@ class CropFolder:
                     continue  # damaged
                 crops[name] = kept_crop(name, document, size)
             crop_files.remove_parts(self.path)
-            numbers = map(crop_files.number_of, crops)
-            self._number = max(numbers, default=self._number)
+            self._number = max(map(crop_files.number_of, crops), default=self._number)
             self._age.start_with(crops)
             self._crops = crops
             for crop in beyond_limits(list(crops.values()), self.limits):

@@ -10,11 +10,8 @@ from typing import Any
 import cv2
 
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs.collection.labelled_crops import (
-    DATASET_SCHEMA,
-    MANIFEST,
-    LabelledCrops,
-)
+from edge_runtime.outputs.collection.found_crops import DATASET_SCHEMA, MANIFEST
+from edge_runtime.outputs.collection.labelled_crops import LabelledCrops
 from edge_runtime.utils.files import replacing
 from edge_runtime.utils.pictures import decode_picture
 from edge_runtime.utils.stderr import progress_counter
@@ -31,7 +28,7 @@ def write_dataset(path: Path, found: LabelledCrops) -> None:
         found: The crops, with their labels.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or all crops are damaged.
     """
     entries: list[dict[str, Any]] = []
     with (
@@ -44,6 +41,10 @@ def write_dataset(path: Path, found: LabelledCrops) -> None:
                     if entry := _write_crop(archive, sha256, found):
                         entries.append(entry)
                     step(1)
+                if not entries:
+                    raise OutputError(
+                        f"expected labelled crops, got none: {found.damaged:,} damaged"
+                    )
                 manifest = {"schema": DATASET_SCHEMA, "crops": entries}
                 _write(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         except OSError as error:

@@ -95,7 +95,29 @@ def test_crop_with_two_labels_is_left_out(
     second = collected(tmp_path / "two", {1: "dog"})
     manifest = exported(tmp_path / "all.zip", first, second)
     assert labels_of(manifest) == ["dog"]
-    assert "left out: 1 with two labels" in capsys.readouterr().out
+    assert "left out: 1 with two answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [(), ("--with-unreviewed",)])
+def test_crop_that_one_labels_and_another_discards_is_left_out(
+    tmp_path: Path, flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = collected(tmp_path / "one", {1: "cat", 2: "dog"})
+    second = collected(tmp_path / "two", {1: None})
+    for sources in ((first, second), (second, first)):
+        manifest = exported(tmp_path / "d.zip", *sources, flags=(*flags, "--force"))
+        assert labels_of(manifest) == ["dog"]
+        assert "left out: 1 with two answers" in capsys.readouterr().out
+
+
+def test_crop_that_a_person_discards_is_not_taken_from_another_board(
+    tmp_path: Path,
+) -> None:
+    first = collected(tmp_path / "one", {1: False, 2: "dog"})
+    second = collected(tmp_path / "two", {1: None})
+    flags = ("--with-unreviewed",)
+    manifest = exported(tmp_path / "d.zip", first, second, flags=flags)
+    assert labels_of(manifest) == ["dog"]
 
 
 def test_label_of_a_person_counts_more_than_the_answer_of_the_model(
@@ -134,6 +156,21 @@ def test_how_often_the_model_is_right_is_told_of_random_crops(
     assert line in capsys.readouterr().out
 
 
+def test_each_model_is_told_how_often_it_is_right_without_contradictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"reason": "random", "model": {"name": "m.tflite", "sha256": "a" * 64}}
+    new = {"reason": "random", "model": {"name": "m\n.tflite", "sha256": "b" * 64}}
+    first = collected(tmp_path / "one", {1: "dog", 2: "cat", 3: "dog"}, **old)
+    second = collected(tmp_path / "two", {4: "cat", 5: "cat"}, **new)
+    third = collected(tmp_path / "three", {3: "cat"}, **old)  # no longer counted
+    exported(tmp_path / "d.zip", first, second, third)
+    lines = capsys.readouterr().out.splitlines()
+    of = "crops taken at random"
+    assert f"of 2 {of} m.tflite (aaaaaaaa) had 1 right" in lines
+    assert rf"of 2 {of} m\n.tflite (bbbbbbbb) had 2 right" in lines
+
+
 # --- damage ------------------------------------------------------------------------
 
 
@@ -167,9 +204,18 @@ def label_with_a_path(crops: Path) -> None:
     path.write_text(json.dumps(document))
 
 
+def review_without_label(crops: Path) -> None:
+    path = min(crops.glob("*.json"))
+    document = json.loads(path.read_text()) | {"review": {}}
+    path.write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     "damage",
-    [half_jpeg, other_jpeg, half_json, no_json, pipe_instead, label_with_a_path],
+    [
+        *(half_jpeg, other_jpeg, half_json, no_json, pipe_instead, label_with_a_path),
+        review_without_label,
+    ],
 )
 def test_damaged_crop_is_left_out_and_counted(
     tmp_path: Path, damage: Any, capsys: pytest.CaptureFixture[str]
@@ -188,6 +234,74 @@ def test_damaged_zip_is_one_line(
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     assert main(["collect", "export", f"{tmp_path}/a.zip", f"{tmp_path}/b.zip"]) == 2
     assert "expected a zip of collect export" in one_error_line(capsys)
+
+
+def with_manifest(path: Path, manifest: object, method: int = 0) -> None:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+
+
+def changed(path: Path, *offsets: tuple[bytes, int], value: bytes) -> None:
+    """Writes bytes at offsets from the first of some signatures."""
+    data = bytearray(path.read_bytes())
+    for signature, offset in offsets:
+        at = data.index(signature) + offset
+        data[at : at + len(value)] = value
+    path.write_bytes(data)
+
+
+ZIP_LOCAL, ZIP_CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
+OF_DATASET: dict[str, object] = {"schema": "fer-edge/dataset/1"}
+
+
+def number_of_crops(path: Path) -> None:
+    with_manifest(path, OF_DATASET | {"crops": 5})
+
+
+def no_crops(path: Path) -> None:
+    with_manifest(path, OF_DATASET | {"crops": None})
+
+
+def damaged_deflate(path: Path) -> None:
+    with_manifest(path, OF_DATASET | {"crops": ["x"] * 99}, zipfile.ZIP_DEFLATED)
+    changed(path, (ZIP_LOCAL, 30 + len("manifest.json")), value=b"\xff" * 9)
+
+
+def encrypted(path: Path) -> None:
+    with_manifest(path, OF_DATASET | {"crops": []})
+    changed(path, (ZIP_LOCAL, 6), (ZIP_CENTRAL, 8), value=b"\x01")
+
+
+def unknown_compression(path: Path) -> None:
+    with_manifest(path, OF_DATASET | {"crops": []})
+    changed(path, (ZIP_LOCAL, 8), (ZIP_CENTRAL, 10), value=b"\x63")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [number_of_crops, no_crops, damaged_deflate, encrypted, unknown_compression],
+)
+def test_hostile_zip_is_one_line(
+    tmp_path: Path, damage: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(tmp_path / "a.zip")
+    assert main(["collect", "export", f"{tmp_path}/a.zip", f"{tmp_path}/b.zip"]) == 2
+    assert "expected a zip of collect export" in one_error_line(capsys)
+
+
+def test_zip_is_not_replaced_where_all_images_are_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = collected(tmp_path / "crops", {1: "cat"})
+    exported(tmp_path / "d.zip", crops)
+    before = (tmp_path / "d.zip").read_bytes()
+    half_jpeg(crops)
+    capsys.readouterr()
+    command = ["collect", "export", str(crops), str(tmp_path / "d.zip"), "--force"]
+    assert main(command) == 2
+    assert "expected labelled crops, got none: 1 damaged" in capsys.readouterr().err
+    assert (tmp_path / "d.zip").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "d.zip"]
 
 
 def test_foreign_zip_is_one_line(
