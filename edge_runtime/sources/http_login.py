@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib import request
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -49,11 +49,13 @@ class _Digest(request.HTTPDigestAuthHandler):
         self, req: request.Request, fp: Any, code: int, msg: str, headers: Any
     ) -> Any:
         """Answers the best challenge that is understood; None for none."""
-        challenges = headers.get_all("WWW-Authenticate", [])
-        del headers["WWW-Authenticate"]
-        for challenge in sorted(filter(_is_known, challenges), key=_rank):
-            headers["WWW-Authenticate"] = challenge
-        return super().http_error_401(req, fp, code, msg, headers)
+        readable = map(_readable, headers.get_all("WWW-Authenticate", []))
+        challenges = sorted(filter(_is_known, readable), key=_rank)
+        _replace(headers, challenges)
+        answer = super().http_error_401(req, fp, code, msg, headers)
+        # Basic comes next, and fails on others.
+        _replace(headers, list(filter(_is_basic, challenges)))
+        return answer
 
     def get_algorithm_impls(
         self, algorithm: str
@@ -68,6 +70,38 @@ class _Digest(request.HTTPDigestAuthHandler):
         return digest, lambda secret, data: digest(f"{secret}:{data}")
 
 
+def _replace(headers: Any, challenges: Sequence[str]) -> None:
+    del headers["WWW-Authenticate"]
+    for challenge in challenges:
+        headers["WWW-Authenticate"] = challenge
+
+
+def _is_basic(challenge: str) -> bool:
+    return _rank(challenge) == len(_ALGORITHMS)
+
+
+def _readable(challenge: str) -> str:
+    """Returns a Digest challenge as Python's own code reads it, others as they are.
+
+    That fails on a value that is empty without quotes, such as ``opaque=``.
+    """
+    scheme, _, rest = challenge.partition(" ")
+    if scheme.lower() != "digest":
+        return challenge
+    pairs = (pair.partition("=") for pair in request.parse_http_list(rest))
+    values = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    return f"{scheme} " + ", ".join(
+        f"{key}={_quoted(value)}" for key, value in values.items() if value
+    )
+
+
+def _quoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    escaped = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
 def _is_known(challenge: str) -> bool:
     return _rank(challenge) <= len(_ALGORITHMS)
 
@@ -77,11 +111,10 @@ def _rank(challenge: str) -> int:
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
         return len(_ALGORITHMS)
-    values = request.parse_keqv_list(
-        [pair for pair in request.parse_http_list(rest) if "=" in pair]
-    )
-    names = {key.lower(): value for key, value in values.items()}
-    algorithm = names.get("algorithm", "MD5").upper()
-    if scheme.lower() != "digest" or algorithm not in _ALGORITHMS:
+    if scheme.lower() != "digest":
+        return len(_ALGORITHMS) + 1
+    values = request.parse_keqv_list(request.parse_http_list(rest))
+    algorithm = values.get("algorithm", "MD5").upper()
+    if algorithm not in _ALGORITHMS:
         return len(_ALGORITHMS) + 1
     return list(_ALGORITHMS).index(algorithm)

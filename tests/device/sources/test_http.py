@@ -396,6 +396,9 @@ SHA256, MD5 = (
             md5,
         ),
         (["NTLM", 'Digest realm="cam", nonce="n"'], md5),
+        (['Digest realm="cam", nonce="n", opaque='], md5),
+        (['Digest Realm="cam", nonce=n, stale=, algorithm=', "Digest"], md5),
+        (['Digest realm="cam", nonce="n", domain="a, b", =, odd, opaque=""'], md5),
     ],
 )
 def test_best_known_challenge_is_answered(
@@ -421,7 +424,13 @@ def test_best_known_challenge_is_answered(
         assert next(iter(source)).image.shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("challenge", ["Bearer", "Negotiate", 'Digest algorithm="x"'])
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        *("Bearer", "Negotiate", 'Digest algorithm="x"', "Digest", "Digest ="),
+        *('Digest realm="cam", nonce=', 'Digest realm="cam", nonce="n"'),
+    ],
+)
 @pytest.mark.parametrize("user", ["", "me:s3cret@"])
 def test_unknown_challenge_is_a_refusal(challenge: str, user: str) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
