@@ -42,9 +42,7 @@ class ReviewRoutes:
     async def _image(self, request: web.Request) -> web.Response:
         review, name = self._required(), request.match_info["name"]
         jpeg = await _call(lambda: review.folder.jpeg(name))
-        # It never changes, and a browser that has it shows the next crop at once.
-        headers = {"Cache-Control": "private, max-age=3600"}
-        return web.Response(body=jpeg, content_type="image/jpeg", headers=headers)
+        return web.Response(body=jpeg, content_type="image/jpeg")
 
     async def _answer(self, request: web.Request) -> web.Response:
         """Notes an answer, or takes it back: of the one who asks, or nobody."""

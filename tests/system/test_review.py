@@ -325,6 +325,8 @@ def test_token_guards_crops_and_labels(
         name = first_of(shown, **bearer)
         status, body = shown.get(f"/api/review/{name}.jpg", **bearer)
         assert (status, body[:2]) == (200, b"\xff\xd8")
+        _, _, headers = shown.send("GET", f"/api/review/{name}.jpg", headers=bearer)
+        assert headers["Cache-Control"] == "no-store"  # not in a browser's folder
         assert shown.get(f"/api/review/{name}.jpg")[0] == 401
         assert shown.get("/api/review?client=somebody")[0] == 401
         answer = {"name": name, "label": None, "key": "key-key-1", "client": "somebody"}
