@@ -86,7 +86,7 @@ function showProgress() {
   if (!counts) return;
   const waiting = Math.max(0, counts.waiting - pending.length);
   at("progress").textContent = counts.full
-    ? `${counts.labelled} labelled: full. Export them, then empty the folder`
+    ? `${counts.labelled} labelled, full: export and delete them`
     : `${waiting} to label, ${counts.labelled} labelled, ${counts.discarded} discarded`;
   const unsent = pending.length;
   at("network").hidden = !(unsent && timer);
