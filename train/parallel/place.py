@@ -112,9 +112,11 @@ def _of_slurm(environment: Mapping[str, str], given: Mapping[str, Any]) -> Place
         raise ConfigError(f"{names[2]} is {environment[names[2]]!r}: no list of nodes")
     port = 61_440 + _integer(environment, "SLURM_JOB_ID", 0) % 4096  # one a job
     host = first[1] + (first[2] or "")
-    alone = re.match(r"1(\D|$)", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    # One task on every node, as in 1(x3); not 1(x2),4.
+    per_node = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    alone = re.fullmatch(r"1(\(x\d+\))?", per_node)
     local = None if alone else _integer(environment, "SLURM_LOCALID", 0)
-    return Place(host, port, count, number, local)
+    return Place(host, port, count, number, _own_device(environment, local))
 
 
 def _of_open_mpi(
@@ -129,7 +131,8 @@ def _of_open_mpi(
         return None
     on_this_machine = _integer(environment, "OMPI_COMM_WORLD_LOCAL_SIZE", count)
     local = _integer(environment, "OMPI_COMM_WORLD_LOCAL_RANK", 0)
-    place = Place(LOOPBACK, PORT, count, number, local if on_this_machine > 1 else None)
+    own = _own_device(environment, local if on_this_machine > 1 else None)
+    place = Place(LOOPBACK, PORT, count, number, own)
     if on_this_machine < count and "coordinator" not in given:
         raise ConfigError(
             "Open MPI does not say on which machine process 0 is: add --coordinator"
@@ -159,6 +162,16 @@ def _of_kubernetes(
             " service and its name as subdomain, or add --coordinator HOST:PORT"
         )
     return Place(host, PORT, given["processes"], number)
+
+
+def _own_device(environment: Mapping[str, str], local: int | None) -> int | None:
+    """Returns the device of a process, None where it sees no other one.
+
+    What started it may have given each a device (``srun --gpus-per-task=1``), of which
+    CUDA then knows as number 0.
+    """
+    sees_one = re.fullmatch(r"[^,]+", environment.get("CUDA_VISIBLE_DEVICES", ""))
+    return None if sees_one else local
 
 
 def _integer(

@@ -63,10 +63,23 @@ def test_first_node_of_slurm_has_process_0(nodes, first):
 
 
 def test_one_task_a_node_uses_all_devices_of_it():
-    for per_node, local in (("1(x8)", None), ("1", None), ("16", 1), ("10(x2)", 1)):
+    for per_node, local in (
+        *(("1(x8)", None), ("1", None), ("16", 1), ("10(x2)", 1)),
+        *(("1,2", 1), ("1(x2),4", 1)),
+    ):
         place = find_place({}, {**SLURM, "SLURM_STEP_TASKS_PER_NODE": per_node})
         assert place is not None
         assert place.local_device == local
+
+
+@pytest.mark.parametrize("started_by", [SLURM, OPEN_MPI], ids=["slurm", "open-mpi"])
+@pytest.mark.parametrize(
+    ("visible", "local"), [("1", None), ("GPU-5f2a", None), ("0,1", 1), ("", 1)]
+)
+def test_process_that_sees_one_gpu_uses_that(started_by, visible, local):
+    place = find_place({}, {**started_by, "CUDA_VISIBLE_DEVICES": visible})
+    assert place is not None
+    assert place.local_device == local
 
 
 def test_one_task_of_slurm_and_one_process_asked_for_are_alone():
