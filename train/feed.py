@@ -79,7 +79,8 @@ class TrainingFeed(keras.utils.PyDataset):
         self._augmentation = augmentation
         self._mixup, self._cutmix = mixup, cutmix
         self._targets, self._answers = targets, answers
-        self._weights = _class_weights(split.labels, targets.shape[1], class_weights)
+        classes = targets.shape[1]
+        self._weights = _class_weights(split.labels, classes, class_weights, times)
         self._seed = seed
         self._first_batch = first_epoch * self.steps_per_epoch
         self._order_of_epoch: tuple[int, npt.NDArray[np.int64]] | None = None
@@ -189,11 +190,19 @@ def _own_rows(
 
 
 def _class_weights(
-    labels: npt.NDArray[np.int64], classes: int, kind: ClassWeights
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    kind: ClassWeights,
+    times: npt.NDArray[np.float64] | None,
 ) -> npt.NDArray[np.float32]:
-    """Returns a weight per class, float32 (classes,), with mean 1 over the images."""
+    """Returns a weight per class, float32 (classes,), with mean 1 over what is drawn.
+
+    How often its images are drawn makes a class frequent, not how many there are.
+    """
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
-    counts = np.bincount(labels, minlength=classes)
-    weights = (len(labels) / np.maximum(1, counts)) ** power
-    mean = float((weights * counts).sum() / len(labels))
-    return (weights / mean).astype(np.float32)
+    counts = np.bincount(labels, weights=times, minlength=classes)
+    total = counts.sum()
+    weights = (total / np.where(counts > 0, counts, total)) ** power
+    mean = float((weights * counts).sum() / total)
+    scaled: npt.NDArray[np.float32] = (weights / mean).astype(np.float32)
+    return scaled

@@ -214,6 +214,14 @@ def test_class_weights_are_a_power_of_the_inverse_frequency(split, kind, power):
     assert weights[2] / weights[0] == pytest.approx((20 / 5) ** power, rel=1e-5)
 
 
+def test_class_weights_go_by_how_often_images_are_drawn(split):
+    times = np.where(split.labels == 2, 4.0, 1.0)  # as often as those of class 0
+    feed = feed_of(split, COUNT, class_weights="balanced", times=times)
+    _, targets, weights = feed[0]
+    first, last = (weights[targets[:, c] > 0.5][0] for c in (0, 2))
+    assert last == pytest.approx(first, rel=1e-5)
+
+
 # --- mixup -------------------------------------------------------------------------
 
 
