@@ -249,7 +249,10 @@ def _print_result(run: RunFolder, result: FitResult) -> None:
             )
     if run.read_config().qat:
         kept = progress.history[progress.best_epoch - 1]
-        print(f"int8        {kept['val_accuracy']:.2%} of them, as it was simulated")
+        print(
+            f"int8        {kept['val_accuracy']:.2%} of the validation images, as"
+            " simulated"
+        )
     validation = document.get("validation")
     if validation and is_guessing(validation["recall"].values(), validation["count"]):
         print(
