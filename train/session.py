@@ -6,6 +6,7 @@ Keras and its backend are imported last: what is wrong is said before that takes
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from train.data.dataset import Dataset
 from train.data.decoding import Decoder
 from train.data.image_stores import Cache
 from train.data.sources import describe_sources
+from train.data.splits import pixel_hashes
 from train.data.summary import summarize
 from train.networks import pretrained
 from train.networks.backend import start_keras
@@ -253,6 +255,8 @@ def _train(
         print(line, flush=True)
     group = machine.group
     group.require_same({"fingerprint of its images": data.fingerprint})
+    if group.count > 1:  # rows are what the processes tell each other
+        group.require_same({"order of its images": _order(data)})
     group.require_same(_common(config))
     try:
         start_keras(machine.threads)
@@ -297,6 +301,16 @@ def _common(config: TrainConfig) -> dict[str, Any]:
     return {
         name: bool(value) if name in FILES else value for name, value in values.items()
     }
+
+
+def _order(data: Dataset) -> str:
+    """Returns a SHA-256 of the images that train and validate, row by row."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation):
+        digest.update("\n".join(pixel_hashes(split.images)).encode())
+        digest.update(split.labels.tobytes())
+        digest.update(b"" if split.sources is None else split.sources.tobytes())
+    return digest.hexdigest()
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> None:

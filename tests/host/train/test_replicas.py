@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,14 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import ConfigError, RunError
+from train.data.dataset import Dataset
+from train.data.splits import Split
 from train.options.config import TrainConfig
 from train.options.steps import scale_to_devices
 from train.parallel.devices import require_backend
 from train.parallel.group import ALONE, Group, _difference
 from train.parallel.replicas import ONE, Replicas
+from train.session import _order
 
 ROOT = Path(__file__).resolve().parents[3]
 FLAGS = ("--data", "set", "--arch", "fer_tiny", "--batch-size", "16", "--seed", "3")
@@ -156,6 +160,22 @@ def test_first_difference_is_named():
     assert "another width than process 0: 0.5, not None" in _difference(
         [same, same, {**same, "width": 0.5}]
     )
+
+
+def test_order_of_images_labels_and_sets_is_compared():
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None]
+    split = Split(images, np.array([0, 0, 1, 1]), tuple("abcd"), np.array([0, 1, 0, 1]))
+    data = Dataset("set", ("a", "b"), 1, "grey", split, split, split)
+    orders = {_order(data)}
+    for name, value in (
+        ("images", images[::-1]),
+        ("labels", split.labels[::-1]),
+        ("sources", split.sources[::-1]),
+    ):
+        for part in ("train", "validation"):
+            other = replace(split, **{name: value})
+            orders.add(_order(replace(data, **{part: other})))
+    assert len(orders) == 7
 
 
 class Two(Group):
