@@ -25,6 +25,7 @@ from train.options.config import TrainConfig, arch_name, is_own
 from train.options.steps import scale_to_devices
 from train.parallel.devices import start_replicas
 from train.parallel.group import ALONE, Group
+from train.quantization.configuration import require_unfolded
 from train.run.folder import (
     RunFolder,
     create_run,
@@ -218,6 +219,7 @@ def fit_images(
     machine = Machine(threads, workers, devices, group, scale)
     if not group.is_first:
         return _train_for_another(config, data, machine, callbacks, resumed=False)
+    require_unfolded(config)
     arch = arch_name(config.arch).replace(":", "-")
     run = create_run(name, f"{Path(config.data).resolve().stem}-{arch}")
     with locked(run.path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_runtime.errors import RunError
 from train.options.config import TrainConfig
-from train.run.folder import find_model, find_run
+from train.run.folder import RunFolder, find_model, find_run, understood
 
 EPOCHS = 4
 LEARNING_RATE = 0.005
@@ -53,9 +53,15 @@ def configuration_of(start_from: str, given: Collection[str]) -> TrainConfig:
     run = find_run(start_from)
     source = run.read_config()
     teachers = tuple(name for name in source.teachers if _is_here(name))
-    votes = source.soft_labels if Path(source.soft_labels).is_file() else ""
+    votes = source.soft_labels
+    if "soft_labels" not in given and not Path(votes).is_file():
+        votes = ""
     for name in {*source.teachers, source.soft_labels} - {*teachers, votes}:
         print(f"note: {run.name} also learnt from {name}, which is not here")
+    dropped = source.drop_categories
+    if dropped and not (votes or source.labels_from):
+        print("note: the images that it left out by its votes are learnt again")
+        dropped = None
     if "data" in given:  # all image sets are given anew
         source = dataclasses.replace(source, more_data=(), data_weights=())
     return dataclasses.replace(
@@ -76,8 +82,30 @@ def configuration_of(start_from: str, given: Collection[str]) -> TrainConfig:
         max_time_s=0.0,
         teachers=teachers,
         soft_labels=votes,
+        drop_categories=dropped,
         log=(),
     )
+
+
+def require_unfolded(config: TrainConfig) -> None:
+    """Raises RunError where a training would lose the BatchNorm that --qat has folded.
+
+    Its mean is 0 and its variance 1 there: with the statistics of a batch instead, the
+    first step would undo what the scales and offsets were.
+    """
+    if not config.start_from or config.qat or config.freeze_batch_norm:
+        return
+    run = RunFolder(find_model(config.start_from).parent)
+    if not run.config.is_file():
+        return
+    with understood(run.config):
+        source = run.read_json(run.config).get("config", {})
+        if source.get("qat"):
+            raise RunError(
+                f"{run.path} was trained with --qat, and its folded BatchNorm would be"
+                " lost at the first step: begin with the run that it began with, --from"
+                f" {source['start_from']}, or add --qat"
+            )
 
 
 def _is_here(teacher: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import textwrap
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -21,7 +22,12 @@ from edge_runtime.graph.tflite import read_tflite  # noqa: E402
 from tests.host.train.test_fit import one_error_line, write_images  # noqa: E402
 from train.data import dataset  # noqa: E402
 from train.networks.architectures import build_model  # noqa: E402
+from train.options.config import TrainConfig  # noqa: E402
 from train.quantization.calibration import calibrate  # noqa: E402
+from train.quantization.configuration import (  # noqa: E402
+    configuration_of,
+    require_unfolded,
+)
 from train.quantization.folding import (  # noqa: E402
     fold_batch_norms,
     round_first_kernels,
@@ -237,6 +243,40 @@ def test_a_resumed_run_without_its_ranges_is_one_line(runs, tmp_path, capsys):
     (run / "calibration_ranges.json").unlink()
     assert main(["--resume", str(run)]) == 2
     assert "calibration_ranges.json" in one_error_line(capsys)
+
+
+def test_a_damaged_record_of_such_a_run_is_to_be_restored(runs, tmp_path):
+    run = tmp_path / "qat"
+    shutil.copytree(runs / "qat", run)
+    (run / "calibration_ranges.json").write_text("{")
+    with pytest.raises(RunError, match="restore it"):
+        exporter.export(str(run), ExportOptions(formats=("int8",)), print)
+
+
+def test_other_trainings_do_not_go_on_from_folded_batch_norms(runs, tmp_path, capsys):
+    flags = ["--from", f"{runs}/qat", "--data", f"{runs}/images", "--epochs", "1"]
+    assert main([*flags, "--name", str(tmp_path / "run")]) == 2
+    assert f"--from {runs}/float" in one_error_line(capsys)
+    assert not (tmp_path / "run").exists()
+    config = TrainConfig(data="x", start_from=f"{runs}/qat")
+    require_unfolded(replace(config, freeze_batch_norm=True))
+    require_unfolded(replace(config, qat=True))
+    require_unfolded(replace(config, start_from=f"{runs}/float"))
+
+
+def test_votes_that_are_gone_are_left_out_with_their_categories(runs, tmp_path, capsys):
+    run, votes = tmp_path / "voted", tmp_path / "votes.csv"
+    shutil.copytree(runs / "float", run)
+    document = json.loads((run / "config.json").read_text())
+    document["config"] |= {"soft_labels": str(votes), "drop_categories": ["nothing"]}
+    (run / "config.json").write_text(json.dumps(document))
+    config = configuration_of(str(run), ())
+    assert (config.soft_labels, config.drop_categories) == ("", None)
+    assert "are learnt again" in capsys.readouterr().out
+    given = configuration_of(str(run), ("soft_labels",))
+    assert given.drop_categories == ("nothing",)
+    votes.touch()
+    assert configuration_of(str(run), ()).drop_categories == ("nothing",)
 
 
 def test_a_mean_of_such_runs_is_refused(runs, tmp_path, capsys):
