@@ -122,8 +122,10 @@ def load_record(trained: TrainedModel) -> CalibrationRecord | None:
     Raises:
         RunError: The record is damaged.
     """
-    run = trained.run
-    return CalibrationRecord.load(run.ranges, trained.path) if run else None
+    run, config = trained.run, trained.config
+    if run is None or config is None:
+        return None
+    return CalibrationRecord.load(run.ranges, trained.path, is_only_copy=config.qat)
 
 
 def calibrate(

@@ -55,8 +55,16 @@ class CalibrationRecord:
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     @classmethod
-    def load(cls, path: Path, model: Path) -> CalibrationRecord | None:
+    def load(
+        cls, path: Path, model: Path, *, is_only_copy: bool = False
+    ) -> CalibrationRecord | None:
         """Returns the record beside a model, or None where none for it can be used.
+
+        Args:
+            path: The record.
+            model: The ``.keras`` file.
+            is_only_copy: Of the ranges that the network was trained with: it cannot be
+                measured again.
 
         Raises:
             RunError: The file is damaged.
@@ -77,7 +85,10 @@ class CalibrationRecord:
             document["trained"] = _ranges(document.get("trained", {}))
             record = cls(**document)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{path} is damaged: {error}; delete it") from error
+            way = "delete it"
+            if is_only_copy:
+                way = "restore it, or train again: --qat has trained with its ranges"
+            raise RunError(f"{path} is damaged: {error}; {way}") from error
         return record if record.model_sha256 == sha256_of(model) else None
 
 

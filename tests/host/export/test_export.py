@@ -378,12 +378,14 @@ def test_files_that_differ_are_replaced_only_with_force(tmp_path, capsys):
     ],
     ids=["empty", "cut", "list", "bare", "future", "missing", "one-sided", "no-table"],
 )
-def test_damaged_ranges_file_says_to_delete_it(tmp_path, text):
+def test_damaged_ranges_file_says_to_delete_or_restore_it(tmp_path, text):
     path, model = tmp_path / "ranges.json", tmp_path / "model.keras"
     path.write_text(text.replace("SCHEMA", SCHEMA))
     model.write_bytes(b"x")
     with pytest.raises(RunError, match="delete it"):
         CalibrationRecord.load(path, model)
+    with pytest.raises(RunError, match="restore it"):
+        CalibrationRecord.load(path, model, is_only_copy=True)
 
 
 def test_ranges_of_another_model_are_not_used(tmp_path):
