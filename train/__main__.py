@@ -15,6 +15,7 @@ from edge_runtime.errors import (
     RunError,
 )
 from edge_runtime.utils.argparser import exit_code_of, invocation
+from edge_runtime.utils.signals import exit_now
 from train.data.decoding import Decoder
 from train.metrics import is_guessing
 from train.networks import pretrained
@@ -67,7 +68,8 @@ def _begin(options: dict[str, Any], words: Sequence[str]) -> int:
     """Trains, or starts what trains as one of several processes."""
     group = open_group()
     if group.count > 1:
-        return _train_together(options, group)
+        # The libraries' own end would wait for processes that may not end now.
+        exit_now(exit_code_of(lambda: _train_together(options, group)))
     place = find_place(options)
     if place or "devices" in options:
         require_backend()

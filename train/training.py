@@ -211,9 +211,11 @@ def _told_of_failure(
     """Tells the trackers of an error in the body, and closes the bar in any case."""
     try:
         yield
-    except BaseException:
-        failed = Outcome("FAILED", epochs.progress.epoch, {})
-        trackers.finish(epochs.progress, failed, run)
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        trackers.finish(
+            epochs.progress, Outcome(status, epochs.progress.epoch, {}), run
+        )
         raise
     finally:
         epochs.close()
@@ -273,6 +275,8 @@ def _run_epochs(
                 callbacks=[epochs, *followers],
             )
     except KeyboardInterrupt:
+        if not (epochs.stopped or epochs.is_alone_and_unasked()):
+            raise  # a second Ctrl-C; other processes go on, so nothing waits for them
         epochs.recover()
         return False
     except Exception:

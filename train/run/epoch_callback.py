@@ -31,6 +31,7 @@ class EpochCallback(keras.callbacks.Callback):
     Attributes:
         progress: The epochs so far.
         stop: What ends the training after a batch.
+        stopped: It has done so, in every process after the same batch.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._config, self._data, self._run = config, data, run
         self.progress = progress
         self.stop = StopRequest()
+        self.stopped = False
         self._networks = networks
         self._replicas = replicas
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
@@ -92,6 +94,7 @@ class EpochCallback(keras.callbacks.Callback):
             self._bar.set_postfix(loss=f"{(logs or {})['loss']:.3f}", refresh=False)
         self._steps += 1
         if self._replicas.asked_to_stop(self._steps, self.stop.signal is not None):
+            self.stopped = True
             raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -186,6 +189,13 @@ class EpochCallback(keras.callbacks.Callback):
             f"  validation {row['val_accuracy']:.2%}"
             f"  {row['seconds']:.0f} s, {_format_duration(left_s)} left{best}"
         )
+
+    def is_alone_and_unasked(self) -> bool:
+        """Returns whether no signal came, and no other process trains along.
+
+        A KeyboardInterrupt is then a callback's, and as good as a signal.
+        """
+        return self._replicas.group.count == 1 and self.stop.signal is None
 
     def recover(self) -> None:
         """Goes by what was saved, where Ctrl-C came before it was noted here."""

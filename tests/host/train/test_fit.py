@@ -16,10 +16,16 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.utils.signals import ECHO_S
 from train.__main__ import main
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
+from train.session import fit
+
+start_keras()
+
+import keras  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("dots", "lines", "waves")
@@ -351,6 +357,25 @@ def test_interrupted_run_is_usable_and_can_be_continued(more_data, tmp_path, num
     assert "Traceback" not in out
     assert {path.name for path in run.iterdir()} == FILES
     assert read(run, "metrics.json")["best_epoch"] >= 1
+
+
+class SecondCtrlC(keras.callbacks.Callback):
+    """Ctrl-C twice before a batch of the second epoch ends."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.model.optimizer.iterations == self.params["steps"]:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(ECHO_S + 0.1)
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_second_ctrl_c_ends_at_once_and_can_be_continued(data, tmp_path):
+    config = TrainConfig(data=str(data), arch="notebook_cnn", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, name=f"{tmp_path}/run", callbacks=[SecondCtrlC()])
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert main(["--resume", str(tmp_path / "run")]) == 0
+    assert [row["epoch"] for row in history(tmp_path / "run")] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("teacher", [False, True], ids=["labels", "teacher"])
