@@ -42,6 +42,12 @@ def summarize(data: Dataset) -> str:
             f"validation: {count:,} of the training images, set aside"
             " (--validation-frac)"
         )
+    sources = data.validation.sources
+    if data.validation_from == "source" and sources is not None and sources.all():
+        rows.append(
+            "note: no image of the first set validates, as a further one has a"
+            " validation split: --validation train sets a part of each aside"
+        )
     if data.validation_from == "test":
         rows.append("validation: the split named test (nothing is left to test on)")
     if data.dropped:

@@ -19,6 +19,7 @@ from train.data.sources import (
     times_by_source,
     times_drawn,
 )
+from train.data.summary import summarize
 from train.options.arguments import build_parser
 from train.options.config import TrainConfig
 from train.options.defaults import Start, choose
@@ -74,6 +75,16 @@ def test_what_validates_is_the_same_whatever_is_added_later(tmp_path, sets):
     assert set(two.validation.names) <= set(later.validation.names)
     added = np.mean(later.validation.sources == 1) * len(later.validation)
     assert 1 <= added <= 20
+
+
+def test_first_set_that_does_not_validate_is_told(tmp_path, sets):
+    write_set(tmp_path / "split" / "train", 4, seed=1)
+    write_set(tmp_path / "split" / "val", 4, seed=2)
+    more = [str(tmp_path / "split")]
+    told = "no image of the first set validates"
+    assert told in summarize(load(sets[0], more=more))
+    assert told not in summarize(load(sets[0], more=more, validation_from="train"))
+    assert told not in summarize(load(more[0], more=sets[:1]))
 
 
 def test_set_alone_is_what_it_was(sets):
