@@ -172,8 +172,12 @@ def test_answers_of_a_lost_network_are_sent_when_it_is_back(shown: Shown) -> Non
         await tab.until(READY)
         await press(tab, "Enter")
         await tab.until(f"{PROGRESS}.includes('1 labelled')")
+        pictures = "performance.getEntriesByType('resource')"
+        pictures += ".filter((one) => one.name.endsWith('.jpg'))"
+        await tab.until(f"{pictures}.length >= 8")
         await offline(tab, True)
         for _ in range(5):  # those at hand
+            await tab.until(READY)
             await press(tab, "Enter")
         text = "document.getElementById('network').innerText"
         await tab.until(f"{text}.includes('5 answers wait')")
@@ -202,12 +206,139 @@ def test_answers_of_a_closed_page_are_sent_by_the_next_one(shown: Shown) -> None
             " name.startsWith('review-pending') && JSON.parse(value).length === 2)"
         )
         await offline(tab, False)
+        await tab.go(f"{shown.url}static/style.css")
+        await tab.until("document.contentType === 'text/css'")
         await tab.ask("sessionStorage.clear()")  # as another tab
         await tab.go(f"{shown.url}review?again")
         await tab.until(f"{PROGRESS}.includes('22 to label, 2 labelled')")
 
     in_tab(visit)
     assert sum(shown.counts().values()) == 2
+
+
+@needs_browser
+def test_answers_of_another_device_behind_the_same_proxy_are_left_alone(
+    shown: Shown,
+) -> None:
+    theirs = "'review-pending-/cam2/review-somebody'"
+
+    async def visit(tab: Any) -> None:
+        await tab.go(f"{shown.url}static/style.css")
+        await tab.until("document.contentType === 'text/css'")
+        await tab.ask(f"localStorage.setItem({theirs}, '[{{}}]')")
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        await press(tab, "Enter")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+        assert await tab.ask(f"localStorage.getItem({theirs})") == "[{}]"
+        assert await tab.ask("localStorage.length") == 1
+
+    in_tab(visit)
+
+
+@needs_browser
+def test_answers_wait_for_a_run_that_collects_again(shown: Shown) -> None:
+    refuse = """
+        const real = fetch;
+        globalThis.refuses = true;
+        globalThis.fetch = (url, options) => refuses && options.method === "POST"
+            ? Promise.resolve(new Response("nothing is collected", { status: 404 }))
+            : real(url, options);
+    """
+
+    async def visit(tab: Any) -> None:
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        await tab.ask(refuse)
+        await press(tab, "Enter")
+        text = "document.getElementById('network').innerText"
+        await tab.until(f"{text}.includes('not accepted yet: 1 answer waits')")
+        await tab.ask("globalThis.refuses = false")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+
+    in_tab(visit)
+    assert sum(shown.counts().values()) == 1
+
+
+@needs_browser
+def test_crop_is_not_answered_before_its_picture_is_there(shown: Shown) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.call("Network.setBlockedURLs", urls=["*.jpg"])
+        await tab.go(f"{shown.url}review")
+        await tab.until("document.querySelectorAll('#labels button').length")
+        await tab.until(f"{FIRST}.endsWith('.jpg')")
+        for key in ("Enter", "1", "x"):
+            await press(tab, key)
+        await click(tab, "#labels button")
+        await click(tab, "#accept")
+        assert await tab.ask("document.getElementById('crop').hidden")
+        assert await tab.ask("document.getElementById('undo').disabled")
+        await tab.call("Network.setBlockedURLs", urls=[])
+        await tab.until(READY)  # asked for again
+        assert not await tab.ask("document.getElementById('crop').hidden")
+        assert await tab.ask("document.getElementById('empty').hidden")
+        await press(tab, "Enter")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+
+    in_tab(visit)
+    assert sum(shown.counts().values()) == 1
+
+
+@needs_browser
+def test_crop_with_a_damaged_picture_is_passed_over(shown: Shown) -> None:
+    first, second = crop_files.crop_names(shown.crops)[:2]
+    (shown.crops / f"{first}.jpg").write_bytes(b"damaged")
+
+    async def visit(tab: Any) -> None:
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        assert await tab.ask(FIRST) == f"api/review/{second}.jpg"
+        await press(tab, "Enter")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+
+    in_tab(visit)
+
+
+@needs_browser
+def test_enter_means_the_button_that_has_the_focus(
+    shown: Shown, labels: tuple[str, ...]
+) -> None:
+    focused = "document.activeElement.title"
+
+    async def visit(tab: Any) -> None:
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        await tab.ask("document.querySelector('#labels button:nth-child(3)').focus()")
+        for number in (1, 2):
+            await press(tab, "Enter", text="\r")
+            await tab.until(f"{PROGRESS}.includes('{number} labelled')")
+            assert await tab.ask(focused) == labels[2]
+        await tab.until(READY)
+        await tab.ask("document.getElementById('discard').focus()")
+        await press(tab, "Enter", text="\r")
+        await tab.until(f"{PROGRESS}.includes('2 labelled, 1 discarded')")
+
+    in_tab(visit)
+    assert shown.counts() == Counter({labels[2]: 2, "None": 1})
+
+
+@needs_browser
+def test_reload_is_the_same_person_and_a_duplicated_tab_another(shown: Shown) -> None:
+    def people(tab: Any) -> set[str]:
+        return {one for one in tab.requested if "/api/review?client=" in one}
+
+    async def visit(tab: Any) -> None:
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        # A duplicated tab gets a copy of it.
+        assert await tab.ask("sessionStorage.length") == 0
+        await tab.ask("globalThis.before = true")
+        await tab.call("Page.reload")
+        await tab.until(f"!globalThis.before && {READY}")
+        assert await tab.ask("sessionStorage.length") == 0
+        assert len(people(tab)) == 1
+
+    in_tab(visit)
 
 
 @needs_browser

@@ -8,19 +8,25 @@ const RETRY_MS = 2000;
 const TIMEOUT_MS = 8000;
 const FEW = 4; // crops at hand, below which more are fetched at once
 const EVERY_MS = 10000;
+const MOST = 12; // crops at hand: as many as the device offers, and holds for this page
 const MOST_UNDONE = 50;
 const KEYS = "123456789abcdefghijklmnopqrstvwyz"; // without u and x
 
 const at = (id) => document.getElementById(id);
 const word = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-// Each tab is a person of its own; a reload is the same one.
+// Each tab is a person of its own; a reload is the same one. A duplicated tab gets a copy
+// of the storage, so the word is not there while the page is open.
 const client = sessionStorage.getItem("review-client") ?? word();
-sessionStorage.setItem("review-client", client);
+addEventListener("pageshow", () => sessionStorage.removeItem("review-client"));
+addEventListener("pagehide", () => sessionStorage.setItem("review-client", client));
+
+// Below a proxy, several devices are one origin, with one storage.
+const PENDING = `review-pending-${location.pathname}-`;
 
 // Also what closed tabs left: to send an answer twice does no harm.
 function adopted() {
-  const names = Object.keys(localStorage).filter((name) => name.startsWith("review-pending-"));
+  const names = Object.keys(localStorage).filter((name) => name.startsWith(PENDING));
   const found = names.flatMap((name) => JSON.parse(localStorage.getItem(name)));
   for (const name of names) localStorage.removeItem(name);
   return found;
@@ -34,6 +40,7 @@ let counts = null;
 let sending = false;
 let fetching = false;
 let timer = 0;
+let trouble = ""; // why answers wait
 
 function make(tag, text, properties = {}) {
   const element = document.createElement(tag);
@@ -59,27 +66,56 @@ const REASONS = {
 
 function show() {
   const crop = crops[0];
-  at("crop").hidden = !crop;
-  at("empty").hidden = Boolean(crop);
-  for (const id of ["accept", "discard"]) at(id).disabled = !crop;
+  for (const one of crops) one.picture ??= pictureOf(one);
+  if (crop && at("crop") !== crop.picture) at("crop").replaceWith(crop.picture);
+  at("discard").disabled = !crop;
   at("undo").disabled = !done.length;
   showProgress();
   showLabels(crop);
+  showPicture();
   at("said").replaceChildren();
   at("why").textContent = "";
-  if (!crop) {
-    at("empty").textContent = counts ? "nothing to label at present" : "loading";
-    return;
-  }
-  const source = `api/review/${crop.name}.jpg`;
-  if (at("crop").getAttribute("src") !== source) at("crop").src = source;
+  if (!crop) return;
   const p = crop.probabilities[crop.label];
   at("said").append(crop.label, make("small", p === undefined ? "" : percent(p)));
-  const known = labels.includes(crop.label);
-  at("accept").disabled = !known;
   const when = crop.utc ? new Date(crop.utc).toLocaleString("en-GB") : "";
   at("why").textContent = [REASONS[crop.reason] ?? "", crop.region ?? "", when].filter(Boolean).join(", ");
-  for (const next of crops.slice(1, 4)) new Image().src = `api/review/${next.name}.jpg`;
+}
+
+// Returns an element of its own for each crop: none shows the picture of another one.
+function pictureOf(crop) {
+  const picture = make("img", undefined, { id: "crop", alt: "Crop to label", decoding: "sync" });
+  const source = `api/review/${crop.name}.jpg`;
+  picture.addEventListener("load", () => {
+    crop.failed = false;
+    showPicture();
+  });
+  picture.addEventListener("error", () => {
+    // Removed since, or damaged, or no network: the others first, and this one later.
+    crop.failed = true;
+    crop.wait = Math.min(2 * (crop.wait ?? RETRY_MS / 2), EVERY_MS);
+    if (!crops.includes(crop)) return;
+    crops = [...crops.filter((one) => one !== crop), crop];
+    show();
+    setTimeout(() => {
+      if (!crops.includes(crop)) return;
+      picture.src = source;
+      fill();
+    }, crop.wait);
+  });
+  picture.src = source;
+  return picture;
+}
+
+// What is not on the screen cannot be answered.
+const isSeen = (crop) => Boolean(crop?.picture?.complete && crop.picture.naturalWidth);
+
+function showPicture() {
+  const crop = crops[0];
+  at("crop").hidden = !isSeen(crop);
+  at("empty").hidden = isSeen(crop);
+  at("empty").textContent = counts && !crop ? "nothing to label at present" : "loading";
+  at("accept").disabled = !isSeen(crop) || !labels.includes(crop.label);
 }
 
 function showProgress() {
@@ -90,28 +126,35 @@ function showProgress() {
     : `${waiting} to label, ${counts.labelled} labelled, ${counts.discarded} discarded`;
   const unsent = pending.length;
   at("network").hidden = !(unsent && timer);
-  at("network").textContent = `no connection: ${unsent} ${unsent === 1 ? "answer waits" : "answers wait"}`;
+  at("network").textContent = `${trouble}: ${unsent} ${unsent === 1 ? "answer waits" : "answers wait"}`;
 }
 
+// The buttons last as long as the labels: one that has the focus keeps it.
 function showLabels(crop) {
-  const buttons = labels.map((label, number) => {
-    const button = make("button", undefined, { type: "button", disabled: !crop, title: label });
-    if (KEYS[number]) button.append(make("kbd", KEYS[number].toUpperCase()));
-    button.append(make("span", label));
-    const p = crop?.probabilities[label];
-    if (p !== undefined) button.append(make("em", percent(p)));
-    button.classList.toggle("answered", crop?.label === label);
-    button.addEventListener("click", () => answer(label));
-    return button;
-  });
-  at("labels").replaceChildren(...buttons);
+  const shown = Array.from(at("labels").children, (button) => button.title);
+  if (shown.join("\n") !== labels.join("\n")) at("labels").replaceChildren(...labels.map(labelButton));
+  for (const button of at("labels").children) {
+    const p = crop?.probabilities[button.title];
+    button.disabled = !crop;
+    button.querySelector("em").textContent = p === undefined ? "" : percent(p);
+    button.classList.toggle("answered", crop?.label === button.title);
+  }
+}
+
+function labelButton(label, number) {
+  const button = make("button", undefined, { type: "button", title: label });
+  if (KEYS[number]) button.append(make("kbd", KEYS[number].toUpperCase()));
+  button.append(make("span", label), make("em"));
+  button.addEventListener("click", () => answer(label));
+  return button;
 }
 
 // --- answers -------------------------------------------------------------------------
 
 function answer(label) {
-  const crop = crops.shift();
-  if (!crop) return;
+  const crop = crops[0];
+  if (!isSeen(crop)) return;
+  crops.shift();
   const given = { name: crop.name, label, key: word(), client };
   done = [...done, { given, crop }].slice(-MOST_UNDONE);
   put(given);
@@ -123,6 +166,7 @@ function answer(label) {
 function undo() {
   const last = done.pop();
   if (!last) return;
+  last.crop.undone = true;
   crops.unshift(last.crop);
   put({ name: last.given.name, key: last.given.key, client, undo: true });
   note("taken back");
@@ -136,8 +180,8 @@ function put(given) {
 }
 
 function keep() {
-  if (pending.length) localStorage.setItem(`review-pending-${client}`, JSON.stringify(pending));
-  else localStorage.removeItem(`review-pending-${client}`);
+  if (pending.length) localStorage.setItem(PENDING + client, JSON.stringify(pending));
+  else localStorage.removeItem(PENDING + client);
 }
 
 // One after the other: an answer and its undo must arrive in their order.
@@ -180,9 +224,12 @@ async function sent(given) {
       return "";
     }
     const reason = (await response.text()).trim();
-    if (response.status >= 500 || response.status === 429) { note(reason); return "again"; }
-    return reason;
+    if ([400, 409, 410].includes(response.status)) return reason; // it never will
+    note(reason);
+    trouble = "not accepted yet";
+    return "again";
   } catch {
+    trouble = "no connection";
     return "again";
   }
 }
@@ -207,11 +254,15 @@ async function fill() {
     labels = state.labels;
     // Not those that were answered: the answer may be on its way.
     const answered = new Set([...pending, ...done.map((one) => one.given)].map((one) => one.name));
-    const shown = new Set(crops.map((crop) => crop.name));
-    const fresh = state.crops.filter((crop) => !answered.has(crop.name) && !shown.has(crop.name));
-    const changed = fresh.length || before !== labels.join("\n") || !crops.length;
-    crops.push(...fresh);
-    if (changed) show();
+    const offered = new Set(state.crops.map((crop) => crop.name));
+    const had = crops.length;
+    // The others were removed, or are somebody else's by now.
+    crops = crops.filter((crop, place) => offered.has(crop.name) || (!crop.failed && (crop.undone || place === 0)));
+    const changed = crops.length < had || before !== labels.join("\n") || !crops.length;
+    const atHand = new Set(crops.map((crop) => crop.name));
+    const fresh = state.crops.filter((crop) => !answered.has(crop.name) && !atHand.has(crop.name));
+    crops = [...crops, ...fresh].slice(0, Math.max(MOST, crops.length));
+    if (changed || fresh.length) show();
     else showProgress();
   } catch {
     if (!crops.length) at("empty").textContent = "no connection";
@@ -225,8 +276,11 @@ function start() {
   at("discard").addEventListener("click", () => answer(null));
   at("undo").addEventListener("click", undo);
   addEventListener("keydown", (event) => {
-    if (event.altKey || event.metaKey || event.repeat) return;
+    if (event.altKey || event.metaKey) return;
     const key = event.key.toLowerCase();
+    if (key === "enter" && event.repeat) event.preventDefault(); // one press, one answer
+    if (event.repeat) return;
+    if (key === "enter" && event.target.closest("button, a")) return; // it means that one
     if (key === "u" || key === "backspace" || (event.ctrlKey && key === "z")) { event.preventDefault(); undo(); return; }
     if (event.ctrlKey || !crops.length) return;
     if (key === "enter" && !at("accept").disabled) { event.preventDefault(); answer(crops[0].label); }
@@ -234,9 +288,9 @@ function start() {
     const number = KEYS.indexOf(key);
     if (key.length === 1 && number >= 0 && number < labels.length) { event.preventDefault(); answer(labels[number]); }
   });
-  at("crop").addEventListener("error", () => {
-    // Removed since, or no network: the next one, or later.
-    if (navigator.onLine) setTimeout(fill, RETRY_MS);
+  addEventListener("click", (event) => {
+    // After the mouse or a finger, Enter means "right" again; a key leaves the focus.
+    if (event.detail) event.target.closest("button")?.blur();
   });
   addEventListener("online", () => { send(); fill(); });
   const dark = matchMedia("(prefers-color-scheme: dark)");
