@@ -15,6 +15,7 @@ LEASE_S = 120.0  # for so long nobody else is asked about a crop
 MOST_AT_ONCE = 64
 RANDOM_EVERY = 10  # so often a crop is shown that was taken at random
 SHOWN_PROBABILITIES = 5
+MOST_UNDONE = 20  # keys that a crop remembers
 
 
 class AlreadyReviewedError(Exception):
@@ -25,7 +26,7 @@ class Review:
     """Hands out crops, and takes answers; safe in any thread.
 
     Each answer has a key, which the one who answers makes up. The same answer again,
-    after a connection that broke, changes nothing.
+    after a connection that broke, changes nothing; nor does one that was taken back.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Review:
                 if before.get("key") == key:
                     return
                 raise AlreadyReviewedError(name)
+            if key in _undone(document):
+                return  # late: it was taken back before it arrived
             review = {"label": label, "utc": utc_now(), "key": key}
             self.folder.replace_document(name, {**document, "review": review})
             self._leases.pop(name, None)
@@ -114,10 +117,12 @@ class Review:
         with self._lock:
             document = self.folder.document(name)
             before = document.get("review")
-            if before is not None:
-                if before.get("key") != key:
-                    raise AlreadyReviewedError(name)
-                self.folder.replace_document(name, {**document, "review": None})
+            if before is not None and before.get("key") != key:
+                raise AlreadyReviewedError(name)
+            undone = _undone(document)
+            if key not in undone:
+                more = {"review": None, "undone": [*undone, key][-MOST_UNDONE:]}
+                self.folder.replace_document(name, {**document, **more})
             self._leases[name] = client, self._clock() + LEASE_S
 
     def progress(self) -> dict[str, Any]:
@@ -150,6 +155,12 @@ def review_order(crops: Sequence[KeptCrop]) -> Iterator[KeptCrop]:
     for number in range(1, len(waiting) + 1):
         turn = number % RANDOM_EVERY == 0
         yield (at_random if at_random and (turn or not chosen) else chosen).pop(0)
+
+
+def _undone(document: dict[str, Any]) -> list[Any]:
+    """Returns the keys of the answers to a crop that were taken back."""
+    undone = document.get("undone")
+    return undone if isinstance(undone, list) else []
 
 
 def _shown(crop: KeptCrop, document: dict[str, Any]) -> dict[str, Any]:

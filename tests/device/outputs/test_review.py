@@ -15,6 +15,7 @@ from edge_runtime.outputs.collection import crop_files
 from edge_runtime.outputs.collection.crop_folder import CropFolder
 from edge_runtime.outputs.collection.review import (
     LEASE_S,
+    MOST_UNDONE,
     AlreadyReviewedError,
     Review,
     review_order,
@@ -126,6 +127,32 @@ def test_undo_asks_the_same_person_again(tmp_path: Path) -> None:
     assert label_of(review, name) is None
     assert name not in names(review.next("other", 2))
     assert name in names(review.next("me", 2))
+
+
+def test_answer_that_arrives_after_it_was_taken_back_is_none(tmp_path: Path) -> None:
+    review, _ = reviewed(tmp_path, 2)
+    name, other = names(review.next("me", 2))
+    review.answer(name, "dog", "key-1")
+    review.undo(name, "key-1", "me")
+    review.answer(name, "dog", "key-1")  # a retry that was under way
+    assert label_of(review, name) is None
+    review.answer(name, "cat", "key-2")
+    assert label_of(review, name) == "cat"
+    review.undo(other, "key-3", "me")  # overtook its answer
+    review.answer(other, "dog", "key-3")
+    assert label_of(review, other) is None
+
+
+def test_undoing_a_crop_again_and_again_does_not_fill_its_document(
+    tmp_path: Path,
+) -> None:
+    review, _ = reviewed(tmp_path, 1)
+    (name,) = names(review.next("me", 1))
+    for number in range(3 * MOST_UNDONE):
+        review.answer(name, "dog", f"key-{number}")
+        review.undo(name, f"key-{number}", "me")
+    document = crop_files.read_document(tmp_path, name)
+    assert len(document["undone"]) == MOST_UNDONE
 
 
 def test_label_must_be_one_of_the_model(tmp_path: Path) -> None:
