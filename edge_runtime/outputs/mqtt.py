@@ -146,11 +146,13 @@ class MqttSink:
         self._events.append(info)
 
     def _publish_drift(self) -> None:
-        """Publishes what drifts, once; the last change waits for a connection."""
+        """Publishes what drifts, once a connection; the last change waits for one."""
         if self._drift == self._drift_published or not self._client.is_connected():
             return
         topic = self._broker.topic("drift")
-        self._client.publish(topic, self._drift, qos=1, retain=True)
+        # Not with QoS 1: a queue full of events would refuse it. A lost line loses it,
+        # and the next connection brings it.
+        self._client.publish(topic, self._drift, retain=True)
         self._drift_published = self._drift
         self._published += 1
 
@@ -198,6 +200,7 @@ class MqttSink:
         client.subscribe(self._broker.topic("availability"))
         self._publish_online()
         self._publish_discovery()
+        self._drift_published = ""  # the broker may have lost what it had retained
         self._publish_drift()
 
     def _publish_online(self) -> None:

@@ -23,7 +23,7 @@ import pytest
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import mqtt
 from edge_runtime.outputs.mqtt import open_mqtt
-from edge_runtime.outputs.mqtt_client import MqttOptions
+from edge_runtime.outputs.mqtt_client import MAX_EVENTS, MqttOptions
 from edge_runtime.outputs.mqtt_topics import parse_broker
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Decision, Drift, Event, FaceResult, FrameResult
@@ -203,6 +203,32 @@ def test_drift_is_told_once_for_each_change(broker: Broker) -> None:
         until(lambda: late.of(topic))
     assert json.loads(late.of("home/door/drift")[0])["drift"] == "OFF"
     assert json.loads(late.of(topic)[0])["state_topic"] == "home/door/drift"
+
+
+def test_drift_is_told_again_to_a_broker_that_forgot_it(broker: Broker) -> None:
+    with open_mqtt(options(broker.port), watching()) as sink:
+        sink.write(BLACK, drift_answer(1, "frame_brightness"))
+        with listening(broker.port) as listener:
+            until(lambda: listener.of("home/door/drift"))
+        broker.kill()
+        until(lambda: sink.counts()["error"])
+        broker.start()
+        until(lambda: sink.counts()["error"] is None)
+        with listening(broker.port) as late:
+            until(lambda: late.of("home/door/drift"))
+        assert json.loads(late.of("home/door/drift")[-1])["drift"] == "ON"
+
+
+def test_full_queue_of_events_does_not_keep_drift_back(broker: Broker) -> None:
+    with open_mqtt(options(broker.port), watching()) as sink:
+        until(lambda: sink.counts()["error"] is None)
+        with broker.frozen():
+            for number in range(3 * MAX_EVENTS):
+                sink.write(BLACK, answer(number))
+            assert sink.counts()["dropped_events"]
+            sink.write(BLACK, drift_answer(1, "frame_brightness"))
+        with listening(broker.port) as late:
+            until(lambda: '"ON"' in "".join(late.of("home/door/drift")))
 
 
 def test_change_of_the_drift_waits_for_a_broker(broker: Broker) -> None:
