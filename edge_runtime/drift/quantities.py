@@ -89,8 +89,10 @@ class UsualRange:
         self._counts[0 if value < low else 2 if above else 1] += 1
         if sum(self._counts) == RANGE_BLOCK:
             self._psi = psi(EXPECTED, self._counts)
-            self._direction = mostly(self._counts)
-            self._steadiness.add(self._psi > BOUND)
+            beyond = self._psi > BOUND
+            if beyond:  # a block inside has no side, and drift may outlast it
+                self._direction = mostly(self._counts)
+            self._steadiness.add(beyond)
             self._counts = [0, 0, 0]
 
     def _learn(self, value: float) -> None:

@@ -62,12 +62,20 @@ class DriftWatch:
 
         Args:
             classifier: A ``Classifier``, or an object with its ``spec`` and
-                ``prepare``; where it gets another model, everything begins anew.
+                ``prepare``; where it gets another model, what is classified and
+                answered begins anew.
             detects: There is a face detector: faces have sizes and margins.
         """
         self._classifier, self._detects = classifier, detects
         self._count = 0
         self._told: tuple[str, ...] = ()  # the names of what drifts
+        # What frames and faces show does not depend on the model.
+        self._of_frames = (
+            UsualRange("frame_brightness"),
+            UsualRange("frame_sharpness", lower_only=True),
+        )
+        self._of_faces = (UsualRange("face_size"),) if detects else ()
+        self._another_model = False  # since the last comparison
         self._start(classifier.spec)
 
     def follow(
@@ -82,6 +90,7 @@ class DriftWatch:
         spec = self._classifier.spec
         if spec is not self._spec:
             self._start(spec)
+            self._another_model = True
         self._count += 1
         if self._count % EVERY:
             return result
@@ -91,12 +100,15 @@ class DriftWatch:
             self._count_answer(result)
         drifting = tuple(each for each in self.readings if each.drifting)
         names = tuple(each.name for each in drifting)
+        another_model, self._another_model = self._another_model, False
         if names == self._told:
             return result
         self._told = names
         texts = tuple(self._text(each) for each in drifting)
         if texts:
             logger.warning("drift: %s", "; ".join(texts))
+        elif another_model:
+            logger.warning("drift: another model, whose inputs are compared anew")
         else:
             logger.warning("drift has ended: all is as before again")
         return replace(result, drift=Drift(result.timestamp_s, names, texts))
@@ -119,18 +131,17 @@ class DriftWatch:
         }
 
     def _start(self, spec: ModelSpec) -> None:
-        """Begins anew with a model."""
+        """Begins anew with a model, where it is about the model."""
         self._spec = spec
         self._next_answer_s = 0.0
         self._reference = _reference_of(spec)
         self._ranges = {
             each.name: each
             for each in (
-                UsualRange("frame_brightness"),
-                UsualRange("frame_sharpness", lower_only=True),
+                *self._of_frames,
                 self._input("brightness"),
                 self._input("sharpness"),
-                *((UsualRange("face_size"),) if self._detects else ()),
+                *self._of_faces,
             )
         }
         self._answers = (

@@ -71,6 +71,12 @@ def test_drift_ends_after_three_blocks_inside_and_no_earlier() -> None:
     assert not filled(blocks + back * BLOCKS).reading.drifting
 
 
+def test_direction_stays_while_drift_lasts() -> None:
+    blocks = [500.0] * RANGE_BLOCK * BLOCKS
+    reading = filled(blocks + [50.0] * RANGE_BLOCK).reading
+    assert (reading.drifting, reading.direction) == (True, "higher")
+
+
 def test_a_passer_by_is_no_drift() -> None:
     state = Steadiness()
     for beyond in [False, True, True, False] * 9:

@@ -250,6 +250,41 @@ def test_another_model_begins_anew(classifier: Classifier) -> None:
     assert watch.document()["state"] == "learning"
 
 
+def test_covered_lens_stays_one_when_the_model_is_another(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Chain(classifier, None)
+    watch = DriftWatch(model, detects=False)
+    told = []
+    for number, image in enumerate([*still(LEARNT), *map(dark_view, still(1000))]):
+        if number == LEARNT + 500:
+            assert "frame_brightness" in told[-1]
+            model.spec = replace(model.spec)
+        result = FrameResult(number, number / 30, "camera", (), 0.0, 0.0)
+        drift = watch.update(Frame(image, number, number / 30, "camera"), result).drift
+        if drift:
+            told.append(drift.quantities)
+    assert "frame_brightness" in told[-1]
+    assert "drift has ended" not in caplog.text
+
+
+def test_another_model_does_not_end_drift_but_begins_anew(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Chain(classifier, spread(classifier))
+
+    def swapping() -> Iterator[Image]:
+        yield from map(dark_view, still(500))
+        model.spec = Chain(classifier, None).spec
+        yield from map(dark_view, still(100))
+
+    told = watched(model, swapping())
+    assert "input_brightness" in told[0]
+    assert told[-1] == ()
+    assert "drift: another model" in caplog.text
+    assert "drift has ended" not in caplog.text
+
+
 @pytest.mark.parametrize("shape", [(240, 320, 3), (1080, 1920, 3), (90, 120), (1, 1)])
 def test_frames_of_any_size_are_measured_small_and_grey(shape: Any) -> None:
     grey = shrunk_grey(np.full(shape, 90, np.uint8))
