@@ -17,19 +17,22 @@ MOST_TIMES = 10.0
 Floats = npt.NDArray[np.float64]
 
 
-def times_by_source(split: Split, weights: Sequence[float] = ()) -> list[float]:
+def times_by_source(
+    split: Split, weights: Sequence[float] = (), sets: int = 1
+) -> list[float]:
     """Returns how often the images of each set are drawn in an epoch.
 
     Args:
         split: The training images.
         weights: One number for each set; empty: 1 for the first one, and for each
             further one what makes it a fifth of an epoch, from 1 to 10.
+        sets: Number of sets at least: the last ones may have no training images.
     """
     if weights:
         return list(weights)
     if split.sources is None:
         return [1.0]
-    counts = np.bincount(split.sources)
+    counts = np.bincount(split.sources, minlength=sets)
     wanted = LEAST_SHARE / (1 - LEAST_SHARE) * counts[0]
     more = [min(MOST_TIMES, max(1.0, wanted / max(1, n))) for n in counts[1:]]
     return [1.0, *more]
@@ -89,7 +92,8 @@ def describe_sources(
     if split.sources is None:
         return []
     counts = np.bincount(split.sources, minlength=len(names))
-    each = zip(names, counts, times_by_source(split, weights), strict=True)
+    times = times_by_source(split, weights, len(names))
+    each = zip(names, counts, times, strict=True)
     return [
         f"  from {name}: {count:,} training images, each drawn {times:.3g} times"
         for name, count, times in each

@@ -25,6 +25,7 @@ from edge_runtime.untrusted import require_regular
 from edge_runtime.utils.files import replacing
 from edge_runtime.utils.stderr import progress_counter
 from train.data.dataset import Dataset
+from train.data.sources import times_drawn
 from train.data.splits import Split, pixel_hashes
 from train.distillation.distill import order_hash
 from train.feed import TrainingFeed
@@ -133,6 +134,9 @@ def _key(path: Path, config: TrainConfig, images: Split, batches: int) -> str:
         "batches": batches,
         "seed": VIEWS_SEED,
     }
+    times = times_drawn(images, config.data_weights)
+    if times is not None:
+        parts["times"] = hashlib.sha256(times.tobytes()).hexdigest()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

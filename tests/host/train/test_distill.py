@@ -9,6 +9,7 @@ import pytest
 from edge_runtime.errors import DatasetError, RunError
 from train.data.augment import NO_AUGMENTATION, Augmentation
 from train.data.dataset import Dataset
+from train.data.sources import times_drawn
 from train.data.splits import TEST, TRAIN, VALIDATION, Split, carve_validation
 from train.networks.backend import start_keras
 from train.options.config import TrainConfig
@@ -218,6 +219,22 @@ def test_answers_to_other_images_are_not_taken(data, tmp_path, monkeypatch, chan
     monkeypatch.setattr(teachers, "predict_logits", count)
     answers_of(dataclasses.replace(config, **change), data)
     assert asked
+
+
+def test_answers_to_images_drawn_as_often_differ_by_which(data, tmp_path):
+    """Two sets, one epoch of as many images: the batches hold others."""
+    sources = np.repeat([0, 1], COUNT // 2)
+    two = dataclasses.replace(data.train, sources=sources)
+    path = saved(tmp_path, network())
+    for weights in ((1.0, 3.0), (3.0, 1.0), (2.0, 2.0)):
+        config = build_config(
+            path, more_data=("b",), data_weights=weights, teacher_views=1
+        )
+        times = times_drawn(two, weights)
+        feed = feed_for(data, times=times)
+        found = teachers.teacher_answers(config, data, two, feed)
+        assert np.allclose(found, expected_answers(feed, 1, 2.0), atol=2e-3)
+    assert len(list(teachers.CACHE.iterdir())) == 3
 
 
 def test_damaged_cache_is_made_again(data, tmp_path):
