@@ -42,7 +42,7 @@ def leave_out_marked(listing: ImageListing, path: str) -> Marked:
 
     Raises:
         DatasetError: No such file, no such column, another action, a CSV of another
-            image set, or a class of which nothing would stay.
+            image set or of a further one alone, or a class of which nothing would stay.
     """
     if not path:
         return Marked(listing)
@@ -51,6 +51,7 @@ def leave_out_marked(listing: ImageListing, path: str) -> Marked:
     names = {spreadsheet_cell(entry.name): entry.name for entry in listing.entries}
     names |= {entry.name: entry.name for entry in listing.entries}
     unknown = tuple(file for file in actions if file not in names)
+    _require_names_with_their_set(listing, unknown, path)
     if actions and len(unknown) == len(actions):
         raise DatasetError(
             f"{path}: expected names of images in {listing.name}, such as"
@@ -111,6 +112,23 @@ def refuse_leave_out(path: str) -> None:
             f"{path}: the drawn faces have no files to leave out: name the images with"
             " --data, or leave out --leave-out"
         )
+
+
+def _require_names_with_their_set(
+    listing: ImageListing, unknown: Sequence[str], path: str
+) -> None:
+    """Raises DatasetError for the CSV of a further image set alone.
+
+    Its other names may be those of images in the first set.
+    """
+    more = {e.name.partition("/")[2]: e.name for e in listing.entries if e.source}
+    for file in unknown:
+        if file in more:
+            raise DatasetError(
+                f"{path}: {one_line(file)!r} is no image of the first set, but of a"
+                " further one, whose names begin with the set's, such as"
+                f" {one_line(more[file])!r}: correct all names of that set"
+            )
 
 
 def _require_every_class(listing: ImageListing, stay: Counter[str], path: str) -> None:

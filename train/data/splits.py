@@ -151,7 +151,8 @@ def carve_validation(
 
     The source's own validation split is dropped, not trained on. Of the images that
     were chosen, those named in ``undecided`` are trained on, too. Of further image sets
-    the pixels decide: whatever is added to them later, what validates still does.
+    the pixels decide: whatever is added to them later, what validates still does. Of a
+    class that only they have, the image with the smallest hash does at least.
     """
     train = splits[TRAIN]
     if not len(train):
@@ -170,7 +171,13 @@ def _choose_validation(train: Split, share: float, seed: int) -> npt.NDArray[np.
     chosen = first[stratified_indices(train.labels[first], share, seed)]
     hashes = pixel_hashes(train.take(more).images)
     parts = np.array([int(each[:8], 16) / 2**32 for each in hashes])
-    return np.sort(np.concatenate([chosen, more[parts < share]]))
+    chosen = np.concatenate([chosen, more[parts < share]])
+    labels = train.labels[more]
+    for label in sorted({*labels.tolist()} - {*train.labels[chosen].tolist()}):
+        of_class = np.flatnonzero(labels == label)
+        least = min(of_class.tolist(), key=hashes.__getitem__)
+        chosen = np.append(chosen, more[least])
+    return np.sort(chosen)
 
 
 def drop_leaks(splits: dict[str, Split]) -> tuple[dict[str, Split], tuple[str, ...]]:

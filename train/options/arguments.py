@@ -171,7 +171,8 @@ def _add_images(add: Add) -> None:
         "--apply",
         metavar="CSV",
         help="do not use the images that a CSV of  python -m train audit  leaves out:"
-        " columns file and action (leave out, keep)",
+        " columns file and action (leave out, keep); names of a further --data begin"
+        " with its own, as in dataset.zip/cat/1.png",
     )
     add(
         "--fit",

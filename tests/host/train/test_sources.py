@@ -87,6 +87,28 @@ def test_first_set_that_does_not_validate_is_told(tmp_path, sets):
     assert told not in summarize(load(more[0], more=sets[:1]))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_class_that_only_a_further_set_has_validates_with_one_at_least(
+    tmp_path, sets, seed
+):
+    write_set(tmp_path / "owls", 3, seed=seed, labels=("owl",))
+    data = load(sets[0], more=[str(tmp_path / "owls")])
+    assert 1 <= np.sum(data.validation.labels == 2) < 3
+
+
+def test_audit_of_a_further_set_alone_is_refused(tmp_path, sets):
+    write_set(tmp_path / "photos", 21)  # cat/020.png: in the first set alone
+    own = write_set(tmp_path / "own", 22, seed=9)  # cat/021.png: in the other alone
+    table = tmp_path / "left.csv"
+    table.write_text("action,file\nleave out,cat/000.png\nleave out,cat/021.png\n")
+    with pytest.raises(DatasetError, match=r"such as 'own/cat/021\.png'"):
+        load(sets[0], more=[own], leave_out=str(table))
+    rows = "leave out,cat/020.png\nleave out,own/cat/000.png\n"
+    table.write_text(f"action,file\n{rows}")
+    data = load(sets[0], more=[own], leave_out=str(table))
+    assert data.marked == ("cat/020.png", "own/cat/000.png")
+
+
 def test_set_alone_is_what_it_was(sets):
     data = load(sets[0])
     assert data.train.sources is None
@@ -141,6 +163,15 @@ def test_given_weights_are_taken(sets):
     train, times = split_of(sets, 0.5, 3)
     assert times == [0.5, 3]
     assert set(times_drawn(train, (0.5, 3)).tolist()) == {0.5, 3}
+
+
+def test_last_set_may_have_no_training_images(sets, tmp_path):
+    write_set(tmp_path / "held" / "val", 3, seed=6)
+    data = load(sets[0], more=[str(tmp_path / "held")])
+    assert not np.any(data.train.sources)
+    first, last = describe_sources(["photos", "held"], data.train, ())
+    assert first.endswith("each drawn 1 times")
+    assert last.startswith("  from held: 0 training images")
 
 
 def test_each_image_is_drawn_as_often_as_said_in_every_epoch():
