@@ -21,9 +21,10 @@ test: test-host test-device
 test-host: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/device tests/host
 
-# With a real broker, browser and streams, full disks, and twenty seconds of faults.
+# With a real broker, browser and streams, full disks, and twenty seconds of faults; two
+# at once: they spend most of their time waiting.
 test-system: .venv/ready
-	$(BIN)/python -m pytest -q tests/system
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/system
 
 test-device: $(DEVICE)/litert/ready $(DEVICE)/tflite-runtime/ready $(DEVICE)/opencv-5/ready $(if $(PYTHON_313),$(DEVICE)/python-3.13/ready)
 	@$(MAKE) --no-print-directory -j3 --output-sync=target on-litert on-tflite-runtime on-opencv-5 $(if $(PYTHON_313),on-python-3.13)
