@@ -158,8 +158,10 @@ def _without_dead_channels(model: bytes, ranges: Ranges) -> bytes:
         enlarged = np.moveaxis(enlarged, 0, CHANNEL_AXES[operator.name])
         edited.set_constant(constants[0], enlarged)
         changed = True
+    if not changed:
+        return model
     edited.empty_unused_buffers()
-    return edited.to_bytes() if changed else model
+    return edited.to_bytes()
 
 
 def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:

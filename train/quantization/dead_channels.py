@@ -16,15 +16,30 @@ from train.quantization.ranges import ActivationRange
 
 Values = npt.NDArray[np.float32]
 
-LARGEST_BIAS = 2**30  # steps; the other half of int32 is for the products
+ROOM_FOR_BIAS = 2**30  # steps; the other half of int32 is for the products
+
+
+def enlarged(kernel: Values, least: npt.NDArray[np.floating]) -> Values | None:
+    """Returns the kernel with one weight of each dead channel larger; None if all live.
+
+    Args:
+        kernel: float32 (channels, weights).
+        least: (channels,), below which the largest weight is too small.
+    """
+    dead = np.abs(kernel).max(axis=1) < least
+    if not dead.any():
+        return None
+    values = kernel.copy()
+    values[dead, 0] = least[dead]
+    return values
 
 
 def with_room_for_bias(
     kernel: Values, bias: Values, inputs: ActivationRange
 ) -> Values | None:
-    """Returns the kernel with one weight of each dead channel larger; None if all live.
+    """Returns the kernel whose bias int32 can count; None if it is as it was.
 
-    The weight adds at most ``LARGEST_WEIGHT / LARGEST_BIAS`` of the bias for each step
+    The weight adds at most ``LARGEST_WEIGHT / ROOM_FOR_BIAS`` of the bias for each step
     of its input.
 
     Args:
@@ -33,10 +48,4 @@ def with_room_for_bias(
         inputs: The range of what the kernel is applied to.
     """
     step = grid_of(inputs).step
-    least = np.abs(bias) * (LARGEST_WEIGHT / LARGEST_BIAS / step)
-    dead = np.abs(kernel).max(axis=1) < least
-    if not dead.any():
-        return None
-    enlarged = kernel.copy()
-    enlarged[dead, 0] = least[dead]
-    return enlarged
+    return enlarged(kernel, np.abs(bias) * (LARGEST_WEIGHT / ROOM_FOR_BIAS / step))

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
+from train.quantization.dead_channels import enlarged
 from train.quantization.even_rounding import round_evenly
 from train.quantization.layers import channel_axes, kernel_of
 from train.quantization.operators import Int8Operator
@@ -52,19 +53,18 @@ def fold_batch_norms(operators: Sequence[Int8Operator]) -> None:
 
 
 def _scale_kernel(operator: Int8Operator, factor: Floats, *, least: Floats) -> None:
-    """Multiplies each channel's weights; makes the first of all too small ones larger.
+    """Multiplies each channel's weights, none of which is then dead.
 
-    A channel that has died has weights of nearly 0, and so has its scale: what it adds
-    would be more steps than int32 counts.
+    The exporter asks for less where it knows the range of the input, and finds nothing
+    to change.
     """
     variable, axes = kernel_of(operator), channel_axes(operator)
     shape = variable.shape
     by_channel = [size if axis in axes else 1 for axis, size in enumerate(shape)]
     kernel = np.asarray(variable) * factor.reshape(by_channel)
     rows = kernel.reshape(-1, factor.size)  # channels are the last dimensions
-    dead = np.abs(rows).max(axis=0) < least
-    rows[0, dead] = least[dead]
-    variable.assign(rows.reshape(shape))
+    alive = enlarged(rows.T, least)
+    variable.assign(kernel if alive is None else alive.T.reshape(shape))
 
 
 def _variance(epsilon: float) -> np.float32:
