@@ -48,9 +48,15 @@ class _Digest(request.HTTPDigestAuthHandler):
     def http_error_401(
         self, req: request.Request, fp: Any, code: int, msg: str, headers: Any
     ) -> Any:
-        """Answers the best challenge that is understood; None for none."""
+        """Answers the best challenge that is understood; None for none.
+
+        A password is sent once: cameras lock an account after a few wrong ones.
+        """
+        fp.close()  # Python's own leaves it open where it asks again
         readable = map(_readable, headers.get_all("WWW-Authenticate", []))
         challenges = sorted(filter(_is_known, readable), key=_rank)
+        if req.get_header("Authorization", "").startswith("Digest"):
+            challenges = list(filter(_is_stale, challenges))
         _replace(headers, challenges)
         answer = super().http_error_401(req, fp, code, msg, headers)
         # Basic comes next, and fails on others.
@@ -102,6 +108,11 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
+def _is_stale(challenge: str) -> bool:
+    """Returns whether only the nonce was too old: the password may be right."""
+    return _values(challenge.partition(" ")[2]).get("stale", "").lower() == "true"
+
+
 def _is_known(challenge: str) -> bool:
     return _rank(challenge) <= len(_ALGORITHMS)
 
@@ -113,8 +124,11 @@ def _rank(challenge: str) -> int:
         return len(_ALGORITHMS)
     if scheme.lower() != "digest":
         return len(_ALGORITHMS) + 1
-    values = request.parse_keqv_list(request.parse_http_list(rest))
-    algorithm = values.get("algorithm", "MD5").upper()
+    algorithm = _values(rest).get("algorithm", "MD5").upper()
     if algorithm not in _ALGORITHMS:
         return len(_ALGORITHMS) + 1
     return list(_ALGORITHMS).index(algorithm)
+
+
+def _values(challenge: str) -> dict[str, str]:
+    return request.parse_keqv_list(request.parse_http_list(challenge))

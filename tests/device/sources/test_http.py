@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import threading
 import time
@@ -432,8 +433,11 @@ def test_best_known_challenge_is_answered(
     ],
 )
 @pytest.mark.parametrize("user", ["", "me:s3cret@"])
-def test_unknown_challenge_is_a_refusal(challenge: str, user: str) -> None:
+def test_challenge_without_an_answer_is_a_refusal(challenge: str, user: str) -> None:
+    passwords = []
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
+        passwords.extend(handler.headers.get_all("Authorization", []))
         handler.send_response(401)
         handler.send_header("WWW-Authenticate", challenge)
         handler.end_headers()
@@ -444,6 +448,29 @@ def test_unknown_challenge_is_a_refusal(challenge: str, user: str) -> None:
         open_source(f"http://{user}{host}/v", settings=QUICK),
     ):
         pass
+    assert len(passwords) <= 1, "cameras lock an account after a few wrong passwords"
+    gc.collect()  # a connection that was left open is an error here
+
+
+def test_nonce_that_was_too_old_is_not_a_wrong_password() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if 'nonce="new"' in handler.headers.get("Authorization", ""):
+            stream(handler)
+            return
+        nonce = (
+            'nonce="new", stale=TRUE'
+            if "Authorization" in handler.headers
+            else 'nonce="old"'
+        )
+        handler.send_response(401)
+        handler.send_header("WWW-Authenticate", f'Digest realm="cam", {nonce}')
+        handler.end_headers()
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://me:s3cret@{host}/v", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(
