@@ -22,6 +22,10 @@ from typing import ClassVar
 INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, what shells expect
 
 
+# Of the dynamic loader, where it can map no more.
+_TOO_LITTLE_MEMORY = ("failed to map segment", "annot allocate memory in", "of memory")
+
+
 class FerEdgeError(Exception):
     """Base of all expected errors; the message is one line that says what to do."""
 
@@ -61,7 +65,7 @@ class RunError(FerEdgeError):
 
 
 class MissingDependencyError(FerEdgeError):
-    """An optional library is not installed; the message gives the pip command."""
+    """A library is not installed, or cannot be loaded; the message says which."""
 
 
 class OutputError(FerEdgeError):
@@ -80,29 +84,54 @@ class MeasurementError(FerEdgeError):
     exit_code: ClassVar[int] = 4
 
 
-def missing(library: str, extra: str) -> MissingDependencyError:
+def missing(
+    library: str, extra: str, error: ImportError | None = None
+) -> MissingDependencyError:
     """Returns the error for an optional library, with the command that installs it.
 
     Args:
         library: The name of the package that could not be imported.
         extra: The extra of the ``fer-edge`` distribution that contains it.
+        error: What its import raised.
     """
-    return MissingDependencyError(
-        f"{library} is not installed: run  pip install 'fer-edge[{extra}]'"
-    )
+    return _missing(library, error, f"run  pip install 'fer-edge[{extra}]'")
 
 
-def missing_in_checkout(library: str, group: str) -> MissingDependencyError:
+def missing_in_checkout(
+    library: str, group: str, error: ImportError | None = None
+) -> MissingDependencyError:
     """Returns the error for a library of the workstation, with the command to install.
 
     Args:
         library: The name of the package that could not be imported.
         group: The dependency group in ``pyproject.toml`` that contains it.
+        error: What its import raised.
     """
-    return MissingDependencyError(
-        f"{library} is not installed: in the checkout run  make setup"
-        f"  (or  pip install --group {group})"
-    )
+    remedy = f"in the checkout run  make setup  (or  pip install --group {group})"
+    return _missing(library, error, remedy)
+
+
+def _missing(
+    library: str, error: ImportError | None, remedy: str
+) -> MissingDependencyError:
+    reason = why_not_loaded(error)
+    if not reason:
+        return MissingDependencyError(f"{library} is not installed: {remedy}")
+    return MissingDependencyError(f"{library} cannot be loaded: {reason}")
+
+
+def why_not_loaded(error: ImportError | None) -> str:
+    """Returns why a library that is installed cannot be imported; empty if it is not.
+
+    Args:
+        error: What its import raised.
+    """
+    if error is None or isinstance(error, ModuleNotFoundError):
+        return ""
+    reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+    if any(words in str(error) for words in _TOO_LITTLE_MEMORY):
+        return f"too little memory, or a limit of it as by ulimit -v ({reason})"
+    return f"{reason}; install it again, with what it needs"
 
 
 def require_in_checkout(*libraries: str, group: str) -> None:

@@ -54,7 +54,7 @@ def render_page(template: str, **values: object) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise missing_in_checkout("jinja2", "bench") from error
+        raise missing_in_checkout("jinja2", "bench", error) from error
     try:
         return _environment().get_template(template).render(values)
     except jinja2.UndefinedError as error:

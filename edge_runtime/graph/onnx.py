@@ -110,7 +110,7 @@ def _parse(model: bytes) -> ModelProto:
     try:
         import onnx
     except ImportError as error:
-        raise missing("onnx", "onnx-check") from error
+        raise missing("onnx", "onnx-check", error) from error
     _refuse_large_structure(model)
     try:
         parsed: ModelProto = onnx.ModelProto.FromString(model)

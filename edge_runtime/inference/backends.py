@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.errors import MissingDependencyError, ModelError, why_not_loaded
 from edge_runtime.inference.tensors import (
     Images,
     Logits,
@@ -310,11 +310,16 @@ def open_backend(
             f"{file.name} runs in {' or '.join(possible)}, got backend {name!r}"
         )
     tried = possible if name == "auto" else (name,)
+    reasons = []
     for candidate in tried:
         try:
             return BACKENDS[candidate](file, count, pixels)
         except ImportError as error:
             logger.debug("%s: %s", candidate, error)
+            if reason := why_not_loaded(error):
+                reasons.append(f"{candidate} cannot be loaded: {reason}")
+    if reasons:
+        raise MissingDependencyError(f"{file.name}: {', '.join(reasons)}")
     extras = " or ".join(f"'fer-edge[{EXTRAS[name]}]'" for name in tried)
     raise MissingDependencyError(
         f"{file.name} needs {' or '.join(tried)}, which is not installed:"

@@ -184,4 +184,4 @@ def _require_cryptography() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError as error:
-        raise missing("cryptography", "signature") from error
+        raise missing("cryptography", "signature", error) from error

@@ -56,7 +56,7 @@ def new_client(options: MqttOptions) -> LastingClient:
 
         from edge_runtime.outputs.lasting_client import LastingClient
     except ImportError as error:
-        raise missing("paho-mqtt", "mqtt") from error
+        raise missing("paho-mqtt", "mqtt", error) from error
     broker = options.broker
     # A broker disconnects a client when another one with its id connects.
     client_id = f"{broker.node[:40]}-{secrets.token_hex(4)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.errors import MissingDependencyError, SourceError
+from edge_runtime.errors import MissingDependencyError, SourceError, why_not_loaded
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import CameraSettings
 
@@ -104,6 +104,10 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
     try:
         from picamera2 import Picamera2
     except ImportError as error:
+        if reason := why_not_loaded(error):
+            raise MissingDependencyError(
+                f"picamera2 cannot be loaded: {reason}"
+            ) from error
         raise MissingDependencyError(
             "picamera2 is not installed: run  sudo apt install python3-picamera2  and"
             " make the environment of the system's Python, as in"

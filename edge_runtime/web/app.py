@@ -44,7 +44,7 @@ def open_page(
         from edge_runtime.web.routes import Routes
         from edge_runtime.web.server import Server
     except ImportError as error:
-        raise missing(error.name or "aiohttp", "web") from error
+        raise missing(error.name or "aiohttp", "web", error) from error
     metrics = Metrics(lambda: status.words)
     state, stream = PageState(status, metrics.observe), Stream(renderer)
     metrics.read_from(state.document)

@@ -42,7 +42,7 @@ def freeze(model: keras.Model) -> FrozenGraph:
             convert_variables_to_constants_v2,
         )
     except ImportError as error:
-        raise missing_in_checkout("tensorflow", "export") from error
+        raise missing_in_checkout("tensorflow", "export", error) from error
     shape = (None, *model.inputs[0].shape[1:])
     signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
     function = tf.function(

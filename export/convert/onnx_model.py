@@ -46,7 +46,9 @@ def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
 
         quantization = import_onnxruntime("quantization")
     except ImportError as error:
-        raise missing_in_checkout("onnx, tf2onnx and onnxruntime", "export") from error
+        raise missing_in_checkout(
+            "onnx, tf2onnx or onnxruntime", "export", error
+        ) from error
     with tempfile.TemporaryDirectory() as folder, suppress_output():
         raw, folded = Path(folder) / "raw.onnx", Path(folder) / "folded.onnx"
         try:

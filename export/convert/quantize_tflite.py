@@ -253,5 +253,5 @@ def _library() -> Any:
         import ai_edge_quantizer.quantizer
         import ai_edge_quantizer.recipe
     except ImportError as error:
-        raise missing_in_checkout("ai-edge-quantizer", "export") from error
+        raise missing_in_checkout("ai-edge-quantizer", "export", error) from error
     return ai_edge_quantizer

@@ -23,7 +23,7 @@ def to_tflite(model: keras.Model) -> bytes:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise missing_in_checkout("tensorflow", "export") from error
+        raise missing_in_checkout("tensorflow", "export", error) from error
     # A free batch size keeps XNNPACK from taking the graph in older runtimes.
     shape = (1, *model.inputs[0].shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="pixels")]

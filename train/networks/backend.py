@@ -49,14 +49,14 @@ def start_keras(threads: int | None = None) -> None:
             f" KERAS_HOME): delete that file ({error!r})"
         ) from error
     except ImportError as error:
-        if error.name != "keras" and backend != "tensorflow":
+        absent = isinstance(error, ModuleNotFoundError)
+        if absent and error.name != "keras" and backend != "tensorflow":
             raise MissingDependencyError(
                 f"KERAS_BACKEND is {backend}, which is not installed ({error.name}):"
                 f" install it, or  unset KERAS_BACKEND  for TensorFlow"
             ) from error
-        raise missing_in_checkout(
-            f"keras, or its backend ({error.name}),", "train"
-        ) from error
+        library = f"keras, or its backend ({error.name}),"
+        raise missing_in_checkout(library, "train", error) from error
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")

@@ -27,7 +27,7 @@ def new_figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> An
     try:
         from matplotlib.figure import Figure  # not pyplot: no global state, no screen
     except ImportError as error:
-        raise missing_in_checkout("matplotlib", "bench") from error
+        raise missing_in_checkout("matplotlib", "bench", error) from error
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 

@@ -74,7 +74,7 @@ def _open_database(url: str) -> BaseStorage:
         ) from error
     except ImportError as error:
         driver = error.name or "the database's driver"
-        raise missing_in_checkout(driver, "search") from error
+        raise missing_in_checkout(driver, "search", error) from error
 
 
 def _with_tables(connect: Callable[[], BaseStorage]) -> BaseStorage:

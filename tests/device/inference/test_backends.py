@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
-from edge_runtime.errors import ModelError
-from edge_runtime.inference.backends import open_backend
+from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.inference.backends import (
+    BACKENDS,
+    BACKENDS_BY_KIND,
+    open_backend,
+)
 from edge_runtime.inference.tensors import (
     Quantization,
     TensorInfo,
@@ -187,3 +191,22 @@ def test_number_of_threads_is_an_integer(data_folder, threads):
 def test_impossible_number_of_threads_is_not_the_files_fault(data_folder, threads):
     with pytest.raises(ValueError, match=f"expected 1 to 256 threads, got {threads}"):
         Classifier.load(data_folder / "tiny.int8.tflite", num_threads=threads)
+
+
+def test_library_that_cannot_be_loaded_is_not_called_missing(monkeypatch):
+    file = read_model_file(ROOT / "tests" / "data" / "tiny.int8.tflite")
+
+    def broken(*_):
+        raise ImportError("libgomp.so.1: cannot open shared object file")
+
+    def absent(*_):
+        raise ModuleNotFoundError("No module named 'tflite_runtime'")
+
+    first, second = BACKENDS_BY_KIND[file.kind]
+    monkeypatch.setitem(BACKENDS, second, absent)
+    monkeypatch.setitem(BACKENDS, first, broken)
+    with pytest.raises(MissingDependencyError, match=r"cannot be loaded: libgomp.*"):
+        open_backend(file)
+    monkeypatch.setitem(BACKENDS, first, absent)
+    with pytest.raises(MissingDependencyError, match="is not installed: run  pip"):
+        open_backend(file)

@@ -265,6 +265,29 @@ def test_backend_that_was_asked_for_and_is_not_there_is_named():
     assert done.stderr.splitlines()[-1].startswith("error: KERAS_BACKEND is torch")
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("libcudart.so.12: cannot open shared object file", "libcudart.so.12: cannot"),
+        ("libcc.so.2: failed to map segment from shared object", "too little memory"),
+    ],
+)
+def test_library_that_cannot_be_loaded_is_not_called_missing(tmp_path, reason, said):
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "__init__.py").write_text(f"raise ImportError({reason!r})\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--epochs", "1", "--name", str(tmp_path / "a")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: keras, or its backend")
+    assert "cannot be loaded" in line and said in line and reason in line
+
+
 def test_library_of_the_plots_is_missed_before_the_training(
     tmp_path, capsys, monkeypatch
 ):
