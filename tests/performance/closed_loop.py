@@ -8,9 +8,11 @@ would show first, and the model learns them beside what it had; three rounds. Be
 as many images of the same streams, taken at random. Measured is the accuracy on other
 images, darker and blurred in the same way.
 
-Collector, folder, order of the page and weights of the sets are the product's. The
-network below its last layer stays as it is, so that each image is computed once and
-five seeds take a minute; the last layer is fitted as recipe ``transfer`` begins.
+Collector, folder and order of the page are the product's. With ``--learn all`` so is
+the training: ``python -m train --data base --data new --from before``, no more words.
+With ``--learn last`` the network below its last layer stays as it is, so that each
+image is computed once and five seeds take a minute; the last layer is fitted as recipe
+``transfer`` begins.
 
 Needs ../shared/fer2013 or ../shared/trashnet beside the checkout, or --data.
 """
@@ -23,10 +25,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
@@ -50,32 +54,133 @@ MOST_PER_ROUND = 400
 Floats = npt.NDArray[np.float64]
 
 
-class Features:
-    """Features of a task's images below the last layer, float64 (N, features)."""
+class Parts(NamedTuple):
+    """Something for each part of a task's images.
 
-    def __init__(self, name: str, task: Task) -> None:
-        """Computes all of them."""
+    Attributes:
+        base: Of those that are there from the beginning.
+        stream: Of those that the device meets, as it sees them.
+        test: Of those that measure, as the device sees them.
+        plain: Of those that measure, as they are.
+    """
+
+    base: Any
+    stream: Any
+    test: Any
+    plain: Any
+
+
+def images_of(task: Task) -> Parts:
+    """Returns the images of each part."""
+    stream = [task.shifted(image) for image in task.stream[0]]
+    test = [task.shifted(image) for image in task.test[0]]
+    return Parts(task.base[0], stream, test, task.test[0])
+
+
+class LastLayer:
+    """Learns the last layer alone; a model is float64 (features + 1, N)."""
+
+    learns = "the last layer"
+
+    def __init__(self, name: str, task: Task, images: Parts, _: Path) -> None:
+        """Computes the features of all images."""
         from train.networks.backend import start_keras
 
         start_keras()
         import keras
 
         model = _network(name, len(task.labels))
-        self._below = keras.Model(model.inputs[0], model.layers[-1].input)
-        shift = [task.shifted(image) for image in task.stream[0]]
-        self.base = self._of(task.base[0])
-        self.stream = self._of(shift)
-        self.test = self._of([task.shifted(image) for image in task.test[0]])
-        self.plain = self._of(task.test[0])
-        self.shifted_images = shift
+        below = keras.Model(model.inputs[0], model.layers[-1].input)
+        self._features = Parts(*(predict(below, part) for part in images))
+        self._task = task
+        self.first = self.learn(None, [])
 
-    def _of(self, images: Images) -> Floats:
-        from train.run.results import predict_logits
+    def learn(self, before: Floats | None, chosen: list[int]) -> Floats:
+        """Returns the model for the base and some images of the stream."""
+        from train.data.sources import times_drawn
+        from train.data.splits import Split
+        from train.optimization.head import fit_softmax
 
-        _, size, _, channels = self._below.inputs[0].shape
-        colour: Any = "grey" if channels == 1 else "rgb"
-        batch = np.stack([to_model_input(image, size, colour) for image in images])
-        return predict_logits(self._below, batch).astype(np.float64)
+        base = np.array(self._task.base[1])
+        more = np.array([self._task.stream[1][i] for i in chosen], np.int64)
+        labels = np.concatenate([base, more]).astype(np.int64)
+        features = self._features
+        rows = np.concatenate([features.base, features.stream[chosen]])
+        sources = np.repeat([0, 1], [len(base), len(more)]) if chosen else None
+        names = tuple(map(str, range(len(labels))))
+        split = Split(
+            np.empty((len(labels), 1, 1, 1), np.uint8), labels, names, sources
+        )
+        targets = np.eye(len(self._task.labels))[labels]
+        return fit_softmax(rows, targets, times_drawn(split))
+
+    def answers(self, layer: Floats, part: str) -> Floats:
+        """Returns logits, float64 (N, classes)."""
+        features: Floats = getattr(self._features, part)
+        return np.asarray(features @ layer[:-1] + layer[-1])
+
+
+class AllLayers:
+    """Learns by the command ``train``; a model is the folder of its run."""
+
+    learns = "all layers: python -m train --data base --data new --from before"
+
+    def __init__(self, name: str, task: Task, images: Parts, folder: Path) -> None:
+        """Trains the first model, where none is released."""
+        self._task, self._images, self._folder = task, images, folder
+        self._runs = 0
+        self.first = ROOT / "train" / "released" / name
+        write_classes(folder / "base", task, task.base[0], task.base[1])
+        if not self.first.is_dir():
+            self.first = self._train("--arch", "efficientnet_lite0", "--size", "96")
+
+    def learn(self, before: Path, chosen: list[int]) -> Path:
+        """Returns the next run: the base again, and some images of the stream."""
+        more: list[object] = []
+        if chosen:
+            new = self._folder / f"new{self._runs}"
+            labels = [self._task.stream[1][i] for i in chosen]
+            write_classes(
+                new, self._task, [self._images.stream[i] for i in chosen], labels
+            )
+            more = ["--data", new]
+        return self._train(*more, "--from", before, "--seed", self._runs)
+
+    def _train(self, *words: object) -> Path:
+        from train.__main__ import main as train
+
+        self._runs += 1
+        run = self._folder / f"run{self._runs}"
+        arguments = ["--data", self._folder / "base", "--name", run, *words]
+        with (self._folder / "log.txt").open("a") as log, redirect_stdout(log):
+            if train([str(word) for word in arguments]):
+                raise SystemExit(f"train failed: {arguments}")
+        return run
+
+    def answers(self, run: Path, part: str) -> Floats:
+        """Returns logits, float64 (N, classes)."""
+        import keras
+
+        model = keras.models.load_model(run / "model.keras", safe_mode=True)
+        return predict(model, getattr(self._images, part))
+
+
+def predict(model: Any, images: Images) -> Floats:
+    """Returns what a network says to images, float64 (N, values)."""
+    from train.run.results import predict_logits
+
+    _, size, _, channels = model.inputs[0].shape
+    colour: Any = "grey" if channels == 1 else "rgb"
+    batch = np.stack([to_model_input(image, size, colour) for image in images])
+    return predict_logits(model, batch).astype(np.float64)
+
+
+def write_classes(folder: Path, task: Task, images: Images, labels: list[int]) -> None:
+    """Writes images into a folder for each class."""
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / task.labels[label] / f"{number:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
 
 
 def _network(name: str, classes: int) -> Any:
@@ -96,41 +201,36 @@ def _network(name: str, classes: int) -> Any:
     return model
 
 
+LEARNERS: dict[str, Any] = {"last": LastLayer, "all": AllLayers}
+
+
 class Loop:
-    """One seed: the last layer, and what was labelled so far."""
+    """Of one kind of learning: what the device chooses, and how good a model is."""
 
-    def __init__(self, task: Task, features: Features) -> None:
-        """Begins with the base alone."""
-        self.task, self.features = task, features
-        self.layer = self.fit([])
+    def __init__(self, task: Task, images: Parts, learner: Any) -> None:
+        """Takes what all seeds share."""
+        self.task, self.images, self.learner = task, images, learner
 
-    def fit(self, chosen: list[int]) -> Floats:
-        """Returns the last layer for the base and some images of the stream."""
-        from train.data.sources import times_drawn
-        from train.data.splits import Split
-        from train.optimization.head import fit_softmax
-
-        base = np.array(self.task.base[1])
-        more = np.array([self.task.stream[1][i] for i in chosen], np.int64)
-        labels = np.concatenate([base, more]).astype(np.int64)
-        rows = np.concatenate([self.features.base, self.features.stream[chosen]])
-        sources = np.repeat([0, 1], [len(base), len(more)]) if chosen else None
-        names = tuple(map(str, range(len(labels))))
-        split = Split(
-            np.empty((len(labels), 1, 1, 1), np.uint8), labels, names, sources
-        )
-        targets = np.eye(len(self.task.labels))[labels]
-        return fit_softmax(rows, targets, times_drawn(split))
-
-    def accuracy(self, layer: Floats, features: Floats | None = None) -> float:
-        """Returns the share of the test's images that a layer has right."""
-        rows = self.features.test if features is None else features
-        right = answers(layer, rows).argmax(axis=1) == np.array(self.task.test[1])
+    def accuracy(self, model: Any, part: str = "test") -> float:
+        """Returns the share of the test's images that a model has right."""
+        logits = self.learner.answers(model, part)
+        right = logits.argmax(axis=1) == np.array(self.task.test[1])
         return round(float(right.mean()), 4)
 
-    def collect(self, part: list[int], folder: Path, seed: int) -> list[int]:
-        """Returns the images of the stream that were chosen to be labelled."""
-        crops = CropFolder(folder, CollectLimits())
+    def collect(self, model: Any, part: list[int], seed: int) -> list[int]:
+        """Returns the images of the stream that the page would show first."""
+        shares = softmax(self.learner.answers(model, "stream")[part], axis=1)
+        with tempfile.TemporaryDirectory() as folder:
+            crops = CropFolder(Path(folder), CollectLimits())
+            self._fill(crops, part, shares, seed)
+            asked = Review(crops, lambda: self.task.labels).next("oracle", PER_ROUND)
+            found = [part[crops.document(one["name"])["frame"]] for one in asked]
+            crops.close()
+        return found
+
+    def _fill(
+        self, crops: CropFolder, part: list[int], shares: Floats, seed: int
+    ) -> None:
         queue: WorkQueue[TakenCrop] = WorkQueue(
             "--collect", crops.store, capacity=QueueCapacity(frames=4), lossless=True
         )
@@ -144,19 +244,13 @@ class Loop:
             live=False,
             seed=seed,
         )
-        shares = answers(self.layer, self.features.stream[part])
         for number, (at, row) in enumerate(zip(part, shares, strict=True)):
-            image = self.features.shifted_images[at]
+            image = self.images.stream[at]
             time_s = number * FRAME_S
             frame = Frame(image, number, time_s, "stream")
             collector.write(frame, self._result(image, number, time_s, row))
         collector.finish()
         queue.close()
-        review = Review(crops, lambda: self.task.labels)
-        asked = review.next("oracle", PER_ROUND)
-        found = [part[crops.document(one["name"])["frame"]] for one in asked]
-        crops.close()
-        return found
 
     def _result(
         self, image: Any, number: int, time_s: float, row: Floats
@@ -169,32 +263,38 @@ class Loop:
         return FrameResult(number, time_s, "stream", (face,), 0.0, 0.0)
 
 
-def answers(layer: Floats, features: Floats) -> Floats:
-    """Returns probabilities, float64 (N, classes)."""
-    return np.asarray(softmax(features @ layer[:-1] + layer[-1], axis=1))
-
-
-def measure_seed(task: Task, features: Features, seed: int) -> dict[str, Any]:
+def measure_seed(loop: Loop, seed: int) -> dict[str, Any]:
     """Returns the accuracies after each round, and with as many random labels."""
+    task, learner = loop.task, loop.learner
     rng = np.random.default_rng([seed, 7])
     order = rng.permutation(len(task.stream[0])).tolist()
     third = min(MOST_PER_ROUND, len(order) // ROUNDS)
-    loop, chosen, at_random = Loop(task, features), list[int](), list[int]()
+    chosen, at_random = list[int](), list[int]()
     collected, beside = [], []
+    model = other = learner.first
     for number in range(ROUNDS):
         part = order[number * third : (number + 1) * third]
-        with tempfile.TemporaryDirectory() as folder:
-            chosen += loop.collect(part, Path(folder), seed)
+        chosen += loop.collect(model, part, seed)
         at_random += rng.choice(part, PER_ROUND, replace=False).tolist()
-        loop.layer = loop.fit(chosen)
-        collected.append(loop.accuracy(loop.layer))
-        beside.append(loop.accuracy(loop.fit(at_random)))
+        model = learner.learn(model, chosen)
+        other = learner.learn(other, at_random)
+        collected.append(loop.accuracy(model))
+        beside.append(loop.accuracy(other))
     return {
         "seed": seed,
         "labels": len(chosen),
         "collected": collected,
         "random": beside,
     }
+
+
+def without_labels(loop: Loop) -> list[float]:
+    """Returns the accuracies after rounds of the same training, with the base alone."""
+    model, found = loop.learner.first, []
+    for _ in range(ROUNDS):
+        model = loop.learner.learn(model, [])
+        found.append(loop.accuracy(model))
+    return found
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -208,28 +308,15 @@ def interval(values: Sequence[float]) -> list[float]:
     return [round(mean, 4), round(mean - half, 4), round(mean + half, 4)]
 
 
-def main() -> int:
-    """Measures all seeds of one set."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--set", choices=TASKS, default="ferplus")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--json", type=Path, required=True)
-    options = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    shared, make = TASKS[options.set]
-    task = make(options.data or SHARED / shared)
-    features = Features(options.set, task)
-    loop = Loop(task, features)
-    none = loop.accuracy(loop.layer)
-    seeds = [measure_seed(task, features, seed) for seed in range(1, options.seeds + 1)]
+def record_of(
+    loop: Loop, first: dict[str, Any], seeds: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Returns the record of some seeds."""
+    task, none = loop.task, first["no_labels"]
     over = [each["collected"][-1] - each["random"][-1] for each in seeds]
-    record = {
-        "schema": "fer-edge/closed-loop/1",
-        "set": options.set,
-        "learns": "the last layer",
+    return {
+        "schema": "fer-edge/closed-loop/2",
+        "learns": loop.learner.learns,
         "shift": {"brightness": task.brightness, "blur_px": task.blur_px},
         "images": {
             "base": len(task.base[0]),
@@ -237,8 +324,7 @@ def main() -> int:
             "test": len(task.test[0]),
         },
         "labels_per_round": PER_ROUND,
-        "not_shifted": loop.accuracy(loop.layer, features.plain),
-        "no_labels": none,
+        **first,
         "seeds": seeds,
         "gain_over_no_labels": interval(
             [each["collected"][-1] - none for each in seeds]
@@ -247,7 +333,39 @@ def main() -> int:
         "gain_over_random": interval(over),
         "seeds_at_least_as_good_as_random": sum(each >= 0 for each in over),
     }
-    options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main() -> int:
+    """Measures all seeds of one set; the record is written after each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--set", choices=TASKS, default="ferplus")
+    parser.add_argument("--learn", choices=LEARNERS, default="last")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    shared, make = TASKS[options.set]
+    task = make(options.data or SHARED / shared)
+    images = images_of(task)
+    seeds: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        learner = LEARNERS[options.learn](options.set, task, images, Path(folder))
+        loop = Loop(task, images, learner)
+        first = {
+            "set": options.set,
+            "not_shifted": loop.accuracy(learner.first, "plain"),
+            "no_labels": loop.accuracy(learner.first),
+            "trained_on_without_labels": without_labels(loop),
+        }
+        print(json.dumps(first), flush=True)
+        for seed in range(1, options.seeds + 1):
+            seeds.append(measure_seed(loop, seed))
+            print(json.dumps(seeds[-1]), flush=True)
+            record = record_of(loop, first, seeds)
+            options.json.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record))
     return 0
 

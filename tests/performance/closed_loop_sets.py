@@ -58,6 +58,7 @@ def ferplus(data: Path) -> Task:
     )
     images, numbers = shuffled(list(loaded.images[..., 0]), loaded.labels.tolist())
     base, test, stream = parts(images, numbers, (600, 1600))
+    take_rare_classes(base, stream)
     return Task(labels, base, stream, test, 0.35, 1.5)
 
 
@@ -86,6 +87,17 @@ def parts(
     """Returns images and labels in parts that end before some positions."""
     ends = [0, *cuts, len(images)]
     return [(images[a:b], numbers[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def take_rare_classes(
+    base: tuple[Images, list[int]], stream: tuple[Images, list[int]], least: int = 4
+) -> None:
+    """Moves images to those of the beginning until each class has some there."""
+    for label in sorted({*base[1], *stream[1]}):
+        while base[1].count(label) < least and label in stream[1]:
+            at = stream[1].index(label)
+            base[0].append(stream[0].pop(at))
+            base[1].append(stream[1].pop(at))
 
 
 def shuffled(images: Images, numbers: list[int]) -> tuple[Images, list[int]]:

@@ -27,6 +27,7 @@ from train.search.space import choose_space
 from train.search.storage import open_storage, refusals
 
 if TYPE_CHECKING:
+    from train.search.board import Board
     from train.search.study import Plan
 
 SEARCHED = (
@@ -82,10 +83,11 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
     name = args.name or f"{Path(args.data).resolve().stem}-search"
     if not NAME.fullmatch(name):
         raise ConfigError(f"expected a --name of letters, digits, . _ -, got {name!r}")
+    board = _read_board(args)
     folder = RUNS / name
     storage = open_storage(args.storage, folder)
     images = read_images(args.data, given)
-    plan = _plan(args, images, flags)
+    plan = _plan(args, images, flags, board)
     workplace = Workplace(
         args.data,
         folder,
@@ -99,7 +101,13 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
         require_own_folder(folder, study)
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPU is for the trainings
         start_keras()
-        costs = Costs(images, plan.costs, log=folder / LOG, environment=environment)
+        costs = Costs(
+            images,
+            plan.costs,
+            log=folder / LOG,
+            environment=environment,
+            board_ratio=_ratio(board) if board else 1.0,
+        )
         if plan.limits:
             _say("measuring the smallest networks against the limits")
         check_limits(plan, costs)
@@ -136,7 +144,35 @@ def _training_options(flags: Sequence[str]) -> dict[str, object]:
     return given
 
 
-def _plan(args: argparse.Namespace, images: ImageSummary, flags: Sequence[str]) -> Plan:
+def _read_board(args: argparse.Namespace) -> Board | None:
+    from train.search.board import read_board
+
+    if not args.on:
+        return None
+    if "latency" not in args.objective and args.max_latency is None:
+        raise ConfigError(
+            "--on says whose latency it is: it needs --max-latency, or --objective"
+            " accuracy,latency"
+        )
+    return read_board(args.on)
+
+
+def _ratio(board: Board) -> float:
+    """Returns how many times as long as this machine a board takes, and says it."""
+    from train.search.board import compare, describe
+    from train.search.cost import measure_latency_ms
+
+    ratio = compare(board, measure_latency_ms)
+    _say(describe(board, ratio))
+    return ratio.mean
+
+
+def _plan(
+    args: argparse.Namespace,
+    images: ImageSummary,
+    flags: Sequence[str],
+    board: Board | None,
+) -> Plan:
     from train.search.study import Plan
 
     values = {name: getattr(args, name) for name in SEARCHED}
@@ -160,6 +196,7 @@ def _plan(args: argparse.Namespace, images: ImageSummary, flags: Sequence[str]) 
         flags=tuple(flags),
         pruning=args.pruning,
         seed=args.seed,
+        board=f"{board.name} {board.fingerprint[:12]}" if board else "",
     )
 
 

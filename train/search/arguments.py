@@ -39,6 +39,7 @@ examples:
       -- --validation test
   python -m train.search --data photos/ --trials 50 --max-latency 5ms --export
   python -m train.search --data photos/ --trials 80 --objective accuracy,latency
+  python -m train.search --data photos/ --trials 50 --max-latency 20ms --on pi4.json
   python -m train.search --data photos/ --trials 200 --name photos \\
       --storage postgresql://search@db.local/search
 
@@ -118,8 +119,15 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         "--max-latency",
         type=milliseconds,
         metavar="TIME",
-        help="CPU time of one image in the int8 file, on one thread of this machine:"
-        " 5ms",
+        help="CPU time of one image in the int8 file, on one thread of this machine, or"
+        " of the board of --on: 5ms",
+    )
+    add(
+        "--on",
+        type=path,
+        metavar="BOARD.json",
+        help="whose latency it is: a board's record of python -m benchmarks latency"
+        " MODEL... --threads 1 --json BOARD.json (this machine's)",
     )
     add("--max-bytes", type=amount, metavar="N", help="size of the int8 file: 500k")
 

@@ -39,7 +39,8 @@ class Cost:
     Attributes:
         macs: Multiply-accumulates of one image.
         parameters: Number of weights.
-        latency: CPU time of one image in milliseconds, int8, one thread.
+        latency: CPU time of one image in milliseconds, int8, one thread, here or on a
+            board.
         bytes: Size of the int8 file.
     """
 
@@ -69,8 +70,18 @@ class Costs:
         *,
         log: Path,
         environment: Any,
+        board_ratio: float = 1.0,
     ) -> None:
-        """Takes what is measured: some of macs, latency and bytes."""
+        """Takes what is measured: some of macs, latency and bytes.
+
+        Args:
+            images: What the networks see.
+            wanted: Some of macs, latency and bytes.
+            log: File for what the exports print.
+            environment: Of the exports.
+            board_ratio: How many times as long as this machine the board takes.
+        """
+        self._board_ratio = board_ratio
         self._images, self._wanted = images, wanted
         self._log, self._environment = log, environment
         self._known: dict[Network, Cost] = {}
@@ -138,9 +149,8 @@ class Costs:
         run_export([*words, *more], log=self._log, environment=self._environment)
         name = read_json(figures, MAX_JSON_BYTES)["files"][0]["file"]
         file = folder / name
-        return Cost(
-            cost.macs, cost.parameters, measure_latency_ms(file), file.stat().st_size
-        )
+        latency = round(self._board_ratio * measure_latency_ms(file), 4)
+        return Cost(cost.macs, cost.parameters, latency, file.stat().st_size)
 
 
 def measure_latency_ms(file: Path) -> float:

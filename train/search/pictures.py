@@ -49,6 +49,8 @@ def _draw_front(axes: Any, trials: Sequence[TrialResult], plan: Plan) -> None:
 
     cost = front_cost(plan)
     title, scale = AXES[cost]
+    if cost == "latency" and plan.board:
+        title = f"{title} on {plan.board.rsplit(' ', 1)[0]}"
     for state, colour in (("pruned", "#cccccc"), ("finished", "#4477aa")):
         shown = [t for t in trials if t.state == state and t.figures.get(cost)]
         if not shown:

@@ -182,6 +182,7 @@ def to_document(
         "schema": SCHEMA,
         **{name: asked[name] for name in ("fingerprint", "objectives", "limits")},
         **{name: asked[name] for name in ("space", "pruning", "seed", "version")},
+        "board": plan.board,
         "flags": [word.rsplit("/", 1)[-1] for word in plan.flags],
         "machine": {"cpu": read_cpu().name, "architecture": platform.machine()},
         "optuna": optuna.__version__,

@@ -44,6 +44,8 @@ class Plan:
         flags: Flags that go to every training.
         pruning: Whether bad trials end early.
         seed: Of the proposals.
+        board: Whose latency it is, with the beginning of its record's SHA-256; empty:
+            each worker's own machine.
         version: Of this project.
     """
 
@@ -54,6 +56,7 @@ class Plan:
     flags: tuple[str, ...]
     pruning: bool
     seed: int
+    board: str = ""
     version: str = VERSION
 
     @property
