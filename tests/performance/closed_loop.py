@@ -144,7 +144,7 @@ class AllLayers:
                 new, self._task, [self._images.stream[i] for i in chosen], labels
             )
             more = ["--data", new]
-        return self._train(*more, "--from", before, "--seed", self._runs)
+        return self._train(*more, "--from", before)
 
     def _train(self, *words: object) -> Path:
         from train.__main__ import main as train
