@@ -238,7 +238,7 @@ def test_missing_library_is_code_2_after_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def absent(*_: object) -> backends.Backend:
-        raise ImportError
+        raise ModuleNotFoundError
 
     monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(backends.BACKENDS, absent))
     assert main(["check", str(tiny_model_path)]) == 2
