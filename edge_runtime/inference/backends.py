@@ -310,16 +310,18 @@ def open_backend(
             f"{file.name} runs in {' or '.join(possible)}, got backend {name!r}"
         )
     tried = possible if name == "auto" else (name,)
-    reasons = []
+    errors: dict[str, ImportError] = {}
     for candidate in tried:
         try:
             return BACKENDS[candidate](file, count, pixels)
         except ImportError as error:
             logger.debug("%s: %s", candidate, error)
-            if reason := why_not_loaded(error):
-                reasons.append(f"{candidate} cannot be loaded: {reason}")
-    if reasons:
-        raise MissingDependencyError(f"{file.name}: {', '.join(reasons)}")
+            errors[candidate] = error
+    for candidate, cause in errors.items():
+        if reason := why_not_loaded(cause):
+            raise MissingDependencyError(
+                f"{file.name}: {candidate} cannot be loaded: {reason}"
+            ) from cause
     extras = " or ".join(f"'fer-edge[{EXTRAS[name]}]'" for name in tried)
     raise MissingDependencyError(
         f"{file.name} needs {' or '.join(tried)}, which is not installed:"
