@@ -31,7 +31,7 @@ _KINDS = {
     "GIF": rb"GIF8",
     "BMP": rb"BM.{12}",
     "WebP": rb"RIFF.{4}WEBP",
-    "TIFF": rb"II\*\0|MM\0\*",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
     "PBM": rb"P4\s",
     "PGM": rb"P5\s",
     "PPM": rb"P6\s",
@@ -93,6 +93,8 @@ def why_unreadable(data: bytes, error: str) -> str:
         import cv2
 
         return f"{kind}, which OpenCV {cv2.__version__} as installed here cannot read"
+    if kind == "TIFF":
+        return "TIFF that is damaged or of a kind OpenCV cannot read: save it as PNG"
     if kind:
         return f"damaged {kind}"
     start = data[:64].lstrip()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.errors import DatasetError
+from edge_runtime.untrusted import one_line
 from train.data.listing.entries import Entry
 from train.data.listing.image_files import ImageListing
 from train.data.listing.layout import NO_CLASS_FOLDER
@@ -55,15 +56,17 @@ class MissingImages:
     def _reasons(self, split: str, empty: set[str]) -> list[str]:
         moved = split == VALIDATION and self.validation_from in (TRAIN, TEST)
         source = self.validation_from if moved else split
-        failed = Counter(
-            reason
+        failed = [
+            (reason, entry.name)
             for entry, reason in self.unreadable
             if entry.label in empty and entry.split == source
-        )
+        ]
+        counts = Counter(reason for reason, _ in failed)
         reasons = [
             f"{count:,} cannot be read ({reason})"
-            for reason, count in failed.most_common(SHOWN_REASONS)
+            for reason, count in counts.most_common(SHOWN_REASONS)
         ]
+        reasons += [f"the first is {one_line(name)}" for _, name in failed[:1]]
         copies = self._count_copies(empty) if split == TRAIN else 0
         if copies:
             reasons.append(
@@ -103,7 +106,7 @@ def require_training_images(listing: ImageListing) -> None:
     present = sorted({entry.split for entry in listing.entries})
     if TRAIN in present:
         return
-    hint = "give --data the folder above, with train/"
+    hint = "give --data the folder of that split, or the one above, with train/"
     if loose := listing.ignored.get(NO_CLASS_FOLDER, ()):
         hint = f"{loose[-1]} is in no class folder (train/<class>/)"
     raise DatasetError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from edge_runtime.untrusted import one_line
@@ -50,6 +52,9 @@ def summarize(data: Dataset) -> str:
         )
     if data.validation_from == "test":
         rows.append("validation: the split named test (nothing is left to test on)")
+    spelled = Counter(map(str.casefold, data.labels))
+    if alike := [one for one in data.labels if spelled[one.casefold()] > 1]:
+        rows.append(f"note: classes that differ by case alone: {', '.join(alike)}")
     if data.dropped:
         rows.append(
             f"dropped {len(data.dropped)} training images whose pixels"

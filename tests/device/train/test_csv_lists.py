@@ -275,6 +275,13 @@ def test_row_without_a_label_is_ignored_and_named(pictures):
         assert source.ignored == {"images without a class in the CSV": ["images/2.png"]}
 
 
+def test_columns_that_are_not_used_are_named(pictures):
+    rows = ["0,images/1.png,cat,True,4", "1,images/2.png,dog,False,5"]
+    path = make_csv(pictures / "l.csv", rows, ",path,label,is_valid,age")
+    with open_listing(path) as source:
+        assert source.ignored == {"columns of the CSV": ["is_valid", "age"]}
+
+
 @pytest.mark.parametrize(
     "character", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"]
 )

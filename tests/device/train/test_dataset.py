@@ -131,6 +131,16 @@ def test_summary_counts_images_per_class_and_split(tmp_path):
     assert lines[4].split() == ["all", "20", "8", "10"]
 
 
+def test_summary_names_classes_that_differ_by_case(tmp_path):
+    folders = {
+        f"{c}/{i}.png": noise(20 * n + i)
+        for n, c in enumerate(("Cat", "cat", "dog"))
+        for i in range(4)
+    }
+    text = summarize(load(write(tmp_path / "set", folders)))
+    assert "note: classes that differ by case alone: Cat, cat\n" in text + "\n"
+
+
 # --- size and colour ---------------------------------------------------------------
 
 

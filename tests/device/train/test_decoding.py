@@ -44,6 +44,7 @@ def why(content):
         (encode(".jpg")[:500], "damaged JPEG"),
         (encode(".jpg")[:-2], "damaged JPEG"),
         (encode(".bmp")[:500], "damaged BMP"),
+        (b"II+\0" + bytes(60), "TIFF that is damaged or of a kind OpenCV cannot"),
     ],
     ids=lambda value: repr(value)[:24],
 )

@@ -157,8 +157,13 @@ def test_accents_are_composed(make):
             "images in no class folder",
             ["asl_test/asl_test/A_test.png"],
         ),
+        (  # Tiny ImageNet: a list beside val/images/ has the labels
+            "train/{n1,n2}/images/1.png {val,test}/images/7.png",
+            "images in no class folder",
+            ["test/images/7.png", "val/images/7.png"],
+        ),
     ],
-    ids=["loose", "single", "unlabeled", "thumbnails", "hidden", "loose-deep"],
+    ids=["loose", "single", "unlabeled", "thumbnails", "hidden", "loose-deep", "plain"],
 )
 def test_what_is_not_used_is_counted_and_named(make, names, reason, ignored):
     with open_listing(make(names)) as source:

@@ -37,6 +37,7 @@ FLAGS = dict.fromkeys(("0", "0.0", "false"), False) | dict.fromkeys(
     ("1", "1.0", "true"), True
 )
 WITHOUT_LABEL = "images without a class in the CSV"
+UNUSED_COLUMNS = "columns of the CSV"
 NOT_LISTED = "images that the CSV does not list"
 
 Files = Callable[[str], StoredFile]  # the image at a path in a CSV
@@ -52,9 +53,12 @@ def read_csv(path: Path) -> tuple[list[Entry], dict[str, list[str]]]:
     with open_table(stored_file(path, path.name), path.name) as table:
         if (entries := _read_pixels(table)) is not None:
             return entries, {}
-        return _collect(
+        entries, ignored = _collect(
             _list_rows(table, path.parent), table.name, ImagesBelow(path.parent).find
         )
+        if unused := _unused_columns(table):
+            ignored[UNUSED_COLUMNS] = unused
+        return entries, ignored
 
 
 def _read_pixels(table: CsvTable) -> list[Entry] | None:
@@ -133,6 +137,15 @@ def _paths_below(names: Iterable[str], folder: Path) -> list[str]:
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
+
+
+def _unused_columns(table: CsvTable) -> list[str]:
+    """Returns the columns that say neither path nor class nor split of an image."""
+    keys = table.keys
+    if not (labels := _present(LABELS, keys)):
+        return []  # each is a class
+    used = {*labels, *_present(PATHS, keys)[:1], *_present(SPLITS, keys)[:1]}
+    return [name for name in table.columns if name and column_key(name) not in used]
 
 
 def _present(names: Sequence[str], keys: Iterable[str]) -> list[str]:

@@ -216,7 +216,21 @@ def find_classes(tree: FileTree) -> Layout | None:
         layout.classes.update(part.classes)
         layout.empty.update(part.empty)
     unlabelled = [top.filled[n].parts for n in found if n not in named]
-    return Layout(layout.classes, (*layout.beside, *unlabelled), layout.empty)
+    classes = _without_plain_images(layout.classes)
+    return Layout(classes, (*layout.beside, *unlabelled), layout.empty)
+
+
+def _without_plain_images(
+    classes: dict[Parts, tuple[str, str]],
+) -> dict[Parts, tuple[str, str]]:
+    """Returns the class folders without ``val/images/``, where others are classes."""
+    names: dict[str, set[str]] = {}
+    for split, name in classes.values():
+        names.setdefault(split, set()).add(name.lower())
+    plain = {split for split, each in names.items() if each <= NO_CLASSES}
+    if plain == names.keys():
+        return classes
+    return {parts: each for parts, each in classes.items() if each[0] not in plain}
 
 
 def _require_different_splits(name: str, splits: dict[str, str]) -> None:
