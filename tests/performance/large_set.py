@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.common.documents import check_writable, now, save_result
 from edge_runtime.hardware.board import read_cpu
-from edge_runtime.utils import argparser as flags
+from edge_runtime.utils import flags
 from edge_runtime.utils.argparser import CommandLine, exit_code_of
 from tests.performance.pictures import CLASSES, PICTURE_WH, draw_set
 from train.data.image_cache import FOLDER_VARIABLE
