@@ -129,7 +129,7 @@ def fer_small(x: Tensor, scale: Scale = FULL) -> Tensor:
 def fer_tiny(x: Tensor, scale: Scale = FULL) -> Tensor:
     """Returns the features of a net for microcontrollers: 0.29 M, 13.9 MMACs.
 
-    ``fer_small`` with narrower layers at 24x24 pixels and above.
+    ``fer_small`` with narrower layers and one more block.
     """
     return _residual_net(x, ((12, 1), (16, 2)), (16, 36, 36, 72, 96), 128, 0.1, scale)
 
