@@ -30,8 +30,8 @@ examples:
   python -m train --data photos/ --leave-out artifacts/audit/photos/audit.csv
 
 DATA is what python -m train takes. Writes audit.html (a page with pictures of the
-images, the worst first), audit.csv (one row per image; edit its column action: leave
-out, or keep) and audit.json. Nothing in DATA is changed.
+images, the worst first), audit.csv (a row for each image with a finding; edit its
+column action: leave out, or keep) and audit.json. Nothing in DATA is changed.
 """
 _OF_TRAINING = "it is a flag of training: python -m train --data DATA --leave-out CSV"
 

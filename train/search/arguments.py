@@ -87,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--objective",
         choices=OBJECTIVES,
         default="accuracy",
-        help="the validation accuracy alone, or against a cost: a front (accuracy)",
+        metavar="A[,COST]",
+        help="accuracy, or accuracy against a cost, which gives a front: accuracy,macs;"
+        " accuracy,latency or accuracy,bytes (accuracy, on the validation images)",
     )
     add(
         "--max-time",
