@@ -262,6 +262,17 @@ def quantized_model(
     return writer.to_bytes(index)
 
 
+def with_last_operator(model: bytes, change: dict[str, Any]) -> bytes:
+    """Returns a model whose last operator has another code or version."""
+    writer = Writer()
+    root = writer.schema.Model.GetRootAs(model)
+    writer.model = writer.schema.ModelT.InitFromObj(root)
+    writer.graph = writer.model.subgraphs[0]
+    for name, value in change.items():
+        setattr(writer.model.operatorCodes[-1], name, value)
+    return writer.to_bytes(writer.graph.outputs[0])
+
+
 def official_metadata(
     *,
     mean: Sequence[float] = (),

@@ -47,6 +47,18 @@ ONNX_TYPES = {
 NOT_EXACT = ("NOT_IMPLEMENTED", "replace the existing tensor")
 
 
+# What helps, by a part of a library's reason to refuse a file.
+WAYS_OUT = {
+    "edgetpu-custom-op": "it is compiled for a Coral Edge TPU: take the file that is"
+    " not (without _edgetpu in its name)",
+    "Select TensorFlow op": "convert it without SELECT_TF_OPS",
+    "old TFLite binary": "it was converted for a newer library: install a newer one"
+    " (ai-edge-litert), or convert it with an older one",
+    "Unsupported model IR version": "install a newer onnxruntime, or save it again with"
+    " the version that is supported (ir_version of the onnx package)",
+}
+
+
 class Backend(Protocol):
     """A loaded model.
 
@@ -222,8 +234,16 @@ def _open_tflite(
             )
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError, SystemError) as error:
-        raise ModelError(f"{file.name}: {name} cannot load it: {error}") from error
+        raise ModelError(
+            f"{file.name}: {name} cannot load it: {_with_way_out(str(error))}"
+        ) from error
     return TfliteBackend(file.model, name, interpreter, pixels)
+
+
+def _with_way_out(reason: str) -> str:
+    """Returns why a library cannot load a file, after what helps where it is known."""
+    each = (f"{out} ({reason})" for part, out in WAYS_OUT.items() if part in reason)
+    return next(each, reason)
 
 
 def _onnx_session(model: bytes, threads: int, *, exact: bool) -> Any:
@@ -257,7 +277,9 @@ def _open_onnx(file: ModelFile, threads: int, pixels: PixelScaling) -> Backend:
                 f"{file.name} keeps its weights in another file: expected all in one;"
                 " save it again with  onnx.save(onnx.load(FILE), NEW)"
             ) from error
-        raise ModelError(f"{file.name}: onnxruntime cannot load it: {error}") from error
+        raise ModelError(
+            f"{file.name}: onnxruntime cannot load it: {_with_way_out(str(error))}"
+        ) from error
     return OnnxBackend(session, pixels)
 
 

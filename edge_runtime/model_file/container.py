@@ -225,22 +225,32 @@ def _kind(path: Path, data: bytes) -> Kind:
     if suffix == ".tflite":
         if data[_TFLITE_MAGIC] == b"TFL3":
             return "tflite"
-        raise ModelError(f"{path.name} is no TFLite model, or it is damaged")
+        raise ModelError(f"{path.name} is no TFLite model{_instead(data)}")
     if suffix == ".onnx":
         # ModelProto begins with ir_version (field 1, varint) in every known writer.
         if data[:1] == b"\x08":
             return "onnx"
-        raise ModelError(f"{path.name} is no ONNX model, or it is damaged")
+        raise ModelError(f"{path.name} is no ONNX model{_instead(data)}")
     raise ModelError(
         f"expected a .tflite or .onnx model file, got {path.name!r}{_advice(path)}"
     )
 
 
+def _instead(data: bytes) -> str:
+    """Returns what a file is instead of a model, as a download may end in a page."""
+    from edge_runtime.utils.picture_kinds import what_it_is
+
+    what = what_it_is(data)
+    return f": {what}" if what else ", or it is damaged"
+
+
 def _advice(path: Path) -> str:
     """Returns what to do with a file that is not a model; empty where unknown."""
     suffix = path.suffix.lower()
-    if suffix == ".keras":
+    if suffix in (".keras", ".h5"):
         return "; export it first: python -m export"
+    if suffix == ".zip":
+        return "; unpack it first"
     if suffix in _SOURCE_SUFFIXES:
         return f"; to look at it: run --source {path}"
     return ""

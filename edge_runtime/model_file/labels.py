@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -49,11 +50,12 @@ def usable_labels(names: Sequence[str]) -> tuple[str, ...]:
     """
     usable: list[str] = []
     for name in names:
-        label = _shortened(re.sub(r"[/\\]", "-", " ".join(name.split())))
+        composed = unicodedata.normalize("NFC", name)  # as names of folders are
+        label = _shortened(re.sub(r"[/\\]", "-", " ".join(composed.split())))
         if label in usable:
             numbered = (f"{label[: LONGEST_LABEL - 6]} {n}" for n in count(2))
             label = next(one for one in numbered if one not in (*usable, *names))
-        if label != name.strip():
+        if label != composed.strip():
             logger.warning("label %r is called %r", name.strip(), label)
         usable.append(label)
     return check_labels(usable)

@@ -43,6 +43,9 @@ _NO_PICTURES = (
     (b"{", "text"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "zip"),
+    (b"Rar!", "RAR archive"),
+    (b"7z\xbc\xaf", "7z archive"),
+    (b"\x1f\x8b", "gzip archive"),
     (b"version https://git-lfs", "pointer of Git LFS: run  git lfs pull"),
 )
 
@@ -97,11 +100,18 @@ def why_unreadable(data: bytes, error: str) -> str:
         return "TIFF that is damaged or of a kind OpenCV cannot read: save it as PNG"
     if kind:
         return f"damaged {kind}"
-    start = data[:64].lstrip()
-    for signature, what in _NO_PICTURES:
-        if start.startswith(signature):
-            return what
-    return "no picture"
+    return what_it_is(data) or "no picture"
+
+
+def what_it_is(data: bytes) -> str | None:
+    """Returns what a file is that is neither picture nor model; None where unknown.
+
+    Args:
+        data: The file, or its first ``START_BYTES``.
+    """
+    start = data[:START_BYTES].lstrip()
+    each = (what for signature, what in _NO_PICTURES if start.startswith(signature))
+    return next(each, None)
 
 
 def _codecs() -> str:

@@ -9,6 +9,7 @@ those of Keras 3. The weights are untouched.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import keras
 
 from edge_runtime.errors import ModelError
+from edge_runtime.utils.picture_kinds import START_BYTES, what_it_is
 from export.convert.keras_2 import as_keras_3
 
 Config = dict[str, Any]
@@ -67,12 +69,15 @@ def read_keras_file(path: Path) -> KerasFile:
     """
     _refuse_other_kinds(path)
     with path.open("rb") as file:
-        hdf5 = file.read(len(HDF5)) == HDF5
+        start = file.read(START_BYTES)
+    hdf5 = start.startswith(HDF5)
     try:
         content = _read_hdf5(path) if hdf5 else _read_zip(path)
     except ModelError:
         raise
     except Exception as error:  # zip and HDF5 readers raise many kinds
+        if what := what_it_is(start):
+            raise ModelError(f"{path.name} is no Keras file: {what}") from error
         raise ModelError(
             f"{path.name} is damaged, or no Keras file: {_first_line(error)};"
             f" {SAVE_AGAIN}"
@@ -88,17 +93,28 @@ def read_keras_file(path: Path) -> KerasFile:
         if config != content.config or (hdf5 and path.suffix != ".h5"):
             source = Path(folder) / f"model{'.h5' if hdf5 else '.keras'}"
             (_write_hdf5 if hdf5 else _write_zip)(path, source, config)
-        return KerasFile(_load(source, path.name), content.from_logits)
+        model = _load(source, path.name, content.version)
+        return KerasFile(model, content.from_logits)
 
 
-def _load(path: Path, name: str) -> keras.Model:
+def _load(path: Path, name: str, version: str) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers raise
+        if _numbers(version) > _numbers(keras.__version__):
+            raise ModelError(
+                f"{name} was saved by Keras {version}, which is newer than"
+                f" {keras.__version__} here ({_first_line(error)}): save it with this"
+                " one, or without what is new"
+            ) from error
         raise ModelError(
             f"{name} is damaged, or needs code that is not loaded for safety"
             f" (Lambda or custom layers): {_first_line(error)}"
         ) from error
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def _refuse_other_kinds(path: Path) -> None:

@@ -15,6 +15,8 @@ from edge_runtime.model_file.metadata import LARGEST_SIZE_PX
 from export.convert.keras_file import read_keras_file
 
 SOFTMAX_TOLERANCE = 1e-4
+# Change no number when a network answers.
+UNCHANGING = (layers.Dropout, layers.Flatten, layers.Identity, layers.Reshape)
 
 
 def load_classifier(path: Path, size_px: int | None = None) -> keras.Model:
@@ -225,6 +227,20 @@ def _reason(outputs: list[tuple[int | None, ...]]) -> str:
     )
 
 
+def _last_function(output: keras.KerasTensor) -> str:
+    """Returns the name of the activation or operation that makes an answer.
+
+    It may be in a model inside the model, and stand before layers without effect.
+    """
+    last, index, _ = output._keras_history
+    if isinstance(last, keras.Model):
+        return _last_function(as_graph(last).outputs[0])
+    if isinstance(last, UNCHANGING):
+        return _last_function(last._inbound_nodes[index].input_tensors[0])
+    activation = getattr(last, "activation", None)
+    return str(getattr(activation, "__name__", type(last).__name__)).lower()
+
+
 def _patterns(model: keras.Model) -> npt.NDArray[np.float32]:
     """Returns four noise images, float32 (4, S, S, C), raw pixels 0..255."""
     shape = (4, *model.inputs[0].shape[1:])
@@ -235,11 +251,11 @@ def _patterns(model: keras.Model) -> npt.NDArray[np.float32]:
 def _refuse_probabilities(
     model: keras.Model, scores: npt.NDArray[np.float64], name: str
 ) -> None:
-    last = model.outputs[0]._keras_history.operation
-    if getattr(last, "activation", None) is keras.activations.sigmoid:
+    if _last_function(model.outputs[0]).endswith("sigmoid"):  # also a hard one
         raise ModelError(
             f"{name} ends in sigmoids (several labels for one image): expected a"
-            " classifier, which gives each image one label"
+            " classifier, which gives each image one label; if that is meant, save it"
+            " with a last Dense layer without activation"
         )
     if scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < 1e-3:
         raise ModelError(

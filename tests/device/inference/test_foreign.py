@@ -20,10 +20,12 @@ from tests.foreign_models import (
     official_metadata,
     quantized_model,
     with_files,
+    with_last_operator,
 )
 
 LABELS = ("red", "green", "blue")
 UNIT = [("MUL", 1 / 255)]
+CUSTOM = {"builtinCode": 32, "deprecatedBuiltinCode": 32}
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,24 @@ def test_answers_that_are_neither_logits_nor_probabilities_are_refused(
     path = save(float_model(first=UNIT, end=end))
     with pytest.raises(ModelError, match=reason):
         Classifier.load(path, labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("change", "helps"),
+    [
+        ({"version": 99}, "install a newer one"),
+        (
+            {**CUSTOM, "customCode": b"edgetpu-custom-op"},
+            "compiled for a Coral Edge TPU",
+        ),
+        ({**CUSTOM, "customCode": b"FlexRelu"}, "without SELECT_TF_OPS"),
+    ],
+    ids=["newer", "edge-tpu", "tensorflow"],
+)
+def test_file_that_cannot_be_loaded_says_what_helps(save, change, helps):
+    model = with_last_operator(float_model(first=UNIT), change)
+    with pytest.raises(ModelError, match=helps):
+        Classifier.load(save(model), labels=LABELS)
 
 
 def test_images_of_any_size_are_not_taken_for_one_pixel(save):

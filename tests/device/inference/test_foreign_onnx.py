@@ -250,6 +250,17 @@ def test_weights_in_another_file_are_named(save):
             Classifier.load(path, labels=LABELS, pixels=pixels)
 
 
+def test_file_of_a_newer_onnx_says_what_helps(save):
+    import onnx
+
+    path = save([("Mul", 1 / 255)], ENDS["softmax"])
+    model = onnx.load(path)
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"install a newer onnxruntime.*IR version"):
+        Classifier.load(path, labels=LABELS)
+
+
 def test_file_that_makes_one_answer_of_a_batch_is_asked_for_each_image(save, images):
     path = save(end=[("ReduceMean", {"axes": [0], "keepdims": 1})])
     file = read_model_file(path)

@@ -270,6 +270,9 @@ def test_metadata_of_another_model_are_refused(data_folder, tmp_path):
         ("empty.onnx", b"", "no ONNX model"),
         ("text.tflite", b"hello there, a text", "no TFLite model"),
         ("text.onnx", b"hello there, a text", "no ONNX model"),
+        ("page.tflite", b"\n<!DOCTYPE html>", "no TFLite model: text, such as a web"),
+        ("git.onnx", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("converted_tflite.zip", b"PK", "unpack it first"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
 )

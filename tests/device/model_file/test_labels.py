@@ -19,8 +19,12 @@ from edge_runtime.model_file.metadata import LONGEST_LABEL
         ("crane,kite,crane,crane", ("crane", "kite", "crane 2", "crane 3")),
         ("a,a 2,a", ("a", "a 2", "a 3")),
         ("TV/monitor,and\\or", ("TV-monitor", "and-or")),
+        (
+            "K\N{LATIN SMALL LETTER A}\N{COMBINING DIAERESIS}fer,Hund",
+            ("K\xe4fer", "Hund"),
+        ),
     ],
-    ids=["plain", "space", "tab", "quoted", "twice", "number-taken", "slash"],
+    ids=["plain", "space", "tab", "quoted", "twice", "number-taken", "slash", "accent"],
 )
 def test_typed_names(text, expected):
     assert labels(text) == expected

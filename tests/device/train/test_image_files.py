@@ -243,6 +243,20 @@ def test_text_file_named_zip_is_refused(tmp_path):
         listed(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html>Virus scan warning", "text, such as a web page"),
+        (b"Rar!\x1a\x07\0" + bytes(99), "RAR archive"),
+    ],
+    ids=["page", "rar"],
+)
+def test_other_file_called_zip_is_named(tmp_path, content, what):
+    (tmp_path / "set.zip").write_bytes(content)
+    with pytest.raises(DatasetError, match=f"readable zip.*it is {what}"):
+        listed(tmp_path / "set.zip")
+
+
 def test_truncated_zip_is_refused(tmp_path):
     path = make_zip(tmp_path / "set.zip", PLAIN)
     path.write_bytes(path.read_bytes()[:-30])

@@ -143,6 +143,25 @@ def test_other_shape_is_refused_with_the_layer_that_makes_it(tmp_path, shape, la
     assert load_classifier(saved(wrapped, tmp_path / "w.keras"))
 
 
+def inner_sigmoids():
+    return keras.Sequential([layers.Dense(4), layers.Dense(3, activation="sigmoid")])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (inner_sigmoids(),),
+        (layers.Dense(3), keras.ops.sigmoid),
+        (layers.Dense(3, activation="sigmoid"), layers.Dropout(0.1)),
+        (layers.Dense(3, activation="hard_sigmoid"),),
+    ],
+    ids=["inner", "operation", "dropout", "hard"],
+)
+def test_sigmoids_are_not_taken_for_logits(tmp_path, end):
+    with pytest.raises(ModelError, match="ends in sigmoids"):
+        load_classifier(saved(network(*end), tmp_path / "m.keras"))
+
+
 def compiled_with_logits():
     model = network(layers.Dense(1))
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
@@ -454,6 +473,21 @@ def quantized(tmp_path):
     return saved(model, tmp_path / "m.keras")
 
 
+def test_file_of_a_newer_keras_says_so(tmp_path):
+    path, newer = saved(network(), tmp_path / "old.keras"), tmp_path / "m.keras"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(newer, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "metadata.json":
+                text = json.dumps({"keras_version": "99.0.1"})
+            if name == "config.json":
+                text = text.replace(b'"units"', b'"novelty": 1, "units"')
+            new.writestr(name, text)
+    reason = r"by Keras 99\.0\.1, which is newer than 3\..*novelty"
+    with pytest.raises(ModelError, match=reason):
+        read_keras_file(newer)
+
+
 def named(name, content=b"x"):
     def write(tmp_path):
         (tmp_path / name).write_bytes(content)
@@ -473,6 +507,7 @@ def named(name, content=b"x"):
         (named("m.tflite"), "exported file already"),
         (named("m.keras"), "damaged"),
         (named("m.h5", b"\x89HDF\r\n\x1a\n cut"), "damaged"),
+        (named("m.h5", b"<!DOCTYPE html>"), "no Keras file: text, such as a web page"),
         (lambda tmp_path: tmp_path / "none.keras", "no such file"),
     ],
 )

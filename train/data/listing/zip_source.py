@@ -7,12 +7,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from edge_runtime.errors import DatasetError
 from edge_runtime.untrusted import open_regular
+from edge_runtime.utils.picture_kinds import START_BYTES, what_it_is
 from train.data.listing.stored_files import (
     LARGEST_FILE_BYTES,
     FileTree,
@@ -39,8 +40,14 @@ def open_zip(path: Path) -> Iterator[FileTree]:
             file = opened.enter_context(open_regular(path))
             archive = opened.enter_context(zipfile.ZipFile(file))
         except Exception as error:  # zipfile raises many kinds on damaged archives
+            what = None
+            with suppress(OSError), open_regular(path) as file:
+                what = what_it_is(file.read(START_BYTES))
+            reason = f"{error}; fetch it again"
+            if what not in (None, "zip"):
+                reason = f"it is {what}"
             raise DatasetError(
-                f"expected a readable zip, got {path.name!r}: {error}; fetch it again"
+                f"expected a readable zip, got {path.name!r}: {reason}"
             ) from error
         yield _list_zip(archive, path, stamp_of(os.fstat(file.fileno())))
 
