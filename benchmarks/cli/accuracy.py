@@ -121,6 +121,7 @@ def _accuracy(options: argparse.Namespace) -> int:
             pixels=options.pixels,
             output=options.model_output,
             colour=options.colour,
+            fit=options.fit,
         )
         for path in options.models
     ]

@@ -25,10 +25,11 @@ import numpy as np
 from edge_runtime import Classifier
 from edge_runtime.model_file.pixels import PixelScaling
 
-path, threads, backend, labels, pixels, output, colour = json.loads(sys.argv[1])
+path, threads, backend, labels, pixels, output, colour, fit = json.loads(sys.argv[1])
 classifier = Classifier.load(
     path, num_threads=threads, backend=backend, labels=labels,
     pixels=pixels and PixelScaling(*map(tuple, pixels)), output=output, colour=colour,
+    fit=fit,
 )
 loaded = time.monotonic()
 classifier.predict(np.full((96, 96, 3), 127, np.uint8))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, get_args
 
 from edge_runtime.model_file.labels import labels
 from edge_runtime.model_file.metadata import CHANNEL_ORDERS, OUTPUTS, Given
 from edge_runtime.model_file.pixels import pixels
+from edge_runtime.preprocessing import Fit
 
 # Their names and the settings of ``add_argument``; --output is another flag of run.
 GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -42,6 +43,14 @@ GIVEN_FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             " image",
         },
     ),
+    (
+        ("--fit",),
+        {
+            "choices": get_args(Fit),
+            "help": "how images that are not square become its input (stretch); crop"
+            " for Teachable Machine, Edge Impulse and torchvision",
+        },
+    ),
 )
 # By every name of each the first one, which all commands know; in run --output is
 # another flag.
@@ -51,4 +60,5 @@ NAMES_IN_RUN = {name: name for name in GIVEN_NAMES.values()}
 
 def given(args: argparse.Namespace) -> Given:
     """Returns what these flags say."""
-    return Given(args.labels, args.pixels, args.model_output, args.colour)
+    said = (args.labels, args.pixels, args.model_output, args.colour, args.fit)
+    return Given(*said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from edge_runtime.model_file.metadata import (
     Output,
 )
 from edge_runtime.model_file.pixels import SCALINGS, PixelScaling
-from edge_runtime.preprocessing import Image, to_model_input
+from edge_runtime.preprocessing import Fit, Image, to_model_input
 
 LEAST_PROBABILITY = np.float32(1e-9)  # whose logarithm is taken
 
@@ -91,6 +91,7 @@ class Classifier:
         pixels: PixelScaling | str | None = None,
         output: Output | None = None,
         colour: ChannelOrder | None = None,
+        fit: Fit | None = None,
         public_key: Path | str | None = None,
     ) -> Classifier:
         """Returns a classifier, after checking that its file is as it was exported.
@@ -112,6 +113,8 @@ class Classifier:
                 does not say it.
             colour: The order of its three channels, ``"rgb"`` (where nothing is given)
                 or ``"bgr"``; ``"grey"`` where all three are the grey image.
+            fit: How images that are not square become its input: ``"stretch"`` (where
+                nothing is given), ``"crop"`` or ``"pad"``.
             public_key: PEM file: a model not signed with its key is refused before its
                 content is read (``edge_runtime.model_file.signature``).
 
@@ -123,7 +126,7 @@ class Classifier:
             ValueError: ``num_threads`` is not 1 to 256, or what is given is none of
                 these.
         """
-        given = _given(labels, pixels, output, colour)
+        given = _given(labels, pixels, output, colour, fit)
         file = read_model_file(
             model_path(path),
             public_key=Path(public_key) if public_key is not None else None,
@@ -150,7 +153,7 @@ class Classifier:
             file: As ``read_model_file`` returned it.
             num_threads: As for ``load``.
             backend: The same.
-            given: Its ``labels``, ``pixels``, ``output`` and ``colour``.
+            given: Its ``labels``, ``pixels``, ``output``, ``colour`` and ``fit``.
 
         Raises:
             ModelError: As ``load``.
@@ -293,6 +296,7 @@ def _given(
     pixels: PixelScaling | str | None,
     output: Output | None,
     colour: ChannelOrder | None,
+    fit: Fit | None,
 ) -> Given:
     """Returns what a program says of a file; raises ValueError for anything else."""
     if isinstance(labels, str):
@@ -310,7 +314,9 @@ def _given(
         raise ValueError(
             f"expected colour of {', '.join(CHANNEL_ORDERS)}, got {colour!r}"
         )
-    return Given(labels, pixels, output, colour)
+    if fit not in (None, *get_args(Fit)):
+        raise ValueError(f"expected fit of {', '.join(get_args(Fit))}, got {fit!r}")
+    return Given(labels, pixels, output, colour, fit)
 
 
 def _spec_in_file(file: ModelFile, given: Given) -> ModelSpec:
@@ -329,6 +335,10 @@ def _spec_in_file(file: ModelFile, given: Given) -> ModelSpec:
     if given.colour not in (None, spec.colour):
         raise MetadataError(
             f"{file.name} has metadata: it takes {spec.colour}; leave out --colour"
+        )
+    if given.fit not in (None, spec.fit):
+        raise MetadataError(
+            f"{file.name} has metadata: its fit is {spec.fit}; leave out --fit"
         )
     return spec
 

@@ -57,7 +57,7 @@ def open_foreign(
     # Before it is opened: libraries crash on a truncated file.
     stated = read_statements(file)
     order = given.colour or "rgb"
-    labels, pixels, output, _ = resolve(given, stated)
+    labels, pixels, output, *_ = resolve(given, stated)
     if given.pixels is not None:
         _check_pixels(file.name, given.pixels, stated)
     inside = in_order(pixels or RAW, order)
@@ -74,14 +74,15 @@ def open_foreign(
     if labels is None or pixels is None or output is None:
         known = Given(labels, pixels, output)
         raise MetadataError(_request(file, known, stated.labels_error))
-    names = check_labels(labels)
+    names, fit = check_labels(labels), given.fit or "stretch"
     _check_output(file.name, answers.shape[1], len(names))
     _check_answers(file.name, answers, output)
     if output != stated.output:
         _warn_of_sums(file.name, answers, output)
-    used = Given(names, pixels, output, order if colour == "rgb" else None)
+    used = Given(names, pixels, output, order if colour == "rgb" else None, fit)
     _log_assumptions(file.name, given, stated, used)
-    return ModelSpec(names, size_px, colour, pixels=pixels, output=output), loaded
+    spec = ModelSpec(names, size_px, colour, fit=fit, pixels=pixels, output=output)
+    return spec, loaded
 
 
 class _BgrBackend:
@@ -185,9 +186,11 @@ def _log_assumptions(name: str, given: Given, stated: Statements, used: Given) -
     if given.colour is None and used.colour is not None:
         parts.append(f"its channels are taken as {used.colour.upper()}")
     if parts:
+        if given.fit is None:
+            parts.insert(0, "images that are not square are stretched")
         _warn_once(
             f"{name} has no metadata of fer-edge: {', '.join(parts)}; --labels,"
-            " --pixels, --model-output and --colour say otherwise"
+            " --pixels, --model-output, --colour and --fit say otherwise"
         )
 
 

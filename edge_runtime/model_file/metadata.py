@@ -40,12 +40,14 @@ class Given(NamedTuple):
         pixels: What the network takes for pixels 0..255.
         output: What the network gives.
         colour: The order of its three channels.
+        fit: How images that are not square become its input.
     """
 
     labels: Sequence[str] | None = None
     pixels: PixelScaling | None = None
     output: Output | None = None
     colour: ChannelOrder | None = None
+    fit: Fit | None = None
 
 
 NOTHING_GIVEN = Given()

@@ -92,7 +92,8 @@ def resolve(given: Given, stated: Statements) -> Given:
         labels = usable_labels(stated.labels)
     if pixels is None and stated.pixels is not None:  # it means its own channels
         pixels = in_order(stated.pixels, given.colour or "rgb")
-    return Given(labels, pixels, given.output or stated.output, given.colour)
+    output = given.output or stated.output
+    return Given(labels, pixels, output, given.colour, given.fit)
 
 
 def _of_graph(graph: Graph) -> Statements:

@@ -30,7 +30,7 @@ from train.metrics import expected_calibration_error
 
 LABELS = ("blue", "green", "red")  # in the order of their folders
 CIFAR = Quantization("int8", 1.0, -128)  # as MLPerf Tiny's
-GIVEN = Given(LABELS, SCALINGS["unit"], "probabilities")
+GIVEN = Given(LABELS, SCALINGS["unit"], "probabilities", fit="crop")
 
 
 @pytest.fixture
@@ -126,8 +126,9 @@ def test_tune_takes_them(save, monkeypatch, capsys):
         ("", Given()),
         ("--labels a,b --pixels=unit", Given(("a", "b"), SCALINGS["unit"])),
         ("--output logits --colour bgr", Given(output="logits", colour="bgr")),
+        ("--fit crop", Given(fit="crop")),
     ],
-    ids=["nothing", "labels", "other-name"],
+    ids=["nothing", "labels", "other-name", "fit"],
 )
 def test_run_in_a_new_process_is_told_what_was_typed(words, said):
     typed_words = typed(["pipeline", "a.tflite", *words.split()], GIVEN_NAMES)

@@ -12,6 +12,7 @@ from edge_runtime.__main__ import main
 from edge_runtime.errors import MetadataError, ModelError
 from edge_runtime.inference import foreign
 from edge_runtime.model_file.pixels import SCALINGS, normalized
+from edge_runtime.preprocessing import to_model_input
 from tests.foreign_models import (
     SIZE,
     Quantization,
@@ -490,6 +491,21 @@ def test_run_takes_the_flags(save, picture, capsys):
     assert max(probabilities_of_run(capsys, *common, *flags)) < max(found) - 0.2
 
 
+@pytest.mark.parametrize("fit", ["", "stretch", "crop", "pad"])
+def test_run_takes_how_images_become_square(save, tmp_path, capsys, fit):
+    image = np.random.default_rng(5).integers(0, 256, (SIZE, 3 * SIZE, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "wide.png"), image)
+    model = float_model(end="softmax")
+    common = [save(model), "--labels", "red,green,blue", "--pixels", "unit"]
+    flags = ["--fit", fit] if fit else []
+    found = probabilities_of_run(
+        capsys, *common, *flags, "--source", tmp_path / "wide.png"
+    )
+    square = to_model_input(image, SIZE, "rgb", fit or "stretch")
+    (expected,) = interpreter_outputs(model, scaled(square[np.newaxis], 1 / 255, 0))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_configuration_file_takes_them_alike(save, picture, capsys, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text(
@@ -509,6 +525,8 @@ def test_file_with_metadata_refuses_other_pixels(tiny_model_path, capsys):
     for flags in (["--pixels", "unit"], ["--model-output", "probabilities"]):
         assert main(["run", str(tiny_model_path), *flags, "--source", "x.png"]) == 2
         assert "leave out --pixels and --model-output" in capsys.readouterr().err
+    with pytest.raises(MetadataError, match="its fit is stretch; leave out --fit"):
+        Classifier.load(tiny_model_path, fit="crop")
     assert Classifier.load(tiny_model_path, pixels=SCALINGS["raw"], output="logits")
 
 
@@ -584,6 +602,7 @@ def test_grey_networks_of_three_channels_get_the_grey_image_three_times(save, im
         {"pixels": 1 / 255},
         {"output": "softmax"},
         {"colour": "RGB"},
+        {"fit": "squash"},
         {"num_threads": "2"},
         {"num_threads": 2.0},
     ],
