@@ -130,7 +130,7 @@ def why_not_loaded(error: ImportError | None) -> str:
         return ""
     reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
     if any(words in str(error) for words in _TOO_LITTLE_MEMORY):
-        return f"too little memory, or a limit of it as by ulimit -v ({reason})"
+        return f"too little memory, or a limit such as ulimit -v ({reason})"
     return f"{reason}; install it again, with what it needs"
 
 

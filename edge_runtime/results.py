@@ -141,7 +141,7 @@ class Event(NamedTuple):
     Attributes:
         kind: ``"face_appeared"``, ``"expression_changed"`` or ``"face_left"``; of a
             model that does not look at faces ``"object_appeared"`` and
-            ``"object_left"``, and of labels that are no expressions
+            ``"object_left"``, and of labels that are not expressions
             ``"label_changed"``.
         track_id: The face's number.
         timestamp_s: Time of the frame in its source, in seconds.

@@ -110,7 +110,7 @@ def read_json(path: Path, max_bytes: int) -> Any:
 
     Raises:
         OSError: As ``read_bounded``.
-        ValueError: It is no JSON, or is nested too deeply.
+        ValueError: It is not JSON, or is nested too deeply.
     """
     return parse_json(read_bounded(path, max_bytes))
 
@@ -119,7 +119,7 @@ def parse_json(text: bytes | str) -> Any:
     """Returns the document in a JSON text.
 
     Raises:
-        ValueError: It is no JSON, no UTF-8, or is nested more than ``MAX_JSON_DEPTH``
+        ValueError: It is not JSON or UTF-8, or is nested more than ``MAX_JSON_DEPTH``
             times: what works on it further may recurse.
     """
     try:
@@ -198,7 +198,7 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def _too_large(size: int, max_bytes: int, path: Path) -> OSError:

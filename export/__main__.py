@@ -49,8 +49,8 @@ Every file explains itself: labels, input, temperature, origin and golden vector
 inside. The int8 files are calibrated on training images; the measured ranges are kept
 in the run folder, so the same files can be made again without any image.
 
-exit codes: 0 done, 2 an error of use, 3 more accuracy is lost than --max-drop allows,
-or a format that was asked for could not be made (the others are written)
+exit codes: 0 done, 2 an argument or a file is wrong, 3 more accuracy is lost than
+--max-drop allows, or a requested format could not be made (the others are written)
 """
 
 
@@ -164,7 +164,7 @@ def _add_analysis(group: argparse._ArgumentGroup) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 2 an error of use, 3 not all that was asked."""
+    """Returns the exit code: 0 done, 2 a user's error, 3 not all that was asked."""
     args = build_parser().parse_args(argv)
     return exit_code_of(lambda: _export(args))
 

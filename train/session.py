@@ -144,7 +144,7 @@ def resume(
         cache: As for ``fit``; may be another than before.
         devices: As for ``fit``; may be others than before.
         group: The processes that train together: the first one has the run.
-        callbacks: As for ``fit``: they are no part of the run folder.
+        callbacks: As for ``fit``: they are not part of the run folder.
         changed: Of the configuration: ``data``, ``labels_from`` and ``leave_out``,
             where the files have moved, and ``log``.
 

@@ -67,9 +67,9 @@ def fit(
 ) -> FitResult:
     """Trains a network and returns how far it came; each epoch can be resumed from.
 
-    Ctrl-C, SIGTERM and a closed terminal are no errors: they end the training after the
-    current batch. The run folder then holds the best model so far and the checkpoint to
-    resume from. A second Ctrl-C ends at once.
+    Ctrl-C, SIGTERM and a closed terminal are not errors: they end the training after
+    the current batch. The run folder then holds the best model so far and the
+    checkpoint to resume from. A second Ctrl-C ends at once.
 
     Args:
         config: The configuration.

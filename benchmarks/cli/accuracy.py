@@ -77,7 +77,7 @@ def add_accuracy(commands: Any) -> None:
         "--drop-category",
         action="append",
         metavar="NAME",
-        help="category of the votes that is no label (unknown and NF)",
+        help="category of the votes that is not a label (unknown and NF)",
     )
     add(
         "--split",

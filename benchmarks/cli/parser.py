@@ -25,7 +25,7 @@ examples:
   python -m benchmarks pipeline int8.tflite
   python -m benchmarks report
 
-exit codes: 0 done, 2 something given is wrong, 3 a gate failed, 4 not valid
+exit codes: 0 done, 2 an argument or a file is wrong, 3 a gate failed, 4 not valid
 """
 # Each command with the function that adds it: importing all of them takes longer than
 # some of them run.

@@ -187,7 +187,7 @@ def sustained_svg(rows: Sequence[Document]) -> str:
 
 def _add_legend(axes: Any, **place: object) -> None:
     for text in axes.legend(frameon=False, **place).get_texts():
-        text.set_parse_math(False)  # a dollar sign in a file name is no formula
+        text.set_parse_math(False)  # a dollar sign in a file name is not a formula
 
 
 def _sustained_label(row: Document) -> str:

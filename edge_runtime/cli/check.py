@@ -85,7 +85,7 @@ def check(args: argparse.Namespace) -> int:
     missing = [error for error in (graph_error, replay.error) if error is not None]
     if missing:  # both at once: else the second is found only after the first
         raise FerEdgeError("; ".join(map(str, missing)))
-    # A model with several outputs, such as a face detector, is no classifier.
+    # A model with several outputs, such as a face detector, is not a classifier.
     if not args.json and (spec or (graph is not None and len(graph.outputs) == 1)):
         flags_needed = _flags_needed(stated, args) if stated else ""
         run = f"{invocation()} run {shlex.quote(str(path))}{flags_needed} --source 0"

@@ -75,7 +75,7 @@ def _metadata(document: Document) -> list[Row]:
 
 def _reference(reference: Document | None) -> str:
     if reference is None:
-        return "none: of an earlier version, or exported without images"
+        return "none: exported by an earlier version, or without images"
     if "error" in reference:
         return f"not usable: {reference['error']}"
     brightness, sharpness, confidence = (

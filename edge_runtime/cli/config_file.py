@@ -25,7 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Returns a TOML file's document.
 
     Raises:
-        ConfigError: It cannot be read, or is no TOML.
+        ConfigError: It cannot be read, or is not TOML.
     """
     import tomllib  # here: most runs have no such file
 
@@ -37,21 +37,21 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"expected a configuration file, got {str(path)!r}: {error.strerror}"
         ) from error
     except (ValueError, RecursionError) as error:  # no UTF-8, or no TOML
-        raise ConfigError(f"{path} is no TOML file: {error}") from error
+        raise ConfigError(f"{path} is not a TOML file: {error}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Returns the keys and values of a file, those of its tables among them.
 
     Raises:
-        ConfigError: It cannot be read, is no TOML, or has a key twice.
+        ConfigError: It cannot be read, is not TOML, or has a key twice.
     """
     document = read_toml(path)
     document.pop(MEASURED_WITH, None)
     values: dict[str, Any] = {}
     for key, value in _flat(document):
         if key in values:
-            raise ConfigError(f"{path}: {key} is in it twice, in two tables")
+            raise ConfigError(f"{path}: {key} occurs twice, in two tables")
         values[key] = value
     return values
 
@@ -68,8 +68,8 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """Returns a file's values by their names in the parsed arguments.
 
     Raises:
-        ConfigError: It cannot be read, has a key that is no flag of the command, a flag
-            under two names, or a value that the flag does not accept.
+        ConfigError: It cannot be read, has a key that is not a flag of the command, a
+            flag under two names, or a value that the flag does not accept.
     """
     actions, values = _actions(parser), {}
     for key, value in read_config(path).items():
@@ -81,7 +81,7 @@ def flag_values(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: {key} is not a flag of this command{hint}")
         destination = _destination(action, value)
         if destination in values:
-            raise ConfigError(f"{path}: {key} is in it twice, under two names")
+            raise ConfigError(f"{path}: {key} occurs twice, under two names")
         try:
             values[destination] = _converted(action, value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:

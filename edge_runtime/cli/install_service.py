@@ -69,14 +69,14 @@ def add_install_service(commands: Any) -> None:
         type=flags.positive,
         default=MEMORY_MAX_MIB,
         metavar="MIB",
-        help=f"end and restart it beyond so much memory ({MEMORY_MAX_MIB})",
+        help=f"restart it when it uses more memory than this ({MEMORY_MAX_MIB})",
     )
     add(
         "--watchdog",
         type=flags.positive,
         default=WATCHDOG_S,
         metavar="S",
-        help=f"restart it after so many seconds without a frame ({WATCHDOG_S})",
+        help=f"restart it after this many seconds without a frame ({WATCHDOG_S})",
     )
 
 

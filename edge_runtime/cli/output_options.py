@@ -80,7 +80,7 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         type=flags.positive,
         default=default.max_megabytes,
         metavar="MB",
-        help=f"keep at most so many megabytes ({default.max_megabytes})",
+        help=f"keep at most this many megabytes ({default.max_megabytes})",
     )
     add(
         "--privacy",
@@ -126,7 +126,7 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
         type=flags.positive,
         default=default.max_megabytes,
         metavar="MB",
-        help=f"keep at most so many megabytes ({default.max_megabytes})",
+        help=f"keep at most this many megabytes ({default.max_megabytes})",
     )
     add(
         "--collect-days",

@@ -21,7 +21,7 @@ def add_roi(add: Callable[..., Any]) -> None:
         type=_region,
         default=[],
         metavar="[NAME=]X,Y,W,H",
-        help="look at this part alone of the turned frames, in pixels or percent, such"
+        help="look only at this part of the turned frames, in pixels or percent, such"
         " as door=0,10%%,50%%,90%%; may be repeated, with names",
     )
 

@@ -55,7 +55,7 @@ def add_model_options(
         "--require-signature",
         type=flags.path,
         metavar="PUBKEY",
-        help="refuse a model whose MODEL.sig is not by the owner of this key (PEM)",
+        help="refuse a model that this public key (PEM) did not sign: see MODEL.sig",
     )
     add("--threads", type=flags.threads, default=1, metavar="N", help="CPU threads (1)")
 
@@ -100,13 +100,13 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=flags.size_wh,
         metavar="WxH",
-        help="request this size of the camera",
+        help="request this size from the camera",
     )
     add(
         "--fps",
         type=partial(flags.number, low=0.1, high=1000),
         metavar="N",
-        help="request this frame rate of the camera; the rate of pictures on stdin",
+        help="request this frame rate from the camera; the rate of pictures on stdin",
     )
     add(
         "--pixel-format",
@@ -191,8 +191,8 @@ def _add_face_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--detect-waits",
         action="store_true",
-        help="each frame of a camera waits for the detector, as frames of files and"
-        " with --privacy blur; else only where the next frame is far off",
+        help="let each camera frame wait for the detector, as frames of files do (by"
+        " default only where there is time before the next frame)",
     )
 
 
@@ -234,8 +234,8 @@ def _add_decision_options(parser: argparse.ArgumentParser) -> None:
         "--drift",
         choices=("auto", "on", "off"),
         default="auto",
-        help="report when pictures or answers become others than before (auto: with"
-        " --serve or --mqtt)",
+        help="report when pictures or answers have changed (auto: with --serve or"
+        " --mqtt)",
     )
 
 

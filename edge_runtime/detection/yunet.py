@@ -101,7 +101,7 @@ def _load_yunet(model: Path, threshold: float) -> Any:
     if not model.is_file():
         raise ModelError(
             f"expected a YuNet file (face_detection_yunet_*.onnx), got {str(model)!r},"
-            f" which {'is no file' if model.exists() else 'does not exist'}"
+            f" which {'is not a file' if model.exists() else 'does not exist'}"
         )
     try:
         with suppress_stderr():

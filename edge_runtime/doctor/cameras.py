@@ -91,11 +91,9 @@ def picamera2_error() -> str:
 def _csi(sensor: str, error: str) -> Finding:
     name = f"camera {sensor}"
     if not error:
-        return Finding(
-            name, "ok", "on the ribbon, picamera2 is there: --source picamera2"
-        )
+        return Finding(name, "ok", "on the ribbon, picamera2 works: --source picamera2")
     remedy = (
-        "sudo apt install python3-picamera2, and make the environment anew with"
+        "sudo apt install python3-picamera2, and create the environment again with"
         "  python3 -m venv --system-site-packages"
     )
     # apt's simplejpeg is built for apt's NumPy: raspberrypi/picamera2 issue 1211.

@@ -1,1 +1,1 @@
-"""Notices that pictures or answers have become others than before."""
+"""Notices that pictures or answers have changed."""

@@ -54,7 +54,7 @@ class DriftWatch:
 
     Frames and face sizes with the first ones of this run; what is classified with the
     model's validation images, as its file describes them; answers with those of the
-    first hour: one cheerful person all day is no drift.
+    first hour: one cheerful person all day is not drift.
     """
 
     def __init__(self, classifier: Any, *, detects: bool) -> None:

@@ -187,7 +187,7 @@ def _addresses_left(root: Path) -> list[int]:
     with suppress(ValueError, IndexError):
         for line in read_text(root / "proc/self/limits").splitlines():
             if line.startswith("Max address space"):
-                limit = int(line.split()[3])  # "unlimited" is no number
+                limit = int(line.split()[3])  # "unlimited" is not a number
                 pages = int(read_text(root / "proc/self/statm").split()[0])
                 return [max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))]
     return []

@@ -52,7 +52,7 @@ def open_foreign(
 
     Raises:
         MetadataError: Labels or pixels are neither given nor said by the file.
-        ModelError: It is no classifier of square images, or cannot be loaded.
+        ModelError: It is not a classifier of square images, or cannot be loaded.
     """
     # Before it is opened: libraries crash on a truncated file.
     stated = read_statements(file)
@@ -258,11 +258,11 @@ def _observed_output(answers: Logits) -> Output | None:
 
 
 def _check_answers(name: str, answers: Logits, output: Output) -> None:
-    """Refuses answers that are no numbers, or neither logits nor probabilities."""
+    """Refuses answers that are not numbers, or neither logits nor probabilities."""
     if not np.isfinite(answers).all():
         raise ModelError(
-            f"{name} answers with {answers[~np.isfinite(answers)][0]}, which is no"
-            " number: give its --pixels, or export it again"
+            f"{name} answers with {answers[~np.isfinite(answers)][0]}, which is"
+            " not a number: give its --pixels, or export it again"
         )
     low, high = float(answers.min()), float(answers.max())
     if low >= 0 and np.abs(answers.sum(axis=1) - 100).max() < 1:

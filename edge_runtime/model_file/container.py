@@ -225,12 +225,12 @@ def _kind(path: Path, data: bytes) -> Kind:
     if suffix == ".tflite":
         if data[_TFLITE_MAGIC] == b"TFL3":
             return "tflite"
-        raise ModelError(f"{path.name} is no TFLite model{_instead(data)}")
+        raise ModelError(f"{path.name} is not a TFLite model{_instead(data)}")
     if suffix == ".onnx":
         # ModelProto begins with ir_version (field 1, varint) in every known writer.
         if data[:1] == b"\x08":
             return "onnx"
-        raise ModelError(f"{path.name} is no ONNX model{_instead(data)}")
+        raise ModelError(f"{path.name} is not an ONNX model{_instead(data)}")
     raise ModelError(
         f"expected a .tflite or .onnx model file, got {path.name!r}{_advice(path)}"
     )

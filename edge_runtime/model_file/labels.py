@@ -73,7 +73,7 @@ def _split(text: str) -> list[str]:
     if "," not in text:
         raise MetadataError(
             "expected names such as cat,dog or a file with one on each line, got"
-            f" {text[:200]!r}, which is no file"
+            f" {text[:200]!r}, which is not a file"
         )
     import csv  # here: a start-up need not wait for it
 

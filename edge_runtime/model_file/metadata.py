@@ -213,7 +213,7 @@ def check_word(text: str) -> str:
     """Returns a word for what a model looks at, or for what its labels are.
 
     Raises:
-        MetadataError: It is no word of small letters.
+        MetadataError: It is not a word of small letters.
     """
     plain = text.replace("_", "").replace("-", "").replace(" ", "")
     if plain.isalpha() and text == text.lower() and len(text) <= LONGEST_WORD:

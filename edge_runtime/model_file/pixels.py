@@ -95,11 +95,11 @@ def _read_scaling(text: str) -> PixelScaling:
         if not path.is_file():
             raise MetadataError(
                 f"expected {', '.join(SCALINGS)} or a JSON file with mean and std,"
-                f" got {text[:200]!r}, which is no file"
+                f" got {text[:200]!r}, which is not a file"
             )
         document = read_json(path, LARGEST_FILE)
     except (OSError, ValueError) as error:
-        raise MetadataError(f"{text[:200]!r} is no JSON file: {error}") from error
+        raise MetadataError(f"{text[:200]!r} is not a JSON file: {error}") from error
     if not isinstance(document, dict):
         raise MetadataError(f"expected a JSON object with mean and std in {text}")
     if "image_mean" in document or "image_std" in document:

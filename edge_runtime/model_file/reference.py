@@ -129,7 +129,7 @@ def read_reference(document: Document, labels: int) -> Reference | None:
         labels: Number of the model's labels.
 
     Raises:
-        MetadataError: They are no histograms of this model.
+        MetadataError: They are not histograms of this model.
     """
     if not document:
         return None

@@ -38,7 +38,7 @@ MAX_BARS = 3
 # Text is unreadable on an image whose shorter side is below the first. It is enlarged
 # to at least the second, as far as the longer side stays below the third.
 SMALL_PX, MIN_PX, MAX_PX = 100, 200, 1280
-GREY: Colour = (160, 160, 160)  # of "uncertain", which is no class
+GREY: Colour = (160, 160, 160)  # of "uncertain", which is not a class
 
 
 class _Bar(NamedTuple):

@@ -56,7 +56,7 @@ class LastingClient(Client):
                 if self._ended:
                     raise
                 kind = type(error).__name__
-                logger.warning("--mqtt: %s: %s; connecting anew", kind, error)
+                logger.warning("--mqtt: %s: %s; reconnecting", kind, error)
                 logger.debug("details", exc_info=True)
                 failed = True
 

@@ -88,11 +88,11 @@ def refusal(reason: str, broker: Broker) -> str:
         return f"the broker refuses: {reason}"
     if broker.user is None:
         return (
-            "the broker refuses who gives no name: write mqtt://USER@HOST and give"
+            "the broker refuses clients without a user: write mqtt://USER@HOST and give"
             " --mqtt-password-file FILE"
         )
     return (
-        f"the broker refuses user {broker.user!r} or his password: check both, and"
+        f"the broker refuses user {broker.user!r} or its password: check both, and"
         " --mqtt-password-file"
     )
 

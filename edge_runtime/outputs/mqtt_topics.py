@@ -64,7 +64,7 @@ def parse_broker(url: str) -> Broker:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         (host or "").encode("idna")  # as for a DNS query
-    except ValueError:  # the port is no number, a bracket is missing, or "a..b"
+    except ValueError:  # the port is not a number, a bracket is missing, or "a..b"
         raise OutputError(f"{_EXPECTED}, got another kind of address") from None
     if parts.password is not None:
         # The URL is not in the message: messages end in logs, and logs are shared.
@@ -112,7 +112,7 @@ def discovery_prefix(text: str) -> str | None:
     """Returns Home Assistant's prefix (``--mqtt-discovery``); None for ``"none"``.
 
     Raises:
-        OutputError: It is no topic prefix.
+        OutputError: It is not a topic prefix.
     """
     return None if text == "none" else topic_prefix(text)
 

@@ -75,13 +75,13 @@ class Cutter:
             if region.fits(size_wh):
                 continue
             message = (
-                f"expected --roi inside of {frame.name}, turned as asked for, which has"
+                f"expected --roi inside {frame.name}, which after --rotate has"
                 f" {size_wh[0]}x{size_wh[1]} pixels, got {region.text_with_name!r}"
             )
             if not self._boxes:
                 raise SourceError(f"{message}: give smaller values, or percent")
             if not self._warned:
-                logger.warning("%s: only what is inside is looked at", message)
+                logger.warning("%s: only the part inside is used", message)
             self._warned = True
 
 

@@ -82,6 +82,6 @@ def diagnose(url: str) -> str:
         reason = (error.strerror or str(error)).lower()
         return f"no answer ({reason}): check that the camera is on, and the port"
     return (
-        "an answer that is no video: check path, user and password, as with"
+        "an answer that is not a video: check path, user and password, as with"
         f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.netloc.rpartition('@')[2]}/PATH"
     )

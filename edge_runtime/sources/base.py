@@ -83,7 +83,7 @@ class Source(Protocol):
         """Closes the device or file."""
 
 
-class EndOfSource(Exception):  # noqa: N818  (an end is no error)
+class EndOfSource(Exception):  # noqa: N818  (an end is not an error)
     """Raised by a reader that has no more frames."""
 
 

@@ -112,8 +112,8 @@ def _open(
         return VideoSource(capture, display_name(text), every)
 
 
-class FileAtAddress(SourceError):  # noqa: N818  (a file is no error)
-    """An address has a video file, which is no camera: it has an end."""
+class FileAtAddress(SourceError):  # noqa: N818  (a file is not an error)
+    """An address has a video file, which is not a camera: it has an end."""
 
 
 def _plain_address(text: str) -> str:
@@ -242,7 +242,7 @@ def _open_files(text: str, every: int) -> Source:
         return ImageSource(images_in(path), text, every)
     if not path.is_file():  # reading it might never end
         raise SourceError(
-            f"{_EXPECTED}, got {text!r}, which is no regular file: of a pipe, give"
+            f"{_EXPECTED}, got {text!r}, which is not a regular file: of a pipe, give"
             f"  --source - < {text}"
         )
     if is_image(path):

@@ -37,7 +37,7 @@ _PAGES = frozenset(("text/html", "application/json"))
 _MANUAL = "look up the path of its picture or stream in the camera's manual"
 _REFUSED = {
     401: "a refusal (401): check user and password, as in  http://USER:PASSWORD@HOST/",
-    403: "a refusal (403): this user may not see it, or the camera has locked him out",
+    403: "a refusal (403): this user may not see it, or the camera has locked it out",
     404: "no such path (404): look it up in the camera's manual",
 }
 
@@ -122,7 +122,7 @@ class StillReader:
         Raises:
             SourceError: It was refused, or did not come in time.
         """
-        self._clock.deadline_s += 1 / self.fps  # waiting is no hanging
+        self._clock.deadline_s += 1 / self.fps  # waiting is not hanging
         self._clock.sleep(self._next_s - self._clock.now())
         self._next_s = max(self._next_s + 1 / self.fps, self._clock.now())
         response, self._response = self._response, None
@@ -141,7 +141,7 @@ class StillReader:
 def open_http(
     url: str, settings: CameraSettings, clock: Clock
 ) -> MjpegReader | StillReader | None:
-    """Returns an open camera; None if the address is no image and no stream of them.
+    """Returns an open camera; None for what is neither MJPEG nor a single image.
 
     Args:
         url: ``http://`` or ``https://``, perhaps with user and password. Certificates

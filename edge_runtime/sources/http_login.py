@@ -18,7 +18,7 @@ def opener_of(url: str) -> tuple[request.OpenerDirector, str]:
     """Returns what opens an address with its user and password, and the rest of it.
 
     Raises:
-        ValueError: It is no address.
+        ValueError: It is not an address.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

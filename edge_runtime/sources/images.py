@@ -203,14 +203,14 @@ def _names(names: Sequence[str]) -> str:
 
 def _images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Returns the images in order, and the names of the other files."""
-    # "._face.jpg" of macOS is no image.
+    # "._face.jpg" of macOS is not an image.
     files = [p for p in sorted(paths) if not p.name.startswith(".") and p.is_file()]
     images = [path for path in files if _is_image(path)]
     known = frozenset(images)
     others = [path.name for path in files if path not in known]
     if images and others:
         logger.warning(
-            "left out %d files that are no images by their names: %s",
+            "left out %d files that are not images by their names: %s",
             len(others),
             _names(others),
         )

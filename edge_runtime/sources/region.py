@@ -111,7 +111,7 @@ def parse_regions(texts: Sequence[str]) -> tuple[Region, ...]:
     if len(regions) > 1 and (None in names or len(set(names)) < len(names)):
         at = next(n for n, name in enumerate(names) if not name or name in names[:n])
         raise SourceError(
-            "expected another name for each of several regions, got"
+            "expected a different name for each region, got"
             f" {texts[at]!r}: give  --roi NAME={regions[at].text}"
         )
     return regions

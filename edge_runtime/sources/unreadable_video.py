@@ -1,4 +1,4 @@
-"""Why a file is no video that can be read."""
+"""Why a file is not a video that can be read."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class CommandLine(argparse.ArgumentParser):
                     if "run" in commands and Path(word).suffix in (".tflite", ".onnx"):
                         hint = f": did you mean run {word}?"
                     self.error(f"unknown {word!r}{hint}")
-                return  # the rest belongs to the command, or is no flag
+                return  # the rest belongs to the command, or is not a flag
             if word.startswith("--") and word.split("=")[0] not in flags:
                 self.error(f"unknown {word!r}{self._hint(word, flags)}")
 

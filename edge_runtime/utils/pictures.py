@@ -29,7 +29,7 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[An
     """
     size_wh = picture_size(data)
     if size_wh is None:
-        raise ValueError("it is no picture of a known kind, or cut off")
+        raise ValueError("it is not a picture of a known kind, or cut off")
     if reason := too_many_pixels(size_wh):
         raise ValueError(reason)
     try:
@@ -82,7 +82,7 @@ _MAX_PARTS = 4096  # of one header
 
 
 def picture_size(data: bytes) -> Size | None:
-    """Returns width and height in pixels; None for what is no picture of a known kind.
+    """Returns width and height in pixels; None for a picture of an unknown kind.
 
     Args:
         data: A picture file: JPEG, PNG, BMP, WebP, GIF, TIFF, AVIF, PBM, PGM or PPM.

@@ -63,7 +63,7 @@ class Connections:
         return _Handler(self._server, loop=loop, **self._settings)
 
     def show_token(self, request: web.Request) -> None:
-        """Notes that a request has shown the token: its client is no stranger."""
+        """Notes that a request has shown the token: its client is not a stranger."""
         connection = self._by_handler.get(request.protocol)
         if connection is not None:
             connection.stranger = False
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
 
 
 class _Handler(web.RequestHandler):
-    """aiohttp's protocol, whose answers to what is no HTTP are as all others."""
+    """aiohttp's protocol, whose answers to what is not HTTP are as all others."""
 
     __slots__ = ()
 

@@ -64,7 +64,7 @@ def read_keras_file(path: Path) -> KerasFile:
     """Returns the model in a file.
 
     Raises:
-        ModelError: It is no Keras model, damaged, or needs code that it does not
+        ModelError: It is not a Keras model, damaged, or needs code that it does not
             contain.
     """
     _refuse_other_kinds(path)

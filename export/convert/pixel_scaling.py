@@ -45,7 +45,7 @@ def scales_pixels(model: keras.Model) -> bool:
         flat = values.reshape(len(values), -1)
         if np.abs(flat).max() > LARGEST_SCALED:
             return False
-        # A border of zeros is no scaling.
+        # A border of zeros is not a scaling.
         untouched = (np.abs(flat - levels) < SAME) | (flat == 0)
         if untouched.all():
             return False

@@ -62,7 +62,7 @@ def _unpack(userland: Userland, folder: Path) -> None:
     need("apt-get", "dpkg", "dpkg-deb")
     if run(["dpkg", "--print-architecture"]).strip() != "amd64":
         raise UnavailableError(
-            "arm64 is compared with x86-64, and this machine is no amd64"
+            "arm64 is compared with x86-64, and this machine is not amd64"
         )
     work = folder.with_name(folder.name + ".apt")
     shutil.rmtree(work, ignore_errors=True)

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(
         prog="python -m train audit",
         description="Finds what is wrong with labelled images: files that cannot be"
-        " read, near copies, likely wrong labels, classes that cannot be told apart,"
+        " read, near copies,\nlikely wrong labels, classes that cannot be told apart,"
         " dark, blurred and odd ones.",
         epilog=EXAMPLES,
     )
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"for the results ({FOLDER}/<name of the images>)",
     )
     add("--force", action="store_true", help="replace the results of an earlier audit")
-    add("--seed", type=flags.seed, default=0, metavar="N", help="of the folds (0)")
+    add("--seed", type=flags.seed, default=0, metavar="N", help="seed of folds (0)")
     add("--threads", type=flags.threads, metavar="N", help="CPU threads of the network")
     return parser
 

@@ -125,7 +125,7 @@ def _require_names_with_their_set(
     for file in unknown:
         if file in more:
             raise DatasetError(
-                f"{path}: {one_line(file)!r} is no image of the first set, but of a"
+                f"{path}: {one_line(file)!r} is not an image of the first set, but of a"
                 " further one, whose names begin with the set's, such as"
                 f" {one_line(more[file])!r}: correct all names of that set"
             )

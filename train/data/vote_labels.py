@@ -3,7 +3,7 @@
 Barsoum et al., "Training deep networks for facial expression recognition with
 crowd-sourced label distribution" (2016): a category with one vote counts as having
 none, and the label of an evaluation image has more than half of the votes that remain.
-Categories such as "not a face" take part in the count and are no labels.
+Categories such as "not a face" take part in the count and are not labels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from train.data.listing.entries import Entry
 from train.data.listing.image_files import ImageListing
 from train.data.votes import Votes, read_votes, require_category
 
-NO_LABELS = ("unknown", "nf")  # FERPlus's categories that are no labels, in small
+NO_LABELS = ("unknown", "nf")  # FERPlus's categories that are not labels, in small
 OUTLIER_VOTES = 1
 
 
@@ -31,7 +31,7 @@ class VoteSource:
 
     Attributes:
         path: A CSV as for ``read_votes``.
-        dropped: Categories that are no labels; None for "unknown" and "NF", as far as
+        dropped: Categories that are not labels; None for "unknown" and "NF", as far as
             the file has them.
     """
 
@@ -75,8 +75,8 @@ def label_by_votes(listing: ImageListing, source: VoteSource) -> VotedListing:
 
     A training image has the category with the most votes, the first column of equals;
     any other image has the category with the majority. Left out are images with more
-    votes for a category that is no label, images without votes, and evaluation images
-    without a majority.
+    votes for a category that is not a label, images without votes, and evaluation
+    images without a majority.
 
     Args:
         listing: The images as they are found.

@@ -48,7 +48,7 @@ def read_votes(path: Path | str, names: Sequence[str]) -> Votes:
         One row per image; NaN where the file has no votes for it.
 
     Raises:
-        DatasetError: No such file, no such column, a value that is no vote, a file
+        DatasetError: No such file, no such column, a value that is not a vote, a file
             named twice, or votes for fewer than half of the images.
     """
     with open_table(stored_file(Path(path), str(path)), str(path)) as table:

@@ -136,7 +136,7 @@ def serve() -> None:
 
     cv2.setNumThreads(1)  # there is a process for each core
     calls, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no result
+    os.dup2(2, 1)  # what a library prints is not a result
     while True:
         try:
             function, args = pickle.load(calls)

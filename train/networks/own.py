@@ -142,7 +142,7 @@ def loads_weights(first: keras.Model, second: keras.Model) -> bool:
 
 
 def _kernels(model: keras.Model) -> list[npt.NDArray[Any]]:
-    """Returns the kernels of all layers but the last, which is no part of it."""
+    """Returns the kernels of all layers but the last, which is not part of it."""
     below = list(leaf_layers(model))[:-1]
     return [each for x in below for each in x.get_weights() if np.ndim(each) >= 2]
 
@@ -162,7 +162,7 @@ def _import(source: str) -> ModuleType:
             return importlib.import_module(source)
         spec = importlib.util.spec_from_file_location(f"_own_{path.stem}", path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no module")
+            raise ImportError(f"{path} is not a module")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module.__name__] = module
         spec.loader.exec_module(module)

@@ -64,7 +64,7 @@ RECIPES_TITLE = "recipes (times: 28,000 images of 48x48 pixels on two CPU cores)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Returns the parser; flags that are not given are no attributes of the result."""
+    """Returns the parser; flags that are not given are not attributes of the result."""
     parser = CommandLine(
         prog="python -m train",
         description=DESCRIPTION,
@@ -239,8 +239,7 @@ def _add_devices(add: Add) -> None:
     add(
         "--coordinator",
         metavar="HOST:PORT",
-        help="where process 0 is, and a port that is free there: the same on every"
-        " machine",
+        help="host of process 0 and a free port there: the same on every machine",
     )
     add(
         "--processes",
@@ -253,7 +252,7 @@ def _add_devices(add: Add) -> None:
         "--process",
         type=partial(whole_number, low=0, high=MOST_PROCESSES - 1),
         metavar="K",
-        help="the number of this one, from 0; that one writes the run",
+        help="number of this process, from 0; process 0 writes the run",
     )
     add(
         "--join-timeout",

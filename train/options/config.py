@@ -123,7 +123,7 @@ class TrainConfig:
             the class folders, or ``""``; see ``train.data.vote_labels.label_by_votes``.
         label_rule: ``"majority"`` trains on these labels, ``"probability"`` on each
             label's share of the votes. Evaluation images have labels by majority.
-        drop_categories: With ``labels_from`` the categories that are no labels (None:
+        drop_categories: With ``labels_from`` the categories that are not labels (None:
             "unknown" and "NF"): images with more votes for one of them than for any
             label are left out. Without it training images with at least half of their
             ``soft_labels`` for one of them are left out.

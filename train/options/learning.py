@@ -47,7 +47,7 @@ def _add_network(add: Add) -> None:
     add(
         "--allow-float",
         action="store_true",
-        help="train your own network although int8 has no kernel for some operators",
+        help="train your own network even if int8 lacks a kernel for some operators",
     )
     add(
         "--width",
@@ -185,9 +185,9 @@ def _add_votes(add: Add) -> None:
         dest="drop_categories",
         action="append",
         metavar="NAME",
-        help="a category of the votes that is no label, such as NF, not a face: images"
-        " mostly voted so are left out; may be repeated (with --labels-from: unknown"
-        " and NF)",
+        help="a category of the votes that is not a label, such as NF (not a face):"
+        " images with most votes for it are left out; may be repeated (with"
+        " --labels-from: unknown and NF)",
     )
 
 

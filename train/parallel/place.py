@@ -149,7 +149,7 @@ def _of_kubernetes(
     """Returns the place of a pod of an indexed job with a headless service.
 
     Its name is JOB-INDEX.SERVICE.NAMESPACE.svc...; how many there are it does not know,
-    and many indexed jobs are no group: that is asked for.
+    and many indexed jobs are not a group: it must be given.
     """
     if "JOB_COMPLETION_INDEX" not in environment or "processes" not in given:
         return None

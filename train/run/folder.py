@@ -121,7 +121,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise RunError(
-                f"{self.path} is no complete run: {path.name} is missing or damaged"
+                f"{self.path} is not a complete run: {path.name} is missing or damaged"
                 f" ({reason})"
             ) from error
         if not isinstance(document, dict):
@@ -189,7 +189,7 @@ def require_free_name(name: str | None, *, force: bool) -> None:
         )
     run = RunFolder(path)
     if not run.config.is_file() or "data_fingerprint" not in run.read_json(run.config):
-        raise OutputError(f"{path} is no run folder: --force does not touch it")
+        raise OutputError(f"{path} is not a run folder: --force does not touch it")
 
 
 def _is_empty(folder: Path) -> bool:
@@ -272,7 +272,7 @@ def read_labels(model: Path) -> list[str] | None:
 def read_weights(run: RunFolder) -> dict[str, Any] | None:
     """Returns the source and licence of the published weights that a run began with.
 
-    None without such weights, and for a folder that is no run.
+    None without such weights, and for a folder that is not a run.
     """
     if not run.config.is_file():
         return None

@@ -190,7 +190,7 @@ def _name_classes(axes: Any, labels: Sequence[str]) -> None:
         return  # the ticks are class numbers
     ticks, names = range(len(labels)), [_short(label) for label in labels]
     numbered = len(labels) <= MAX_NUMBERED_CLASSES
-    # A dollar sign in a class name is no formula.
+    # A dollar sign in a class name is not a formula.
     style = {"parse_math": False, "fontsize": "medium" if numbered else 7}
     axes.set_xticks(ticks, names, rotation=45 if numbered else 90, **style)
     if numbered:

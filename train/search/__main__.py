@@ -151,7 +151,7 @@ def _read_board(args: argparse.Namespace) -> Board | None:
         return None
     if "latency" not in args.objective and args.max_latency is None:
         raise ConfigError(
-            "--on says whose latency it is: it needs --max-latency, or --objective"
+            "--on names the board for latencies: it needs --max-latency, or --objective"
             " accuracy,latency"
         )
     return read_board(args.on)

@@ -29,8 +29,8 @@ from train.search.space import Range
 COSTS = ("macs", "latency", "bytes")
 OBJECTIVES = ("accuracy", *(f"accuracy,{cost}" for cost in COSTS))
 DESCRIPTION = (
-    "Searches the network, its width, depth and input size, the recipe and its"
-    " augmentation; every trial is a run folder below runs/<name>/."
+    "Searches the network, its width, depth and input size, the recipe and its\n"
+    "augmentation; every trial is a run folder below runs/<name>/."
 )
 EXAMPLES = """\
 examples:
@@ -49,7 +49,8 @@ a killed one was training is taken up by another after --take-over, where it sto
 
 Flags after -- go to every training as they are: python -m train --help.
 
-exit codes: 0 done, 2 an error of use, 3 no trial finished within the limits
+exit codes: 0 done, 2 an argument or a file is wrong, 3 no trial finished within the
+limits
 """
 MISSING_FLAGS = {
     "--resume": "the same command continues a search",
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="images (default: the built-in drawn faces)",
     )
-    add("--name", help="of the search, and its folder below runs/ (from --data)")
+    add("--name", help="name of its folder below runs/ (from --data)")
     add(
         "--trials",
         type=positive,
@@ -128,8 +129,8 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         "--on",
         type=path,
         metavar="BOARD.json",
-        help="whose latency it is: a board's record of python -m benchmarks latency"
-        " MODEL... --threads 1 --json BOARD.json (this machine's)",
+        help="take the latency of a board instead of this machine's: its record of"
+        " python -m benchmarks latency MODEL... --threads 1 --json BOARD.json",
     )
     add("--max-bytes", type=amount, metavar="N", help="size of the int8 file: 500k")
 
@@ -182,7 +183,7 @@ def _add_space(group: argparse._ArgumentGroup) -> None:
         "--epochs",
         type=positive,
         metavar="N",
-        help="of each trial (10, with small sets more)",
+        help="epochs of each trial (10; small sets more)",
     )
     add(
         "--no-pruning",
@@ -191,7 +192,7 @@ def _add_space(group: argparse._ArgumentGroup) -> None:
         help="train all trials to the end; else one that is below the median of the"
         " others at the same epoch ends (with --objective accuracy)",
     )
-    add("--seed", type=seed, default=1, metavar="N", help="of the proposals (1)")
+    add("--seed", type=seed, default=1, metavar="N", help="seed of proposals (1)")
 
 
 def _add_workers(group: argparse._ArgumentGroup) -> None:
@@ -208,7 +209,7 @@ def _add_workers(group: argparse._ArgumentGroup) -> None:
         default=60.0,
         dest="take_over_s",
         metavar="TIME",
-        help="after which a silent worker's trial is taken up by another (60s)",
+        help="silence after which another worker takes up a worker's trial (60s)",
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 SLOT = "slot"  # number of the slot, with attempts after the first
-REFUSED = "refused"  # why a proposal was not trained: it is no slot
+REFUSED = "refused"  # why a proposal was not trained: it is not a slot
 SUPERFLUOUS = "superfluous"  # another attempt did the same
 GIVEN_BACK = "given back"  # its worker was asked to end
 ERROR = "error"  # why a training failed: it is not tried again

@@ -50,7 +50,7 @@ def open_storage(given: str | None, folder: Path) -> BaseStorage:
         raise RunError(f"the journal {path} {_refusal(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise RunError(
-            f"{path} is no journal of a search, or damaged ({error!r}): name another"
+            f"{path} is not a journal of a search, or damaged ({error!r}): name another"
             " with --storage"
         ) from error
 
@@ -100,7 +100,7 @@ _POSTGRESQL_SETTINGS = {
 
 
 class _NoUrlError(Exception):
-    """Text that is no URL of a database."""
+    """Text that is not a URL of a database."""
 
 
 @contextmanager

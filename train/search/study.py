@@ -172,7 +172,7 @@ def require_same(study: Study, plan: Plan) -> None:
     theirs, ours = study.user_attrs.get(PLAN), plan.to_document()
     if not isinstance(theirs, dict):
         raise RunError(
-            f"{study.study_name} in the storage is no search of this project"
+            f"{study.study_name} in the storage is not a search of this project"
         )
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     if not differing:

@@ -1,7 +1,7 @@
 """A collected crop on the disk: a JPEG, and beside it a JSON with the model's answer.
 
 The JSON is written first, and both under a temporary name that is then changed: a crop
-exists once its JPEG does. What a killed process or a power cut leaves is no crop.
+exists once its JPEG does. What a killed process or a power cut leaves is not a crop.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def size_of(folder: Path, name: str) -> int:
     """Returns the bytes of both files of a crop.
 
     Raises:
-        OSError: One of them is missing, or is no file.
+        OSError: One of them is missing, or is not a file.
     """
     paths = [folder / f"{name}{end}" for end in (".jpg", ".json")]
     for path in paths:
@@ -136,7 +136,7 @@ def check_document(document: Document) -> Document:
     if shares is not None and not (
         isinstance(shares, dict) and all(map(_is_finite, shares.values()))
     ):
-        raise ValueError("its probabilities are no numbers by label")
+        raise ValueError("its probabilities are not numbers by label")
     return document
 
 

@@ -84,7 +84,7 @@ class Review:
         Raises:
             AlreadyReviewedError: Another answer was there before.
             KeyError: There is no such crop (any more).
-            ValueError: It is no label of the model, or the crop is damaged.
+            ValueError: It is not a label of the model, or the crop is damaged.
             OSError: It cannot be written.
         """
         if label is not None and label not in self.labels():

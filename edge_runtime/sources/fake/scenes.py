@@ -147,7 +147,7 @@ def open_file_scene(
     if not file.is_file():
         raise SourceError(
             "fake camera: expected scene, a video or an image,"
-            f" got {path!r}, which is no file"
+            f" got {path!r}, which is not a file"
         )
     if file.suffix.lower() not in SUFFIXES - {".gif"}:  # it may have many images
         return VideoScene(file, size_wh).render

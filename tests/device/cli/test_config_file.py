@@ -95,10 +95,10 @@ def test_tables_only_group(run_parser, config):
         ("source = 1.5", "source: expected text in quotes"),
         ("source = 2026-01-01", "got the date or time 2026-01-01"),
         ("backend = 'tensorrt'", "backend: expected one of auto, ai-edge-litert"),
-        ("[a]\nthreads = 1\n[b]\nthreads = 2", "threads is in it twice"),
-        ("mirror = true\nhflip = false", "hflip is in it twice, under two names"),
-        ("threads = ", "is no TOML file"),
-        ("threads = 1\nthreads = 2", "is no TOML file"),
+        ("[a]\nthreads = 1\n[b]\nthreads = 2", "threads occurs twice"),
+        ("mirror = true\nhflip = false", "hflip occurs twice, under two names"),
+        ("threads = ", "is not a TOML file"),
+        ("threads = 1\nthreads = 2", "is not a TOML file"),
     ],
 )
 def test_wrong_file_is_one_line_that_says_what_is_wrong(config, capsys, text, reason):

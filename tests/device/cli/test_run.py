@@ -377,7 +377,7 @@ def test_existing_output_is_kept_without_force(
     ("arguments", "part"),
     [
         (["--source", "no/such.mp4"], "does not exist"),
-        (["--detector-model", "/dev/null"], "which is no file"),
+        (["--detector-model", "/dev/null"], "which is not a file"),
         (["--source", "97"], "/dev/video97"),
         (["--source", "97", "--faces", "yunet"], "--detector-model"),
         (["--source", "97", "--detector-model", "no.onnx"], "no.onnx"),

@@ -218,7 +218,7 @@ def test_tuning_for_something_else_is_ignored_with_a_message(key, tuned):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param("{", "is no TOML file", id="no TOML"),
+        pytest.param("{", "is not a TOML file", id="no TOML"),
         pytest.param("threads = 0", "from 1 to 256", id="no thread"),
         pytest.param("threads = true", "text or a number", id="no number"),
         pytest.param('backend = "/bin/sh"', "expected one of", id="unknown library"),

@@ -24,7 +24,7 @@ FILES = (
 
 
 def texts(source: str) -> list[str]:
-    """Returns the strings of a module that are no docstrings."""
+    """Returns the strings of a module that are not docstrings."""
     tree = ast.parse(source)
     docstrings = {
         id(node.value)

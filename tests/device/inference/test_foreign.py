@@ -195,7 +195,7 @@ def test_images_of_any_size_are_not_taken_for_one_pixel(save):
 @pytest.mark.parametrize("end", ["", "softmax", "sigmoid"])
 def test_answers_that_are_no_numbers_are_refused(save, end):
     path = save(float_model(first=UNIT, gain=float("nan"), end=end))
-    with pytest.raises(ModelError, match="which is no number"):
+    with pytest.raises(ModelError, match="which is not a number"):
         Classifier.load(path, labels=LABELS)
 
 

@@ -266,11 +266,15 @@ def test_metadata_of_another_model_are_refused(data_folder, tmp_path):
         ("model.bin", b"TFL3", ".tflite or .onnx"),
         ("clip.mp4", b"", "look at it: run --source"),
         ("model", b"", ".tflite or .onnx"),
-        ("empty.tflite", b"", "no TFLite model"),
-        ("empty.onnx", b"", "no ONNX model"),
-        ("text.tflite", b"hello there, a text", "no TFLite model"),
-        ("text.onnx", b"hello there, a text", "no ONNX model"),
-        ("page.tflite", b"\n<!DOCTYPE html>", "no TFLite model: text, such as a web"),
+        ("empty.tflite", b"", "not a TFLite model"),
+        ("empty.onnx", b"", "not an ONNX model"),
+        ("text.tflite", b"hello there, a text", "not a TFLite model"),
+        ("text.onnx", b"hello there, a text", "not an ONNX model"),
+        (
+            "page.tflite",
+            b"\n<!DOCTYPE html>",
+            "not a TFLite model: text, such as a web",
+        ),
         ("git.onnx", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("converted_tflite.zip", b"PK", "unpack it first"),
     ],
@@ -296,7 +300,7 @@ def test_a_folder_is_no_model_file(tmp_path):
 
 def test_a_pipe_is_no_model_file_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.tflite")
-    with pytest.raises(ModelError, match=r"pipe\.tflite': it is no regular file"):
+    with pytest.raises(ModelError, match=r"pipe\.tflite': it is not a regular file"):
         Classifier.load(tmp_path / "pipe.tflite")
 
 

@@ -72,8 +72,8 @@ def test_changed_name_is_told(caplog):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "which is no file"),
-        ("missing.txt", "which is no file"),
+        ("", "which is not a file"),
+        ("missing.txt", "which is not a file"),
         ("cat,,dog", "1 to 100 characters"),
         ("cat,do\ng", None),
         ("cat,\x1b[31mdog", "printable"),
@@ -95,7 +95,7 @@ def test_typed_text_that_is_no_list_of_names(text, part):
         (b"id,name\n0,cat\n1,dog\n", "got the header"),
         (b"names:\n- cat\n- dog\n", "YAML"),
         (b"item {\n  name: 'cat'\n}\n", "label map"),
-        (b"cat\n", "which is no file"),
+        (b"cat\n", "which is not a file"),
         (b"a\n" * 2**20, "over 1 MiB"),
     ],
     ids=["empty", "utf-16", "json", "gap", "header", "yaml", "pbtxt", "one", "large"],

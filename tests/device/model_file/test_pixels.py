@@ -73,7 +73,7 @@ def test_file_that_says_it(tmp_path, document, name):
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ("{", "is no JSON file"),
+        ("{", "is not a JSON file"),
         ("[1]", "JSON object"),
         ("{}", "expected mean"),
         ('{"mean": 0.5, "std": 0.5}', "multiply those of 0..1 by 255"),

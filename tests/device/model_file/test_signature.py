@@ -156,7 +156,7 @@ def test_named_pipe_in_the_place_of_a_signature_is_not_waited_for(
     tmp_path: Path,
 ) -> None:
     os.mkfifo(tmp_path / "new.tflite.sig")
-    with pytest.raises(SignatureError, match="no regular file"):
+    with pytest.raises(SignatureError, match="not a regular file"):
         read_signature(tmp_path / "new.tflite")
 
 

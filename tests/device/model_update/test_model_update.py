@@ -320,7 +320,7 @@ def vanished(source: Path, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("made_by", "said"),
     [
-        (garbage, "no TFLite model"),
+        (garbage, "not a TFLite model"),
         (half_written, "cut off or damaged"),
         (one_bit_off, "altered"),
         (without_metadata, "python -m export"),

@@ -67,7 +67,7 @@ def broken_rules(topic: str, document: dict[str, Any]) -> list[str]:
     enum = document.get("device_class") == "enum"
     numeric = {"state_class", "unit_of_measurement", "suggested_display_precision"}
     rules["options of an enum alone"] = enum == ("options" in document)
-    rules["an enum is no number"] = not (enum and numeric & document.keys())
+    rules["an enum is not a number"] = not (enum and numeric & document.keys())
     rules["state class"] = document.get("state_class", "measurement") == "measurement"
     types = document.get("event_types", [])
     rules["types of an event"] = (component == "event") == bool(types)
@@ -93,7 +93,7 @@ def test_every_document_obeys_the_rules(words: Words, prefix: str) -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"state_class": "measurement"}, "an enum is no number"),
+        ({"state_class": "measurement"}, "an enum is not a number"),
         ({"options": None, "device_class": None}, "options of an enum alone"),
         ({"colour": "red"}, "known keys"),
         ({"device": {"name": "door"}}, "device"),

@@ -185,7 +185,7 @@ def test_error_of_the_library_is_told_and_it_connects_anew(
             raise RuntimeError("a bug")
 
         monkeypatch.setattr(LastingClient, "_loop", fails)
-        until(lambda: "RuntimeError: a bug; connecting anew" in caplog.text)
+        until(lambda: "RuntimeError: a bug; reconnecting" in caplog.text)
         until(lambda: broker.connections == 2)
         until(client.is_connected)
 
@@ -207,6 +207,6 @@ def test_reconnecting_may_fail_in_any_way(
         with monkeypatch.context() as broken:
             broken.setattr(LastingClient, "_loop", fails)
             broken.setattr(LastingClient, "reconnect", fails)
-            until(lambda: caplog.text.count("connecting anew") >= 3)
+            until(lambda: caplog.text.count("reconnecting") >= 3)
         until(lambda: broker.connections >= 2)
         until(client.is_connected)

@@ -334,7 +334,7 @@ def lacks_images(handler: BaseHTTPRequestHandler) -> None:
         (refuse(403), r"refusal \(403\)"),
         (refuse(404), r"no such path \(404\)"),
         (refuse(500), "HTTP status 500"),
-        (lambda handler: head(handler, "text/html", 0), "no video"),
+        (lambda handler: head(handler, "text/html", 0), "not a video"),
         (lacks_images, r"expected frames from 'http://127\..*no JPEG image"),
     ],
     ids=["401", "403", "404", "500", "html", "text"],

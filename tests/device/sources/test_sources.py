@@ -84,7 +84,7 @@ def test_folder_has_the_kinds_that_are_learnt_from_and_others_are_named(
     with open_source(str(tmp_path)) as source:
         assert [frame.name for frame in source] == ["a.jpg", "b.jfif", "c.JPE", "d"]
     assert caplog.messages == [
-        "left out 3 files that are no images by their names: e.jpg.bak, f.txt, g"
+        "left out 3 files that are not images by their names: e.jpg.bak, f.txt, g"
     ]
 
 

@@ -188,7 +188,10 @@ def test_named_pipe_is_unreadable_and_does_not_hang(tmp_path):
     root = make_folder(tmp_path / "set", ["a/1.png"])
     os.mkfifo(root / "a" / "2.png")
     with open_listing(root) as source:
-        assert [why(entry) for entry in source.entries] == ["", "it is no regular file"]
+        assert [why(entry) for entry in source.entries] == [
+            "",
+            "it is not a regular file",
+        ]
 
 
 @pytest.mark.parametrize(

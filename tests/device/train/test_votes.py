@@ -204,7 +204,7 @@ VOTED = {
     "train/b/half_a_face.png": ((5, 0, 0, 5), "dog"),  # as many as for no label
     "test/a/1.png": ((6, 2, 2, 0), "dog"),
     "test/a/2.png": ((0, 6, 4, 0), "cat"),
-    "test/a/half.png": ((0, 5, 5, 0), None),  # half is no majority
+    "test/a/half.png": ((0, 5, 5, 0), None),  # half is not a majority
     "test/a/alone.png": ((0, 3, 1, 1), "cat"),  # 3 of the 3 that remain
     "test/b/three.png": ((4, 4, 2, 0), None),
     "test/b/no_face.png": ((2, 1, 1, 6), None),

@@ -159,7 +159,7 @@ def test_largest_picture_is_one_pixel_below_the_first_that_is_refused():
 )
 def test_other_bytes_have_no_size_and_are_not_decoded(data):
     assert picture_size(data) is None
-    with pytest.raises(ValueError, match="no picture of a known kind"):
+    with pytest.raises(ValueError, match="not a picture of a known kind"):
         decode_picture(data)
 
 

@@ -107,7 +107,7 @@ def finished(data, tmp_path_factory):
     from train.run import results
 
     with pytest.MonkeyPatch.context() as patch:
-        # The validation set is no multiple of the batch it is evaluated in.
+        # The validation set is not a multiple of the batch it is evaluated in.
         patch.setattr(results, "EVALUATION_PIXELS", 8 * 16 * 16)
         assert main(flags(data, run)) == 0
     return run

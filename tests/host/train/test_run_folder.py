@@ -63,7 +63,7 @@ def test_name_that_is_no_name_is_refused(name):
 def test_force_does_not_touch_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "photos" / "mine").mkdir(parents=True)
     (tmp_path / "photos" / "mine" / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(OutputError, match="no run folder"):
+    with pytest.raises(OutputError, match="not a run folder"):
         require_free_name("photos/mine", force=True)
 
 

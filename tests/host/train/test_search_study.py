@@ -65,7 +65,7 @@ def test_another_question_is_refused_in_one_line(storage, change, said):
 def test_a_study_of_another_program_is_refused(storage):
     other = optuna.create_study(storage=storage, study_name="faces")
     other.add_trial(optuna.create_trial(value=1.0))
-    with pytest.raises(RunError, match="faces in the storage is no search of this"):
+    with pytest.raises(RunError, match="faces in the storage is not a search of this"):
         open_study(storage, "faces", PLAN)
 
 
@@ -170,7 +170,7 @@ def test_a_url_that_is_none_is_one_line(url, said, tmp_path):
 def test_a_file_that_is_no_journal_is_one_line(content, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=r"picture\.png is no journal of a search"):
+    with pytest.raises(RunError, match=r"picture\.png is not a journal of a search"):
         open_storage(str(path), tmp_path)
 
 

@@ -94,7 +94,7 @@ def _require_classes(
 
 
 def _check_classes(tree: FileTree, layout: Layout) -> None:
-    """Refuses folders that are no classes by name, and warns of others below.
+    """Refuses folders that are not classes by name, and warns of others below.
 
     Raises:
         DatasetError: They are ``images/`` and ``masks/``, or only ``images/``.

@@ -121,7 +121,7 @@ def _list_rows(table: CsvTable, folder: Path) -> Iterator[Row]:
 
 
 def _paths_below(names: Iterable[str], folder: Path) -> list[str]:
-    """Returns paths without the folders above the set: ``/home/test`` is no split.
+    """Returns paths without the folders above the set: ``/home/test`` is not a split.
 
     Those outside of the folder begin below what they have in common.
     """

@@ -82,9 +82,11 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
                 name, columns, _number(_read(text, separator), columns, name)
             )
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{name} is no readable CSV: expected UTF-8 text") from error
+        raise DatasetError(
+            f"{name} is not a readable CSV: expected UTF-8 text"
+        ) from error
     except _DAMAGE as error:
-        raise DatasetError(f"{name} is no readable CSV: {error}") from error
+        raise DatasetError(f"{name} is not a readable CSV: {error}") from error
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:

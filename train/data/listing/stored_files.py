@@ -135,7 +135,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Returns what a link to a folder leads to; None of what is no link."""
+    """Returns what a link to a folder leads to; None of what is not a link."""
     try:
         if not path.is_symlink():
             return None
@@ -193,7 +193,7 @@ def sort_files(
     passed_over: list[str] = []
     for file in files:
         if not file.parts or file.parts[-1].startswith("."):
-            continue  # "._1.jpg" of macOS is no image
+            continue  # "._1.jpg" of macOS is not an image
         is_image = _is_image(file)
         if any(map(is_hidden, file.parts[:-1])):
             passed_over += [file.path] * is_image
@@ -211,7 +211,7 @@ def sort_files(
 
 
 def is_hidden(folder: str) -> bool:
-    """Returns whether a folder of this name is no part of an image set."""
+    """Returns whether a folder of this name is not part of an image set."""
     return folder.startswith(".") or folder.casefold() in SYSTEM_FOLDERS
 
 
