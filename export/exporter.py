@@ -43,6 +43,7 @@ from export.options import ExportOptions, Log
 from export.package import accuracy_record, file_bytes, provenance, with_golden
 from export.trained_model import (
     TrainedModel,
+    describe_assumptions,
     find_trained_model,
     load_run_data,
     with_words,
@@ -128,6 +129,8 @@ def export(name: str | None, options: ExportOptions, log: Log) -> Export:
             f"it looks at one {spec.subject}, its labels are called {spec.labels_are}"
             " (change: --subject, --labels-are)"
         )
+    if assumed := describe_assumptions(trained, options.fit):
+        log(assumed)
     folded = resize_instead(fold_rescaling(trained.model))
     floats = FloatModels(
         tflite=partial(tflite.to_tflite, folded),

@@ -116,6 +116,24 @@ def with_words(
     return replace(trained, spec=spec)
 
 
+def describe_assumptions(trained: TrainedModel, fit: Fit | None) -> str:
+    """Returns what no bare file says and was not given; empty for a run.
+
+    Args:
+        trained: The model.
+        fit: As it was given.
+    """
+    parts = []
+    if trained.run is None and fit is None:
+        parts.append("images that are not square are stretched (change: --fit)")
+    if trained.run is None and trained.spec.colour == "rgb":
+        parts.append(
+            "its channels are taken as RGB (where it was trained on BGR, as cv2.imread"
+            " returns it, export  keras.Model(pixels, model(pixels[..., ::-1])))"
+        )
+    return "; ".join(parts)
+
+
 def _is_model_file(path: Path) -> bool:
     """Returns whether a path is one of a model file, also one that is refused."""
     suffix = path.suffix.lower()

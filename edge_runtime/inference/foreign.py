@@ -233,8 +233,10 @@ def _square_input(name: str, shape: tuple[int, ...]) -> tuple[int, Colour]:
 def _check_output(name: str, outputs: int, labels: int) -> None:
     """Refuses an output that is not one number a label, or one for two labels."""
     if outputs != labels and not (labels == 2 and outputs == 1):
+        hint = ": is its first class one for the background?"
         raise ModelError(
             f"{name}: expected one output per label ({labels}), got {outputs}"
+            f"{hint if outputs == labels + 1 else ''}"
         )
 
 

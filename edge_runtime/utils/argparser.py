@@ -55,6 +55,8 @@ class CommandLine(argparse.ArgumentParser):
             flags = [flag for each in self._actions for flag in each.option_strings]
             is_flag = unknown[0].startswith("-")
             hint = self._hint(unknown[0], flags) if is_flag else ""
+            if "--data" in flags and not is_flag and Path(unknown[0]).exists():
+                hint = f": did you mean --data {unknown[0]}?"
             self.error(f"unknown {unknown[0]!r}{hint}")
         return parsed, []
 

@@ -52,6 +52,8 @@ def summarize(data: Dataset) -> str:
         )
     if data.validation_from == "test":
         rows.append("validation: the split named test (nothing is left to test on)")
+    if len(data.validation) > len(data.train):
+        rows.append("note: more images validate than are learnt from: as intended?")
     spelled = Counter(map(str.casefold, data.labels))
     if alike := [one for one in data.labels if spelled[one.casefold()] > 1]:
         rows.append(f"note: classes that differ by case alone: {', '.join(alike)}")

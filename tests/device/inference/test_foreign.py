@@ -186,6 +186,14 @@ def test_file_that_cannot_be_loaded_says_what_helps(save, change, helps):
         Classifier.load(save(model), labels=LABELS)
 
 
+def test_labels_without_the_background_are_named(save):
+    path = save(float_model(classes=4, first=UNIT))
+    with pytest.raises(ModelError, match=r"\(3\), got 4: .* background"):
+        Classifier.load(path, labels=LABELS)
+    with pytest.raises(ModelError, match=r"\(2\), got 4$"):
+        Classifier.load(path, labels=LABELS[:2])
+
+
 def test_images_of_any_size_are_not_taken_for_one_pixel(save):
     path = save(float_model(first=UNIT, end="softmax", free_size=True))
     with pytest.raises(ModelError, match=r"\(1, free, free, 3\), of any size"):

@@ -275,6 +275,12 @@ def test_row_without_a_label_is_ignored_and_named(pictures):
         assert source.ignored == {"images without a class in the CSV": ["images/2.png"]}
 
 
+def test_line_for_excel_before_the_header_is_passed_over(pictures):
+    rows = ["path;label", "images/1.png;cat", "images/2.png;dog"]
+    path = make_csv(pictures / "l.csv", rows, "sep=;")
+    assert [each[1] for each in listed(path)] == ["cat", "dog"]
+
+
 def test_columns_that_are_not_used_are_named(pictures):
     rows = ["0,images/1.png,cat,True,4", "1,images/2.png,dog,False,5"]
     path = make_csv(pictures / "l.csv", rows, ",path,label,is_valid,age")

@@ -141,6 +141,13 @@ def test_summary_names_classes_that_differ_by_case(tmp_path):
     assert "note: classes that differ by case alone: Cat, cat\n" in text + "\n"
 
 
+@pytest.mark.parametrize(("validating", "told"), [(9, True), (4, False)])
+def test_summary_tells_where_more_images_validate(tmp_path, validating, told):
+    folders = {**two_classes(5, "train/"), **two_classes(validating, "val/", 5000)}
+    text = summarize(load(write(tmp_path / "set", folders)))
+    assert ("more images validate than are learnt from" in text) == told
+
+
 # --- size and colour ---------------------------------------------------------------
 
 

@@ -90,3 +90,13 @@ def test_flag_that_run_does_not_have_is_explained(flag, text, capsys):
     with pytest.raises(SystemExit):
         main(["run", flag, "x"])
     assert text in capsys.readouterr().err
+
+
+def test_path_without_a_flag_is_taken_for_the_data(tmp_path, capsys):
+    parser = CommandLine(prog="learn")
+    parser.add_argument("--data")
+    for path, hint in ((tmp_path, f": did you mean --data {tmp_path}?"), ("none", "")):
+        with pytest.raises(SystemExit):
+            parser.parse_args([str(path)])
+        error = f"error: unknown {str(path)!r}{hint} (see learn --help)\n"
+        assert capsys.readouterr().err == error

@@ -625,6 +625,24 @@ def test_bare_rgb_file_of_32_pixels_is_exported(tmp_path):
         assert np.abs(answer.probabilities - expected).max() < tolerance
 
 
+def test_network_of_bgr_is_exported_as_the_line_says(tmp_path, capsys):
+    data = write_images(tmp_path / "set", {"train": 50}, size=32, colour=True)
+    model, pixels = small_network(32, 3, activation="softmax"), keras.Input((32, 32, 3))
+    path = saved(keras.Model(pixels, model(pixels[..., ::-1])), tmp_path / "m.keras")
+    given = [str(path), "--int8", "--labels", ",".join(CLASSES)]
+    out = tmp_path / "out"
+    assert main([*given, "--out", str(out), "--calibration-data", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert "not square are stretched (change: --fit)" in said
+    assert "keras.Model(pixels, model(pixels[..., ::-1]))" in said
+    bgr = cv2.imread(str(data / "train" / "dots" / "0.png"))
+    expected = model.predict(bgr[np.newaxis].astype(np.float32), verbose=0)[0]
+    for suffix in SUFFIXES:
+        answer = Classifier.load(out / f"m{suffix}").predict(bgr)
+        tolerance = 0.05 if "int8" in suffix else 1e-4
+        assert np.abs(answer.probabilities - expected).max() < tolerance
+
+
 def test_bare_file_says_how_its_images_became_square(tmp_path):
     path, out = saved(small_network(), tmp_path / "m.keras"), tmp_path / "out"
     given = [str(path), "--formats", "float32", "--labels", "a,b,c", "--fit", "crop"]

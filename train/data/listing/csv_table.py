@@ -75,6 +75,8 @@ def open_table(file: StoredFile, name: str) -> Iterator[CsvTable]:
         with file.open() as stream:
             text = _lines(stream)
             header = next(text, "")
+            if header.casefold().startswith("sep="):  # a line for Excel alone
+                header = next(text, "")
             separator = max(SEPARATORS, key=header.count)
             names = next(_read([header], separator), [])
             columns = _columns(names, name)
