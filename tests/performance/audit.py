@@ -169,7 +169,7 @@ def _run(options: argparse.Namespace) -> int:
             agreed = label_by_votes(replace(listing, entries=entries), votes)
             entries = _agreed(entries, agreed.listing.entries)
         labels = order_labels(replace(listing, entries=entries), None)
-        large, colour = probe_kind(entries)
+        large, colour, _ = probe_kind(entries)
         network = open_network(large=large, colour=colour)
         measured = measure(entries, network)
         results = []

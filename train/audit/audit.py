@@ -66,7 +66,7 @@ def audit(listing: ImageListing, *, seed: int = 0, threads: int | None = None) -
     """
     require_in_checkout("cleanlab", "jinja2", "scipy", group="audit")
     labels = order_labels(listing, None)
-    large, colour = probe_kind(listing.entries)
+    large, colour, _ = probe_kind(listing.entries)
     network = open_network(large=large, colour=colour, threads=threads)
     measured = measure(listing.entries, network)
     return judge(measured, listing.name, labels, network, seed)

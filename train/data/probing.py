@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +30,29 @@ def probe_format(entries: Sequence[Entry]) -> tuple[int, Colour]:
     return size_px, "grey" if grey else "rgb"
 
 
-def probe_kind(entries: Sequence[Entry]) -> tuple[bool, bool]:
-    """Returns whether most of some images are above 64 pixels, and any is in colour.
+class PictureKind(NamedTuple):
+    """What some images of a set are.
 
-    The shorter side counts.
+    Attributes:
+        large: The shorter side of most is above 64 pixels.
+        colour: Any is in colour.
+        aspect: Longer by shorter side, at least 1: the median.
     """
+
+    large: bool
+    colour: bool
+    aspect: float
+
+
+def probe_kind(entries: Sequence[Entry]) -> PictureKind:
+    """Returns what some of the images are."""
     step = max(1, len(entries) // PROBED_IMAGES)
     images = [image for e in entries[::step] if (image := _pixels(e)) is not None]
     sides = [min(image.shape[:2]) for image in images]
+    aspects = [max(image.shape[:2]) / min(image.shape[:2]) for image in images]
     large = bool(sides) and float(np.median(sides)) > LARGEST_ICON_PX
-    return large, not all(_is_grey(image) for image in images)
+    colour = not all(_is_grey(image) for image in images)
+    return PictureKind(large, colour, float(np.median(aspects or [1.0])))
 
 
 def _pixels(entry: Entry) -> npt.NDArray[np.uint8] | None:

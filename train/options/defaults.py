@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from train.data.probing import probe_kind
 from train.options.config import TrainConfig
 from train.options.recipes import RECIPES
 
+logger = logging.getLogger(__name__)
+
 # Side of the input in pixels that the published weights were trained for.
 PRETRAINED_SIZE_PX = {
     "efficientnet_lite0": 224,
@@ -23,6 +26,7 @@ PRETRAINED_SIZE_PX = {
     "mobilenet_v2_050": 224,
     "mobilenet_v2_035": 224,
 }
+WIDE = 2.0  # as 16:9 is not
 # Of a network that is trained already: small steps, and few.
 FINE_TUNING = {"learning_rate": 0.01, "epochs": 10}
 FLAGS = {
@@ -95,9 +99,16 @@ def choose(
     if data != DRAWN:
         with open_listing(Path(data)) as listing:
             labels = {entry.label for entry in listing.entries}
-            large, colour = probe_kind(listing.entries)
+            large, colour, aspect = probe_kind(listing.entries)
         if large:
             chosen["fit"] = "crop"
+            if aspect > WIDE and "fit" not in options:
+                logger.warning(
+                    "of pictures that are %.1f times as long as wide --fit crop keeps"
+                    " %.0f %%, --fit pad all",
+                    aspect,
+                    100 / aspect,
+                )
         if large and colour:
             if free and has_weights:
                 chosen["recipe"] = "transfer"

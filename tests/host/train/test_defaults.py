@@ -33,6 +33,20 @@ def test_photos_are_learnt_with_published_weights_and_cropped(tmp_path, size_wh)
     assert found == {"fit": "crop", "recipe": "transfer", "size_px": 224}
 
 
+@pytest.mark.parametrize(
+    ("size_wh", "options", "told"),
+    [
+        ((320, 80), {}, True),
+        ((80, 320), {}, True),
+        ((320, 180), {}, False),
+        ((320, 80), {"fit": "crop"}, False),
+    ],
+)
+def test_crop_of_wide_pictures_is_told(tmp_path, caplog, size_wh, options, told):
+    chosen(write_set(tmp_path / "set", size_wh), **options)
+    assert ("keeps 25 %" in caplog.text) == told
+
+
 def test_photos_without_the_weights_are_told_of_them(tmp_path):
     found = chosen(write_set(tmp_path / "set"), has_weights=False)
     assert found == {"fit": "crop"}
