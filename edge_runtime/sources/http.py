@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
@@ -39,6 +40,10 @@ _REFUSED = {
     401: "a refusal (401): check user and password, as in  http://USER:PASSWORD@HOST/",
     403: "a refusal (403): this user may not see it, or the camera has locked it out",
     404: "no such path (404): look it up in the camera's manual",
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        "a redirect that leads in a circle, or to what is no http:// address",
+    ),
 }
 
 
@@ -200,12 +205,21 @@ def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float)
     except HTTPError as error:
         error.close()
         status = f"HTTP status {error.code} ({error.reason})"
-        raise _not_opened(url, _REFUSED.get(error.code, status)) from error
+        reason = _REFUSED.get(error.code, status)
+        if error.code == 401 and _place(error.url) != _place(plain):
+            there = without_secrets(error.url)
+            reason = f"a redirect to {there}, where its password is not sent: give that"
+        raise _not_opened(url, reason) from error
     except TimeoutError as error:
         reason = f"no answer within {timeout_s:g} s: check that the camera is on"
         raise _not_opened(url, reason) from error
     except (OSError, ValueError) as error:
         raise _not_opened(url, diagnose(url)) from error
+
+
+def _place(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _lost(error: Exception, stall_s: float) -> SourceError:

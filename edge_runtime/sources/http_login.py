@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib import request
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 _PLAIN = "%/:=&?~+!$,;'@()*[]"  # not to be quoted again
 # What a camera may ask for, best first: as its challenge writes it, and as hashlib.
@@ -28,15 +28,38 @@ def opener_of(url: str) -> tuple[request.OpenerDirector, str]:
         plain += f"?{quote(parts.query, _PLAIN)}"
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
-        passwords.add_password(None, plain, user, password)
+        # Of all paths there: an address may lead to another one.
+        root = urlunsplit((parts.scheme, host, "/", "", ""))
+        passwords.add_password(None, root, user, password)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = request.build_opener(
         request.HTTPSHandler(context=context),
         _Digest(passwords),
-        request.HTTPBasicAuthHandler(passwords),
+        _Basic(passwords),
     )
     return opener, plain
+
+
+class _Basic(request.HTTPBasicAuthHandler):
+    """Basic authentication, without being asked again once it was accepted.
+
+    Python's own takes any answer for that: the next request has the password as plain
+    text where Digest was asked for, and ``None:None`` where nothing was.
+    """
+
+    def __init__(self, passwords: request.HTTPPasswordMgrWithPriorAuth) -> None:
+        super().__init__(passwords)
+        self._note = passwords.update_authenticated
+
+    def http_response(self, req: request.Request, response: Any) -> Any:
+        """Notes where a password was accepted; returns the answer."""
+        if req.get_header("Authorization", "").startswith("Basic"):
+            accepted = 200 <= response.code < 300
+            self._note(urljoin(req.full_url, "/"), accepted)
+        return response
+
+    https_response = http_response
 
 
 class _Digest(request.HTTPDigestAuthHandler):

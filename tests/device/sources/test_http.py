@@ -371,6 +371,95 @@ def test_user_and_password_are_sent_decoded() -> None:
     assert seen == ["me:a#b/c@d"]
 
 
+def asking(handler: BaseHTTPRequestHandler, challenge: str) -> None:
+    handler.send_response(401)
+    handler.send_header("WWW-Authenticate", challenge)
+    handler.end_headers()
+
+
+def still(handler: BaseHTTPRequestHandler, number: int) -> None:
+    data = picture(number)
+    head(handler, "image/jpeg", len(data))
+    handler.wfile.write(data)
+
+
+@pytest.mark.parametrize("kind", ["", "Basic", "Digest"])
+def test_polled_camera_gets_the_password_only_as_it_asked_for_it(kind: str) -> None:
+    sent: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        credentials = handler.headers.get("Authorization", "")
+        sent.append(credentials.partition(" ")[0])
+        if kind and not credentials:
+            asking(handler, f'{kind} realm="cam", nonce="n"')
+        else:
+            still(handler, len(sent))
+
+    settings = CameraSettings(fps=50, stall_s=2)
+    user = "me:s3cret@" if kind else ""
+    with (
+        serving(answer) as host,
+        open_source(f"http://{user}{host}/v", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 4))) == 4
+    assert set(sent) == {"", kind}
+    if kind == "Basic":
+        assert sent.count("") == 1, "asked for it each time"
+
+
+def leading_to(
+    handler: BaseHTTPRequestHandler, place: str, then: Callable[[], None]
+) -> None:
+    if handler.path == "/there" and "Authorization" in handler.headers:
+        then()
+    elif handler.path == "/there":
+        asking(handler, 'Basic realm="camera"')
+    else:
+        handler.send_response(302)
+        handler.send_header("Location", place)
+        handler.end_headers()
+
+
+def test_password_goes_along_where_a_camera_leads_to_another_path() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        leading_to(handler, "/there", lambda: stream(handler))
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://me:s3cret@{host}/v", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
+
+
+def test_password_does_not_go_along_to_another_place_which_is_named() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        port = handler.headers["Host"].partition(":")[2]
+        there = f"http://localhost:{port}/there"
+        leading_to(handler, there, lambda: pytest.fail("the password was sent"))
+
+    with (
+        serving(answer) as host,
+        pytest.raises(SourceError, match=r"a redirect to http://localhost:\d+/"),
+        open_source(f"http://me:s3cret@{host}/v", settings=QUICK),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("place", ["/v", "rtsp://127.0.0.1/?password=s3cret"])
+def test_redirect_that_leads_nowhere_is_one_line(place: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        leading_to(handler, place, lambda: None)
+
+    with (
+        serving(answer) as host,
+        pytest.raises(SourceError, match=r"a redirect that leads") as caught,
+        open_source(f"http://{host}/v", settings=QUICK),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
