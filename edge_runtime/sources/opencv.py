@@ -141,7 +141,7 @@ def _check_device(device: Path) -> None:
 
 
 def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
-    """Returns an open stream; RTSP uses TCP.
+    """Returns an open stream; RTSP uses TCP where the camera can.
 
     Args:
         url: ``rtsp://``, ``rtsps://``, ``http://`` or ``https://``, perhaps with user
@@ -153,7 +153,8 @@ def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
     """
     quiet_opencv()
     # With UDP, a lost packet damages all images until the next key frame.
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+    # But some cameras have nothing else.
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
         int(1000 * OPEN_TIMEOUT_S),

@@ -102,12 +102,13 @@ def test_mjpeg_stream_that_is_killed_and_revived_goes_on(
 
 
 @pytest.mark.skipif(bool(rtsp_is_missing()), reason=rtsp_is_missing() or "all there")
+@pytest.mark.parametrize("path", ["ball", "udp"])
 def test_rtsp_stream_that_is_killed_and_revived_goes_on(
-    tiny_model_path: Path, tmp_path: Path
+    path: str, tiny_model_path: Path, tmp_path: Path
 ) -> None:
     port = free_port()
     command = (SYSTEM_PYTHON, str(HERE / "rtsp_server.py"), str(port))
-    url = f"rtsp://127.0.0.1:{port}/ball"
+    url = f"rtsp://127.0.0.1:{port}/{path}"
     kill_and_revive(tiny_model_path, tmp_path, url, command)
 
 
