@@ -166,6 +166,7 @@ def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
         if reason := too_many_pixels(size_of(capture)):
             capture.release()
             raise SourceError(f"{without_secrets(url)}: {reason} a frame")
+        turn_upright(capture)
         return CaptureReader(capture, stall_s=settings.stall_s)
     raise SourceError(
         f"expected a stream at {without_secrets(url)}, got {diagnose(url)}"
@@ -173,9 +174,17 @@ def open_stream(url: str, settings: CameraSettings) -> CaptureReader:
 
 
 def fps_of(capture: cv2.VideoCapture) -> float:
-    """Returns a capture's frames per second; 25 if its own value is implausible."""
+    """Returns a capture's frames per second; 25 if its own value is implausible.
+
+    Browsers record without a rate: it is then that of the file's clock, 1000 or more.
+    """
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else FALLBACK_FPS
+    return fps if math.isfinite(fps) and 0.1 <= fps < 1000 else FALLBACK_FPS
+
+
+def turn_upright(capture: cv2.VideoCapture) -> None:
+    """Has a capture turn frames as a phone was held; 4.11 does not by itself."""
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
 
 
 def size_of(capture: cv2.VideoCapture) -> tuple[int, int]:

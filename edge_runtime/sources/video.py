@@ -14,7 +14,7 @@ import numpy as np
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import Frame, Kind, usable
-from edge_runtime.sources.opencv import fps_of, quiet_opencv, size_of
+from edge_runtime.sources.opencv import fps_of, quiet_opencv, size_of, turn_upright
 from edge_runtime.utils.pictures import too_many_pixels
 from edge_runtime.utils.stderr import suppress_stderr
 
@@ -46,7 +46,9 @@ class VideoSource:
         self._capture, self._every = capture, every
         self._native_fps = fps_of(capture)
         self.fps = self._native_fps / every
-        self._promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._promised = 0
+        if self._native_fps == capture.get(cv2.CAP_PROP_FPS):  # else it was made of it
+            self._promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.frame_count = math.ceil(self._promised / every) or None
         self._count = 0  # frames so far, unreadable ones included
         self._timeline = _Timeline(self._native_fps)
@@ -54,10 +56,10 @@ class VideoSource:
             self._first = self._next(1)
         if self._first is None:
             capture.release()
-            raise SourceError(
-                f"{name!r} opens but has no frame:"
-                " play it in a video player, or copy it again"
-            )
+            way_out = "play it in a video player, or copy it again"
+            if "://" in name:
+                way_out = "its server may not send parts of it: download it first"
+            raise SourceError(f"{name!r} opens but has no frame: {way_out}")
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields its frames until it ends; unreadable ones are counted."""
@@ -206,6 +208,7 @@ def open_video(path: Path) -> cv2.VideoCapture:
         if reason := too_many_pixels(size_of(capture)):
             capture.release()
             raise SourceError(f"{str(path)!r}: {reason} a frame: make it smaller")
+        turn_upright(capture)
         return capture
     from edge_runtime.sources.unreadable_video import why_no_video  # after a mistake
 

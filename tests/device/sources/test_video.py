@@ -83,6 +83,36 @@ def test_ffmpeg_says_nothing_about_damaged_frames(tmp_path: Path) -> None:
     ]
 
 
+def test_video_of_a_phone_is_upright(tmp_path: Path) -> None:
+    path = noise_video(tmp_path / "clip.mp4")
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # ISO/IEC 14496-12: of an upright track
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    assert data[matrix : matrix + 36] == upright
+    by_90 = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30)
+    data[matrix : matrix + 36] = by_90
+    _, before = read(path)
+    path.write_bytes(data)
+    _, frames = read(path)
+    assert np.array_equal(frames[0].image, np.rot90(before[0].image, -1))
+
+
+def test_rate_that_is_that_of_the_files_clock_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = noise_video(tmp_path / "clip.avi")  # as Chromium's MediaRecorder says it
+    data = path.read_bytes()
+    rate = data.index(b"vids") + 20  # AVISTREAMHEADER: dwScale, dwRate, then the length
+    assert struct.unpack_from("<II", data, rate) == (1, 10)
+    path.write_bytes(
+        data[:rate] + struct.pack("<IIII", 1, 1000, 0, 1200) + data[rate + 16 :]
+    )
+    source, frames = read(path)
+    assert len(frames) == FRAMES
+    assert (source.fps, source.frame_count) == (25.0, None)
+    assert not caplog.text
+
+
 def test_every_goes_on_behind_a_damaged_frame(tmp_path: Path) -> None:
     path = noise_video(tmp_path / "clip.avi")
     damage(path, 4)
