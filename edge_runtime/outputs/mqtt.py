@@ -36,7 +36,7 @@ from edge_runtime.outputs.mqtt_errors import (
     tls_error,
 )
 from edge_runtime.outputs.mqtt_topics import discovery_messages
-from edge_runtime.pipeline.stats import STALE_S, Status
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FACE_WORDS, Drift, FrameResult, Words
 from edge_runtime.sources import Frame
 
@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 STATE_SCHEMA = "fer-edge/mqtt-state/1"
 STATE_EVERY_S = 1.0
+EXPIRE_STALE = 3  # times ``stale_s`` without a state
 KEEPALIVE_S = 15
 _NOT_CONNECTED = "not connected yet"
 SILENCE_S = 4.0  # from the connection to the broker's first answer
@@ -179,7 +180,7 @@ class MqttSink:
             if heard_by_s is not None and time.monotonic() > heard_by_s:
                 self._unheard = not_passed_on(self._broker)
                 self._warn(self._unheard)
-            stale = time.monotonic() - self._last_s >= STALE_S
+            stale = time.monotonic() - self._last_s >= self._status.stale_s
             if stale and not self._absence_published:
                 self._absence_published = self._publish_state(None)
 
@@ -236,6 +237,9 @@ class MqttSink:
         messages = discovery_messages(
             self._broker, root, labels, name, words, drift=self._status.has("drift")
         )
+        for document in messages.values():
+            if "expire_after" in document:  # a slow source has states as rarely
+                document["expire_after"] = round(EXPIRE_STALE * self._status.stale_s)
         for topic, document in messages.items():
             self._client.publish(topic, json.dumps(document), retain=True)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 STATE_SCHEMA = "fer-edge/state/1"
 RECENT_FRAMES = 300
 RECENT_S = 10.0
-STALE_S = 10.0  # without a frame for so long the last result means nothing
+STALE_S = 10.0  # without a frame for so long the last result means nothing,
+STALE_FRAMES = 2.5  # or for as long as so many frames take: a picture a minute is well
 MAX_TIMES = 10_000  # a service runs for months: medians are those of its last frames
 
 _Moment = tuple[float, FrameResult]
@@ -135,6 +136,11 @@ class Status:
             if result.faces:
                 self.classify_ms.append(result.classify_ms)
             self._recent.append(moment)
+
+    @property
+    def stale_s(self) -> float:
+        """Seconds without a frame after which the last result means nothing."""
+        return max(STALE_S, STALE_FRAMES / self.source.fps)
 
     @property
     def fps(self) -> float | None:

@@ -26,6 +26,7 @@ BODY_TIMEOUT_S = 5.0
 # A client that reads nothing for so long is dropped; the others never wait for it.
 WRITE_TIMEOUT_S = 5.0
 SNAPSHOT_TIMEOUT_S = 3.0
+SOON_S = 0.3
 POLL_S = 1.0  # while there is no frame: whether the client is still connected
 SEND_BUFFER_BYTES = 128 * 1024
 BOUNDARY = "fer-edge-frame"
@@ -159,13 +160,35 @@ class Routes:
             while (image := await _next(newest, count, request)) is not None:
                 count, jpeg = image
                 try:
-                    async with asyncio.timeout(WRITE_TIMEOUT_S):
-                        await response.write(_part(jpeg))
+                    await _write(response, jpeg)
+                    if not await _follows(newest, count):
+                        # Browsers show an image only when another one begins.
+                        await _write(response, jpeg)
                 except (TimeoutError, ConnectionError):
                     break
         if request.transport is not None:
             request.transport.abort()  # close() would wait until it reads
         return response
+
+
+async def _write(response: web.StreamResponse, jpeg: bytes) -> None:
+    """Sends an image.
+
+    Raises:
+        TimeoutError: The client does not read.
+        ConnectionError: It has gone.
+    """
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await response.write(_part(jpeg))
+
+
+async def _follows(newest: LatestJpeg, count: int) -> bool:
+    """Returns whether another image, or the end, comes soon after number ``count``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SOON_S):
+            await newest.after(count)
+            return True
+    return False
 
 
 async def _next(
@@ -188,6 +211,5 @@ def _shorten_buffer(request: web.Request) -> None:
 
 
 def _part(jpeg: bytes) -> bytes:
-    # The boundary follows the image, too: browsers show the image only then.
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
     return b"--%s\r\n%s%s\r\n" % (BOUNDARY.encode(), head.encode(), jpeg)

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from edge_runtime.outputs.documents import event_document, face_document, utc_now
-from edge_runtime.pipeline.stats import STALE_S, Status
+from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FrameResult
 from edge_runtime.sources import Frame
 
@@ -63,7 +63,7 @@ class PageState:
     @property
     def healthy(self) -> bool:
         """Whether the last result is recent."""
-        return self.since_last_frame_s < STALE_S
+        return self.since_last_frame_s < self._status.stale_s
 
     def document(self, *, since: int = -1) -> dict[str, Any]:
         """Returns the state, JSON-ready, with the history after second ``since``."""

@@ -25,6 +25,7 @@ from edge_runtime.outputs import mqtt
 from edge_runtime.outputs.mqtt import open_mqtt
 from edge_runtime.outputs.mqtt_client import MAX_EVENTS, MqttOptions
 from edge_runtime.outputs.mqtt_topics import parse_broker
+from edge_runtime.pipeline import stats
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Decision, Drift, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
@@ -170,6 +171,18 @@ def test_discovery_can_be_left_out(broker: Broker) -> None:
         assert not [one for one in listener.heard if "homeassistant" in one[0]]
 
 
+@pytest.mark.parametrize(("fps", "seconds"), [(25.0, 30), (0.1, 75)])
+def test_sensors_of_a_slow_camera_do_not_expire_between_its_frames(
+    broker: Broker, fps: float, seconds: int
+) -> None:
+    slow = status()
+    slow.source.fps = fps  # type: ignore[misc]
+    topic = "homeassistant/sensor/home_door/expression/config"
+    with listening(broker.port) as listener, open_mqtt(options(broker.port), slow):
+        until(lambda: listener.of(topic))
+    assert json.loads(listener.of(topic)[0])["expire_after"] == seconds
+
+
 def watching() -> Status:
     one = status()
     one.include("drift", dict)
@@ -254,7 +267,7 @@ def test_run_that_does_not_watch_says_nothing_about_drift(broker: Broker) -> Non
 def test_without_frames_there_is_no_face_until_they_come_again(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "STALE_S", 0.5)
+    monkeypatch.setattr(stats, "STALE_S", 0.5)
     monkeypatch.setattr(mqtt, "STATE_EVERY_S", 0.1)
 
     def faces() -> list[tuple[str, int, str]]:

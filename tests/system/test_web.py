@@ -507,6 +507,23 @@ def test_login_form_lets_in_with_the_token_and_not_without(locked: Served) -> No
     in_tab(visit)
 
 
+@needs_browser
+def test_link_of_another_site_leads_to_the_page_where_a_session_is(
+    locked: Served,
+) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.go(locked.url)
+        await tab.until("location.pathname === '/login' && !!document.forms[0]")
+        await tab.ask(f"token.value = '{TOKEN}'; document.forms[0].submit()")
+        await tab.until("location.pathname === '/' && !!live")
+        await tab.go(f"data:text/html,<a id=camera href='{locked.url}'>camera</a>")
+        await tab.until("!!camera")
+        await tab.ask("camera.click()")
+        await tab.until("location.pathname === '/' && !!live")
+
+    in_tab(visit)
+
+
 # --- who may come in ---------------------------------------------------------------
 
 CLOSED = ("/api/state", "/metrics", "/stream", "/snapshot.jpg")
@@ -735,10 +752,30 @@ def test_snapshot_is_one_picture(served: Served) -> None:
     assert (status, body[:2], body[-2:]) == (200, b"\xff\xd8", b"\xff\xd9")
 
 
+def test_image_of_a_slow_source_is_sent_twice_for_a_browser_to_show_it(
+    tmp_path: Path, tiny_model_path: Path
+) -> None:
+    with serving(tmp_path, tiny_model_path, camera="fps=0.5") as one:
+        line = http.client.HTTPConnection("127.0.0.1", one.port, timeout=20)
+        line.request("GET", "/stream")
+        answer, images = line.getresponse(), []
+        while len(images) < 4:
+            while (head := answer.readline()) != b"\r\n":
+                if head.startswith(b"Content-Length"):
+                    length = int(head.partition(b":")[2])
+            images.append(answer.read(length))
+            assert answer.readline() == b"\r\n"
+        line.close()
+    assert images[0] == images[1] != images[2] == images[3]
+
+
 def test_health_fails_without_frames() -> None:
-    from edge_runtime.web.state import STALE_S, PageState
+    from edge_runtime.pipeline.stats import STALE_S
+    from edge_runtime.web.state import PageState
 
     class Quiet:
+        stale_s = STALE_S
+
         def snapshot(self) -> dict[str, Any]:
             return {}
 

@@ -152,6 +152,15 @@ def test_summary_counts_and_takes_medians() -> None:
     assert lines[-1] == ["rate", "2.0", "frames/s"]
 
 
+@pytest.mark.parametrize(("fps", "seconds"), [(25.0, 10.0), (1 / 60, 150.0)])
+def test_slow_source_is_not_stale_between_its_frames(
+    fps: float, seconds: float
+) -> None:
+    status = new_status()
+    status.source.fps = fps  # type: ignore[misc]
+    assert status.stale_s == pytest.approx(seconds)
+
+
 def test_summary_of_whole_frames_names_no_face() -> None:
     status = Status(source=pictures(1), classifier=Brightness(), detector="none")
     status.update(classify_still(frame(255), WholeImage(), Brightness()))
