@@ -137,7 +137,8 @@ class VirtualClock(Clock):
 class Reader(Protocol):
     """An open camera or stream, without supervision.
 
-    One that is asked for its image says so by an attribute ``polled``.
+    One that is asked for its image says so by an attribute ``polled``; ``invalid`` says
+    why its images may be none.
 
     Attributes:
         fps: Frames per second, if known, else 25.

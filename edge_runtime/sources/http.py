@@ -33,6 +33,7 @@ from edge_runtime.utils.picture_kinds import (
 
 OPEN_TIMEOUT_S = 5.0
 POLL_FPS = 1.0  # of a still; --fps sets it
+_INVALID = "its pictures are empty, damaged or cut off"
 _CHUNK_BYTES = 64 * 1024
 _PAGES = frozenset(("text/html", "application/json"))
 _MANUAL = "look up the path of its picture or stream in the camera's manual"
@@ -51,6 +52,7 @@ class MjpegReader:
     """An answer with one JPEG image after the other, in parts or without."""
 
     fps = FALLBACK_FPS
+    invalid = _INVALID
 
     def __init__(self, response: Any, settings: CameraSettings) -> None:
         """Takes an open answer, of which nothing was read."""
@@ -69,7 +71,10 @@ class MjpegReader:
             if not self._receive():
                 raise SourceError("the stream ended")
             if time.monotonic() - started_s > self._stall_s:
-                raise SourceError(f"no JPEG image in it for {self._stall_s:g} s")
+                raise SourceError(
+                    "no JPEG image in it, or none that is whole, for"
+                    f" {self._stall_s:g} s"
+                )
         return decode_image(self._ready.popleft())
 
     def only_image(self) -> bytes | None:
@@ -107,6 +112,7 @@ class StillReader:
     """An address that answers each request with one image."""
 
     polled = True
+    invalid = _INVALID
 
     def __init__(
         self,
@@ -155,19 +161,27 @@ def open_http(
         clock: For waiting.
 
     Raises:
-        SourceError: There is no answer within 5 s, or it is a refusal.
+        SourceError: There is no answer within 5 s, or ``stall_s``, or it is a refusal.
     """
     try:
         opener, plain = opener_of(url)
     except ValueError as error:
         raise _not_opened(url, diagnose(url)) from error
     ask = partial(_ask, opener, plain, url)
+    patience_s = max(OPEN_TIMEOUT_S, settings.stall_s)
     try:
-        response = ask(OPEN_TIMEOUT_S)
+        response = ask(patience_s)
     except http.client.HTTPException:  # FFmpeg may understand it
         return None
     kind = response.headers.get_content_type()
-    start = _start_of(response)
+    try:
+        start = bytes(response.peek(START_BYTES)[:START_BYTES])
+    except TimeoutError as error:
+        response.close()
+        reason = f"no picture within {patience_s:g} s (--stall-after is for slow ones)"
+        raise _not_opened(url, reason) from error
+    except (OSError, http.client.HTTPException):
+        start = b""
     _set_timeout(response, settings.stall_s)
     if kind.startswith("multipart/") or start.lstrip()[:2] == b"--":
         return MjpegReader(response, settings)
@@ -188,14 +202,6 @@ def open_http(
     if start and kind in _PAGES:
         raise _not_opened(url, f"a page ({kind}), no video: {_MANUAL}")
     return None
-
-
-def _start_of(response: Any) -> bytes:
-    """Returns the first bytes of an answer, which stay to be read."""
-    try:
-        return bytes(response.peek(START_BYTES)[:START_BYTES])
-    except (OSError, http.client.HTTPException):
-        return b""
 
 
 def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float) -> Any:

@@ -113,7 +113,8 @@ class SupervisedSource:
         return SourceError(f"expected frames from {self.name!r}, got none: {error}")
 
     def _until_lost(self, clock: Clock) -> Iterator[tuple[Image, float]]:
-        clock.deadline_s = clock.now() + OPEN_TIMEOUT_S
+        patience_s = max(OPEN_TIMEOUT_S, self._settings.stall_s + MAX_HANGING_S)
+        clock.deadline_s = clock.now() + patience_s
         reader = self._open_reader(clock)
         try:
             self._camera_fps = reader.fps
@@ -145,7 +146,8 @@ class SupervisedSource:
                 continue
             missed += 1
             if missed >= MAX_MISSED_FRAMES or clock.now() >= deadline_s:
-                raise SourceError("no valid frame: is its cable loose?")
+                reason = getattr(reader, "invalid", "is its cable loose?")
+                raise SourceError(f"no valid frame: {reason}")
             clock.sleep(_MISSED_PAUSE_S)
 
 

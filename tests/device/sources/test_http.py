@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, open_source
+from edge_runtime.sources import CameraSettings, http, open_source
 from edge_runtime.sources.address import diagnose
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -316,6 +316,25 @@ def test_proxy_in_between_is_named(
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("stall_s", [0.1, 5.0])
+def test_first_picture_may_take_the_stall_time(
+    stall_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head(handler, "multipart/x-mixed-replace; boundary=b")
+        time.sleep(1.5)
+        stream(handler)
+
+    monkeypatch.setattr(http, "OPEN_TIMEOUT_S", 0.5)
+    expected = pytest.raises(SourceError, match=r"no picture within 0\.5 s")
+    with (
+        serving(answer) as host,
+        expected if stall_s < 1 else nullcontext(),
+        open_source(f"http://{host}/v", settings=CameraSettings(stall_s=stall_s)) as it,
+    ):
+        assert next(iter(it)).image.shape == (48, 64, 3)
+
+
 def refuse(status: int) -> Answer:
     return lambda handler: handler.send_error(status)
 
@@ -327,6 +346,19 @@ def lacks_images(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.01)
 
 
+def cuts_images_off(handler: BaseHTTPRequestHandler) -> None:
+    head(handler, "multipart/x-mixed-replace; boundary=b")
+    while True:
+        handler.wfile.write(b"--b\r\n\r\n" + picture(1)[:-2] + b"\r\n")
+        time.sleep(0.01)
+
+
+def cuts_the_image_off(handler: BaseHTTPRequestHandler) -> None:
+    data = picture(1)
+    head(handler, "image/jpeg", len(data))
+    handler.wfile.write(data[: len(data) // 2])
+
+
 @pytest.mark.parametrize(
     ("answer", "part"),
     [
@@ -336,15 +368,19 @@ def lacks_images(handler: BaseHTTPRequestHandler) -> None:
         (refuse(500), "HTTP status 500"),
         (lambda handler: head(handler, "text/html", 0), "not a video"),
         (lacks_images, r"expected frames from 'http://127\..*no JPEG image"),
+        (cuts_images_off, "or none that is whole"),
+        (cuts_the_image_off, r"no valid frame: .*cut off"),
+        (lambda handler: head(handler, "image/jpeg", 0), r"no valid frame: .*empty"),
     ],
-    ids=["401", "403", "404", "500", "html", "text"],
+    ids=["401", "403", "404", "500", "html", "text", "ends", "half", "empty"],
 )
 def test_reason_is_told_without_the_password(answer: Answer, part: str) -> None:
+    settings = CameraSettings(stall_s=1.0, fps=50.0)
     with serving(answer) as host:
         url = f"http://me:s3cret@{host}/x"
         with (
             pytest.raises(SourceError, match=part) as caught,
-            open_source(url, settings=QUICK),
+            open_source(url, settings=settings),
         ):
             pass
     assert "s3cret" not in str(caught.value)
