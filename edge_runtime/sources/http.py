@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib import request
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -31,11 +31,15 @@ from edge_runtime.utils.picture_kinds import (
     why_unreadable,
 )
 
+if TYPE_CHECKING:
+    from edge_runtime.sources.hls import PacedReader
+
 OPEN_TIMEOUT_S = 5.0
 POLL_FPS = 1.0  # of a still; --fps sets it
 _INVALID = "its pictures are empty, damaged or cut off"
 _CHUNK_BYTES = 64 * 1024
 _PAGES = frozenset(("text/html", "application/json"))
+_PLAYLIST = b"#EXTM3U"
 _MANUAL = "look up the path of its picture or stream in the camera's manual"
 _REFUSED = {
     401: "a refusal (401): check user and password, as in  http://USER:PASSWORD@HOST/",
@@ -151,8 +155,8 @@ class StillReader:
 
 def open_http(
     url: str, settings: CameraSettings, clock: Clock
-) -> MjpegReader | StillReader | None:
-    """Returns an open camera; None for what is neither MJPEG nor a single image.
+) -> MjpegReader | StillReader | PacedReader | None:
+    """Returns an open camera; None for what is no MJPEG, image or live playlist.
 
     Args:
         url: ``http://`` or ``https://``, perhaps with user and password. Certificates
@@ -199,6 +203,10 @@ def open_http(
             response = io.BytesIO(only)
         return StillReader(response, partial(ask, settings.stall_s), settings, clock)
     response.close()
+    if start.startswith(_PLAYLIST):
+        from edge_runtime.sources.hls import open_playlist  # rarely needed
+
+        return open_playlist(url, settings, clock)
     if start and kind in _PAGES:
         raise _not_opened(url, f"a page ({kind}), no video: {_MANUAL}")
     return None

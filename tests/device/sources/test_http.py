@@ -225,6 +225,39 @@ def bare_stream(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.05)
 
 
+def piece_of_video(path: Path) -> bytes:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MPG2"), 25.0, (64, 48))
+    for number in range(30):
+        writer.write(cv2.imdecode(np.frombuffer(picture(number), np.uint8), 1))
+    writer.release()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("has_end", [False, True], ids=["live", "file"])
+def test_playlist_of_a_live_video_has_its_pace_and_one_with_an_end_is_a_file(
+    tmp_path: Path, has_end: bool
+) -> None:
+    piece = piece_of_video(tmp_path / "piece.ts")
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\npiece.ts\n"
+    playlist += "#EXT-X-ENDLIST\n" * has_end
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = piece if handler.path == "/piece.ts" else playlist.encode()
+        head(handler, "application/vnd.apple.mpegurl", len(data))
+        handler.wfile.write(data)
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/live.m3u8", settings=QUICK) as source,
+    ):
+        frames = list(islice(source, 20))
+        assert (source.kind, source.live) == (
+            ("video", False) if has_end else ("camera", True)
+        )
+    times_s = [frame.timestamp_s for frame in frames]
+    assert times_s[-1] - times_s[0] >= 0.7, "they came in a burst"
+
+
 def test_images_without_parts_between_them_are_a_stream() -> None:
     asked = []
 
