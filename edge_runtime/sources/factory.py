@@ -247,14 +247,16 @@ def _open_files(text: str, every: int) -> Source:
         )
     if is_image(path):
         return ImageSource([path], text, every)
-    from edge_runtime.sources.video import VideoSource, open_video
+    from edge_runtime.sources.video import VideoSource, open_video, warn_if_timeless
 
     try:
-        return VideoSource(open_video(path), text, every)
+        source = VideoSource(open_video(path), text, every)
     except SourceError:
         if path.suffix.lower() in SUFFIXES:  # then say what it should be
             return ImageSource([path], text, every)
         raise
+    warn_if_timeless(path, every * source.fps)
+    return source
 
 
 def _find(text: str) -> Path | None:

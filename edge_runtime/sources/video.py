@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 MAX_UNREADABLE, MAX_UNREADABLE_S = 500, 10.0  # in a row
 # Length and rate promise a number of frames; fewer by this part are worth a line.
 SHORTFALL_FRAC, SHORTFALL_FRAMES = 0.01, 2
+# Mere frames, as  rpicam-vid -o clip.h264  writes them.
+TIMELESS = frozenset((".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"))
 MAX_PEAK_FPS = 60.0
 VARIABLE_RATIO = 1.2  # times are rounded: less is a constant rate
 
@@ -188,6 +190,17 @@ def _fastest_fps(path: str) -> float | None:
     if not intervals_ms.size:
         return None
     return min(MAX_PEAK_FPS, 1000 / float(np.quantile(intervals_ms, 0.05)))
+
+
+def warn_if_timeless(path: Path, fps: float) -> None:
+    """Logs that the times of a video are made of a rate that nobody has given."""
+    if path.suffix.lower() in TIMELESS:
+        logger.warning(
+            "%s: such a file has no times, %g frames a second are assumed: give it"
+            " some, as with  ffmpeg -framerate 30 -i IN -c copy out.mp4",
+            path.name,
+            fps,
+        )
 
 
 def open_video(path: Path) -> cv2.VideoCapture:

@@ -69,6 +69,17 @@ def test_jpeg_images_one_after_the_other_are_a_video(tmp_path: Path, name: str) 
         assert (source.kind, len(list(source))) == ("video", 5)
 
 
+@pytest.mark.parametrize("name", ["clip.mjpeg", "clip.MJPG"])
+def test_video_that_has_no_times_is_told(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"".join(noise(number, ".jpg") for number in range(5)))
+    with open_source(str(path)) as source:
+        assert source.fps == 25.0
+    assert "has no times, 25 frames a second" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["face.jpg", "face.JPEG", "face"])
 @pytest.mark.parametrize("after", [b"", b"\0\0\0\x18ftypmp42" + bytes(200)])
 def test_jpeg_of_a_phone_with_more_behind_it_is_a_picture(
