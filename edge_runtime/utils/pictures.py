@@ -24,13 +24,13 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[An
         (H, W, 3) BGR or (H, W) grey, uint8 unless the flags ask for another depth.
 
     Raises:
-        ValueError: They are no such picture, damaged, or too many pixels; the message
-            is the reason.
+        ValueError: They are no such picture, damaged, or too many pixels or scans;
+            the message is the reason.
     """
     size_wh = picture_size(data)
     if size_wh is None:
         raise ValueError("it is not a picture of a known kind, or cut off")
-    if reason := too_many_pixels(size_wh):
+    if reason := too_many_pixels(size_wh) or _too_many_scans(data):
         raise ValueError(reason)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -41,6 +41,26 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[An
     if image is None:
         raise ValueError("it is damaged, or this OpenCV does not know its kind")
     return image
+
+
+def _too_many_scans(data: bytes) -> str | None:
+    """Returns why a JPEG is not decoded, or None.
+
+    Each scan has 33 bytes or more and takes 12 ms of 16 million pixels.
+    """
+    if data.count(b"\xff\xda") <= MAX_SCANS or data[:2] != b"\xff\xd8":
+        return None
+    at, scans = 2, 0
+    while match := _MARKER.search(data, at):
+        at, code = match.end(), data[match.end() - 1]
+        if code == _JPEG_END:  # what follows it, such as a video, is no scan
+            break
+        if code not in _JPEG_ALONE:
+            at += int.from_bytes(data[at : at + 2], "big")
+        scans += code == _JPEG_SCAN
+    if scans <= MAX_SCANS:
+        return None
+    return f"expected at most {MAX_SCANS} scans, got {scans}: save it again"
 
 
 def to_8_bits(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], bool]:
@@ -64,6 +84,8 @@ def to_8_bits(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], bool]:
 # to 64 megapixels.
 MAX_PIXELS = 8192 * 8192
 
+MAX_SCANS = 128  # progressive JPEG files have about ten
+
 Size = tuple[int, int]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,6 +97,7 @@ _TIFF_NUMBERS = {3: "H", 4: "I"}  # SHORT, LONG
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _NUMBER = rb"(?:\s|#[^\n\r]*[\n\r])+(\d{1,9})(?!\d)"
 _PNM = re.compile(rb"P[1-6]" + _NUMBER + _NUMBER)
 _MAX_FTYP = 256

@@ -189,6 +189,27 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def with_scans(more):
+    """Returns a progressive JPEG whose last scan is repeated so often."""
+    data = encoded("jpg", IMAGE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff\xe1\0\x0a" + b"\xff\xd9" * 4])
+def test_jpeg_of_thousands_of_scans_is_refused_undecoded(start):
+    assert decode_picture(with_scans(0)).shape == IMAGE.shape
+    data = with_scans(5000)
+    with pytest.raises(ValueError, match=r"at most \d+ scans, got 50\d\d"):
+        decode_picture(data[:2] + start + data[2:])
+
+
+def test_what_stands_behind_a_jpeg_or_in_its_head_is_no_scan():
+    head = b"\xff\xe1" + struct.pack(">H", 2002) + b"\xff\xda" * 1000
+    data = with_scans(0)
+    data = data[:2] + head + data[2:] + b"\xff\xda\0\2" * 1000
+    assert decode_picture(data).shape == IMAGE.shape
+
+
 @pytest.mark.parametrize("how", ["a picture", "a folder", "stdin", "the fake camera"])
 def test_run_takes_no_gigabytes_for_a_large_picture(tmp_path, how):
     picture = tmp_path / "large.jpg"
