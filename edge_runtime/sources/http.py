@@ -38,6 +38,8 @@ OPEN_TIMEOUT_S = 5.0
 POLL_FPS = 1.0  # of a still; --fps sets it
 _INVALID = "its pictures are empty, damaged or cut off"
 _CHUNK_BYTES = 64 * 1024
+_JPEG_TYPES = frozenset(("image/jpeg", "image/jpg", "image/pjpeg"))
+_LEAST_START = 3  # bytes: less, from a server that sends byte by byte, tells nothing
 _PAGES = frozenset(("text/html", "application/json"))
 _PLAYLIST = b"#EXTM3U"
 _MANUAL = "look up the path of its picture or stream in the camera's manual"
@@ -87,12 +89,14 @@ class MjpegReader:
         Raises:
             SourceError: The answer ends before that.
         """
+        late_s = time.monotonic() + self._stall_s
         while len(self._ready) + self._splitter.inside < 2:
             try:
-                more = self._receive()
+                more = self._receive() and time.monotonic() < late_s
             except SourceError:
                 more = False  # some servers leave the connection open
             if not more and not self._ready:
+                self.close()
                 raise SourceError("the picture is cut off")
             if not more:
                 return self._ready[0]
@@ -143,7 +147,7 @@ class StillReader:
         response, self._response = self._response, None
         try:
             with contextlib.closing(response or self._ask()) as answer:
-                return decode_image(answer.read(MAX_IMAGE_BYTES))
+                return decode_image(_read_image(answer, self._stall_s))
         except (OSError, http.client.HTTPException) as error:
             raise _lost(error, self._stall_s) from error
 
@@ -190,6 +194,8 @@ def open_http(
     if kind.startswith("multipart/") or start.lstrip()[:2] == b"--":
         return MjpegReader(response, settings)
     picture = picture_kind(start)
+    if picture is None and kind in _JPEG_TYPES and len(start) < _LEAST_START:
+        picture = "JPEG"
     if kind.startswith("image/") or picture:
         if start and picture in (None, "HEIC"):
             response.close()
@@ -234,6 +240,25 @@ def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float)
 def _place(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
+
+
+def _read_image(answer: Any, within_s: float) -> bytes:
+    """Returns the image file of an answer.
+
+    Without a length a JPEG ends where it ends: some servers leave the connection open.
+
+    Raises:
+        TimeoutError: It comes too slowly.
+    """
+    data, splitter, late_s = bytearray(), JpegSplitter(), time.monotonic() + within_s
+    while len(data) < MAX_IMAGE_BYTES and (chunk := answer.read1(_CHUNK_BYTES)):
+        data += chunk
+        if getattr(answer, "length", None) is None:
+            for image in splitter.feed(chunk):
+                return image
+        if time.monotonic() > late_s:
+            raise TimeoutError
+    return bytes(data)
 
 
 def _lost(error: Exception, stall_s: float) -> SourceError:

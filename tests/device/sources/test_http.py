@@ -158,6 +158,61 @@ def test_still_is_asked_for_again_after_an_answer_that_is_none(answer: bytes) ->
         assert len(list(islice(source, 3))) == 3
 
 
+@pytest.mark.parametrize("has_length", [True, False])
+def test_still_that_comes_byte_by_byte_is_polled(has_length: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = picture(int(10 * time.monotonic()))
+        head(handler, "image/jpeg", len(data) if has_length else None)
+        handler.wfile.write(data[:1])
+        time.sleep(0.2)
+        handler.wfile.write(data[1:])
+
+    settings = CameraSettings(stall_s=2.0, fps=20.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 3))) == 3
+    assert source.reopened == 0
+
+
+def test_still_whose_connection_stays_open_is_polled() -> None:
+    over = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head(handler, "image/jpeg")
+        handler.wfile.write(picture(int(10 * time.monotonic())))
+        handler.wfile.flush()
+        over.wait(20)
+
+    settings = CameraSettings(stall_s=1.0, fps=20.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/snap", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 4))) == 4
+        assert source.reopened == 0
+        over.set()
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_still_that_trickles_is_given_up(has_length: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        data = picture(1)
+        head(handler, "image/jpeg", len(data) if has_length else None)
+        handler.wfile.write(data[:100])
+        for number in range(100, len(data)):
+            handler.wfile.write(data[number : number + 1])
+            time.sleep(0.1)
+
+    with (
+        serving(answer) as host,
+        pytest.raises(SourceError, match=r"--stall-after|cut off"),
+        open_source(f"http://{host}/snap", settings=QUICK),
+    ):
+        pass
+
+
 def test_still_that_is_renewed_rarely_is_not_opened_again() -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         data = picture(1)
