@@ -10,7 +10,11 @@ from typing import Any
 import cv2
 
 from edge_runtime.errors import OutputError
-from edge_runtime.outputs.collection.found_crops import DATASET_SCHEMA, MANIFEST
+from edge_runtime.outputs.collection.found_crops import (
+    DATASET_SCHEMA,
+    MANIFEST,
+    folder_of,
+)
 from edge_runtime.outputs.collection.labelled_crops import LabelledCrops
 from edge_runtime.utils.files import replacing
 from edge_runtime.utils.pictures import decode_picture
@@ -28,9 +32,17 @@ def write_dataset(path: Path, found: LabelledCrops) -> None:
         found: The crops, with their labels.
 
     Raises:
-        OutputError: It cannot be written, or all crops are damaged.
+        OutputError: It cannot be written, all crops are damaged, or two labels would
+            have one folder.
     """
     entries: list[dict[str, Any]] = []
+    folders = {folder_of(label): label for label in found.counts}
+    for label in found.counts:
+        if (other := folders[folder_of(label)]) != label:
+            raise OutputError(
+                f"expected a folder for each label, got {label!r} and {other!r}, which"
+                " would share one: label these crops alike"
+            )
     with (
         replacing(path, mode=0o600) as temporary,
         progress_counter(len(found.crops), "writing crops", unit="crop") as step,
@@ -63,7 +75,7 @@ def _write_crop(
         found.damaged += 1
         del found.crops[sha256]
         return None
-    name = f"{label}/{sha256[:16]}.jpg"
+    name = f"{folder_of(label)}/{sha256[:16]}.jpg"
     _write(archive, name, jpeg)
     reviewed = crop.label is not None
     return {**crop.entry, "file": name, "label": label, "reviewed": reviewed}

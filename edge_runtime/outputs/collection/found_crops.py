@@ -99,7 +99,7 @@ def _found(
     review = document.get("review")
     label = None if review is None else review["label"]
     for name in (label, document["label"]):
-        if name is not None and not is_folder_name(name):
+        if name is not None and folder_of(name) is None:
             raise ValueError(f"expected a class name, got {name!r}")
     shown = {key: document[key] for key in SHOWN if key in document}
     entry = {"answer": document["label"], **shown, **more}
@@ -158,7 +158,12 @@ def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
         raise ValueError(f"its {name} cannot be read ({error})") from error
 
 
-def is_folder_name(label: str) -> bool:
-    """Returns whether a label can be the name of a class folder."""
-    fits = 0 < len(label.encode()) <= 255 and label not in (".", "..")
-    return fits and not set("/\\") & set(label) and not has_control(label)
+def folder_of(label: str) -> str | None:
+    """Returns the name of the class folder of a label; None if it can have none.
+
+    Labels such as ``arena/hockey`` (Places365) have a hyphen for each slash.
+    """
+    parts = label.strip("/").split("/")
+    fits = 0 < len(label.encode()) <= 255 and not {"", ".", ".."} & set(parts)
+    fits = fits and not has_control(label) and "\\" not in label
+    return "-".join(parts) if fits else None

@@ -139,6 +139,25 @@ def test_unreviewed_crops_come_with_the_answer_where_asked_for(tmp_path: Path) -
     ) == 1
 
 
+def test_labels_with_a_slash_have_a_folder_and_stay_as_they_are(tmp_path: Path) -> None:
+    crops = collected(tmp_path / "crops", {1: "/a/arena/hockey", 2: "dog", 3: "dog"})
+    manifest = exported(tmp_path / "dataset.zip", crops)
+    assert sorted(labels_of(manifest)) == ["/a/arena/hockey", "dog", "dog"]
+    again = exported(tmp_path / "again.zip", tmp_path / "dataset.zip")
+    assert sorted(labels_of(again)) == ["/a/arena/hockey", "dog", "dog"]
+    with zipfile.ZipFile(tmp_path / "again.zip") as archive:
+        folders = {name.partition("/")[0] for name in archive.namelist()}
+    assert folders == {"a-arena-hockey", "dog", "manifest.json"}
+
+
+def test_labels_that_would_share_a_folder_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = collected(tmp_path / "crops", {1: "a/b", 2: "a-b"})
+    assert main(["collect", "export", str(crops), str(tmp_path / "dataset.zip")]) == 2
+    assert "would share one" in one_error_line(capsys)
+
+
 def test_same_crops_give_the_same_bytes(tmp_path: Path) -> None:
     crops = collected(tmp_path / "crops", {1: "dog", 2: "cat"})
     exported(tmp_path / "one.zip", crops)
