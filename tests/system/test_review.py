@@ -132,6 +132,20 @@ def test_twenty_crops_are_labelled_with_the_keyboard(
 
 
 @needs_browser
+def test_address_with_a_password_for_a_proxy_is_as_any_other(shown: Shown) -> None:
+    async def visit(tab: Any) -> None:
+        await tab.go(shown.url.replace("//", "//me:s3cret@"))
+        health = "document.getElementById('health').textContent"
+        await tab.until(f"{health}.startsWith('live')")
+        await tab.go(shown.url.replace("//", "//me:s3cret@") + "review")
+        await tab.until(READY)
+        await press(tab, "Enter")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+
+    in_tab(visit)
+
+
+@needs_browser
 def test_undo_brings_the_crop_back_and_its_label_is_gone(
     shown: Shown, labels: tuple[str, ...]
 ) -> None:

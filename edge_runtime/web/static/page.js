@@ -379,7 +379,9 @@ async function poll() {
   let pause = EVERY_MS;
   try {
     const since = history.length ? history.at(-1).s : -1;
-    const response = await fetch(`api/state?since=${since}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    // Not relative: where the page's address has a password in it, for a proxy, that cannot be fetched.
+    const address = new URL(`api/state?since=${since}`, location.href);
+    const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (response.status === 401) { location.href = "login"; return; }
     update(await response.json());
     if (broken) openStream(); // the picture's connection broke, too

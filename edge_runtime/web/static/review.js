@@ -10,6 +10,8 @@ const FEW = 4; // crops at hand, below which more are fetched at once
 const EVERY_MS = 10000;
 const MOST = 12; // crops at hand: as many as the device offers, and holds for this page
 const MOST_UNDONE = 50;
+// Not relative: where the page's address has a password in it, for a proxy, that cannot be fetched.
+const API = new URL("api/review", location.href);
 const KEYS = "123456789abcdefghijklmnopqrstvwyz"; // without u and x
 
 const at = (id) => document.getElementById(id);
@@ -212,7 +214,7 @@ async function send() {
 // Returns nothing where the device has it, "again", or why it does not want it.
 async function sent(given) {
   try {
-    const response = await fetch("api/review", {
+    const response = await fetch(API, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(given),
@@ -241,7 +243,7 @@ async function fill() {
   if (fetching) return;
   fetching = true;
   try {
-    const response = await fetch(`api/review?client=${client}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(`${API}?client=${client}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (response.status === 401) { location.href = "login"; return; }
     if (response.status === 404) {
       at("progress").textContent = "not collecting";
