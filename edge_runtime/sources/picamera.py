@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -19,6 +20,9 @@ DEFAULT_SIZE_WH = (640, 480)
 DEFAULT_FPS = 30.0
 FIRST_TIMEOUT_S = 10.0  # of the first frame; before the supervisor's
 _BUFFERS = 4
+# What picamera2 raises where a camera does not start or stops: of a half-made object,
+# of an empty list of cameras, of settings, and of memory and devices.
+_FAILURES = (RuntimeError, LookupError, AttributeError, TypeError, ValueError, OSError)
 
 
 class PiCameraReader:
@@ -54,7 +58,7 @@ class PiCameraReader:
         """
         try:
             buffer = self._capture()
-        except RuntimeError as error:
+        except _FAILURES as error:
             raise SourceError(f"the camera stopped: {error}") from error
         width, height = self._size_wh
         # Rows are padded to the camera's stride, and chroma follows luma.
@@ -68,7 +72,10 @@ class PiCameraReader:
         """
         if hasattr(self._camera, "cancel_all_and_flush"):  # since 0.3.19
             self._camera.cancel_all_and_flush()  # ends captures that are waiting
-        self._camera.close()
+        try:
+            self._camera.close()
+        except _FAILURES as error:
+            logger.debug("picamera2: %s", error)
 
     def _capture(self) -> Any:
         # Not wait(job, timeout=...), which older versions do not have.
@@ -120,10 +127,12 @@ def open_pi_camera(text: str, settings: CameraSettings) -> PiCameraReader:
         except BaseException:
             camera.close()  # else it could not be opened again
             raise
-    except (RuntimeError, IndexError) as error:
+    except _FAILURES as error:
+        way_out = "see  rpicam-hello --list-cameras  and check the ribbon cable"
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            way_out = "the memory for cameras (CMA) is full: ask for a smaller --size"
         raise SourceError(
-            f"expected a camera as {text!r}, got {error}: see"
-            "  rpicam-hello --list-cameras  and check the ribbon cable"
+            f"expected a camera as {text!r}, got {error}: {way_out}"
         ) from error
 
 

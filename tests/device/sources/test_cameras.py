@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ class Picamera2:
 
     held = threading.Lock()
     stalls_at: int | None = None  # captures of the first that is opened
-    fails = False
+    failure: Exception | None = None
     opened = 0
 
     def __init__(self, number: int) -> None:
@@ -118,8 +119,8 @@ class Picamera2:
         return asked
 
     def configure(self, asked: dict[str, Any]) -> None:
-        if Picamera2.fails:
-            raise RuntimeError("width and height should be even")
+        if Picamera2.failure is not None:
+            raise Picamera2.failure
         width, height = asked["main"]["size"]
         self.main = {**asked["main"], "size": (width - width % 4, height)}
         self.count = 0
@@ -161,7 +162,7 @@ def pi_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Picamera2]]:
     module = ModuleType("picamera2")
     module.__dict__.update(SimpleNamespace(Picamera2=Picamera2).__dict__)
     monkeypatch.setitem(sys.modules, "picamera2", module)
-    for name, value in {"stalls_at": None, "fails": False, "opened": 0}.items():
+    for name, value in {"stalls_at": None, "failure": None, "opened": 0}.items():
         monkeypatch.setattr(Picamera2, name, value)
     yield Picamera2
     assert not Picamera2.held.locked()  # given back
@@ -228,12 +229,38 @@ def test_size_that_picamera2_adjusts_is_used_and_logged(
     assert "asked for (102, 60), gives (100, 60)" in caplog.text
 
 
-def test_pi_camera_that_refuses_its_settings_is_closed(
-    pi_camera: type[Picamera2],
+@pytest.mark.parametrize(
+    ("failure", "part"),
+    [
+        (RuntimeError("width and height should be even"), "should be even"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), r"smaller --size"),
+        (AttributeError("no attribute 'allocator'"), "check the ribbon cable"),
+    ],
+    ids=["settings", "memory", "half-made"],
+)
+def test_pi_camera_that_does_not_start_is_closed_and_an_error(
+    pi_camera: type[Picamera2], failure: Exception, part: str
 ) -> None:
-    pi_camera.fails = True
-    with pytest.raises(SourceError, match="should be even"), open_source("picamera2"):
+    pi_camera.failure = failure
+    with pytest.raises(SourceError, match=part), open_source("picamera2"):
         pass
+
+
+def test_pi_camera_that_fails_while_it_is_read_is_opened_again(
+    pi_camera: type[Picamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = pi_camera.wait
+
+    def fails_at_first(camera: Picamera2, job: Any) -> np.ndarray:
+        if camera.first and camera.count == 3:
+            raise OSError(errno.EREMOTEIO, "Remote I/O error")
+        return wait(camera, job)
+
+    monkeypatch.setattr(pi_camera, "wait", fails_at_first)
+    with open_source("picamera2", settings=CameraSettings(frozen_s=0)) as source:
+        frames = iter(source)
+        while not source.reopened:
+            next(frames)
 
 
 def test_missing_picamera2_is_an_error_with_both_commands() -> None:
