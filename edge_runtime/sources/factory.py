@@ -120,6 +120,7 @@ def _plain_address(text: str) -> str:
     """Returns an address with its scheme in lower case; the path of ``file://``."""
     if "://" not in text:
         return text
+    text = text.strip(" \t\r\n<>\"'")  # as it was copied from a text
     from urllib.parse import unquote, urlsplit
 
     from edge_runtime.sources.address import scheme_of, with_plain_scheme
@@ -274,5 +275,7 @@ def _find(text: str) -> Path | None:
         pass
     if any(char in text for char in "*?["):
         return None
-    home = ": write the whole path, only a shell knows ~" * text.startswith("~")
-    raise SourceError(f"{_EXPECTED}, got {text!r}, which does not exist{home}")
+    hint = ": write the whole path, only a shell knows ~" * text.startswith("~")
+    if text.count(".") >= 3 and text.partition(".")[0].isdecimal():
+        hint = f": of a network camera write  http://{text}  or  rtsp://{text}"
+    raise SourceError(f"{_EXPECTED}, got {text!r}, which does not exist{hint}")

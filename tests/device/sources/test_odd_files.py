@@ -159,6 +159,9 @@ def test_folder_of_videos_is_named_as_one(tmp_path: Path, pattern: bool) -> None
         ("rtmp://me:s3cret@host/live", "ffmpeg -i ADDRESS -f mjpeg"),
         ("udp://@:5000", "ffmpeg -i ADDRESS -f mjpeg"),
         ("~/clip.mp4", "the whole path"),
+        ("192.168.1.20:8080/video", r"http://192\.168\.1\.20:8080/video"),
+        (" rtsp://me:s3cret@127.0.0.1:1/live\n", "camera is on, and the port"),
+        ('"<http://127.0.0.1:1/live>"', "camera is on, and the port"),
     ],
 )
 def test_what_is_no_source_has_a_way_out(source: str, way_out: str) -> None:
