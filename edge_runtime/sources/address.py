@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 _CONNECT_TIMEOUT_S = 2.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_RTSP_STATUS = re.compile(rb"RTSP/1\.\d (\d{3})\b")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])(?::\d+)?")
 
 
@@ -55,6 +56,19 @@ def by_proxy(url: str) -> str:
     )
 
 
+def _rtsp_status(connection: socket.socket, url: str) -> int:
+    """Returns the status for who gives no password (RFC 2326); 0 without an answer."""
+    parts = urlsplit(url)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = f"DESCRIBE {plain} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
+    try:
+        connection.sendall(request.encode())
+        match = _RTSP_STATUS.match(connection.recv(64))
+    except OSError:
+        return 0
+    return int(match[1]) if match else 0
+
+
 def diagnose(url: str) -> str:
     """Returns why an address does not open, and what to do."""
     hidden = without_secrets(url).endswith("://...")
@@ -68,7 +82,10 @@ def diagnose(url: str) -> str:
         if not parts.hostname:
             return f"no host: write  {parts.scheme}://HOST/PATH"
         port = parts.port or _PORTS[parts.scheme]
-        socket.create_connection((parts.hostname, port), _CONNECT_TIMEOUT_S).close()
+        with socket.create_connection(
+            (parts.hostname, port), _CONNECT_TIMEOUT_S
+        ) as connection:
+            status = _rtsp_status(connection, url) if parts.scheme == "rtsp" else 0
     except UnicodeError:  # IDNA has rules for host names
         return "a host name with an empty or too long part, or with odd letters"
     except ValueError:
@@ -81,6 +98,10 @@ def diagnose(url: str) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return f"no answer ({reason}): check that the camera is on, and the port"
+    if status == 401 and parts.username is None:
+        return "a refusal (401): it asks for a user: rtsp://USER:PASSWORD@HOST/PATH"
+    if status == 404:
+        return "no such path (404): look it up in the camera's manual"
     return (
         "an answer that is not a video: check path, user and password, as with"
         f"  ffplay {parts.scheme}://USER:PASSWORD@{parts.netloc.rpartition('@')[2]}/PATH"

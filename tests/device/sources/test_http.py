@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gc
 import hashlib
+import re
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -700,6 +702,33 @@ def test_sign_in_a_password_is_named_instead_of_the_host(url: str) -> None:
     assert "# as %23" in diagnose(url)
     with pytest.raises(SourceError, match="write @ as %40"), open_source(url):
         pass
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "reason"),
+    [
+        ("", "401 Unauthorized", "asks for a user"),
+        ("me:s3cret@", "401 Unauthorized", "user and password"),
+        ("me:s3cret@", "404 Not Found", r"no such path \(404\)"),
+        ("", "200 OK", "check path"),
+        ("", "", "check path"),
+    ],
+)
+def test_refusal_of_an_rtsp_camera_is_named_and_gets_no_password_for_it(
+    user: str, status: str, reason: str
+) -> None:
+    asked = []
+
+    class Camera(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline())
+            self.wfile.write(f"RTSP/1.0 {status}\r\nCSeq: 1\r\n\r\n".encode())
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        host = f"127.0.0.1:{server.server_address[1]}"
+        assert re.search(reason, diagnose(f"rtsp://{user}{host}/live?x=1"))
+    assert asked == [f"DESCRIBE rtsp://{host}/live?x=1 RTSP/1.0\r\n".encode()]
 
 
 @pytest.mark.parametrize("url", ["http:///v", "rtsp://:554/v"])
