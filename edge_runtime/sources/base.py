@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 
 Kind = Literal["camera", "video", "pictures"]
@@ -85,6 +86,10 @@ class Source(Protocol):
 
 class EndOfSource(Exception):  # noqa: N818  (an end is not an error)
     """Raised by a reader that has no more frames."""
+
+
+class FileAtAddress(SourceError):  # noqa: N818  (a file is not an error)
+    """An address has a video file, which is not a camera: it has an end."""
 
 
 class Clock:

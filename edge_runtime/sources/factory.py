@@ -18,6 +18,7 @@ from edge_runtime.errors import SourceError
 from edge_runtime.sources.base import (
     CameraSettings,
     Clock,
+    FileAtAddress,
     KeepWaiting,
     Reader,
     Source,
@@ -110,10 +111,6 @@ def _open(
 
         capture = open_stream(text, settings).capture
         return VideoSource(capture, display_name(text), every)
-
-
-class FileAtAddress(SourceError):  # noqa: N818  (a file is not an error)
-    """An address has a video file, which is not a camera: it has an end."""
 
 
 def _plain_address(text: str) -> str:

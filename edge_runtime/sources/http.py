@@ -21,7 +21,12 @@ from urllib.parse import urlsplit
 from edge_runtime.errors import SourceError
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.address import by_proxy, diagnose, without_secrets
-from edge_runtime.sources.base import FALLBACK_FPS, CameraSettings, Clock
+from edge_runtime.sources.base import (
+    FALLBACK_FPS,
+    CameraSettings,
+    Clock,
+    FileAtAddress,
+)
 from edge_runtime.sources.http_login import opener_of
 from edge_runtime.sources.images import decode_image
 from edge_runtime.sources.stdin import MAX_IMAGE_BYTES, JpegSplitter
@@ -40,6 +45,7 @@ _INVALID = "its pictures are empty, damaged or cut off"
 _CHUNK_BYTES = 64 * 1024
 _JPEG_TYPES = frozenset(("image/jpeg", "image/jpg", "image/pjpeg"))
 _LEAST_START = 3  # bytes: less, from a server that sends byte by byte, tells nothing
+_LEAST_OF_TEXT = 9  # a tabulator: what has less is a video, not a list of some
 _PAGES = frozenset(("text/html", "application/json"))
 _PLAYLIST = b"#EXTM3U"
 _MANUAL = "look up the path of its picture or stream in the camera's manual"
@@ -169,6 +175,7 @@ def open_http(
         clock: For waiting.
 
     Raises:
+        FileAtAddress: It is a video that has an end.
         SourceError: There is no answer within 5 s, or ``stall_s``, or it is a refusal.
     """
     try:
@@ -193,6 +200,7 @@ def open_http(
     _set_timeout(response, settings.stall_s)
     if kind.startswith("multipart/") or start.lstrip()[:2] == b"--":
         return MjpegReader(response, settings)
+    has_end = response.length is not None
     picture = picture_kind(start)
     if picture is None and kind in _JPEG_TYPES and len(start) < _LEAST_START:
         picture = "JPEG"
@@ -200,12 +208,14 @@ def open_http(
         if start and picture in (None, "HEIC"):
             response.close()
             raise _not_opened(url, f"{why_unreadable(start, '')}; {_MANUAL}")
-        if picture == "JPEG" and response.length is None:
+        if picture == "JPEG" and not (has_end and kind.startswith("image/")):
             reader = MjpegReader(response, settings)
             only = reader.only_image()
-            if only is None:
+            if only is None and not has_end:
                 return reader
             reader.close()
+            if only is None:
+                raise FileAtAddress(f"{without_secrets(url)} is a file")
             response = io.BytesIO(only)
         return StillReader(response, partial(ask, settings.stall_s), settings, clock)
     response.close()
@@ -215,6 +225,8 @@ def open_http(
         return open_playlist(url, settings, clock)
     if start and kind in _PAGES:
         raise _not_opened(url, f"a page ({kind}), no video: {_MANUAL}")
+    if has_end and start and min(start) < _LEAST_OF_TEXT:
+        raise FileAtAddress(f"{without_secrets(url)} is a file")
     return None
 
 

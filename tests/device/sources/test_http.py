@@ -290,6 +290,31 @@ def piece_of_video(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "kind", ["video/mp2t", "application/octet-stream", "text/plain"]
+)
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mjpeg"])
+def test_video_of_which_only_the_bytes_are_counted_is_a_file(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    data = b"".join(picture(number) for number in range(30))
+    if name == "clip.ts":
+        data = piece_of_video(tmp_path / name)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head(handler, kind, len(data))
+        handler.wfile.write(data)
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/{name}", settings=QUICK) as source,
+    ):
+        assert (source.kind, source.live) == ("video", False)
+        frames = list(source)
+    assert len(frames) >= 27  # FFmpeg keeps the last ones of a cut stream
+    assert frames[-1].timestamp_s == pytest.approx((len(frames) - 1) / 25, abs=0.01)
+
+
 @pytest.mark.parametrize("has_end", [False, True], ids=["live", "file"])
 def test_playlist_of_a_live_video_has_its_pace_and_one_with_an_end_is_a_file(
     tmp_path: Path, has_end: bool
