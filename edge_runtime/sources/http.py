@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -246,6 +247,10 @@ def _ask(opener: request.OpenerDirector, plain: str, url: str, timeout_s: float)
         reason = f"no answer within {timeout_s:g} s: check that the camera is on"
         raise _not_opened(url, reason) from error
     except (OSError, ValueError) as error:
+        cause = getattr(error, "reason", None)
+        if isinstance(cause, ssl.SSLError):
+            reason = f"no TLS ({cause.reason}): write http:// where it has none"
+            raise _not_opened(url, reason) from error
         raise _not_opened(url, diagnose(url)) from error
 
 

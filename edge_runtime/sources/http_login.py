@@ -9,6 +9,8 @@ from typing import Any
 from urllib import request
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from edge_runtime.version import VERSION
+
 _PLAIN = "%/:=&?~+!$,;'@()*[]"  # not to be quoted again
 # What a camera may ask for, best first: as its challenge writes it, and as hashlib.
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5", "SHA": "sha1"}
@@ -31,14 +33,23 @@ def opener_of(url: str) -> tuple[request.OpenerDirector, str]:
         # Of all paths there: an address may lead to another one.
         root = urlunsplit((parts.scheme, host, "/", "", ""))
         passwords.add_password(None, root, user, password)
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = request.build_opener(
-        request.HTTPSHandler(context=context),
+        request.HTTPSHandler(context=_any_tls()),
+        request.HTTPCookieProcessor(),  # some ask again with the cookie that they gave
         _Digest(passwords),
         _Basic(passwords),
     )
+    opener.addheaders = [("User-Agent", f"fer-edge/{VERSION}")]  # some refuse Python's
     return opener, plain
+
+
+def _any_tls() -> ssl.SSLContext:
+    """Returns what connects to any camera: those of ten years ago have TLS 1.0."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
 
 
 class _Basic(request.HTTPBasicAuthHandler):

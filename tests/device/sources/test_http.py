@@ -6,9 +6,13 @@ import base64
 import gc
 import hashlib
 import re
+import shutil
 import socketserver
+import ssl
+import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -30,7 +34,7 @@ QUICK = CameraSettings(stall_s=1.0)
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[str]:
+def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Yields host and port of a server that answers every request like this."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,6 +49,8 @@ def serving(answer: Answer) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_port}"
@@ -556,6 +562,53 @@ def test_polled_camera_gets_the_password_only_as_it_asked_for_it(kind: str) -> N
     assert set(sent) == {"", kind}
     if kind == "Basic":
         assert sent.count("") == 1, "asked for it each time"
+
+
+def test_camera_with_the_tls_of_long_ago_is_read(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate")
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj"]
+    command += ["/CN=cam", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.set_ciphers("DEFAULT:@SECLEVEL=0")
+    tls.load_cert_chain(certificate, key)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        serving(stream, tls) as host,
+        open_source(f"https://{host}/v", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
+
+
+def test_https_where_there_is_none_is_named() -> None:
+    with (
+        serving(stream) as host,
+        pytest.raises(SourceError, match=r"no TLS .*write http://"),
+        open_source(f"https://{host}/v", settings=QUICK),
+    ):
+        pass
+
+
+def test_cookie_and_the_name_of_a_program_that_a_camera_asks_for_are_sent() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.headers["User-Agent"].startswith("Python"):
+            handler.send_error(403)
+        elif handler.headers.get("Cookie") == "seen=1":
+            stream(handler)
+        else:
+            handler.send_response(302)
+            handler.send_header("Set-Cookie", "seen=1; Path=/")
+            handler.send_header("Location", handler.path)
+            handler.end_headers()
+
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/v", settings=QUICK) as source,
+    ):
+        assert next(iter(source)).image.shape == (48, 64, 3)
 
 
 def leading_to(
