@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,15 +54,14 @@ class EpochCallback(keras.callbacks.Callback):
         self._replicas = replicas
         self._swap = keras.callbacks.SwapEMAWeights() if config.ema_epochs else None
         self._bar: Any = None
-        self._started = self._epoch_started = 0.0
+        self._epoch_started = 0.0
         self._first_epoch = progress.epoch
         self._steps = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time, for the estimate of the time left."""
+        """Prepares the average of the weights."""
         if self._swap:
             self._swap.set_model(self.model)
-        self._started = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the bar of the epoch's steps."""
@@ -176,8 +176,9 @@ class EpochCallback(keras.callbacks.Callback):
         self._run.write_history(self.progress.history)
 
     def _format_row(self, epoch: int, row: dict[str, float]) -> str:
-        elapsed_s = time.perf_counter() - self._started
-        left_s = elapsed_s / (epoch - self._first_epoch) * (self._config.epochs - epoch)
+        rows = self.progress.history[self._first_epoch :]
+        seconds = [each["seconds"] for each in rows]
+        left_s = estimate_left_s(seconds, self._config.epochs - epoch)
         best = ""
         if self.progress.best_epoch == epoch:
             highest = max(each["val_accuracy"] for each in self.progress.history)
@@ -212,6 +213,20 @@ class EpochCallback(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def estimate_left_s(seconds: Sequence[float], epochs: int) -> float:
+    """Returns how long epochs will take that are like those so far, in seconds.
+
+    The first one, which compiles the network, counts only where it is alone: of a small
+    set it takes minutes and the others seconds.
+
+    Args:
+        seconds: Durations of the epochs so far, at least one.
+        epochs: Number of those to come.
+    """
+    usual = seconds[1:] or seconds
+    return sum(usual) / len(usual) * epochs
 
 
 def _format_duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ import keras  # noqa: E402
 
 from train.run import checkpoint  # noqa: E402
 from train.run.checkpoint import Progress  # noqa: E402
+from train.run.epoch_callback import estimate_left_s  # noqa: E402
 
 
 def network(units=4):
@@ -124,3 +125,8 @@ def test_weights_of_another_network_are_a_run_error(trained, tmp_path):
         checkpoint.restore(
             tmp_path, network(units=5), checkpoint.load_progress(tmp_path)
         )
+
+
+def test_first_epoch_does_not_count_in_the_estimate_where_others_do():
+    assert estimate_left_s([120], 3) == 360
+    assert estimate_left_s([120, 4, 6], 3) == 15
