@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import select
 import ssl
 import time
 from collections import deque
@@ -44,6 +45,7 @@ OPEN_TIMEOUT_S = 5.0
 POLL_FPS = 1.0  # of a still; --fps sets it
 _INVALID = "its pictures are empty, damaged or cut off"
 _CHUNK_BYTES = 64 * 1024
+_MOST_WAITING = 256  # chunks: more than the kernel keeps
 _JPEG_TYPES = frozenset(("image/jpeg", "image/jpg", "image/pjpeg"))
 _LEAST_START = 3  # bytes: less, from a server that sends byte by byte, tells nothing
 _LEAST_OF_TEXT = 9  # a tabulator: what has less is a video, not a list of some
@@ -62,10 +64,15 @@ _REFUSED = {
 
 
 class MjpegReader:
-    """An answer with one JPEG image after the other, in parts or without."""
+    """An answer with one JPEG image after the other, in parts or without.
+
+    Attributes:
+        passed_over: Images that the last ``read`` left out for a newer one.
+    """
 
     fps = FALLBACK_FPS
     invalid = _INVALID
+    passed_over = 0
 
     def __init__(self, response: Any, settings: CameraSettings) -> None:
         """Takes an open answer, of which nothing was read."""
@@ -74,7 +81,10 @@ class MjpegReader:
         self._ready: deque[bytes] = deque()
 
     def read(self) -> Image | None:
-        """Returns the next image; None for a damaged one.
+        """Returns the newest image; None for a damaged one.
+
+        Where images come faster than they are decoded, megabytes of them would wait in
+        the kernel, and each would be seconds old.
 
         Raises:
             SourceError: The stream ended, or has no image for too long.
@@ -88,7 +98,13 @@ class MjpegReader:
                     "no JPEG image in it, or none that is whole, for"
                     f" {self._stall_s:g} s"
                 )
-        return decode_image(self._ready.popleft())
+        for _ in range(_MOST_WAITING):
+            if not (_has_arrived(self._response) and self._receive()):
+                break
+        self.passed_over = len(self._ready) - 1
+        newest = self._ready.pop()
+        self._ready.clear()
+        return decode_image(newest)
 
     def only_image(self) -> bytes | None:
         """Returns the image of an answer that has one; None once another one begins.
@@ -290,6 +306,14 @@ def _lost(error: Exception, stall_s: float) -> SourceError:
 def _not_opened(url: str, reason: str) -> SourceError:
     place = f"expected a stream at {without_secrets(url)}"
     return SourceError(f"{place}, got {reason}{by_proxy(url)}")
+
+
+def _has_arrived(response: Any) -> bool:
+    """Returns whether there is more of an answer already."""
+    try:
+        return bool(select.select([response.fp.raw._sock], [], [], 0)[0])
+    except (AttributeError, OSError, ValueError):  # it has ended
+        return False
 
 
 def _set_timeout(response: Any, timeout_s: float) -> None:

@@ -79,7 +79,7 @@ class LiveSource(SupervisedSource):
     @property
     def dropped(self) -> int:
         """Frames that were dropped for a newer one."""
-        return self._latest.dropped
+        return self._latest.dropped + self.passed_over
 
     @property
     def stuck(self) -> bool:

@@ -43,6 +43,7 @@ class SupervisedSource:
     Attributes:
         name: For messages and frames.
         skipped: Frames that were missed or invalid, each followed by a good one.
+        passed_over: Frames that a reader left out for a newer one.
     """
 
     kind: Kind = "camera"
@@ -56,7 +57,7 @@ class SupervisedSource:
         settings: CameraSettings | None = None,
         every: int = 1,
     ) -> None:
-        self.name, self.skipped = name, 0
+        self.name, self.skipped, self.passed_over = name, 0, 0
         self._open_reader, self._every = open_reader, every
         self._settings = settings or CameraSettings()
         self._camera_fps = FALLBACK_FPS
@@ -136,6 +137,7 @@ class SupervisedSource:
         while True:
             clock.deadline_s = deadline_s + min(HANGING_FRAC * stall_s, MAX_HANGING_S)
             image = usable(reader.read())
+            self.passed_over += getattr(reader, "passed_over", 0)
             clock.deadline_s = math.inf
             if not clock.running:
                 return

@@ -28,6 +28,7 @@ import pytest
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import CameraSettings, http, open_source
 from edge_runtime.sources.address import diagnose
+from edge_runtime.sources.base import Clock
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 QUICK = CameraSettings(stall_s=1.0)
@@ -278,6 +279,31 @@ def test_video_at_an_address_is_a_file_with_an_end(tmp_path: Path) -> None:
     assert (source.kind, source.live, source.frame_count) == ("video", False, 9)
     assert [frame.index for frame in frames] == list(range(9))
     assert frames[0].name == f"http://{host}/..."
+
+
+def test_images_that_came_meanwhile_leave_out_those_before_them() -> None:
+    sent = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        stream(handler, pause_s=0.0, pictures=20)
+        sent.set()
+        time.sleep(20)
+
+    with serving(answer) as host:
+        reader = http.open_http(f"http://{host}/v", QUICK, Clock())
+        assert isinstance(reader, http.MjpegReader)
+        assert sent.wait(20)
+        images = [
+            cv2.imdecode(np.frombuffer(picture(n), np.uint8), 1) for n in range(20)
+        ]
+        numbers, passed_over = list[int](), 0
+        while 19 not in numbers:
+            image = reader.read()
+            numbers += [n for n in range(20) if np.array_equal(image, images[n])]
+            passed_over += reader.passed_over
+        reader.close()
+    assert numbers[0] > 0, "an old image"
+    assert len(numbers) + passed_over == 20
 
 
 def bare_stream(handler: BaseHTTPRequestHandler) -> None:
