@@ -36,6 +36,7 @@ STATIC = {
     "login.js": "text/javascript",
     "region.js": "text/javascript",
     "review.js": "text/javascript",
+    "storage.js": "text/javascript",
     "review.css": "text/css",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",

@@ -146,6 +146,26 @@ def test_address_with_a_password_for_a_proxy_is_as_any_other(shown: Shown) -> No
 
 
 @needs_browser
+def test_browser_that_allows_no_storage_shows_both_pages(shown: Shown) -> None:
+    denied = "{ get() { throw new DOMException('denied', 'SecurityError'); } }"
+    names = "['localStorage', 'sessionStorage']"
+    script = f"{names}.forEach((n) => Object.defineProperty(window, n, {denied}))"
+
+    async def visit(tab: Any) -> None:
+        await tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+        await tab.go(shown.url)
+        health = "document.getElementById('health').textContent"
+        await tab.until(f"{health}.startsWith('live')")
+        await tab.go(f"{shown.url}review")
+        await tab.until(READY)
+        await press(tab, "Enter")
+        await tab.until(f"{PROGRESS}.includes('1 labelled')")
+        assert tab.complaints == []
+
+    in_tab(visit)
+
+
+@needs_browser
 def test_undo_brings_the_crop_back_and_its_label_is_gone(
     shown: Shown, labels: tuple[str, ...]
 ) -> None:

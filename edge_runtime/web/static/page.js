@@ -2,6 +2,7 @@
 
 import { draw, secondAt } from "./charts.js";
 import { offerRegion } from "./region.js";
+import { local } from "./storage.js";
 
 // The colours of the boxes in the picture (Okabe and Ito), by label number.
 const PALETTE = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#2882c8", "#e69f00", "#9467bd"];
@@ -22,7 +23,7 @@ const DRIFT_REFERENCE = { "model file": "validation", "first frames": "first fra
 const at = (id) => document.getElementById(id);
 let state = null;
 let history = [];
-let chosen = Number(localStorage.getItem("span")) || null;
+let chosen = Number(local.getItem("span")) || null;
 let cursor = null; // {canvas, second, x, y}
 let timer = 0;
 let broken = false; // the last request failed
@@ -420,19 +421,19 @@ function start() {
     const button = make("button", name, { type: "button", value: seconds });
     button.addEventListener("click", () => {
       chosen = seconds;
-      localStorage.setItem("span", String(seconds));
+      local.setItem("span", String(seconds));
       if (state) showCharts();
     });
     return button;
   }));
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const applyTheme = () => {
-    document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
+    document.documentElement.dataset.theme = local.getItem("theme") ?? (dark.matches ? "dark" : "light");
     if (state) showCharts();
   };
   dark.addEventListener("change", applyTheme);
   at("theme").addEventListener("click", () => {
-    localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    local.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     applyTheme();
   });
   applyTheme();

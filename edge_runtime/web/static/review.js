@@ -4,6 +4,8 @@
 // a lost network or a closed page loses none. Each has a key of its own, so that the device
 // knows one that it already has.
 
+import { local, session } from "./storage.js";
+
 const RETRY_MS = 2000;
 const TIMEOUT_MS = 8000;
 const FEW = 4; // crops at hand, below which more are fetched at once
@@ -19,18 +21,18 @@ const word = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte)
 
 // Each tab is a person of its own; a reload is the same one. A duplicated tab gets a copy
 // of the storage, so the word is not there while the page is open.
-const client = sessionStorage.getItem("review-client") ?? word();
-addEventListener("pageshow", () => sessionStorage.removeItem("review-client"));
-addEventListener("pagehide", () => sessionStorage.setItem("review-client", client));
+const client = session.getItem("review-client") ?? word();
+addEventListener("pageshow", () => session.removeItem("review-client"));
+addEventListener("pagehide", () => session.setItem("review-client", client));
 
 // Below a proxy, several devices are one origin, with one storage.
 const PENDING = `review-pending-${location.pathname}-`;
 
 // Also what closed tabs left: to send an answer twice does no harm.
 function adopted() {
-  const names = Object.keys(localStorage).filter((name) => name.startsWith(PENDING));
-  const found = names.flatMap((name) => JSON.parse(localStorage.getItem(name)));
-  for (const name of names) localStorage.removeItem(name);
+  const names = Object.keys(local).filter((name) => name.startsWith(PENDING));
+  const found = names.flatMap((name) => JSON.parse(local.getItem(name)));
+  for (const name of names) local.removeItem(name);
   return found;
 }
 
@@ -182,8 +184,8 @@ function put(given) {
 }
 
 function keep() {
-  if (pending.length) localStorage.setItem(PENDING + client, JSON.stringify(pending));
-  else localStorage.removeItem(PENDING + client);
+  if (pending.length) local.setItem(PENDING + client, JSON.stringify(pending));
+  else local.removeItem(PENDING + client);
 }
 
 // One after the other: an answer and its undo must arrive in their order.
@@ -296,7 +298,7 @@ function start() {
   });
   addEventListener("online", () => { send(); fill(); });
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
+  document.documentElement.dataset.theme = local.getItem("theme") ?? (dark.matches ? "dark" : "light");
   setInterval(() => { if (!document.hidden) fill(); }, EVERY_MS);
   keep();
   send();
