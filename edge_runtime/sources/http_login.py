@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Sequence
+from http.cookiejar import Cookie, CookieJar
 from typing import Any
 from urllib import request
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from edge_runtime.version import VERSION
 
+MOST_COOKIES = 20
 _PLAIN = "%/:=&?~+!$,;'@()*[]"  # not to be quoted again
 # What a camera may ask for, best first: as its challenge writes it, and as hashlib.
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5", "SHA": "sha1"}
@@ -35,12 +37,21 @@ def opener_of(url: str) -> tuple[request.OpenerDirector, str]:
         passwords.add_password(None, root, user, password)
     opener = request.build_opener(
         request.HTTPSHandler(context=_any_tls()),
-        request.HTTPCookieProcessor(),  # some ask again with the cookie that they gave
+        request.HTTPCookieProcessor(_FewCookies()),  # some want back what they gave
         _Digest(passwords),
         _Basic(passwords),
     )
     opener.addheaders = [("User-Agent", f"fer-edge/{VERSION}")]  # some refuse Python's
     return opener, plain
+
+
+class _FewCookies(CookieJar):
+    """Cookies that do not become more with each image that is asked for."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        if len(self) >= MOST_COOKIES:
+            self.clear()
+        super().set_cookie(cookie)
 
 
 def _any_tls() -> ssl.SSLContext:

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources import CameraSettings, http, open_source
+from edge_runtime.sources import CameraSettings, http, http_login, open_source
 from edge_runtime.sources.address import diagnose
 from edge_runtime.sources.base import Clock
 
@@ -635,6 +635,29 @@ def test_cookie_and_the_name_of_a_program_that_a_camera_asks_for_are_sent() -> N
         open_source(f"http://{host}/v", settings=QUICK) as source,
     ):
         assert next(iter(source)).image.shape == (48, 64, 3)
+
+
+def test_cookies_do_not_become_more_and_more() -> None:
+    seen: list[int] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers.get("Cookie", "").count("="))
+        data = picture(len(seen))
+        handler.send_response(200)
+        for number in range(15):
+            handler.send_header("Set-Cookie", f"c{len(seen)}-{number}=1")
+        handler.send_header("Content-Type", "image/jpeg")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    settings = CameraSettings(stall_s=2.0, fps=50.0)
+    with (
+        serving(answer) as host,
+        open_source(f"http://{host}/v", settings=settings) as source,
+    ):
+        assert len(list(islice(source, 5))) == 5
+    assert 0 < max(seen) <= http_login.MOST_COOKIES
 
 
 def leading_to(
