@@ -28,7 +28,8 @@ class Frame:
         index: Its number in the source, from 0; dropped frames are counted.
         timestamp_s: Seconds since the first frame; 0 for image files.
         name: Name of the file or camera.
-        captured_s: ``time.monotonic()`` when a live source delivered it; 0 for files.
+        captured_s: ``time.monotonic()`` when a live source delivered it, or would have
+            if it were not late; 0 for files.
     """
 
     image: Image

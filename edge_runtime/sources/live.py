@@ -153,7 +153,8 @@ class LiveSource(SupervisedSource):
         index, self._count = self._count, self._count + 1
         if index % self._every == 0:
             time_s = at_s - self._start_s
-            self._latest.put(Frame(image, index, time_s, self.name, at_s))
+            taken_s = at_s - self.late_s
+            self._latest.put(Frame(image, index, time_s, self.name, taken_s))
 
 
 class LatestFrame:

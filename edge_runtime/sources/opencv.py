@@ -20,12 +20,43 @@ from edge_runtime.utils.pictures import too_many_pixels
 logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 5.0
+MAX_DRIFT = 2e-4  # of two clocks, the camera's and this one's
 _AV_LOG_QUIET = "-8"
 _CV_LOG_SILENT = 0
 
 
+class Lateness:
+    """How much later than the first frames a stream's frames come.
+
+    Where decoding is too slow, they wait in the kernel, and FFmpeg leaves none out.
+    """
+
+    def __init__(self) -> None:
+        """Has seen none."""
+        self._now_s = self._position_s = 0.0
+        self._least_s = math.inf  # from a frame's own time to its arrival
+
+    def add(self, position_s: float, now_s: float) -> float:
+        """Returns the seconds by which a frame is late.
+
+        Args:
+            position_s: Its own time; one that does not grow is none.
+            now_s: The time of its arrival.
+        """
+        offset_s, drift_s = now_s - position_s, MAX_DRIFT * (now_s - self._now_s)
+        if position_s <= self._position_s:
+            self._least_s = math.inf
+        self._least_s = min(offset_s, self._least_s + drift_s)
+        self._now_s, self._position_s = now_s, position_s
+        return offset_s - self._least_s
+
+
 class CaptureReader:
-    """An open camera or stream in OpenCV's ``VideoCapture``."""
+    """An open camera or stream in OpenCV's ``VideoCapture``.
+
+    Attributes:
+        late_s: Seconds by which the last frame of a stream was late.
+    """
 
     def __init__(
         self, capture: cv2.VideoCapture, *, stall_s: float | None = None
@@ -39,6 +70,7 @@ class CaptureReader:
         """
         self.fps = fps_of(capture)
         self.capture, self._stall_s = capture, stall_s
+        self.late_s, self._lateness = 0.0, Lateness()
 
     @property
     def frame_count(self) -> int:
@@ -64,6 +96,9 @@ class CaptureReader:
                 if elapsed_s > 0.9 * self._stall_s
                 else "the stream ended"
             )
+        if self._stall_s is not None:
+            position_s = self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            self.late_s = self._lateness.add(position_s, time.monotonic())
         return image
 
     def close(self) -> None:

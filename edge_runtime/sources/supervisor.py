@@ -33,6 +33,7 @@ MAX_MISSED_FRAMES = 30  # in a row (a loose cable, a mode change)
 _MISSED_PAUSE_S = 0.01
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.25, 2.0  # before reopening; doubled after each failure
+LATE_S = 2.0
 STEADY_S = 10.0  # after so long without a loss the pause is short again
 WINDOW_S = 600.0  # in which ``reopen_limit`` counts failures
 
@@ -44,6 +45,7 @@ class SupervisedSource:
         name: For messages and frames.
         skipped: Frames that were missed or invalid, each followed by a good one.
         passed_over: Frames that a reader left out for a newer one.
+        late_s: Seconds by which the last frame was late when it came.
     """
 
     kind: Kind = "camera"
@@ -58,6 +60,7 @@ class SupervisedSource:
         every: int = 1,
     ) -> None:
         self.name, self.skipped, self.passed_over = name, 0, 0
+        self.late_s, self._told_late = 0.0, False
         self._open_reader, self._every = open_reader, every
         self._settings = settings or CameraSettings()
         self._camera_fps = FALLBACK_FPS
@@ -138,6 +141,7 @@ class SupervisedSource:
             clock.deadline_s = deadline_s + min(HANGING_FRAC * stall_s, MAX_HANGING_S)
             image = usable(reader.read())
             self.passed_over += getattr(reader, "passed_over", 0)
+            self._note_lateness(getattr(reader, "late_s", 0.0))
             clock.deadline_s = math.inf
             if not clock.running:
                 return
@@ -151,6 +155,19 @@ class SupervisedSource:
                 reason = getattr(reader, "invalid", "is its cable loose?")
                 raise SourceError(f"no valid frame: {reason}")
             clock.sleep(_MISSED_PAUSE_S)
+
+    def _note_lateness(self, late_s: float) -> None:
+        """Notes how late a frame is, and logs it once where that is much."""
+        self.late_s = late_s
+        if late_s > LATE_S and not self._told_late:
+            self._told_late = True
+            logger.warning(
+                "%s: its frames come %.1f s late: they take this processor, or the"
+                " network, too long: choose a smaller stream or a lower rate in the"
+                " camera",
+                self.name,
+                late_s,
+            )
 
 
 class Recovery:

@@ -6,7 +6,9 @@ import argparse
 import errno
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -19,7 +21,7 @@ from edge_runtime.cli.run_options import add_source_options
 from edge_runtime.errors import FerEdgeError, MissingDependencyError, SourceError
 from edge_runtime.sources import CameraSettings, open_source
 from edge_runtime.sources.live import LiveSource
-from edge_runtime.sources.opencv import CaptureReader, _configure, open_camera
+from edge_runtime.sources.opencv import CaptureReader, Lateness, _configure, open_camera
 from edge_runtime.sources.supervisor import MAX_MISSED_FRAMES
 
 GOOD = np.zeros((4, 6, 3), np.uint8)
@@ -68,6 +70,45 @@ def test_camera_without_a_frame_is_released_and_an_error() -> None:
     with pytest.raises(SourceError, match="no valid frame"):
         LiveSource(lambda _: CaptureReader(capture), "0")  # type: ignore[arg-type]
     assert capture.released == 1
+
+
+@pytest.mark.parametrize(
+    ("positions_s", "times_s", "late_s"),
+    [
+        ([0, 1, 2, 3], [5, 6, 7, 8], 0),
+        ([0, 1, 2, 3], [5, 5.1, 5.2, 6.2], 0),  # a burst at first
+        ([0, 1, 2, 3], [5, 7, 9, 11], 3),
+        ([0, 1, 2, 9], [5, 7, 9, 14], 0),  # caught up
+        ([0, 9, 1, 2], [5, 14, 16, 17], 0),  # another beginning
+        ([0, 0, 0, 0], [5, 6, 7, 8], 0),  # no times
+        ([0, 1e4, 2e4], [5, 10005.5, 20006], 0),  # another clock
+    ],
+)
+def test_frames_that_come_later_and_later_are_late(
+    positions_s: list[float], times_s: list[float], late_s: float
+) -> None:
+    lateness = Lateness()
+    late = [lateness.add(*each) for each in zip(positions_s, times_s, strict=True)]
+    assert late[-1] == pytest.approx(late_s, abs=0.01)
+    assert min(late) >= 0
+
+
+def test_late_frames_are_old_and_it_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Late:
+        fps, late_s = 100.0, 3.0
+
+        def read(self) -> np.ndarray:
+            return np.random.default_rng().integers(0, 255, (4, 6, 3), np.uint8)
+
+        def close(self) -> None: ...
+
+    source = LiveSource(lambda _: Late(), "rtsp://cam")
+    for frame in islice(source, 3):
+        assert time.monotonic() - frame.captured_s >= 3
+    source.close()
+    assert caplog.text.count("its frames come 3.0 s late") == 1
 
 
 def test_pixel_format_is_set_before_size_and_rate() -> None:
