@@ -162,12 +162,12 @@ class Event(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """What has become other than before, reported when that changes.
+    """What drifts, reported when that changes.
 
     Attributes:
         timestamp_s: Time of the frame in its source, in seconds.
         quantities: What drifts from then on, such as ``"frame_brightness"``; empty
-            where all is as before again.
+            when the drift has ended.
         reasons: The same in words.
     """
 

@@ -16,7 +16,7 @@ from edge_runtime.utils.signals import handle_signals
 from edge_runtime.utils.stderr import suppress_stderr
 from train.data.dataset import Dataset
 from train.data.workers import Workers, available_cores
-from train.distillation.material import Material, prepare_material
+from train.distillation.training_inputs import TrainingInputs, prepare_inputs
 from train.feed import TrainingFeed
 from train.optimization.head import fit_head
 from train.optimization.initialization import NETWORK, initialize, make_networks
@@ -122,23 +122,23 @@ def _fit(
     if begun:
         weights = initialize(begun, config, data, progress, run)
         record = {**record, "weights": weights}
-    material = prepare_material(
+    inputs = prepare_inputs(
         config, data, run, progress, workers, replicas, resume=resume
     )
-    replicas.require_even(material.feed.batch_size)
+    replicas.require_even(inputs.feed.batch_size)
     if config.head_views and not progress.epoch and begun:
         print("first the last layer alone, then the whole network", flush=True)
-        fit_head(begun, material.images, material.targets, config)
+        fit_head(begun, inputs.images, inputs.targets, config)
     replicas.spread(begun, model)
     with replicas.together():
-        compile_model(model, config, material.feed.steps_per_epoch)
+        compile_model(model, config, inputs.feed.steps_per_epoch)
         if resume:
             _restore(run, model, progress)
     if resume and replicas.group.is_first:
         checkpoint.publish_best(run.checkpoint, run.model, progress)
     if not resume:
         _clear(run)  # only now, when nothing can be refused any more
-        material.save(config, data, run)
+        inputs.save(config, data, run)
     run.write_json(run.config, record)
     write_text(run.architecture, networks.saved.to_json(indent=1))
     if networks.ranges is not None and not progress.epoch:
@@ -160,10 +160,10 @@ def _fit(
     followers = [TrackingCallback(trackers, epochs), *callbacks]
     with _told_of_failure(trackers, epochs, run):
         with replicas.together():
-            finished = _run_epochs(model, material.feed, config, epochs, followers)
+            finished = _run_epochs(model, inputs.feed, config, epochs, followers)
         replicas.leave()
         if replicas.group.is_first:
-            _measure(config, data, run, epochs.progress, material, finished=finished)
+            _measure(config, data, run, epochs.progress, inputs, finished=finished)
     outcome = outcome_of(run, epochs.progress, finished=finished)
     trackers.finish(epochs.progress, outcome, run)
     return FitResult(epochs.progress, finished, run.path)
@@ -226,7 +226,7 @@ def _measure(
     data: Dataset,
     run: RunFolder,
     progress: Progress,
-    material: Material,
+    inputs: TrainingInputs,
     *,
     finished: bool,
 ) -> None:
@@ -238,7 +238,7 @@ def _measure(
             data,
             run,
             progress,
-            dropped=len(data.train) - len(material.images),
+            dropped=len(data.train) - len(inputs.images),
             ended_early=finished and progress.epoch < config.epochs,
         )
 

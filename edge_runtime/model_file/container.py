@@ -73,7 +73,7 @@ def read_model_file(
 
     Examples:
         >>> from pathlib import Path
-        >>> from edge_runtime.model_file.container import read_model_file
+        >>> from edge_runtime import read_model_file
         >>> file = read_model_file(Path("fer2013.int8.tflite"))
         >>> file.kind, file.document["format"], file.document["labels"][:3]
         ('tflite', 'tflite-int8', ['angry', 'disgust', 'fear'])

@@ -55,9 +55,7 @@ class Pipeline:
     those of this one (see ``prefetch``).
 
     Examples:
-        >>> from edge_runtime import Classifier
-        >>> from edge_runtime.detection.factory import open_detector
-        >>> from edge_runtime.sources import open_source
+        >>> from edge_runtime import Classifier, Pipeline, open_detector, open_source
         >>> classifier = Classifier.load("fer2013.int8.tflite")
         >>> pipeline = Pipeline(open_detector("haar"), classifier)
         >>> with open_source("clip.avi") as source:

@@ -70,12 +70,12 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
     require_in_checkout("optuna", "matplotlib", group="search")
     import optuna
 
-    from train.search.conclusion import Wanted, conclude
+    from train.search.conclusion import Outputs, conclude
     from train.search.cost import Costs
     from train.search.limits import check_limits
     from train.search.study import open_study, require_own_folder
     from train.search.worker import Worker
-    from train.search.workplace import Workplace
+    from train.search.worker_config import WorkerConfig
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     environment = dict(os.environ)
@@ -88,7 +88,7 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
     storage = open_storage(args.storage, folder)
     images = read_images(args.data, given)
     plan = _plan(args, images, flags, board)
-    workplace = Workplace(
+    config = WorkerConfig(
         args.data,
         folder,
         args.threads or _cpus(),
@@ -111,14 +111,14 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
         if plan.limits:
             _say("measuring the smallest networks against the limits")
         check_limits(plan, costs)
-        worker = Worker(study, plan, args.trials, costs, workplace, _say)
+        worker = Worker(study, plan, args.trials, costs, config, _say)
         _say(_describe(plan, images, args.trials))
         try:
             worker.work()
         except KeyboardInterrupt:
             _say("interrupted: the same command continues")
             raise
-        conclude(worker, Wanted(args.json, args.export))
+        conclude(worker, Outputs(args.json, args.export))
     return 0
 
 

@@ -21,7 +21,7 @@ from train.search.slots import ERROR, REFUSED
 from train.search.space import Candidate
 from train.search.study import Plan
 from train.search.training import Ending, Training, TrainingFailedError
-from train.search.workplace import Workplace, run_name
+from train.search.worker_config import WorkerConfig, run_name
 
 FLAGS, THREADS, RESULT, WORKER = "flags", "threads", "result", "worker"
 
@@ -43,7 +43,7 @@ class TrialAttempt:
         number: Of the trial of the search, that of its run folder.
         plan: What the search asks.
         costs: Measures networks.
-        workplace: What the worker works with.
+        config: The configuration of the worker.
         log: Called with a line about each step.
     """
 
@@ -51,7 +51,7 @@ class TrialAttempt:
     number: int
     plan: Plan
     costs: Costs
-    workplace: Workplace
+    config: WorkerConfig
     log: Callable[[str], None]
 
     def make(self, taken: Event) -> AttemptEnding:
@@ -118,11 +118,11 @@ class TrialAttempt:
         """Returns the training, with its flags recorded."""
         flags = [*candidate.flags(), *self.plan.flags]
         # The accuracy depends on the number: of a trial taken up it is the first one's.
-        threads = int(self.trial.user_attrs.get(THREADS, self.workplace.threads))
+        threads = int(self.trial.user_attrs.get(THREADS, self.config.threads))
         self.trial.set_user_attr(FLAGS, flags)
         self.trial.set_user_attr(THREADS, threads)
         self.log(f"trial {self.number}: python -m train ... {shlex.join(flags)}")
-        return self.workplace.training(run_name(self.number), flags, threads)
+        return self.config.training(run_name(self.number), flags, threads)
 
     def _follow(self, training: Training, epochs: int, taken: Event) -> Ending:
         title = f"trial {self.number}"

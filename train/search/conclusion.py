@@ -27,14 +27,14 @@ from train.search.results import (
 from train.search.slots import REFUSED, slots_of
 from train.search.training import TrainingFailedError
 from train.search.worker import Worker
-from train.search.workplace import run_name
+from train.search.worker_config import run_name
 
 PICTURE = "search.png"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be made of the results.
+class Outputs:
+    """What to do with the results.
 
     Attributes:
         json: File for all trials, or None.
@@ -45,8 +45,8 @@ class Wanted:
     export: bool
 
 
-def conclude(worker: Worker, wanted: Wanted) -> None:
-    """Prints and writes the results; trains the winner where that is wanted.
+def conclude(worker: Worker, outputs: Outputs) -> None:
+    """Prints and writes the results; trains the winner with ``export``.
 
     Raises:
         GateError: No trial finished within the limits.
@@ -57,34 +57,34 @@ def conclude(worker: Worker, wanted: Wanted) -> None:
     trials = read_trials(attempts, plan, worker.count)
     refused = sum(REFUSED in attempt.user_attrs for attempt in attempts)
     print(f"\n{summary(trials, refused)}")
-    if wanted.json:
+    if outputs.json:
         document = to_document(trials, plan, refused)
-        write_text(wanted.json, json.dumps(document, indent=1) + "\n")
+        write_text(outputs.json, json.dumps(document, indent=1) + "\n")
     winner = find_winner(trials, plan)
     if winner is None:
         failed = [trial for trial in trials if trial.error]
         why = f": trial {failed[0].number}: {failed[0].error}" if failed else ""
         raise GateError(f"no trial finished within the limits{why}")
     print(results_table(trials, plan))
-    picture = worker.workplace.folder / PICTURE
+    picture = worker.config.folder / PICTURE
     plot_search(study, trials, plan, picture)
     print(f"picture:  {picture}")
     _print_commands(worker, winner)
-    if wanted.export:
+    if outputs.export:
         _finish(worker, winner, attempts)
 
 
 def _print_commands(worker: Worker, winner: TrialResult) -> None:
-    workplace, plan = worker.workplace, worker.plan
+    config, plan = worker.config, worker.plan
     name, accuracy = run_name(winner.number), winner.figures["accuracy"]
-    print(f"\nwinner:   {workplace.folder / name}, {accuracy:.2%}")
+    print(f"\nwinner:   {config.folder / name}, {accuracy:.2%}")
     again = [*winner.candidate.flags(), *plan.flags]
     whole = [*winner.candidate.flags(epochs=False), *plan.flags]
     print("the same run again, with the same accuracy:")
-    print(f"  {train_command(workplace.data, again, winner.threads)}")
+    print(f"  {train_command(config.data, again, winner.threads)}")
     print(f"with all epochs of recipe {winner.candidate.recipe}:")
-    print(f"  {train_command(workplace.data, whole, winner.threads)}")
-    print(f"next:     {invocation('export')} {workplace.folder / name} --int8")
+    print(f"  {train_command(config.data, whole, winner.threads)}")
+    print(f"next:     {invocation('export')} {config.folder / name} --int8")
 
 
 def _finish(
@@ -97,7 +97,7 @@ def _finish(
         return
     name = f"winner-{winner.number:04d}"
     flags = [*winner.candidate.flags(epochs=False), *worker.plan.flags]
-    training = worker.workplace.training(name, flags, winner.threads)
+    training = worker.config.training(name, flags, winner.threads)
     print(f"training the winner: {training.log}", flush=True)
     try:
         training.run(_show, Event())

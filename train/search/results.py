@@ -18,7 +18,7 @@ from train.search.attempt import RESULT, THREADS
 from train.search.slots import ERROR, Slot, slots_of
 from train.search.space import Candidate
 from train.search.study import Plan
-from train.search.workplace import run_name
+from train.search.worker_config import run_name
 
 SCHEMA = "fer-edge/search/1"
 ROWS = 15  # of the table

@@ -24,7 +24,7 @@ from train.search.slots import (
     to_reopen,
 )
 from train.search.study import Plan, require_same
-from train.search.workplace import Workplace
+from train.search.worker_config import WorkerConfig
 
 MAX_REFUSED = 500  # in a row
 LONGEST_WAIT_S = 5.0
@@ -39,7 +39,7 @@ class Worker:
         plan: What it asks.
         count: Number of trials.
         costs: Measures networks.
-        workplace: What it works with.
+        config: Its configuration.
         log: Called with a line about each trial.
         done: Numbers of the slots that this worker ended.
     """
@@ -48,13 +48,13 @@ class Worker:
     plan: Plan
     count: int
     costs: Costs
-    workplace: Workplace
+    config: WorkerConfig
     log: Callable[[str], None]
     done: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Begins to watch the others."""
-        self._watch = Watch(self.workplace.take_over_s)
+        self._watch = Watch(self.config.take_over_s)
         self._refused = 0
         self._waits = False
         self._started = time.monotonic()
@@ -68,7 +68,7 @@ class Worker:
         """
         while self._step():
             spent_s = time.monotonic() - self._started
-            if self.workplace.max_time_s and spent_s > self.workplace.max_time_s:
+            if self.config.max_time_s and spent_s > self.config.max_time_s:
                 self.log(f"--max-time: no trial is begun after {spent_s:.0f} s")
                 return
 
@@ -97,7 +97,7 @@ class Worker:
         if not self._waits:
             self.log(f"waiting for {running} of other workers (Ctrl-C ends this one)")
         self._waits = True
-        time.sleep(min(LONGEST_WAIT_S, self.workplace.take_over_s / 6))
+        time.sleep(min(LONGEST_WAIT_S, self.config.take_over_s / 6))
 
     def _reopen(self, slot: Slot) -> None:
         first = slot.attempts[0]
@@ -118,10 +118,10 @@ class Worker:
             return
         number = slot_number(frozen)
         attempt = TrialAttempt(
-            trial, number, self.plan, self.costs, self.workplace, self.log
+            trial, number, self.plan, self.costs, self.config, self.log
         )
         try:
-            with beating(trial, self.workplace.take_over_s) as taken:
+            with beating(trial, self.config.take_over_s) as taken:
                 ending = attempt.make(taken)
         except BaseException as error:
             self._give_back(trial, asked=isinstance(error, KeyboardInterrupt))

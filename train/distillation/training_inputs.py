@@ -33,7 +33,7 @@ from train.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingInputs:
     """What a run learns from.
 
     Attributes:
@@ -59,7 +59,7 @@ class Material:
             save_answers(self.answers, run)
 
 
-def prepare_material(
+def prepare_inputs(
     config: TrainConfig,
     data: Dataset,
     run: RunFolder,
@@ -68,7 +68,7 @@ def prepare_material(
     replicas: Replicas = ONE,
     *,
     resume: bool,
-) -> Material:
+) -> TrainingInputs:
     """Returns what a run learns from, computed, or read where it is resumed.
 
     Args:
@@ -115,7 +115,7 @@ def prepare_material(
             np.float16,
         )
     feed = make_feed(first_epoch=progress.epoch, answers=answers, share=replicas.share)
-    return Material(all_targets, images, targets, answers, feed)
+    return TrainingInputs(all_targets, images, targets, answers, feed)
 
 
 def _answers(

@@ -1,4 +1,4 @@
-"""Where and with what a worker trains."""
+"""The configuration of a search's worker, and the names of its run folders."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from train.search.training import Training
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a worker works with.
+class WorkerConfig:
+    """The configuration of a worker.
 
     Attributes:
         data: Path of the images.
