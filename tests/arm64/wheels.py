@@ -68,7 +68,6 @@ TFLITE_RUNTIME = Environment(
 PYTHON_313 = Environment(
     "python-3.13", TRIXIE, "3.13", "litert,onnx", "litert.txt", "ai-edge-litert"
 )
-ENVIRONMENTS = (LITERT, TFLITE_RUNTIME, PYTHON_313)
 
 
 def build_wheel(folder: Path) -> Path:

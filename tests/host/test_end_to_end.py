@@ -11,31 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.patterns import CLASSES, picture, write_patterns
+
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ("dots", "lines", "waves")
 FRAMES = 6
-
-
-def picture(label, rng, size):
-    """A noisy pattern that tells the classes apart."""
-    y, x = np.indices((size, size)) + rng.integers(0, 8, (2, 1, 1))
-    pattern = {
-        "dots": (x % 4 < 2) & (y % 4 < 2),
-        "lines": x % 4 < 2,
-        "waves": (x + y) % 8 < 4,
-    }[label]
-    noisy = 150 * pattern + rng.integers(0, 100, (size, size))
-    return noisy.astype(np.uint8)
-
-
-def write_images(root):
-    rng = np.random.default_rng(3)
-    for split, count in (("train", 40), ("val", 25), ("test", 25)):
-        for label in CLASSES:
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                cv2.imwrite(str(folder / f"{i}.png"), picture(label, rng, 16))
 
 
 def write_clip(path):
@@ -52,7 +31,7 @@ def write_clip(path):
 def work(tmp_path_factory):
     """The folder in which the four commands ran, and what they printed."""
     folder = tmp_path_factory.mktemp("work")
-    write_images(folder / "images")
+    write_patterns(folder / "images", {"train": 40, "val": 25, "test": 25})
     write_clip(folder / "clip.avi")
     outputs = {}
 

@@ -25,8 +25,8 @@ from tests.system.test_web import (
     exchange,
     locked,
     served,
-    until,
 )
+from tests.waiting import until
 
 __all__ = ["locked", "served"]  # fixtures
 

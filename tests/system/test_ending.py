@@ -17,7 +17,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import pytest
 
 from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
 from tests.system.service_run import ROOT, Run, running
+from tests.waiting import until
 
 END_S = 1.0
 TIMES = 3
@@ -167,13 +168,6 @@ def test_run_on_a_terminal_that_stands_still_goes_on_and_ends_within_a_second(
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen in {seconds} s"
-        time.sleep(0.05)
 
 
 def test_run_that_tries_a_new_model_ends_within_a_second_and_its_child_with_it(

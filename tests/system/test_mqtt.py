@@ -30,6 +30,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import Decision, Drift, Event, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from tests.system.broker import MISSING, MOSQUITTO, Broker, free_port
+from tests.waiting import until
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 pytestmark = [
@@ -84,13 +85,6 @@ def listening(port: int, **more: Any) -> Iterator[Listener]:
         yield listener
     finally:
         listener.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def status() -> Status:

@@ -24,8 +24,8 @@ from tests.system.test_web import (
     in_tab,
     needs_browser,
     serving,
-    until,
 )
+from tests.waiting import until
 
 COUNT = 24
 JSON = {"Content-Type": "application/json"}

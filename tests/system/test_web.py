@@ -36,6 +36,7 @@ from edge_runtime.pipeline.stats import Status
 from edge_runtime.results import FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.region import parse_region
+from tests.waiting import until
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
@@ -134,13 +135,6 @@ def locked(
     token = ("--token-file", str(folder / "token.txt"))
     with serving(folder, tiny_model_path, *token) as one:
         yield one
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def in_tab(visit: Callable[[Any], Awaitable[None]]) -> None:

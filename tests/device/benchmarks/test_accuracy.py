@@ -14,6 +14,7 @@ from benchmarks.common.documents import unique_names
 from edge_runtime import Classifier, ModelSpec
 from edge_runtime.errors import DatasetError, MeasurementError, ModelError
 from edge_runtime.model_file.container import attach, read_model_file
+from tests.console import one_error_line
 from tests.onnx_runtime import require_onnxruntime
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -45,13 +46,6 @@ def other_labels_path(tiny_model_path, tmp_path):
     path = tmp_path / "reversed.tflite"
     path.write_bytes(attach(file.model, document, file.kind))
     return path
-
-
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 # --- documents -------------------------------------------------------------------

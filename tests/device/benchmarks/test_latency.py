@@ -21,6 +21,7 @@ from benchmarks.latency.measure import measure_latency, variants_of
 from benchmarks.latency.sustained import measure_sustained
 from benchmarks.latency.table import latency_table
 from edge_runtime.errors import MeasurementError
+from tests.console import one_error_line
 
 QUICK = Protocol(
     runs=30,
@@ -33,13 +34,6 @@ QUICK = Protocol(
     warmup_seconds=0,
     stable_frac=1e9,
 )
-
-
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def test_percentiles_of_known_times():

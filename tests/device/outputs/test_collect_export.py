@@ -15,6 +15,7 @@ import pytest
 from edge_runtime.__main__ import main
 from edge_runtime.outputs.base import CollectLimits
 from edge_runtime.outputs.collection.crop_folder import CropFolder
+from tests.console import one_error_line
 from tests.device.outputs.test_collection import crop
 from train.data.dataset import load
 
@@ -44,12 +45,6 @@ def exported(zip_path: Path, *sources: Path, flags: tuple[str, ...] = ()) -> Any
 
 def labels_of(manifest: Any) -> list[str]:
     return sorted(entry["label"] for entry in manifest["crops"])
-
-
-def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_zip_has_what_people_labelled(

@@ -38,6 +38,7 @@ from edge_runtime.preprocessing import square_crop
 from edge_runtime.results import Decision, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 from edge_runtime.sources.region import parse_regions
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("cat", "dog", "owl")
@@ -489,13 +490,6 @@ def queue_of(folder: CropFolder) -> WorkQueue[TakenCrop]:
     return WorkQueue(
         "--collect", folder.store, capacity=QueueCapacity(frames=4), lossless=False
     )
-
-
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])

@@ -19,16 +19,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_runtime.outputs import lasting_client
 from edge_runtime.outputs.lasting_client import LastingClient
+from tests.waiting import until
 
 CONNACK = b"\x20\x02\x00\x00"
 HUGE = b"\x30\xff\xff\xff\x7f\x00\x01a"  # a PUBLISH of 256 MB
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 class HostileBroker:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,7 @@ from edge_runtime.sources.base import Kind
 from edge_runtime.utils.files import read_secret
 from edge_runtime.utils.signals import StopRequest
 from tests.device.pipeline.test_pipeline import Brightness, Light, painted
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("happy", "sad")
@@ -119,13 +120,6 @@ def run(
             assert all([sink.write(frame(one.index), one) for sink in sinks])
     outputs: dict[str, Any] = state.snapshot()["outputs"]
     return outputs
-
-
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 # --- documents ---------------------------------------------------------------------

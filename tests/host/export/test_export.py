@@ -32,6 +32,8 @@ from export.calibration.representative import check_leaks, select_images  # noqa
 from export.convert import keras_model, quantize_tflite  # noqa: E402
 from export.convert.converted_model import ConvertedModel  # noqa: E402
 from export.convert.pixel_scaling import fold_rescaling  # noqa: E402
+from tests.console import one_error_line  # noqa: E402
+from tests.patterns import CLASSES, write_patterns  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 from train.data import dataset  # noqa: E402
 from train.quantization.ranges import MeasuredRanges  # noqa: E402
@@ -39,41 +41,14 @@ from train.quantization.ranges import MeasuredRanges  # noqa: E402
 # The converters' own; nothing here depends on what they warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-CLASSES = ("dots", "lines", "waves")
 SUFFIXES = (".float32.tflite", ".int8.tflite", ".float32.onnx", ".int8.onnx")
-
-
-def picture(label, rng, size):
-    """A noisy pattern that tells the classes apart."""
-    y, x = np.indices((size, size)) + rng.integers(0, 8, (2, 1, 1))
-    pattern = {
-        "dots": (x % 4 < 2) & (y % 4 < 2),
-        "lines": x % 4 < 2,
-        "waves": (x + y) % 8 < 4,
-    }[label]
-    noisy = 150 * pattern + rng.integers(0, 100, (size, size))
-    return noisy.astype(np.uint8)
-
-
-def write_images(root, counts, *, size=16, colour=False, seed=3):
-    rng = np.random.default_rng(seed)
-    for split, count in counts.items():
-        for label in CLASSES:
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                image = picture(label, rng, size)
-                if colour:
-                    image = np.dstack([image, image // 2, 255 - image])
-                cv2.imwrite(str(folder / f"{i}.png"), image)
-    return root
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of the default network on small images."""
     folder = tmp_path_factory.mktemp("work")
-    data = write_images(folder / "images", {"train": 40, "val": 30})
+    data = write_patterns(folder / "images", {"train": 40, "val": 30})
     arguments = ["--data", str(data), "--name", str(folder / "tiny"), "--epochs", "2"]
     arguments += ["--batch-size", "24", "--recipe", "demo"]
     assert train_main(arguments) == 0
@@ -303,7 +278,7 @@ def test_older_record_without_images_gives_files_without_histograms(
     without_histograms(revised)
     path = revised / "config.json"
     document = json.loads(path.read_text())
-    document["config"]["data"] = str(write_images(tmp_path / "other", {"train": 3}))
+    document["config"]["data"] = str(write_patterns(tmp_path / "other", {"train": 3}))
     path.write_text(json.dumps(document))
     assert main([str(revised), "--int8", "--out", str(tmp_path / "out")]) == 0
     assert "no histograms for drift" in capsys.readouterr().out
@@ -339,7 +314,7 @@ def test_recorded_figures_are_kept_where_the_images_are_here(revised, run, tmp_p
 def test_other_images_do_not_matter_where_all_is_recorded(revised, tmp_path, formats):
     path = revised / "config.json"
     document = json.loads(path.read_text())
-    document["config"]["data"] = str(write_images(tmp_path / "other", {"train": 3}))
+    document["config"]["data"] = str(write_patterns(tmp_path / "other", {"train": 3}))
     path.write_text(json.dumps(document))
     out = tmp_path / "out"
     assert main([str(revised), "--formats", formats, "--out", str(out)]) == 0
@@ -545,13 +520,6 @@ def test_model_that_is_no_image_classifier_is_refused(tmp_path, make, part):
         keras_model.load_classifier(saved(make(), tmp_path / "m.keras"))
 
 
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
@@ -608,7 +576,7 @@ def test_int8_of_a_bare_file_needs_images(tmp_path, capsys):
 
 
 def test_bare_rgb_file_of_32_pixels_is_exported(tmp_path):
-    data = write_images(tmp_path / "set", {"train": 50}, size=32, colour=True)
+    data = write_patterns(tmp_path / "set", {"train": 50}, size=32, colour=True)
     model = small_network(32, 3, activation="softmax")
     path, out = saved(model, tmp_path / "m.keras"), tmp_path / "out"
     given = [str(path), "--int8", "--labels", ",".join(CLASSES), "--out", str(out)]
@@ -626,7 +594,7 @@ def test_bare_rgb_file_of_32_pixels_is_exported(tmp_path):
 
 
 def test_network_of_bgr_is_exported_as_the_line_says(tmp_path, capsys):
-    data = write_images(tmp_path / "set", {"train": 50}, size=32, colour=True)
+    data = write_patterns(tmp_path / "set", {"train": 50}, size=32, colour=True)
     model, pixels = small_network(32, 3, activation="softmax"), keras.Input((32, 32, 3))
     path = saved(keras.Model(pixels, model(pixels[..., ::-1])), tmp_path / "m.keras")
     given = [str(path), "--int8", "--labels", ",".join(CLASSES)]

@@ -13,6 +13,7 @@ import pytest
 
 from edge_runtime.errors import FerEdgeError
 from edge_runtime.utils.suggestions import _OTHER_NAMES
+from tests.console import one_error_line
 from train.__main__ import build_config, main
 from train.options.arguments import build_parser
 from train.options.recipes import RECIPES
@@ -95,13 +96,6 @@ def workplace(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 @pytest.mark.parametrize("name", BAD)

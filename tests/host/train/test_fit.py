@@ -12,7 +12,6 @@ import time
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -27,8 +26,10 @@ start_keras()
 
 import keras  # noqa: E402
 
+from tests.console import one_error_line  # noqa: E402
+from tests.patterns import CLASSES, write_patterns  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[3]
-CLASSES = ("dots", "lines", "waves")
 VALIDATION_PER_CLASS = 7  # no multiple of any batch
 FILES = {
     "model.keras",
@@ -44,27 +45,8 @@ FILES = {
 SECONDS = 120  # a hung process is a failure, not a wait
 
 
-def picture(label, rng, size=16):
-    """A noisy pattern that tells the classes apart."""
-    y, x = np.indices((size, size)) + rng.integers(0, 8, (2, 1, 1))
-    pattern = {
-        "dots": (x % 4 < 2) & (y % 4 < 2),
-        "lines": x % 4 < 2,
-        "waves": (x + y) % 8 < 4,
-    }[label]
-    noisy = 150 * pattern + rng.integers(0, 100, (size, size))
-    return noisy.astype(np.uint8)
-
-
 def write_images(root, per_class):
-    rng = np.random.default_rng(3)
-    for split, count in (("train", per_class), ("val", VALIDATION_PER_CLASS)):
-        for label in CLASSES:
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                cv2.imwrite(str(folder / f"{i}.png"), picture(label, rng))
-    return root
+    return write_patterns(root, {"train": per_class, "val": VALIDATION_PER_CLASS})
 
 
 def flags(data, run, *more, epochs=2, arch="notebook_cnn"):
@@ -125,13 +107,6 @@ def history(run):
 
 def read(run, name):
     return json.loads((run / name).read_text())
-
-
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 # --- a finished run ----------------------------------------------------------------

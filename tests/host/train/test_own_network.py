@@ -15,7 +15,8 @@ start_keras()
 import keras  # noqa: E402
 
 from edge_runtime.errors import RunError  # noqa: E402
-from tests.host.train.test_fit import one_error_line, write_images  # noqa: E402
+from tests.console import one_error_line  # noqa: E402
+from tests.host.train.test_fit import write_images  # noqa: E402
 from train.networks import export_trial, own  # noqa: E402
 from train.networks.architectures import build_model, count_macs  # noqa: E402
 from train.networks.blocks import leaf_layers  # noqa: E402

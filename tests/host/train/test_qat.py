@@ -19,7 +19,8 @@ import keras  # noqa: E402
 
 from edge_runtime.errors import RunError  # noqa: E402
 from edge_runtime.graph.tflite import read_tflite  # noqa: E402
-from tests.host.train.test_fit import one_error_line, write_images  # noqa: E402
+from tests.console import one_error_line  # noqa: E402
+from tests.host.train.test_fit import write_images  # noqa: E402
 from train.data import dataset  # noqa: E402
 from train.networks.architectures import build_model  # noqa: E402
 from train.options.config import TrainConfig  # noqa: E402

@@ -15,6 +15,7 @@ from edge_runtime.errors import RunError
 from edge_runtime.model_file.container import read_model_file
 from edge_runtime.model_file.released import released_models
 from export.__main__ import main as export_main
+from tests.console import one_error_line
 from train.__main__ import main as train_main
 from train.networks.backend import start_keras
 from train.release import model_card
@@ -89,13 +90,6 @@ def copied(work):
     folder = work / "copies" / "tiny"
     yield Path(shutil.copytree(work / "runs" / "tiny", folder))
     shutil.rmtree(folder)
-
-
-def one_error_line(capsys):
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def edit(path, change):

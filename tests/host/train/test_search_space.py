@@ -11,8 +11,6 @@ from train.options.config import SCALABLE_NAMES
 from train.search.arguments import amount, build_parser, milliseconds
 from train.search.space import Range, choose_space, default_sizes
 
-NOTHING = {"archs": None}
-
 
 def grey(**given):
     space = {"size_px": 48, "colour": "grey", "images": 28_000, "weights": True}

@@ -18,9 +18,9 @@ start_keras()
 
 from edge_runtime.errors import FerEdgeError  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
+from tests.console import one_error_line  # noqa: E402
 from tests.host.train.test_fit import (  # noqa: E402
     flags,
-    one_error_line,
     tiny_features,
     write_images,
 )
@@ -33,7 +33,6 @@ from train.tracking import mlflow_log, tracker  # noqa: E402
 from train.tracking.tracker import Outcome, RunTrackers, flatten  # noqa: E402
 
 BOTH = ["--log", "tensorboard", "--log", "mlflow"]
-PER_EPOCH = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
 @pytest.fixture(scope="module", autouse=True)
