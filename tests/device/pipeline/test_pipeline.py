@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_runtime.cli.console import event_line, summary_table
+from edge_runtime.cli.console import event_line
+from edge_runtime.cli.summary import summary_table
 from edge_runtime.detection.base import Face, WholeImage
 from edge_runtime.detection.boxes import iou
 from edge_runtime.errors import OutputError

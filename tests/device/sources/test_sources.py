@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.cli.console import _next_steps
 from edge_runtime.cli.run import open_run_source
 from edge_runtime.cli.run_options import add_source_options
+from edge_runtime.cli.summary import next_steps
 from edge_runtime.errors import SourceError
 from edge_runtime.sources import open_source
 from edge_runtime.sources.base import usable
@@ -257,7 +257,7 @@ def next_step(
     flags: dict[str, Any] = {"model": None, "faces": "auto", "output": None}
     flags |= {"detector_model": None, "privacy": "none", "source": source, "words": []}
     of: Any = SimpleNamespace(kind=kind, frame_count=count)
-    return _next_steps(argparse.Namespace(**(flags | given)), of)
+    return next_steps(argparse.Namespace(**(flags | given)), of)
 
 
 def test_next_step_of_a_stream_names_no_address() -> None:
