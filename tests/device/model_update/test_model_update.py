@@ -27,10 +27,8 @@ from edge_runtime.model_file.metadata import ModelSpec
 from edge_runtime.model_update import probe as model_probe
 from edge_runtime.model_update import verify as verification
 from edge_runtime.model_update.policy import UpdatePolicy
-from edge_runtime.model_update.updating_classifier import (
-    RECENT_FRAMES,
-    UpdatingClassifier,
-)
+from edge_runtime.model_update.trial import RECENT_FRAMES
+from edge_runtime.model_update.updating_classifier import UpdatingClassifier
 from edge_runtime.model_update.verify import verify
 from edge_runtime.model_update.watch_folder import (
     BOOT_ID,
