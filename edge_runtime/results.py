@@ -81,7 +81,7 @@ FACE_WORDS = Words()
 
 
 def words_of(spec: Any) -> Words:
-    """Returns the words of a model; those of facial expression where it says none.
+    """Returns the words of a model; those of facial expression where it has none.
 
     Args:
         spec: A ``ModelSpec``, or an object without its ``subject``.

@@ -239,7 +239,7 @@ def _with_mixed(conversion: _Conversion, mixed: list[ConvertedModel]) -> _Conver
 
 @dataclass(frozen=True)
 class _Checked:
-    """A model that is what it is called."""
+    """A converted model whose format was verified."""
 
     converted: ConvertedModel
     summary: GraphSummary

@@ -81,7 +81,7 @@ def _begin(options: dict[str, Any], words: Sequence[str]) -> int:
 
 
 def _train_together(options: dict[str, Any], group: Group) -> int:
-    """Trains as one of several processes; tells them why where it cannot."""
+    """Trains as one of several processes; sends them its error where it cannot."""
     try:
         revision = {"revision of this program": git_revision()}
         group.require_same({**versions(), **revision})
@@ -129,7 +129,7 @@ def build_config(
 
 
 def _with_weights(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
-    """Returns the configuration with published weights where nothing else was said."""
+    """Returns the configuration, with published weights unless flags say otherwise."""
     if "pretrained" in options:
         if config.start_from and config.pretrained != pretrained.NONE:
             raise RunError(
@@ -211,7 +211,7 @@ def _start(source: str) -> defaults.Start | None:
 
 
 def _resume(options: dict[str, Any], group: Group) -> FitResult:
-    """Returns how far a run came that goes on with its own configuration."""
+    """Resumes a run with its own configuration and returns how far it came."""
     refused = set(options) - RESUME_FLAGS
     if refused:
         given = [

@@ -58,7 +58,7 @@ def macro_f1(matrix: Labels) -> float:
 
 
 def is_guessing(recalls: Iterable[float | None], count: int) -> bool:
-    """Returns whether classes are told apart hardly better than by one answer for all.
+    """Returns whether a classifier is hardly better than one answer for all images.
 
     Args:
         recalls: Of each class, 0..1; None where it has no image.

@@ -244,7 +244,7 @@ def _measure(
 
 
 def _parameters(record: dict[str, Any], model: keras.Model) -> dict[str, Any]:
-    """Returns what runs are compared by: the configuration, and what it met."""
+    """Returns the values by which runs are compared: configuration, data, revision."""
     names = ("data_fingerprint", "git_revision")
     return {
         **flatten(record["config"]),

@@ -89,7 +89,7 @@ def _reference(reference: Document | None) -> str:
 
 
 def _words(document: Document) -> list[Row]:
-    """Returns the row about what the model looks at, where the file says it."""
+    """Returns the row with the subject and the kind of labels, if the file has them."""
     if document["subject"] is None:
         return []
     return [("looks at", f"{document['subject']}; labels: {document['labels_are']}")]

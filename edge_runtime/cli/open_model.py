@@ -80,7 +80,7 @@ def load_classifier(args: argparse.Namespace) -> Classifier:
 
 
 def check_watched(folder: Path) -> None:
-    """Refuses a path that is not a folder; tells where every user may write to it.
+    """Refuses a path that is not a folder; warns if every user may write to it.
 
     Raises:
         ModelError: It does not exist, or is a file.

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 def _open_watch(
     args: argparse.Namespace, source: Source, classifier: Any, status: Status
 ) -> DriftWatch | None:
-    """Returns what notices drift, where somebody would be told of it."""
+    """Returns the drift watch, if an output would report drift."""
     wanted = args.drift == "on" or (args.drift == "auto" and (args.serve or args.mqtt))
     if not wanted or source.kind == "pictures":  # they do not follow each other
         return None
@@ -171,7 +171,7 @@ def open_run_source(
 
 
 def _keep_waiting(notifier: Notifier, stop: StopRequest, stuck: bool) -> bool:
-    """Returns whether to wait for the camera, and tells systemd that this is alive.
+    """Returns whether to wait for the camera; feeds systemd's watchdog.
 
     Not where the camera's driver hangs: only a new process can get the camera back.
     """

@@ -61,7 +61,7 @@ def add_model_options(
 
 
 def add_model(parser: argparse.ArgumentParser, *, output_is_free: bool = True) -> None:
-    """Adds the model file and what it may not say itself; ``tune`` has these, too."""
+    """Adds the model file and the flags for one without metadata; also of ``tune``."""
     parser.add_argument(
         "model",
         nargs="?",

@@ -51,7 +51,7 @@ class Steadiness:
         self._beyond: deque[bool] = deque(maxlen=BLOCKS)
 
     def add(self, beyond: bool) -> None:
-        """Adds what the next block says: whether it is beyond the bound."""
+        """Adds the next block: whether it is beyond the bound."""
         self._beyond.append(beyond)
         if self._beyond.count(not self.drifting) == BLOCKS:
             self.drifting = not self.drifting

@@ -98,7 +98,7 @@ def refusal(reason: str, broker: Broker) -> str:
 
 
 def not_passed_on(broker: Broker) -> str:
-    """Returns what it means that a broker does not deliver what was published."""
+    """Returns the message for a broker that does not deliver what was published."""
     user = "a client without a name" if broker.user is None else repr(broker.user)
     return (
         f"the broker takes what is published below {broker.prefix!r} and does not pass"
@@ -107,7 +107,7 @@ def not_passed_on(broker: Broker) -> str:
 
 
 def no_answer(broker: Broker) -> str:
-    """Returns what it means that a port takes a connection and does not speak MQTT."""
+    """Returns the message for an open port that does not speak MQTT."""
     other = "mqtt:// (1883)" if broker.tls else "mqtts:// (8883) where it speaks TLS"
     return (
         f"{broker.host}:{broker.port} takes the connection and does not answer as a"

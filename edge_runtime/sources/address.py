@@ -42,7 +42,7 @@ def without_secrets(url: str) -> str:
 
 
 def by_proxy(url: str) -> str:
-    """Returns a note for an address that is asked for by way of a proxy, or nothing."""
+    """Returns a note if an address is reached through a proxy, else nothing."""
     try:
         parts = urlsplit(url)
         host, proxy = parts.hostname or "", getproxies().get(parts.scheme)

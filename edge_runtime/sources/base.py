@@ -188,7 +188,7 @@ KeepWaiting = Callable[[bool], bool]
 
 
 def wait_forever(stuck: bool) -> bool:
-    """Returns True: goes on waiting for a frame."""
+    """Returns True: waits on for a frame."""
     return True
 
 

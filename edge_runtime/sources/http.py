@@ -152,7 +152,7 @@ class StillReader:
         settings: CameraSettings,
         clock: Clock,
     ) -> None:
-        """Takes the first answer, and what asks for another one."""
+        """Takes the first response, and a function that requests another one."""
         self.fps = settings.fps or POLL_FPS
         self._response, self._ask = response, ask
         self._stall_s, self._clock = settings.stall_s, clock

@@ -86,7 +86,7 @@ class CommandLine(argparse.ArgumentParser):
         return f": {reason}" if reason else nearest(word, known)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Prints help or an error, as far as somebody listens (``--help | head``)."""
+        """Prints help or an error; a closed pipe is ignored (``--help | head``)."""
         stream = file or sys.stderr
         try:
             super()._print_message(message, stream)
@@ -252,7 +252,7 @@ def _is_anywhere() -> bool:
 
 
 def _report(message: str, kind: str = "error: ") -> None:
-    """Prints a line on stderr, as far as somebody listens."""
+    """Prints a line on stderr; a closed stderr is ignored."""
     try:
         print(f"{kind}{message}", file=sys.stderr, flush=True)
     except OSError:
@@ -260,7 +260,7 @@ def _report(message: str, kind: str = "error: ") -> None:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Returns whether an error says so, in Python, TensorFlow, PyTorch or JAX."""
+    """Returns whether an error of Python or a library is a lack of memory."""
     names = {each.__name__ for each in type(error).__mro__}
     libraries = {"ResourceExhaustedError", "OutOfMemoryError"}
     return (

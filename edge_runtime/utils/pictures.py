@@ -117,7 +117,7 @@ def picture_size(data: bytes) -> Size | None:
 
 
 def is_avif(start: bytes) -> bool:
-    """Returns whether a file says that it is AVIF, first or among other kinds.
+    """Returns whether a file's header names AVIF, first or among other kinds.
 
     Args:
         start: The first 64 bytes of the file or more. ISO/IEC 14496-12: one brand, its

@@ -181,7 +181,7 @@ def secure_headers(response: web.StreamResponse) -> None:
 
 
 def _is_of_page(request: web.Request) -> bool:
-    """Returns whether a browser asks that has the login page for this.
+    """Returns whether a request comes from the page, which has a login form.
 
     Its ``<img>`` goes on asking after the session has ended.
     """

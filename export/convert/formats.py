@@ -92,7 +92,7 @@ def kind_of(name: str) -> Kind:
 
 
 class MissingFormat(NamedTuple):
-    """A format that was asked for and could not be made.
+    """A requested format that could not be made.
 
     Attributes:
         format: Its name.
@@ -106,7 +106,7 @@ class MissingFormat(NamedTuple):
 def convert_all(
     names: Sequence[str], floats: FloatModels, **options: Any
 ) -> tuple[list[ConvertedModel], list[MissingFormat]]:
-    """Returns the models, and the formats that cannot be made: each stands alone.
+    """Returns the models and the formats that cannot be made, independently.
 
     Args:
         names: Some of ``FORMATS``.

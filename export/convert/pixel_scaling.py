@@ -128,7 +128,7 @@ def _even_pictures(model: keras.Model) -> Values:
 
 
 def _seen(model: keras.Model, pictures: Values) -> list[Values]:
-    """Returns what each layer with weights reads that no other one stands before."""
+    """Returns the inputs of the first layers with weights on each path."""
     model = as_graph(model)
     reached = {id(model.inputs[0])}
     read: list[Any] = []

@@ -79,7 +79,7 @@ def quantize(
 
 
 def _of_unread(graph: Graph, ranges: Ranges) -> Ranges:
-    """Returns ranges of outputs that nobody reads: those of what they were made from.
+    """Returns ranges for outputs without a reader: those of the inputs they came from.
 
     They are not measured, because XNNPACK does not compute them.
     """

@@ -112,7 +112,7 @@ def _of_labels(
 def _of_copies(
     measured: Measured, copies: Sequence[CopyPair], report: LabelReport | None
 ) -> list[ImageFault]:
-    """Returns the images that are copies of one that stays.
+    """Returns the images that are copies of an image that is kept.
 
     Images of evaluation splits stay rather than those to train on, then those whose
     label is more likely, then larger ones. From copy to copy the similarities are

@@ -151,7 +151,7 @@ def predict_out_of_fold(
 def compare_classes(
     probabilities: Probabilities, labels: Labels, counts: Labels
 ) -> list[ClassPair]:
-    """Returns pairs of classes with enough images, the least told apart first, 20."""
+    """Returns the 20 most similar pairs of classes with enough images."""
     usable = np.flatnonzero(counts >= FEWEST)
     # Row: of this class's images the share that is likelier this class than another.
     told = np.ones((len(counts), len(counts)))

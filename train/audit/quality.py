@@ -100,7 +100,7 @@ def find_flaws(quality: Sequence[Quality]) -> list[list[Flaw]]:
 
 
 def _flaws(each: Quality, short: float, aspect: float) -> list[Flaw]:
-    """Returns the flaws of an image; those that it has anyway are not told."""
+    """Returns the flaws of an image; those that follow from another are left out."""
     width, height = each.size_wh
     found = []
     if each.contrast < FLATTEST:

@@ -172,7 +172,7 @@ class ImageCache:
                 _write_stamps(self._own / STAMPS, self._stamps)
 
     def images(self, rows: list[int]) -> StoredImages:
-        """Returns the images of these rows, read when they are asked for."""
+        """Returns the images of these rows, read on access."""
         return StoredImages(self, np.array(rows, np.int64))
 
     def batch(self, rows: Rows) -> Callable[[], Images]:

@@ -57,7 +57,7 @@ class ImageStore(Protocol):
 
 
 class FileStore:
-    """Keeps no pixels: images are decoded whenever they are asked for."""
+    """Keeps no pixels: images are decoded at each access."""
 
     def __init__(self, form: ImageFormat, prepare: Prepare) -> None:
         """Knows no file yet.
@@ -86,7 +86,7 @@ class FileStore:
         return len(self._files) - 1
 
     def images(self, rows: list[int]) -> StoredImages:
-        """Returns the images of these rows, decoded when they are asked for."""
+        """Returns the images of these rows, decoded on access."""
         return StoredImages(self, np.array(rows, np.int64))
 
     def finish(self) -> None:

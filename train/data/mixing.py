@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 def draw_pairs(
     count: int, *, mixup: float, cutmix: float, rng: np.random.Generator
 ) -> Pairs:
-    """Returns how a batch is mixed; with both ways asked for, one of them by chance.
+    """Returns how a batch is mixed; with mixup and CutMix one of them, by chance.
 
     Args:
         count: Images of the batch.

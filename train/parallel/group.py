@@ -101,7 +101,7 @@ class Member(Group):
     """One of several processes: talks through the process that has started it."""
 
     def __init__(self, member: str) -> None:
-        """Takes what the supervisor says of the place, and its streams.
+        """Takes the place and the streams that the supervisor gave.
 
         Args:
             member: The value of ``FER_EDGE_MEMBER``.
@@ -177,6 +177,6 @@ class _NoTerminal(io.TextIOWrapper):
 
 
 def open_group() -> Group:
-    """Returns the group of this process, as its supervisor says."""
+    """Returns the group of this process, from its supervisor."""
     member = os.environ.pop(MEMBER, "")  # not for the processes that it starts
     return Member(member) if member else ALONE

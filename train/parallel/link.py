@@ -163,7 +163,7 @@ def _listen(place: Place) -> socket.socket:
 
 
 def _welcome(place: Place, link: Link, links: dict[int, Link]) -> None:
-    """Takes a process in that has connected, or tells it why not."""
+    """Accepts a process that has connected, or sends it the reason why not."""
     hello = (link.receive(HELLO_S) or [{}])[0]
     number, count = hello.get("process", -1), hello.get("processes")
     refused = ""
@@ -184,7 +184,7 @@ def _welcome(place: Place, link: Link, links: dict[int, Link]) -> None:
 
 
 def _waits(link: Link | None) -> bool:
-    """Returns whether a process that has joined is still there: it says nothing."""
+    """Returns whether a process that has joined is still connected, silently."""
     return link is not None and not select.select([link], [], [], 0)[0]
 
 

@@ -35,7 +35,7 @@ FIRST = 0
 
 
 def supervise(place: Place, words: Sequence[str], join_timeout_s: float) -> int:
-    """Returns the exit code of this process's training, of which it says the errors.
+    """Runs this process's training, prints its errors and returns its exit code.
 
     Args:
         place: Which process this is.
@@ -155,7 +155,7 @@ class _Supervisor:
             self._watch()
 
     def _hear_child(self) -> bool:
-        """Passes on what the child says; returns False at its end."""
+        """Passes on the child's messages; returns False at its end."""
         messages = self._channel.receive()
         for message in messages or []:
             if "failed" in message:
@@ -168,7 +168,7 @@ class _Supervisor:
         return messages is not None
 
     def _hear(self, number: int, link: Link) -> None:
-        """Takes what another process says."""
+        """Handles a message of another process."""
         messages = link.receive()
         for message in messages or []:
             if "ended" in message:
@@ -211,7 +211,7 @@ class _Supervisor:
         raise RunError(f"{one_line(reason)[:500]} {AGAIN}")
 
     def _end_of_child(self) -> int:
-        """Returns the child's exit code; tells the others if they must not wait."""
+        """Returns the child's exit code; informs the others."""
         code = self._child.wait()
         if self._channel.left and code >= 0:
             return code

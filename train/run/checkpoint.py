@@ -68,7 +68,7 @@ def is_kept(config: TrainConfig, history: Sequence[Row], images: int) -> bool:
 
 
 def stop_reason(config: TrainConfig, progress: Progress) -> str:
-    """Returns why a run ends before its last epoch, or nothing while it goes on.
+    """Returns why a run ends before its last epoch; empty while it continues.
 
     It ends without a better validation accuracy in ``config.patience`` epochs, and
     before an epoch that, as long as those so far, would not end in

@@ -158,7 +158,7 @@ def _read_board(args: argparse.Namespace) -> Board | None:
 
 
 def _ratio(board: Board) -> float:
-    """Returns how many times as long as this machine a board takes, and says it."""
+    """Returns and prints how many times as long as this machine a board takes."""
     from train.search.board import compare, describe
     from train.search.cost import measure_latency_ms
 

@@ -55,7 +55,7 @@ class TrialAttempt:
     log: Callable[[str], None]
 
     def make(self, taken: Event) -> AttemptEnding:
-        """Trains what is proposed, and tells the study; returns how that ended.
+        """Trains the proposal, records the result, and returns how it ended.
 
         Args:
             taken: Set when another worker has taken the trial.

@@ -34,7 +34,7 @@ PRUNING_STARTS_AFTER = 5  # trials; and a third of the epochs
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search asks; equal for all of its workers.
+    """The settings of a search; equal for all of its workers.
 
     Attributes:
         fingerprint: Of the images.
@@ -168,7 +168,7 @@ def _pruner(plan: Plan) -> BasePruner:
 
 
 def require_same(study: Study, plan: Plan) -> None:
-    """Raises RunError unless a study asks what this worker asks."""
+    """Raises RunError unless a study has the settings of this worker."""
     theirs, ours = study.user_attrs.get(PLAN), plan.to_document()
     if not isinstance(theirs, dict):
         raise RunError(

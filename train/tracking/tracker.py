@@ -26,7 +26,7 @@ Parameters = Mapping[str, str | int | float | bool]
 
 
 class Outcome(NamedTuple):
-    """What is told at the end of a run.
+    """The final figures of a run.
 
     Attributes:
         status: ``"FINISHED"``, ``"KILLED"`` (interrupted) or ``"FAILED"``.
@@ -85,7 +85,7 @@ class RunTrackers:
                 print(f"record the rest:  {invocation('train')} --resume {path}")
 
     def _try(self, tracker: RunTracker, tell: Callable[[RunTracker], None]) -> bool:
-        """Returns whether a tracker could be told something."""
+        """Returns whether a tracker accepted a call."""
         started = time.monotonic()
         try:
             if tracker.name not in self._begun:
@@ -125,7 +125,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def outcome_of(run: RunFolder, progress: Progress, *, finished: bool) -> Outcome:
-    """Returns what is told of a run that has its ``metrics.json``, if it got so far."""
+    """Returns the outcome of a run; without figures before its ``metrics.json``."""
     figures = {}
     document = run.read_json(run.metrics) if run.metrics.is_file() else {}
     for split in ("validation", "test"):

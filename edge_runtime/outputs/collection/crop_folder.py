@@ -188,7 +188,7 @@ class CropFolder:
         return crops
 
     def _index(self) -> dict[str, KeptCrop]:
-        """Returns the crops by name; the folder is read when it is first asked for."""
+        """Returns the crops by name; the folder is read at the first call."""
         if self._crops is None:
             remove_leftovers(self.path)
             crops = {}

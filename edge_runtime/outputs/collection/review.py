@@ -103,7 +103,7 @@ class Review:
             self._leases.pop(name, None)
 
     def undo(self, name: str, key: str, client: str) -> None:
-        """Takes an answer back; the crop is asked of the same person again.
+        """Takes an answer back; the crop is shown to the same person again.
 
         Args:
             name: Of the crop.
