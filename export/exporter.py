@@ -12,6 +12,7 @@ from edge_runtime.inspection.analyzer import GraphSummary
 from edge_runtime.inspection.verdict import UNFOLDED
 from edge_runtime.model_file.metadata import ModelSpec
 from export.analysis.accuracy import (
+    describe_disagreement,
     measure_accuracy,
     require_agreement,
     require_same_function,
@@ -295,6 +296,8 @@ def _make_files(
         except ModelError as error:
             missing.append(MissingFormat(one.converted.format, str(error)))
             continue
+        if doubt := describe_disagreement(one.converted, file_figures):
+            log(f"warning: {doubt}")
         spec = replace(
             one.spec,
             accuracy=accuracy_record(inputs, reference, file_figures),

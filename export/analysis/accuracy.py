@@ -29,6 +29,7 @@ Logits = npt.NDArray[np.float32]
 
 BATCH = 256  # images in memory
 LEAST_AGREEMENT = {"float32": 0.999, "float16": 0.99}
+OFTEN_AGREES = 0.9  # of other formats: surely fewer is worth a warning
 # Largest difference from the Keras model on the golden patterns, as a share of the
 # largest logit: float16 weights have 11 bits, and the errors of many layers add up.
 LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 0.05}
@@ -111,6 +112,25 @@ def require_agreement(
             f" {figures['agreement']:.2%} of {figures['count']:,} images, expected"
             f" {least:.1%}: nothing was written"
         )
+
+
+def describe_disagreement(
+    converted: ConvertedModel, figures: dict[str, Any] | None
+) -> str:
+    """Returns a warning if a file often predicts another label than Keras, else "".
+
+    That is surely on more than a tenth of all images: the bound of the 95 % interval.
+    """
+    if figures is None:
+        return ""
+    share, count = figures["agreement"], figures["count"]
+    if metrics.wilson_interval(round(share * count), count)[1] >= OFTEN_AGREES:
+        return ""
+    return (
+        f"{converted.format} predicts another label than the Keras model on"
+        f" {1 - share:.0%} of {count:,} images: --debug-layers names the layers,"
+        " --max-drop 1 keeps them in float"
+    )
 
 
 def require_same_function(

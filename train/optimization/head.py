@@ -21,6 +21,9 @@ from train.options.config import TrainConfig
 from train.run.results import predict_logits
 
 PENALTY = 0.03  # on the squared weights of features with variance 1: chosen on photos
+# Of the median: a feature that is nearly the same in all of a few images would get a
+# weight beside which int8 holds no other.
+LEAST_DEVIATION = 0.003
 CHUNK = 256
 MOST_VIEWS = 16_384  # 84 MB of 1,280 features; more say little about one layer
 
@@ -79,7 +82,7 @@ def fit_softmax(
     """Returns the weights with the least cross-entropy, and the bias as last row.
 
     The penalty on the weights is the same for every feature: they are divided by their
-    standard deviation first.
+    standard deviation first, where that is not far below all others.
 
     Args:
         features: float (N, features).
@@ -90,6 +93,7 @@ def fit_softmax(
         float64 (features + 1, classes), for the features as they were given.
     """
     mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation = np.maximum(deviation, LEAST_DEVIATION * np.median(deviation))
     deviation = np.where(deviation > 0, deviation, 1)
     scaled = ((features - mean) / deviation).astype(np.float64)
     shape = (scaled.shape[1] + 1, targets.shape[1])

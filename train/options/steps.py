@@ -10,6 +10,7 @@ from train.options.config import TrainConfig
 
 FEWEST_STEPS = 300
 FEWEST_STEPS_PER_EPOCH = 10
+FEWEST_STEPS_OF_PATIENCE = 100  # its few validation images say little sooner
 SMALLEST_BATCH = 8
 
 
@@ -39,7 +40,7 @@ def fit_to_count(
 
     Batches shrink until an epoch has ten of them, SGD's learning rate with them (Goyal
     et al., "Accurate, large minibatch SGD", 2017), and epochs are added until there are
-    300 steps.
+    300 steps, 100 of them without progress before a run ends early.
 
     Args:
         config: The configuration of the recipe and the flags.
@@ -56,7 +57,11 @@ def fit_to_count(
         if config.optimizer == "sgd" and "learning_rate" not in given:
             rate *= batch / config.batch_size
         config = replace(config, batch_size=batch, learning_rate=rate)
+    steps = images // batch
+    if config.patience and "patience" not in given:
+        patience = math.ceil(FEWEST_STEPS_OF_PATIENCE / steps)
+        config = replace(config, patience=max(config.patience, patience))
     if "epochs" in given:
         return config
-    epochs = math.ceil(FEWEST_STEPS / (images // batch))
+    epochs = math.ceil(FEWEST_STEPS / steps)
     return replace(config, epochs=max(config.epochs, epochs))

@@ -26,7 +26,10 @@ from keras import layers  # noqa: E402
 
 from export import verify  # noqa: E402
 from export.__main__ import main  # noqa: E402
-from export.analysis.accuracy import require_agreement  # noqa: E402
+from export.analysis.accuracy import (  # noqa: E402
+    describe_disagreement,
+    require_agreement,
+)
 from export.calibration.record import SCHEMA, CalibrationRecord, sha256_of  # noqa: E402
 from export.calibration.representative import check_leaks, select_images  # noqa: E402
 from export.convert import keras_model, quantize_tflite  # noqa: E402
@@ -663,6 +666,18 @@ def test_float_file_that_disagrees_with_keras_is_refused():
     require_agreement(converted, {"agreement": 0.999, "count": 1000})
     with pytest.raises(ModelError, match="nothing was written"):
         require_agreement(converted, {"agreement": 0.998, "count": 1000})
+
+
+@pytest.mark.parametrize(
+    ("agreement", "count", "told"),
+    [(2 / 6, 6, True), (5 / 6, 6, False), (0.8, 100, True), (0.97, 3000, False)],
+)
+def test_int8_file_that_often_answers_otherwise_is_told(agreement, count, told):
+    figures = {"agreement": agreement, "count": count}
+    converted = ConvertedModel("tflite-int8", b"")
+    found = describe_disagreement(converted, figures)
+    assert ("predicts another label" in found) == told
+    assert describe_disagreement(converted, None) == ""
 
 
 def test_file_that_does_not_load_is_a_model_error():

@@ -40,6 +40,16 @@ def test_learning_rate_of_adam_stays():
     assert config.learning_rate == 1e-3
 
 
+@pytest.mark.parametrize("images", [1, 24, 108, 300, 2_000])
+def test_run_of_a_small_set_does_not_end_after_a_few_steps(images):
+    recipe = RECIPES["transfer"].config
+    config = fit_to_count(recipe, images)
+    assert config.patience >= recipe.patience
+    assert config.patience * (images // config.batch_size) >= 100
+    assert fit_to_count(recipe, images, {"patience": 3}).patience == recipe.patience
+    assert fit_to_count(TrainConfig(), images).patience == 0
+
+
 @pytest.mark.parametrize("images", [2, 20, 300])
 def test_what_was_given_stays(images):
     config = TrainConfig(epochs=2, batch_size=64, learning_rate=0.3)

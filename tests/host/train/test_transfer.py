@@ -162,6 +162,16 @@ def test_softmax_regression_finds_the_classes():
     assert np.isfinite(weights).all()
 
 
+def test_feature_that_hardly_varies_gets_no_huge_weight():
+    """In int8 it would leave no step to the others."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    features = rng.normal(0, 1, (24, 20))
+    features[:, 3] = np.where(np.arange(24) == 5, 1e-5, 0)
+    weights = np.abs(fit_softmax(features, np.eye(3)[labels])[:-1])
+    assert weights[3].max() < weights.max()
+
+
 @pytest.mark.parametrize("views", [1, 3])
 def test_head_is_fitted_and_all_below_it_stays(data, views):
     images = dataset.load(data).train
