@@ -29,6 +29,7 @@ from edge_runtime.errors import SourceError
 from edge_runtime.sources import CameraSettings, http, http_login, open_source
 from edge_runtime.sources.address import diagnose
 from edge_runtime.sources.base import Clock
+from edge_runtime.sources.mjpeg import MjpegReader
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 QUICK = CameraSettings(stall_s=1.0)
@@ -291,7 +292,7 @@ def test_images_that_came_meanwhile_leave_out_those_before_them() -> None:
 
     with serving(answer) as host:
         reader = http.open_http(f"http://{host}/v", QUICK, Clock())
-        assert isinstance(reader, http.MjpegReader)
+        assert isinstance(reader, MjpegReader)
         assert sent.wait(20)
         images = [
             cv2.imdecode(np.frombuffer(picture(n), np.uint8), 1) for n in range(20)
