@@ -27,6 +27,7 @@ MAX_UNREADABLE, MAX_UNREADABLE_S = 500, 10.0  # in a row
 SHORTFALL_FRAC, SHORTFALL_FRAMES = 0.01, 2
 # Mere frames, as  rpicam-vid -o clip.h264  writes them.
 TIMELESS = frozenset((".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"))
+MOST_POSITION_S = 1e9  # OpenCV 4.11 says -4e17 where there is none
 MAX_PEAK_FPS = 60.0
 VARIABLE_RATIO = 1.2  # times are rounded: less is a constant rate
 
@@ -157,10 +158,10 @@ class _Timeline:
         """Moves to a frame.
 
         Args:
-            position_s: The container's time of it; not finite or 0 where it has none.
+            position_s: The container's time of it; 0, huge or not finite: none.
             index: Its number, from 0.
         """
-        if not math.isfinite(position_s):
+        if not abs(position_s) < MOST_POSITION_S:
             position_s = 0.0
         if self._offset_s is None:
             # Frames before the first readable one took their time, too.

@@ -200,8 +200,9 @@ def test_frames_have_the_containers_own_times(
         ([0.0, 0.1, -5.0, -4.5], [0.0, 0.1, 0.2, 0.7]),  # two recordings in a row
         ([7.0, 7.5], [0.0, 0.5]),
         ([float("nan"), float("inf"), float("nan")], [0.0, 0.1, 0.2]),
+        ([-3.7e17, -3.7e17, -3.7e17], [0.0, 0.1, 0.2]),
     ],
-    ids=["none", "back", "late", "not finite"],
+    ids=["none", "back", "late", "not finite", "huge"],
 )
 def test_time_only_grows(positions: list[float], times: list[float]) -> None:
     timeline, found = _Timeline(10.0), []
