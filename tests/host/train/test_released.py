@@ -403,7 +403,10 @@ def test_card_of_another_file_is_refused():
 
 def test_card_of_no_released_model_is_one_line(capsys):
     assert model_card.main(["fer2014"]) == 2
-    assert "expected a released model (ferplus, fer2013, ferplus_small)" in one_error_line(capsys)
+    assert (
+        "expected a released model (ferplus, fer2013, ferplus_small)"
+        in one_error_line(capsys)
+    )
 
 
 def test_card_without_records_is_refused():
