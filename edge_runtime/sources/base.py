@@ -143,8 +143,9 @@ class VirtualClock(Clock):
 class Reader(Protocol):
     """An open camera or stream, without supervision.
 
-    One that is asked for its image says so by an attribute ``polled``; ``invalid`` says
-    why its images may be none.
+    Optional attributes: ``polled`` (True: each image is requested), ``invalid`` (why
+    images may be unusable, for the message), ``passed_over`` (images that the last
+    ``read`` left out for a newer one) and ``late_s`` (seconds by which it was late).
 
     Attributes:
         fps: Frames per second, if known, else 25.

@@ -44,7 +44,7 @@ _REFUSED = {
     404: "no such path (404): look it up in the camera's manual",
     **dict.fromkeys(
         (301, 302, 303, 307, 308),
-        "a redirect that leads in a circle, or to what is no http:// address",
+        "a redirect in a circle, or to something other than an http:// address",
     ),
 }
 
@@ -52,7 +52,7 @@ _REFUSED = {
 def open_http(
     url: str, settings: CameraSettings, clock: Clock
 ) -> MjpegReader | StillReader | PacedReader | None:
-    """Returns an open camera; None for what is no MJPEG, image or live playlist.
+    """Returns an open camera; None for anything but MJPEG, image, live playlist.
 
     Args:
         url: ``http://`` or ``https://``, perhaps with user and password. Certificates

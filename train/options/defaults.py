@@ -104,8 +104,8 @@ def choose(
             chosen["fit"] = "crop"
             if aspect > WIDE and "fit" not in options:
                 logger.warning(
-                    "of pictures that are %.1f times as long as wide --fit crop keeps"
-                    " %.0f %%, --fit pad all",
+                    "the pictures' longer side is %.1f times the shorter one: --fit"
+                    " crop keeps %.0f %% of a picture, --fit pad all of it",
                     aspect,
                     100 / aspect,
                 )

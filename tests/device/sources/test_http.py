@@ -168,6 +168,12 @@ def test_still_is_asked_for_again_after_an_answer_that_is_none(answer: bytes) ->
         assert len(list(islice(source, 3))) == 3
 
 
+def still(handler: BaseHTTPRequestHandler, number: int) -> None:
+    data = picture(number)
+    head(handler, "image/jpeg", len(data))
+    handler.wfile.write(data)
+
+
 @pytest.mark.parametrize("has_length", [True, False])
 def test_still_that_comes_byte_by_byte_is_polled(has_length: bool) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -177,7 +183,7 @@ def test_still_that_comes_byte_by_byte_is_polled(has_length: bool) -> None:
         time.sleep(0.2)
         handler.wfile.write(data[1:])
 
-    settings = CameraSettings(stall_s=2.0, fps=20.0)
+    settings = CameraSettings(stall_s=20.0, fps=20.0)
     with (
         serving(answer) as host,
         open_source(f"http://{host}/snap", settings=settings) as source,
@@ -195,7 +201,7 @@ def test_still_whose_connection_stays_open_is_polled() -> None:
         handler.wfile.flush()
         over.wait(20)
 
-    settings = CameraSettings(stall_s=1.0, fps=20.0)
+    settings = CameraSettings(stall_s=4.0, fps=20.0)
     with (
         serving(answer) as host,
         open_source(f"http://{host}/snap", settings=settings) as source,
@@ -225,9 +231,7 @@ def test_still_that_trickles_is_given_up(has_length: bool) -> None:
 
 def test_still_that_is_renewed_rarely_is_not_opened_again() -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        data = picture(1)
-        head(handler, "image/jpeg", len(data))
-        handler.wfile.write(data)
+        still(handler, 1)
 
     settings = CameraSettings(stall_s=10.0, fps=20.0, frozen_s=0.3)
     with (
@@ -240,9 +244,7 @@ def test_still_that_is_renewed_rarely_is_not_opened_again() -> None:
 
 def test_still_slower_than_the_stall_time_is_no_loss() -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        data = picture(int(10 * time.monotonic()))
-        head(handler, "image/jpeg", len(data))
-        handler.wfile.write(data)
+        still(handler, int(10 * time.monotonic()))
 
     settings = CameraSettings(stall_s=2.0, fps=0.4)
     with (
@@ -464,17 +466,17 @@ def test_proxy_in_between_is_named(
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("stall_s", [0.1, 5.0])
+@pytest.mark.parametrize("stall_s", [0.1, 20.0])
 def test_first_picture_may_take_the_stall_time(
     stall_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         head(handler, "multipart/x-mixed-replace; boundary=b")
-        time.sleep(1.5)
+        time.sleep(4)
         stream(handler)
 
-    monkeypatch.setattr(http, "OPEN_TIMEOUT_S", 0.5)
-    expected = pytest.raises(SourceError, match=r"no picture within 0\.5 s")
+    monkeypatch.setattr(http, "OPEN_TIMEOUT_S", 2.0)
+    expected = pytest.raises(SourceError, match=r"no picture within 2 s")
     with (
         serving(answer) as host,
         expected if stall_s < 1 else nullcontext(),
@@ -523,7 +525,7 @@ def cuts_the_image_off(handler: BaseHTTPRequestHandler) -> None:
     ids=["401", "403", "404", "500", "html", "text", "ends", "half", "empty"],
 )
 def test_reason_is_told_without_the_password(answer: Answer, part: str) -> None:
-    settings = CameraSettings(stall_s=1.0, fps=50.0)
+    settings = CameraSettings(stall_s=4.0, fps=50.0)
     with serving(answer) as host:
         url = f"http://me:s3cret@{host}/x"
         with (
@@ -561,12 +563,6 @@ def asking(handler: BaseHTTPRequestHandler, challenge: str) -> None:
     handler.end_headers()
 
 
-def still(handler: BaseHTTPRequestHandler, number: int) -> None:
-    data = picture(number)
-    head(handler, "image/jpeg", len(data))
-    handler.wfile.write(data)
-
-
 @pytest.mark.parametrize("kind", ["", "Basic", "Digest"])
 def test_polled_camera_gets_the_password_only_as_it_asked_for_it(kind: str) -> None:
     sent: list[str] = []
@@ -579,7 +575,7 @@ def test_polled_camera_gets_the_password_only_as_it_asked_for_it(kind: str) -> N
         else:
             still(handler, len(sent))
 
-    settings = CameraSettings(fps=50, stall_s=2)
+    settings = CameraSettings(fps=50, stall_s=20)
     user = "me:s3cret@" if kind else ""
     with (
         serving(answer) as host,
@@ -706,7 +702,7 @@ def test_redirect_that_leads_nowhere_is_one_line(place: str) -> None:
 
     with (
         serving(answer) as host,
-        pytest.raises(SourceError, match=r"a redirect that leads") as caught,
+        pytest.raises(SourceError, match=r"a redirect in a circle") as caught,
         open_source(f"http://{host}/v", settings=QUICK),
     ):
         pass
