@@ -35,7 +35,7 @@ FLAGS = {
     "labels_are": "labels-are",
     "crop_margin_frac": "crop-margin",
 }
-CHOICES = ("recipe", "arch", "start_from", "pretrained")
+CHOICES = ("arch", "start_from", "pretrained")  # of the network and its weights
 
 
 class Start(NamedTuple):
@@ -80,7 +80,8 @@ def choose(
     """Returns flags that suit the images, where the user gave none.
 
     Photos in colour are learnt with published weights; small or grey images begin with
-    the released network, unless their classes are its classes. All but small ones are
+    the released network, unless their classes are its classes or the recipe has another
+    network. All but small ones are
     cropped to a square.
 
     Args:
@@ -96,6 +97,7 @@ def choose(
     data = options.get("data", DRAWN)
     labels = set(LABELS)  # of the drawn faces
     free = not any(name in options for name in CHOICES)
+    of_recipe = RECIPES[options.get("recipe", "standard")].config.arch
     if data != DRAWN:
         with open_listing(Path(data)) as listing:
             labels = {entry.label for entry in listing.entries}
@@ -110,9 +112,9 @@ def choose(
                     100 / aspect,
                 )
         if large and colour:
-            if free and has_weights:
+            if free and has_weights and "recipe" not in options:
                 chosen["recipe"] = "transfer"
-        elif free and labels != set(released[1]):
+        elif free and of_recipe == TrainConfig().arch and labels != set(released[1]):
             chosen["start_from"] = released[0]
     if start is not None and labels == set(start.labels):
         chosen |= start.flags

@@ -62,6 +62,15 @@ def test_small_pictures_begin_with_the_released_network(tmp_path, size_wh, colou
     assert chosen(data) == {"start_from": "fer2013"}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "begins"),
+    [("long", True), ("quick", True), ("notebook", False), ("demo", False)],
+)
+def test_recipe_alone_changes_no_initial_weights(tmp_path, recipe, begins):
+    data = write_set(tmp_path / "set", (48, 48), colour=False)
+    assert ("start_from" in chosen(data, recipe=recipe)) == begins
+
+
 def test_grey_photos_are_cropped_too(tmp_path):
     data = write_set(tmp_path / "set", colour=False)
     assert chosen(data) == {"start_from": "fer2013", "fit": "crop"}
