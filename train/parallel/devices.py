@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sys
 from importlib import metadata
 
 import cv2
@@ -61,6 +63,7 @@ def start_replicas(group: Group, devices: int | str | None) -> Replicas:
     if group.count > 1:
         address = group.coordinator()
         host = address.rpartition(":")[0]
+        _run_as_batch_job()
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM
         jax.distributed.initialize(
@@ -95,3 +98,15 @@ def start_replicas(group: Group, devices: int | str | None) -> Replicas:
     return Replicas(
         group, whole=make(devices=everyone, auto_shard_dataset=False), own=mine
     )
+
+
+def _run_as_batch_job() -> None:
+    """Keeps threads that start from now on from interrupting others when they wake up.
+
+    gloo, by which CPUs add up, polls its connections in a thread, also while they are
+    in use. With a core for each process that thread took whole time slices from the
+    one it waited for, and a sum took 4 ms instead of 0.1 (Linux 6.18).
+    """
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with contextlib.suppress(OSError):  # a container may forbid it: only slower
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
