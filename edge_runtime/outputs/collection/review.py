@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from edge_runtime.outputs.documents import utc_now
 
 LEASE_S = 120.0  # for so long nobody else is asked about a crop
 MOST_AT_ONCE = 64
-RANDOM_EVERY = 10  # so often a crop is shown that was taken at random
 SHOWN_PROBABILITIES = 5
 MOST_UNDONE = 20  # keys that a crop remembers
 
@@ -146,15 +146,25 @@ class Review:
 
 
 def review_order(crops: Sequence[KeptCrop]) -> Iterator[KeptCrop]:
-    """Yields the crops that wait: the highest score first, each tenth a random one."""
+    """Yields the crops that wait: the highest score first, random ones in between.
+
+    At any time their share of the crops that a person has seen is their share of all.
+    """
     waiting = [crop for crop in crops if not crop.reviewed]
-    at_random = [crop for crop in waiting if crop.random]
-    chosen = sorted(
-        (crop for crop in waiting if not crop.random), key=lambda crop: -crop.score
+    at_random = deque(crop for crop in waiting if crop.random)
+    chosen = deque(
+        sorted((crop for crop in waiting if not crop.random), key=lambda c: -c.score)
     )
-    for number in range(1, len(waiting) + 1):
-        turn = number % RANDOM_EVERY == 0
-        yield (at_random if at_random and (turn or not chosen) else chosen).pop(0)
+    all_at_random = sum(crop.random for crop in crops)
+    seen = len(crops) - len(waiting)
+    seen_at_random = sum(crop.random and crop.reviewed for crop in crops)
+    for number in range(seen + 1, len(crops) + 1):
+        due = number * all_at_random // len(crops)
+        if at_random and (seen_at_random < due or not chosen):
+            seen_at_random += 1
+            yield at_random.popleft()
+        else:
+            yield chosen.popleft()
 
 
 def _undone(document: dict[str, Any]) -> list[Any]:

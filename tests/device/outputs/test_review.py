@@ -43,12 +43,29 @@ def label_of(review: Review, name: str) -> str | None:
     return None if given is None else given["label"]
 
 
-def test_highest_score_comes_first_and_each_tenth_is_random(tmp_path: Path) -> None:
-    review, _ = reviewed(tmp_path, 30, at_random=2)
+@pytest.mark.parametrize(
+    ("at_random", "places"),
+    [(0, []), (2, [14, 29]), (10, [*range(2, 30, 3)]), (30, [*range(30)])],
+)
+def test_highest_score_comes_first_and_random_ones_by_their_share(
+    tmp_path: Path, at_random: int, places: list[int]
+) -> None:
+    review, _ = reviewed(tmp_path, 30, at_random=at_random)
     order = list(review_order(review.folder.crops()))
-    assert [crop.score for crop in order[:9]] == [n / 100 for n in range(29, 20, -1)]
-    assert [number for number, crop in enumerate(order) if crop.random] == [9, 19]
-    assert len(order) == 30
+    assert [number for number, crop in enumerate(order) if crop.random] == places
+    scores = [crop.score for crop in order if not crop.random]
+    assert scores == [n / 100 for n in range(29, at_random - 1, -1)]
+
+
+def test_random_crops_keep_their_share_when_one_is_shown_at_a_time(
+    tmp_path: Path,
+) -> None:
+    review, _ = reviewed(tmp_path, 30, at_random=10)
+    for _ in range(9):
+        (name,) = names(review.next("me", 1))
+        review.answer(name, LABELS[0], name)
+    seen = [crop.random for crop in review.folder.crops() if crop.reviewed]
+    assert sum(seen) == 3
 
 
 def test_two_people_are_asked_about_different_crops(tmp_path: Path) -> None:
