@@ -75,12 +75,20 @@ def slot_number(attempt: FrozenTrial) -> int:
 
 
 def slots_of(trials: Iterable[FrozenTrial]) -> list[Slot]:
-    """Returns the slots in order; what was refused or superfluous is in none."""
+    """Returns the slots in order.
+
+    A proposal that was refused is none, also where an attempt before ended with its
+    worker: it was not measured yet, or just below the limit.
+    """
     attempts: dict[int, list[FrozenTrial]] = {}
+    refused: set[int] = set()
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if REFUSED not in trial.user_attrs and SUPERFLUOUS not in trial.user_attrs:
+        if REFUSED in trial.user_attrs:
+            refused.add(slot_number(trial))
+        elif SUPERFLUOUS not in trial.user_attrs:
             attempts.setdefault(slot_number(trial), []).append(trial)
-    return [Slot(number, tuple(attempts[number])) for number in sorted(attempts)]
+    numbers = sorted(attempts.keys() - refused)
+    return [Slot(number, tuple(attempts[number])) for number in numbers]
 
 
 def is_superfluous(
@@ -97,7 +105,7 @@ def is_superfluous(
     for rank, slot in enumerate(earlier):
         if slot.number == slot_number(attempt):
             return rank >= count or not slot.lost
-    return len(earlier) >= count
+    return SLOT in attempt.user_attrs or len(earlier) >= count  # its slot was refused
 
 
 def to_reopen(slots: Sequence[Slot]) -> list[Slot]:

@@ -72,6 +72,14 @@ def test_refused_networks_and_superfluous_attempts_are_no_trials():
     assert slots_of(found) == []
 
 
+def test_a_lost_trial_that_is_then_above_a_limit_is_not_taken_up_for_ever():
+    found = trials(
+        (FAIL, {}), (PRUNED, {SLOT: 0, REFUSED: "5.1 ms"}), (RUNNING, {SLOT: 0})
+    )
+    assert slots_of(found) == []
+    assert is_superfluous(found[2], found, 9)
+
+
 def test_of_two_attempts_at_once_the_later_one_is_superfluous():
     found = trials((FAIL, {}), (RUNNING, {SLOT: 0}), (RUNNING, {SLOT: 0}))
     assert not is_superfluous(found[1], found, 9)
