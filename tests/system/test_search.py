@@ -164,6 +164,33 @@ def check_winner(document: dict[str, Any], said: str, folder: Path) -> None:
     assert metrics["best_epoch"] == winner["best_epoch"]
 
 
+@pytest.mark.timeout(3600)
+def test_a_worker_that_is_stopped_ends_no_other_one(
+    tmp_path: Path, faces: Path
+) -> None:
+    """Its training goes on without it: the one that has the trial now waits."""
+    trial = ["--trials", "1", "--epochs", "100"]
+    with worker(tmp_path, faces, "first", *trial) as first:
+        while not (tmp_path / f"runs/{NAME}/trial-0000/history.csv").exists():
+            assert first.process.poll() is None, first.said()
+            time.sleep(0.1)
+        first.process.send_signal(signal.SIGSTOP)
+        assert not first.has_ended(0)
+        more = [*trial, "--take-over", "2s", "--json", "all.json"]
+        with worker(tmp_path, faces, "second", *more) as second:
+            while "waiting for the training of a worker" not in second.said():
+                if second.process.poll() is not None or second.has_ended(0):
+                    break  # the training was faster
+                time.sleep(0.1)
+            first.process.send_signal(signal.SIGCONT)
+            second.ends_well()
+            first.ends_well()
+    assert "trial 0 was taken up by another worker" in first.said()
+    (trial_0,) = json.loads((tmp_path / "all.json").read_text())["trials"]
+    assert (trial_0["state"], trial_0["attempts"]) == ("finished", 2)
+    assert trial_0["figures"]["epochs"] == 100
+
+
 @pytest.mark.skipif(PROGRAMS is None, reason=MISSING)
 @pytest.mark.timeout(1800)
 def test_a_database_that_goes_away_is_one_line(tmp_path: Path, faces: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_runtime.errors import OutputError, RunError
 
 LOCK_FILE = ".lock"
+BUSY = "is being written by another training"
 
 
 @contextmanager
@@ -50,7 +51,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _is_busy(folder: Path) -> RunError:
-    return RunError(
-        f"{folder} is being written by another training: wait for its end, or choose"
-        " another --name"
-    )
+    return RunError(f"{folder} {BUSY}: wait for its end, or choose another --name")
+
+
+def is_locked(folder: Path) -> bool:
+    """Returns whether a training is writing into a run folder."""
+    try:
+        with locked(folder):
+            return False
+    except RunError:
+        return True
+    except OutputError:  # no such folder yet, or one that a training will refuse
+        return False

@@ -16,6 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from edge_runtime.utils.stderr import progress_counter
+from train.run.lock import is_locked
 from train.search.cost import Cost, Costs, describe
 from train.search.slots import ERROR, REFUSED
 from train.search.space import Candidate
@@ -126,6 +127,11 @@ class TrialAttempt:
 
     def _follow(self, training: Training, epochs: int, taken: Event) -> Ending:
         title = f"trial {self.number}"
+        if is_locked(training.folder):
+            self.log(
+                f"{title}: waiting for the training of a worker that was stopped (end"
+                " that worker, or let it go on)"
+            )
         with progress_counter(epochs, title, unit="epoch") as advance:
 
             def prune(epoch: int, accuracy: float) -> bool:

@@ -25,10 +25,12 @@ class Command:
     Attributes:
         process: The process.
         log: Where its output goes.
+        start: Bytes in the log before it.
     """
 
     process: subprocess.Popen[bytes]
     log: Path
+    start: int
 
     def ends_within(self, seconds: float) -> bool:
         """Returns whether it has ended, after waiting for that."""
@@ -48,8 +50,8 @@ class Command:
         code = self.process.returncode
         if code < 0:
             return f"ended by signal {-code}"
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        said = [line for line in lines if line.strip()]
+        text = self.log.read_bytes()[self.start :].decode("utf-8", "replace")
+        said = [line for line in text.splitlines() if line.strip()]
         errors = [line for line in said if line.startswith(ERROR)]
         last = (errors or said or [f"exit code {code}"])[-1]
         return last.removeprefix(ERROR)[:MAX_LINE]
@@ -76,6 +78,7 @@ def running(
     words = [sys.executable, "-m", "train.search.child", parent, module, *arguments]
     try:
         with log.open("ab") as output:
+            start = output.tell()
             process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
@@ -87,7 +90,7 @@ def running(
     except OSError as error:
         raise RunError(f"cannot start python -m {module}: {error}") from error
     try:
-        yield Command(process, log)
+        yield Command(process, log, start)
     finally:
         if process.poll() is None:
             process.kill()

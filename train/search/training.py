@@ -13,9 +13,10 @@ from typing import Any
 
 from edge_runtime.errors import RunError
 from train.run.folder import RunFolder
+from train.run.lock import BUSY, is_locked
 from train.search.command import Command, running
 
-POLL_S = 0.25
+POLL_S, LOCK_POLL_S = 0.25, 1.0
 FAILURES = ("training diverged", "not enough memory")  # of a proposal, not of a machine
 FLAGS_SUFFIX = ".flags"
 LOG_SUFFIX = ".log"
@@ -28,6 +29,7 @@ class Ending(Enum):
     FINISHED = "finished"
     PRUNED = "pruned"
     TAKEN = "taken"  # another worker has the trial now
+    BUSY = "busy"  # the training of a worker that was stopped still runs
 
 
 class TrainingFailedError(Exception):
@@ -60,6 +62,8 @@ class Training:
     def run(self, prune: Callable[[int, float], bool], taken: Event) -> Ending:
         """Trains, or continues what a lost worker began; returns how it ended.
 
+        The training of a worker that was stopped may still run: its end is waited for.
+
         Args:
             prune: Called with each epoch from 1 and its validation accuracy; whether
                 that is enough of it.
@@ -69,11 +73,18 @@ class Training:
             TrainingFailedError: The proposal cannot be trained.
             RunError: Trainings do not work here; the message is the training's own.
         """
-        words = self._words_to_go_on()
-        with running(
-            "train", words, log=self.log, environment=self.environment
-        ) as command:
-            return self._follow(command, prune, taken)
+        told: list[int] = []
+        ending = Ending.BUSY
+        while ending is Ending.BUSY:
+            while is_locked(self.folder):
+                if taken.wait(LOCK_POLL_S):
+                    return Ending.TAKEN
+            words = self._words_to_go_on()
+            with running(
+                "train", words, log=self.log, environment=self.environment
+            ) as command:
+                ending = self._follow(command, prune, taken, told)
+        return ending
 
     def _words_to_go_on(self) -> list[str]:
         """Returns the words that begin, continue or replace the run in the folder."""
@@ -90,27 +101,32 @@ class Training:
         return [*self.flags, *common, "--name", str(self.folder), *force]
 
     def _follow(
-        self, command: Command, prune: Callable[[int, float], bool], taken: Event
+        self,
+        command: Command,
+        prune: Callable[[int, float], bool],
+        taken: Event,
+        told: list[int],
     ) -> Ending:
-        told, ended = 0, False
+        ended = False
         while not ended:
             ended = command.ends_within(POLL_S)
             if taken.is_set():
                 return Ending.TAKEN
-            for epoch, accuracy in read_history(self.folder)[told:]:
-                told = epoch
+            for epoch, accuracy in read_history(self.folder)[len(told) :]:
+                told.append(epoch)
                 if prune(epoch, accuracy) and not ended:
                     command.interrupt()
                     return Ending.PRUNED
-        self._check(command)
-        return Ending.FINISHED
+        return self._check(command)
 
-    def _check(self, command: Command) -> None:
-        """Raises an error unless the training went well."""
+    def _check(self, command: Command) -> Ending:
+        """Returns how a training ended; raises an error unless it went well."""
         code = command.process.returncode
         if not code:
-            return
+            return Ending.FINISHED
         reason = command.reason()
+        if BUSY in reason:
+            return Ending.BUSY
         if code == -signal.SIGKILL or any(words in reason for words in FAILURES):
             raise TrainingFailedError(reason)
         raise RunError(f"{self.folder}: {reason}")

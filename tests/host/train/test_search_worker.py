@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
@@ -109,6 +111,51 @@ def test_a_training_that_was_killed_goes_on_where_it_stopped(faces, workplace):
     said = one.log.read_text()
     assert len(re.findall(r"^epoch +1/", said, flags=re.MULTILINE)) == 1
     assert 1 <= begun <= 3
+
+
+@contextmanager
+def another_training_in(folder):
+    holds = (
+        "import sys, time; from pathlib import Path\n"
+        "from train.run.lock import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-c", holds, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_the_training_of_a_worker_that_was_stopped_is_waited_for(faces, workplace):
+    one, taken = training(faces, workplace), threading.Event()
+    with another_training_in(one.folder):
+        taken.set()
+        assert one.run(never, taken) is Ending.TAKEN
+    assert not one.log.exists()
+    assert one.run(never, threading.Event()) is Ending.FINISHED
+
+
+def test_a_training_that_another_one_was_faster_than_starts_again(
+    faces, workplace, monkeypatch
+):
+    monkeypatch.setattr("train.search.training.is_locked", lambda folder: False)
+    one = training(faces, workplace)
+    with another_training_in(one.folder) as other, ThreadPool(1) as pool:
+        ending = pool.apply_async(one.run, (never, threading.Event()))
+        while not ending.ready():
+            if one.log.exists() and "by another training" in one.log.read_text():
+                other.kill()
+            time.sleep(0.1)
+    assert ending.get() is Ending.FINISHED
+
+
+def test_the_reason_of_a_training_is_not_that_of_an_earlier_one(faces, workplace):
+    one = training(faces, workplace, "--from", "nothing")
+    one.log.write_text("error: training diverged in epoch 1\n")
+    with pytest.raises(RunError, match="expected a run"):
+        one.run(never, threading.Event())
 
 
 def test_another_proposal_in_the_same_folder_begins_anew(faces, workplace):
