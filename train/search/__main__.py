@@ -70,7 +70,7 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
     require_in_checkout("optuna", "matplotlib", group="search")
     import optuna
 
-    from train.search.conclusion import Outputs, conclude
+    from train.search.conclusion import conclude
     from train.search.cost import Costs
     from train.search.limits import check_limits
     from train.search.study import open_study, require_own_folder
@@ -95,6 +95,7 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
         environment,
         args.take_over_s,
         args.max_time_s,
+        args.export,
     )
     with refusals(args.storage):
         study = open_study(storage, name, plan)
@@ -118,7 +119,7 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
         except KeyboardInterrupt:
             _say("interrupted: the same command continues")
             raise
-        conclude(worker, Outputs(args.json, args.export))
+        conclude(worker, args.json)
     return 0
 
 

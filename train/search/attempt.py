@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 from edge_runtime.utils.stderr import progress_counter
 from train.run.lock import is_locked
 from train.search.cost import Cost, Costs, describe
-from train.search.slots import ERROR, REFUSED
+from train.search.slots import ERROR, EXPORTS, REFUSED
 from train.search.space import Candidate
 from train.search.study import Plan
 from train.search.training import Ending, Training, TrainingFailedError
@@ -66,6 +66,7 @@ class TrialAttempt:
         """
         try:
             self.trial.set_user_attr(WORKER, socket.gethostname())
+            self.trial.set_user_attr(EXPORTS, self.config.exports)
             candidate = self.plan.space.propose(self.trial)
             cost = self.costs.of(candidate.network)
             if self._refuse(candidate, cost):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -24,7 +23,7 @@ from train.search.results import (
     to_document,
     train_command,
 )
-from train.search.slots import REFUSED, slots_of
+from train.search.slots import REFUSED, last_to_end, slots_of
 from train.search.training import TrainingFailedError
 from train.search.worker import Worker
 from train.search.worker_config import run_name
@@ -32,21 +31,12 @@ from train.search.worker_config import run_name
 PICTURE = "search.png"
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What to do with the results.
+def conclude(worker: Worker, json_file: Path | None) -> None:
+    """Prints and writes the results; trains and exports the winner, if asked to.
 
-    Attributes:
-        json: File for all trials, or None.
-        export: Train the winner with all its epochs, and export it.
-    """
-
-    json: Path | None
-    export: bool
-
-
-def conclude(worker: Worker, outputs: Outputs) -> None:
-    """Prints and writes the results; trains the winner with ``export``.
+    Args:
+        worker: A worker that has nothing left to do.
+        json_file: File for all trials, or None.
 
     Raises:
         GateError: No trial finished within the limits.
@@ -57,9 +47,9 @@ def conclude(worker: Worker, outputs: Outputs) -> None:
     trials = read_trials(attempts, plan, worker.count)
     refused = sum(REFUSED in attempt.user_attrs for attempt in attempts)
     print(f"\n{summary(trials, refused)}")
-    if outputs.json:
+    if json_file:
         document = to_document(trials, plan, refused)
-        write_text(outputs.json, json.dumps(document, indent=1) + "\n")
+        write_text(json_file, json.dumps(document, indent=1) + "\n")
     winner = find_winner(trials, plan)
     if winner is None:
         failed = [trial for trial in trials if trial.error]
@@ -70,7 +60,7 @@ def conclude(worker: Worker, outputs: Outputs) -> None:
     plot_search(study, trials, plan, picture)
     print(f"picture:  {picture}")
     _print_commands(worker, winner)
-    if outputs.export:
+    if worker.config.exports:
         _finish(worker, winner, attempts)
 
 
@@ -91,9 +81,9 @@ def _finish(
     worker: Worker, winner: TrialResult, attempts: Sequence[FrozenTrial]
 ) -> None:
     """Trains the winner with all its epochs and exports it, in one of the workers."""
-    last = _last_ended(attempts, worker.count)
-    if worker.done and last not in worker.done:
-        print(f"the worker that ended trial {last} trains and exports the winner")
+    last = last_to_end(slots_of(attempts)[: worker.count])
+    if worker.done and last is not None and last not in worker.done:
+        print(f"the worker of trial {last} trains and exports the winner")
         return
     name = f"winner-{winner.number:04d}"
     flags = [*winner.candidate.flags(epochs=False), *worker.plan.flags]
@@ -112,9 +102,3 @@ def _finish(
 def _show(epoch: int, accuracy: float) -> bool:
     print(f"  epoch {epoch}: {accuracy:.2%}", flush=True)
     return False
-
-
-def _last_ended(attempts: Sequence[FrozenTrial], count: int) -> int:
-    """Returns the number of the trial that ended last."""
-    slots = slots_of(attempts)[:count]
-    return max(slots, key=lambda slot: str(slot.last.datetime_complete)).number

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,6 +18,7 @@ SLOT = "slot"  # number of the slot, with attempts after the first
 REFUSED = "refused"  # why a proposal was not trained: it is not a slot
 SUPERFLUOUS = "superfluous"  # another attempt did the same
 GIVEN_BACK = "given back"  # its worker was asked to end
+EXPORTS = "exports"  # its worker exports the winner, if it is the last
 ERROR = "error"  # why a training failed: it is not tried again
 MAX_ATTEMPTS = 3
 
@@ -111,3 +113,13 @@ def is_superfluous(
 def to_reopen(slots: Sequence[Slot]) -> list[Slot]:
     """Returns the slots that another worker has to take up."""
     return [slot for slot in slots if slot.lost and not slot.given_up]
+
+
+def last_to_end(slots: Iterable[Slot]) -> int | None:
+    """Returns the last trial of a worker that exports; one that still runs is later."""
+    found = [
+        (slot.last.datetime_complete or datetime.max, slot.number)
+        for slot in slots
+        if slot.last.user_attrs.get(EXPORTS) and not slot.lost
+    ]
+    return max(found)[1] if found else None

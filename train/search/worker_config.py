@@ -20,6 +20,7 @@ class WorkerConfig:
         environment: Of the trainings.
         take_over_s: Seconds after which a silent worker's trial is taken up.
         max_time_s: Seconds after which no trial is begun; 0 without limit.
+        exports: Whether it may train and export the winner.
     """
 
     data: str
@@ -28,6 +29,7 @@ class WorkerConfig:
     environment: dict[str, str]
     take_over_s: float
     max_time_s: float = 0.0
+    exports: bool = False
 
     def training(self, name: str, flags: Sequence[str], threads: int) -> Training:
         """Returns the training of a run folder of the search."""

@@ -9,12 +9,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from train.search.heartbeat import BEAT, Watch
 from train.search.slots import (
     ERROR,
+    EXPORTS,
     GIVEN_BACK,
     MAX_ATTEMPTS,
     REFUSED,
     SLOT,
     SUPERFLUOUS,
     is_superfluous,
+    last_to_end,
     slots_of,
     to_reopen,
 )
@@ -99,6 +101,25 @@ def test_a_refused_network_makes_room_for_another_trial():
 def test_the_attempt_with_a_result_counts():
     found = trials((FAIL, {}), (COMPLETE, {SLOT: 0}), (FAIL, {SLOT: 0}))
     assert slots_of(found)[0].last.number == 1
+
+
+@pytest.mark.parametrize(
+    ("others", "last"),
+    [
+        ([(COMPLETE, {}), (RUNNING, {})], 0),
+        ([(FAIL, {EXPORTS: True}), (WAITING, {SLOT: 1})], 0),
+        ([(COMPLETE, {EXPORTS: True}), (COMPLETE, {EXPORTS: False})], 1),
+        ([(RUNNING, {EXPORTS: True}), (PRUNED, {EXPORTS: True})], 1),
+    ],
+    ids=["without --export", "lost", "with --export", "still runs"],
+)
+def test_of_the_workers_that_export_the_last_one_does(others, last):
+    found = trials((COMPLETE, {EXPORTS: True}), *others)
+    assert last_to_end(slots_of(found)) == last
+
+
+def test_where_no_worker_exports_none_is_the_last():
+    assert last_to_end(slots_of(trials((COMPLETE, {})))) is None
 
 
 class Clock:
