@@ -199,6 +199,7 @@ def _add_workers(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--storage",
+        type=storage,
         metavar="URL",
         help="a database that all workers reach, postgresql://USER@HOST/DATABASE, or"
         " the path of a journal file (runs/<name>/journal.log)",
@@ -221,6 +222,13 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         help="at the end train the winner with all epochs of its recipe, and export it",
     )
     add("--json", type=path, metavar="FILE", help="write all trials as JSON")
+
+
+def storage(text: str) -> str:
+    """Returns a URL or path, for argparse; an empty one would be the default."""
+    if not text:
+        raise InvalidValue("expected a URL or the path of a journal, got ''")
+    return text
 
 
 def amount(text: str) -> int:

@@ -65,23 +65,27 @@ class TrialAttempt:
             FerEdgeError: Trainings or exports do not work here.
         """
         try:
-            self.trial.set_user_attr(WORKER, socket.gethostname())
-            self.trial.set_user_attr(EXPORTS, self.config.exports)
-            candidate = self.plan.space.propose(self.trial)
-            cost = self.costs.of(candidate.network)
-            if self._refuse(candidate, cost):
-                return AttemptEnding.REFUSED
-            ending = self._train(candidate, cost, taken)
-        except TrainingFailedError as error:
-            self.trial.set_user_attr(ERROR, str(error))
-            self._tell(TrialState.FAIL)
-            self.log(f"trial {self.number}: failed: {error}")
-            return AttemptEnding.ENDED
+            ending = self._make(taken)
         except UpdateFinishedTrialError:
             ending = AttemptEnding.TAKEN
         if ending is AttemptEnding.TAKEN:
             self.log(f"trial {self.number} was taken up by another worker")
         return ending
+
+    def _make(self, taken: Event) -> AttemptEnding:
+        self.trial.set_user_attr(WORKER, socket.gethostname())
+        self.trial.set_user_attr(EXPORTS, self.config.exports)
+        candidate = self.plan.space.propose(self.trial)
+        cost = self.costs.of(candidate.network)
+        if self._refuse(candidate, cost):
+            return AttemptEnding.REFUSED
+        try:
+            return self._train(candidate, cost, taken)
+        except TrainingFailedError as error:
+            self.trial.set_user_attr(ERROR, str(error))
+            self._tell(TrialState.FAIL)
+            self.log(f"trial {self.number}: failed: {error}")
+            return AttemptEnding.ENDED
 
     def _refuse(self, candidate: Candidate, cost: Cost) -> bool:
         """Tells the study of a network above the limits; returns whether it is."""

@@ -37,22 +37,15 @@ def open_storage(given: str | None, folder: Path) -> BaseStorage:
         ConfigError: The URL is none.
         MissingDependencyError: The driver of the database is not installed.
     """
-    if given and "://" in given:
+    if given and _is_url(given):
         return _open_database(given)
-    path = Path(given) if given else folder / JOURNAL
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from train.search.journal import open_journal  # here: --help needs no Optuna
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path)))
-    except OSError as error:
-        raise RunError(f"the journal {path} {_refusal(error)}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise RunError(
-            f"{path} is not a journal of a search, or damaged ({error!r}): name another"
-            " with --storage"
-        ) from error
+    return open_journal(Path(given) if given else folder / JOURNAL)
+
+
+def _is_url(given: str) -> bool:
+    return "://" in given or given.startswith(("postgresql:", "postgres:"))
 
 
 def _open_database(url: str) -> BaseStorage:
@@ -71,6 +64,11 @@ def _open_database(url: str) -> BaseStorage:
         raise ConfigError(
             f"expected --storage as in postgresql://USER@HOST/DATABASE, got"
             f" {_hidden(url)!r}: {_reason(error)}"
+        ) from error
+    except RuntimeError as error:
+        raise RunError(
+            f"the storage {_hidden(url)} has tables of another version of Optuna: name"
+            f" another database ({_reason(error)})"
         ) from error
     except ImportError as error:
         driver = error.name or "the database's driver"
@@ -107,13 +105,15 @@ class _NoUrlError(Exception):
 def refusals(given: str | None) -> Iterator[None]:
     """Turns what goes wrong with a database into one line, without its password.
 
+    A journal's lines come from ``train.search.journal``.
+
     Args:
         given: As for ``open_storage``.
 
     Raises:
         RunError: It refuses, or is gone.
     """
-    if not given or "://" not in given:
+    if not given or not _is_url(given):
         yield
         return
     from optuna.exceptions import StorageInternalError
@@ -149,7 +149,3 @@ def _reason(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     words = [line.strip() for line in str(original).splitlines() if line.strip()]
     return one_line((words or [type(original).__name__])[0])
-
-
-def _refusal(error: OSError) -> str:
-    return f"cannot be used: {error.strerror or error}"

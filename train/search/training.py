@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 from edge_runtime.errors import RunError
+from edge_runtime.utils.files import write_text
 from train.run.folder import RunFolder
 from train.run.lock import BUSY, is_locked
 from train.search.command import Command, running
@@ -96,7 +97,7 @@ class Training:
         same = stamp.is_file() and stamp.read_text(encoding="utf-8") == flags
         if same and (run.checkpoint / PROGRESS).is_file():
             return ["--resume", str(self.folder), *common]
-        stamp.write_text(flags, encoding="utf-8")
+        write_text(stamp, flags)
         force = ["--force"] if run.config.exists() else []
         return [*self.flags, *common, "--name", str(self.folder), *force]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
@@ -113,7 +115,8 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         frozen = next(one for one in trials if one.number == trial.number)
         if is_superfluous(frozen, trials, self.count):
-            trial.set_user_attr(SUPERFLUOUS, True)
+            with suppress(UpdateFinishedTrialError):
+                trial.set_user_attr(SUPERFLUOUS, True)
             self._tell(trial.number, TrialState.FAIL)
             return
         number = slot_number(frozen)
@@ -154,4 +157,5 @@ class Worker:
             self.log(f"{ended} of {self.count} trials have ended")
 
     def _tell(self, number: int, state: TrialState) -> None:
-        self.study.tell(number, state=state, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):  # by another worker, just now
+            self.study.tell(number, state=state, skip_if_finished=True)

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
 import socket
+import sqlite3
 import threading
 from collections import Counter
+from contextlib import closing
 
 import optuna
 import pytest
@@ -12,7 +15,15 @@ import pytest
 from edge_runtime.errors import ConfigError, RunError
 from train.search.space import Range, choose_space
 from train.search.storage import open_storage, refusals
-from train.search.study import IDENTITY, Plan, open_study, require_own_folder
+from train.search.study import (
+    IDENTITY,
+    Plan,
+    Proposals,
+    open_study,
+    require_own_folder,
+)
+from train.search.worker import Worker
+from train.search.worker_config import WorkerConfig
 
 SPACE = choose_space({}, size_px=48, colour="grey", images=28_000, weights=False)
 PLAN = Plan(
@@ -97,6 +108,22 @@ def test_workers_that_start_at_once_agree(tmp_path):
     assert len(set(identities)) == 1
 
 
+def test_a_trial_that_ends_while_it_is_taken_up_is_no_error(storage, tmp_path):
+    study, other = (open_study(storage, "faces", PLAN) for _ in range(2))
+    study.ask()
+
+    class Slow(Proposals):
+        def after_trial(self, *_):
+            other.tell(0, 0.5)
+
+    study.sampler = Slow(PLAN.seed)
+    config = WorkerConfig("faces", tmp_path, 1, {}, take_over_s=0.0)
+    said = []
+    Worker(study, PLAN, 1, None, config, said.append).work()
+    assert said[-1] == "trial 0: its worker is silent, taking it up"
+    assert other.get_trials()[0].value == 0.5
+
+
 def propose(study, count):
     found = []
     for _ in range(count):
@@ -158,6 +185,7 @@ def test_a_database_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     ("url", "said"),
     [
         ("postgresql://host:port/x", "expected --storage as in postgresql://"),
+        ("postgresql:/host/x", "expected --storage as in postgresql://"),
         ("nothing://host/x", "expected --storage as in postgresql://.*nothing"),
     ],
 )
@@ -166,18 +194,63 @@ def test_a_url_that_is_none_is_one_line(url, said, tmp_path):
         open_storage(url, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"{}\n", b"[1]\n", b"7\n"])
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n", b"{}\n", b"[1]\n", b"7\n", b"password"]
+)
 def test_a_file_that_is_no_journal_is_one_line(content, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"picture\.png is not a journal of a search"):
         open_storage(str(path), tmp_path)
+    assert path.read_bytes() == content
 
 
-def test_a_journal_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_pipe_as_journal_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="pipe is not a journal of a search"):
+        open_storage(str(tmp_path / "pipe"), tmp_path)
+
+
+def test_a_journal_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"Not a directory|File exists"):
         open_storage(str(tmp_path / "file" / "journal.log"), tmp_path)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(tmp_path):
+    # The lock beside it has a name of 256 characters: as in a folder of somebody else.
+    storage = open_storage(str(tmp_path / ("j" * 251)), tmp_path)
+    with pytest.raises(RunError, match=r"jjj cannot be used: File name too long: the"):
+        open_study(storage, "faces", PLAN)
+
+
+def test_a_journal_that_is_removed_is_one_line(tmp_path):
+    path = tmp_path / "journal.log"
+    study = open_study(open_storage(str(path), tmp_path), "faces", PLAN)
+    path.unlink()
+    with pytest.raises(RunError, match=r"journal\.log cannot be used: No such file"):
+        study.ask()
+
+
+def test_half_a_line_after_a_full_disk_costs_no_other_record(tmp_path):
+    path = tmp_path / "journal.log"
+    study = open_study(open_storage(str(path), tmp_path), "faces", PLAN)
+    study.ask()
+    written = path.read_bytes()
+    path.write_bytes(written + b'{"op_code":8,"worker')
+    study.tell(0, 0.5)
+    assert path.read_bytes().startswith(written + b'{"op_code":6,"worker')
+    again = open_study(open_storage(str(path), tmp_path), "faces", PLAN)
+    assert [trial.value for trial in again.get_trials()] == [0.5]
+
+
+def test_a_database_of_another_optuna_is_one_line(tmp_path):
+    file, url = tmp_path / "search.db", f"sqlite:///{tmp_path}/search.db"
+    open_storage(url, tmp_path)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'v99'")
+    with pytest.raises(RunError, match=r"search\.db has tables of another version of"):
+        open_storage(url, tmp_path)
 
 
 def test_a_database_that_is_lost_later_is_one_line(tmp_path):
