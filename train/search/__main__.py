@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import (
     ConfigError,
+    OutputError,
     require_in_checkout,
 )
 from edge_runtime.utils.argparser import exit_code_of
+from edge_runtime.utils.files import write_text
 from edge_runtime.utils.flags import MAX_THREADS
 from train.networks import pretrained
 from train.networks.backend import start_keras
@@ -84,6 +86,8 @@ def _search(args: argparse.Namespace, flags: Sequence[str]) -> int:
     if not NAME.fullmatch(name):
         raise ConfigError(f"expected a --name of letters, digits, . _ -, got {name!r}")
     board = _read_board(args)
+    if args.json:
+        _require_writable(args.json)
     folder = RUNS / name
     storage = open_storage(args.storage, folder)
     images = read_images(args.data, given)
@@ -143,6 +147,15 @@ def _training_options(flags: Sequence[str]) -> dict[str, object]:
     if own:
         raise ConfigError(f"the search gives {own[0]} itself: leave it out after --")
     return given
+
+
+def _require_writable(file: Path) -> None:
+    """Raises OutputError now, not after a night, where a file cannot be written."""
+    if file.is_dir():
+        raise OutputError(f"--json: expected a file, got the folder {str(file)!r}")
+    probe = file.with_name(f"{file.name}.probe")
+    write_text(probe, "")
+    probe.unlink()
 
 
 def _read_board(args: argparse.Namespace) -> Board | None:

@@ -252,6 +252,8 @@ def test_a_limit_that_nothing_meets_is_one_line(faces, workplace, capsys, flags,
         (["--name", "a/b"], "expected a --name of letters, digits, . _ -, got 'a/b'"),
         (["--data", "nowhere"], "nowhere"),
         (["--storage", "postgresql://x@127.0.0.1:1/y"], "Connection refused"),
+        (["--json", "."], "--json: expected a file, got the folder '.'"),
+        (["--json", "/dev/null/all.json"], "cannot write '/dev/null/all.json"),
     ],
 )
 def test_a_wrong_search_is_one_line(faces, workplace, capsys, words, said):
