@@ -103,6 +103,6 @@ def _refusals(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, error: Exception) -> RunError:
     return RunError(
-        f"{path} is not a journal of a search, or damaged ({error!r}): name another"
-        " with --storage"
+        f"{path} is not a journal of a search, or damaged ({error!r}): begin another"
+        " search, with another --name, or another --storage where one is given"
     )

@@ -61,18 +61,23 @@ def _open_database(url: str) -> BaseStorage:
                 partial(RDBStorage, url, engine_kwargs={"connect_args": dict(settings)})
             )
     except (_NoUrlError, ValueError) as error:
-        raise ConfigError(
-            f"expected --storage as in postgresql://USER@HOST/DATABASE, got"
-            f" {_hidden(url)!r}: {_reason(error)}"
-        ) from error
+        raise _is_none(url, _reason(error)) from error
     except RuntimeError as error:
         raise RunError(
             f"the storage {_hidden(url)} has tables of another version of Optuna: name"
             f" another database ({_reason(error)})"
         ) from error
     except ImportError as error:
-        driver = error.name or "the database's driver"
-        raise missing_in_checkout(driver, "search", error) from error
+        if not url.startswith(_DRIVER):
+            raise _is_none(url, "its driver is not installed") from error
+        raise missing_in_checkout(error.name or "psycopg", "search", error) from error
+
+
+def _is_none(url: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"expected --storage as in postgresql://USER@HOST/DATABASE, got"
+        f" {_hidden(url)!r}: {reason}"
+    )
 
 
 def _with_tables(connect: Callable[[], BaseStorage]) -> BaseStorage:

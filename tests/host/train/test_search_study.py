@@ -185,6 +185,7 @@ def test_a_database_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     ("url", "said"),
     [
         ("postgresql://host:port/x", "expected --storage as in postgresql://"),
+        ("mysql://me@host/x", "got 'mysql://me@host/x': its driver is not installed"),
         ("postgresql:/host/x", "expected --storage as in postgresql://"),
         ("nothing://host/x", "expected --storage as in postgresql://.*nothing"),
     ],
