@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_runtime.errors import ConfigError, FerEdgeError
-from edge_runtime.untrusted import one_line
+from edge_runtime.untrusted import one_line, parse_json
 from train.parallel.place import LOOPBACK, Place
 
 Message = dict[str, Any]
@@ -19,6 +19,16 @@ PROTOCOL = "fer-edge/parallel/1"
 MAX_MESSAGE_BYTES = 16 * 2**20  # the history of a run is the largest
 RETRY_S = 0.5
 HELLO_S = 10.0  # for the first line of whoever connects
+
+# Why there are no more messages, and what to do where process 0 has sent no answer.
+ENDED = "has ended without a word"
+SILENT = "has not answered in time"
+FOREIGN = "has sent what is no message of a training"
+ADVICE = {
+    ENDED: "see its error",
+    SILENT: "it waits for others longer than --join-timeout here, or hangs",
+    FOREIGN: "does another program have this port?",
+}
 
 
 class Link:
@@ -28,12 +38,13 @@ class Link:
         name: The other one, for people.
         heard_s: ``time.monotonic()`` of its last message.
         left: It has said that it needs the others no more.
+        end: Why ``receive`` has returned None, as in "process 1 has ended".
     """
 
     def __init__(self, connection: socket.socket, name: str = "") -> None:
         """Takes a connected socket."""
         self._connection, self._read = connection, bytearray()
-        self.name, self.left = name, False
+        self.name, self.left, self.end = name, False, ""
         self.heard_s = time.monotonic()
 
     def fileno(self) -> int:
@@ -50,21 +61,28 @@ class Link:
         the end of the connection, or where nothing came in time.
         """
         self._connection.settimeout(timeout_s)
+        self.end = ENDED
         try:
             read = self._connection.recv(2**16)
+        except TimeoutError:
+            self.end = SILENT
+            return None
         except OSError:
-            read = b""
+            return None
         finally:
             with contextlib.suppress(OSError):
                 self._connection.settimeout(None)
+        if not read:
+            return None
+        self.end = FOREIGN
         self._read += read
-        if not read or len(self._read) > MAX_MESSAGE_BYTES:
+        if len(self._read) > MAX_MESSAGE_BYTES:
             return None
         self.heard_s = time.monotonic()
         *lines, rest = bytes(self._read).split(b"\n")
         self._read = bytearray(rest)
         try:
-            messages = [json.loads(line) for line in lines]
+            messages = [parse_json(line) for line in lines]
         except ValueError:
             return None
         return messages if all(isinstance(each, dict) for each in messages) else None
@@ -122,13 +140,13 @@ def _connect(place: Place, deadline: float, timeout_s: float) -> Link:
     )
     # Process 0 gives up first, and says why.
     answer = link.receive(max(0.0, deadline - time.monotonic()) + HELLO_S)
-    if not answer or answer[0].get("joined") is not True:
-        reason = answer and answer[0].get("refused")
-        link.close()
-        raise FerEdgeError(
-            one_line(str(reason or f"process 0 at {where} has ended: see its error"))
-        )
-    return link
+    if answer and answer[0].get("joined") is True:
+        return link
+    link.close()
+    reason = f"process 0 at {where} {link.end}: {ADVICE[link.end]}"
+    if answer:
+        reason = str(answer[0].get("refused", reason))
+    raise FerEdgeError(one_line(reason))
 
 
 def _accept(place: Place, deadline: float, timeout_s: float) -> dict[int, Link]:
@@ -140,7 +158,9 @@ def _accept(place: Place, deadline: float, timeout_s: float) -> dict[int, Link]:
                 connection, (host, *_) = server.accept()
             except TimeoutError:
                 _give_up(place, links, timeout_s)
-            _welcome(place, Link(connection, host), links)
+            left_s = min(HELLO_S, max(0.01, deadline - time.monotonic()))
+            _welcome(place, Link(connection, host), links, left_s)
+            _drop_gone(links)
     for link in links.values():
         link.send({"joined": True})
     return links
@@ -148,7 +168,7 @@ def _accept(place: Place, deadline: float, timeout_s: float) -> dict[int, Link]:
 
 def _listen(place: Place) -> socket.socket:
     try:
-        if place.host in (LOOPBACK, "localhost"):
+        if place.host == LOOPBACK:
             return socket.create_server((LOOPBACK, place.port))
         if socket.has_dualstack_ipv6():
             return socket.create_server(
@@ -162,9 +182,11 @@ def _listen(place: Place) -> socket.socket:
         ) from error
 
 
-def _welcome(place: Place, link: Link, links: dict[int, Link]) -> None:
+def _welcome(
+    place: Place, link: Link, links: dict[int, Link], timeout_s: float
+) -> None:
     """Accepts a process that has connected, or sends it the reason why not."""
-    hello = (link.receive(HELLO_S) or [{}])[0]
+    hello = (link.receive(timeout_s) or [{}])[0]
     number, count = hello.get("process", -1), hello.get("processes")
     refused = ""
     if hello.get("protocol") != PROTOCOL or not isinstance(number, int):
@@ -188,7 +210,14 @@ def _waits(link: Link | None) -> bool:
     return link is not None and not select.select([link], [], [], 0)[0]
 
 
+def _drop_gone(links: dict[int, Link]) -> None:
+    """Forgets processes that have joined and given up."""
+    for number in [each for each, link in links.items() if not _waits(link)]:
+        links.pop(number).close()
+
+
 def _give_up(place: Place, links: dict[int, Link], timeout_s: float) -> None:
+    _drop_gone(links)
     missing = sorted({*range(1, place.processes)} - {*links})
     reason = (
         f"expected {place.processes} processes, got {len(links) + 1} in {timeout_s:.0f}"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from edge_runtime.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
+ITS_NAMES = ("localhost", "::1")  # libraries would listen at all addresses
 PORT = 55527  # of process 0, where nothing else is said
 FLAGS = ("coordinator", "processes", "process")
 
@@ -95,6 +96,8 @@ def _checked(place: Place) -> Place | None:
             f"expected --process from 0 to {place.processes - 1}, got {place.process}:"
             f" there are {place.processes} processes"
         )
+    if place.host in ITS_NAMES:
+        place = place._replace(host=LOOPBACK)
     return place if place.processes > 1 else None
 
 

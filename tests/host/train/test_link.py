@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from edge_runtime.errors import ConfigError, FerEdgeError
+from train.parallel import link as link_module
 from train.parallel.link import MAX_MESSAGE_BYTES, PROTOCOL, Link, join
 from train.parallel.place import LOOPBACK, Place
 
@@ -92,9 +93,8 @@ def test_number_that_two_have_is_refused_to_one(port, joined):
 def test_process_that_was_started_again_takes_its_place(port, joined):
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(joined, Place(LOOPBACK, port, 3, 0))
-        hello = {"protocol": PROTOCOL, "process": 1, "processes": 3, "host": "x"}
         with _connect(port) as gone:
-            gone.sendall(json.dumps(hello).encode() + b"\n")
+            gone.sendall(_hello(1, 3))
         places = [Place(LOOPBACK, port, 3, k) for k in (1, 2)]
         assert [list(links) for links in joined(*places)] == [[0], [0]]
         assert sorted(first.result()[0]) == [1, 2]
@@ -119,6 +119,61 @@ def _connect(port):
             continue
 
 
+def _hello(number, processes):
+    hello = {"protocol": PROTOCOL, "process": number, "processes": processes}
+    return json.dumps(hello).encode() + b"\n"
+
+
+def test_process_that_gave_up_is_missing(port, joined):
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(joined, Place(LOOPBACK, port, 3, 0), timeout_s=SHORT_S)
+        with _connect(port) as gone:
+            gone.sendall(_hello(1, 3))
+        (said,) = joined(Place(LOOPBACK, port, 3, 2), timeout_s=SHORT_S)
+        assert "expected 3 processes, got 2" in said
+        assert said.endswith("start also --process 1")
+        assert first.result() == [said]
+
+
+def test_silent_stranger_holds_nobody_up(port, joined, monkeypatch):
+    monkeypatch.setattr(link_module, "HELLO_S", 3600.0)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(joined, Place(LOOPBACK, port, 2, 0), timeout_s=SHORT_S)
+        with _connect(port):
+            (said,) = first.result()
+    assert "start also --process 1" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "part"),
+    [
+        (b"", "has ended without a word: see its error"),
+        (b"SSH-2.0-x\r\n", "is no message of a training: does another program"),
+        (b"{}\n", "is no message of a training: does another program"),
+        (None, "has not answered in time: it waits for others"),
+    ],
+    ids=["its end", "another service", "another one with JSON", "nothing"],
+)
+def test_what_is_no_answer_is_named(answer, part, joined, monkeypatch):
+    monkeypatch.setattr(link_module, "HELLO_S", 0.5)
+    with (
+        socket.create_server((LOOPBACK, 0)) as server,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        port = server.getsockname()[1]
+        said = threads.submit(joined, Place(LOOPBACK, port, 2, 1), timeout_s=0.5)
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(2**16)
+            if answer is None:
+                said.result()
+            else:
+                connection.sendall(answer)
+        (reason,) = said.result()
+    assert f"process 0 at {LOOPBACK}:{port} has" in reason
+    assert part in reason
+
+
 def test_taken_port_is_one_line(port):
     with (
         socket.create_server((LOOPBACK, port)),
@@ -127,11 +182,15 @@ def test_taken_port_is_one_line(port):
         join(Place(LOOPBACK, port, 2, 0), 10.0)
 
 
-@pytest.mark.parametrize("sent", [b"{\n", b"[1]\n", b"\xff\n", b"7\n"])
+@pytest.mark.parametrize(
+    "sent", [b"{\n", b"[1]\n", b"\xff\n", b"7\n", b"[" * 60_000 + b"\n"]
+)
 def test_what_is_no_message_ends_the_connection(pair, sent):
     link, there = pair
     there.sendall(sent)
-    assert link.receive(10) is None
+    while (received := link.receive(10)) == []:
+        pass  # it comes in pieces
+    assert received is None
 
 
 def test_endless_message_ends_the_connection(pair):

@@ -31,6 +31,13 @@ def test_flags_say_it_all():
     assert find_place(FLAGS, {}) == Place("node1", 8476, 3, 2)
 
 
+@pytest.mark.parametrize("name", ["localhost:8476", "[::1]:8476", "127.0.0.1:8476"])
+def test_this_machine_alone_is_one_address_whatever_its_name(name):
+    assert find_place({**FLAGS, "coordinator": name}, {}) == Place(
+        "127.0.0.1", 8476, 3, 2
+    )
+
+
 @pytest.mark.parametrize("left_out", list(FLAGS))
 def test_flag_left_out_is_named(left_out):
     flags = {name: value for name, value in FLAGS.items() if name != left_out}
