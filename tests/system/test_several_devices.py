@@ -182,6 +182,19 @@ def test_two_processes_train_as_one_also_stopped_killed_and_resumed(faces, tmp_p
 
 
 @pytest.mark.timeout(600)
+def test_training_of_the_first_process_that_is_killed_is_named_by_all(faces, tmp_path):
+    # The libraries of the other one may abort before its supervisor has heard of it.
+    with group(tmp_path, "--data", str(faces), *FLAGS, "--name", "two") as processes:
+        await_epoch(tmp_path / "runs" / "two", processes[0], 1)
+        os.kill(child_of(processes[0]), signal.SIGKILL)
+        results = ends(processes)
+    for code, _, err in results:
+        assert code == 2
+        (line,) = err.splitlines()
+        assert line.startswith("error: process 0 (") and "SIGKILL" in line
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("victim", "how", "said"),
     [

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from edge_runtime.errors import FerEdgeError, RunError
+from edge_runtime.errors import INTERRUPTED_EXIT_CODE, FerEdgeError, RunError
 from edge_runtime.untrusted import one_line
 from train.parallel.link import Link, Message, join
 from train.parallel.place import Place
@@ -32,6 +32,9 @@ SILENCE_S = 20.0  # of a machine that is gone: its connection does not end
 AGAIN = "(start all of them again, with --resume)"
 GRACE_S = 3.0  # to say itself what is wrong
 FIRST = 0
+ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # for an end
+# How libraries end a process when another one is gone.
+OF_ANOTHER = (-signal.SIGABRT, 1)
 
 
 def supervise(place: Place, words: Sequence[str], join_timeout_s: float) -> int:
@@ -97,17 +100,19 @@ def _start(
 @contextmanager
 def _pass_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """Gives the child the signals that ask for an end."""
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [each for each in asked if signal.getsignal(each) != signal.SIG_IGN]
     before = {
         number: signal.signal(number, lambda got, _: child.send_signal(got))
-        for number in numbers
+        for number in _heeded()
     }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    return [each for each in ASKED if signal.getsignal(each) != signal.SIG_IGN]
 
 
 class _Supervisor:
@@ -162,8 +167,11 @@ class _Supervisor:
                 self._failed = str(message["failed"])
             elif "gather" in message and self._place.process == FIRST:
                 self._gather(FIRST, message["gather"])
+            elif "left" in message:
+                self._channel.left = True
+                if self._place.process != FIRST:  # it has the run yet to write
+                    self._send_all(message)
             else:
-                self._channel.left |= "left" in message
                 self._send_all(message)
         return messages is not None
 
@@ -181,7 +189,7 @@ class _Supervisor:
         if messages is None:
             self._selector.unregister(link)
             if not link.left:
-                self._end_all(f"{link.name} has ended without a word")
+                self._end_all(f"{link.name} {link.end}")
 
     def _gather(self, number: int, value: Any) -> None:
         self._gathered[number].append(value)
@@ -212,9 +220,16 @@ class _Supervisor:
 
     def _end_of_child(self) -> int:
         """Returns the child's exit code; informs the others."""
+        self._selector.unregister(self._channel)
         code = self._child.wait()
-        if self._channel.left and code >= 0:
+        if self._channel.left and self._place.process != FIRST and code >= 0:
+            self._await_first(code)
             return code
+        if self._channel.left and code in (0, INTERRUPTED_EXIT_CODE):
+            self._send_all({"left": True})
+            return code
+        if code in OF_ANOTHER:
+            self._await_reason()
         how = f"has ended with exit code {code}"
         if code == FerEdgeError.exit_code and self._failed:
             how = f"has ended: {self._failed}"
@@ -226,6 +241,26 @@ class _Supervisor:
         if code < 0:
             raise RunError(f"{self._name} {how} {AGAIN}")
         return code or FerEdgeError.exit_code
+
+    def _await_first(self, code: int) -> None:
+        """Waits until process 0 has written the run; a signal ends that with the code.
+
+        If it ends before, all are to be started again, this process with them.
+        """
+        for number in _heeded():
+            signal.signal(number, lambda *_: sys.exit(code))
+        first = self._links[FIRST]
+        while not first.left:
+            if self._selector.select(BEAT_S):
+                self._hear(FIRST, first)
+            self._watch()
+
+    def _await_reason(self) -> None:
+        """Gives the end of another process time to be that of this one: raises it."""
+        deadline_s = time.monotonic() + GRACE_S
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left_s):
+                self._hear(key.data, key.fileobj)  # type: ignore[arg-type]
 
     def _last_words(self) -> str:
         """Returns the fatal line of a C++ library, where there is one."""
