@@ -19,6 +19,7 @@ set -euo pipefail
 
 RUN=${RUN:-runs/slurm}
 PYTHON=${PYTHON:-.venv/bin/python}
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # srun does not take it from sbatch
 
 if [[ -e $RUN/config.json ]]; then
     exec srun --kill-on-bad-exit=0 "$PYTHON" -m train --resume "$RUN"

@@ -6,7 +6,8 @@
 #
 # Each machine has the checkout in the same folder (FOLDER, else the one that you are in) and
 # the images. The first one has the run, and must be reached by the others under the name given
-# here, at PORT and others. Ctrl-C ends the training on all of them.
+# here, at PORT and others. Ctrl-C ends the training on all of them, after which the first one
+# measures it: its figures are in the run.
 set -euo pipefail
 
 PORT=${PORT:-8476}
@@ -33,7 +34,8 @@ for number in "${!hosts[@]}"; do
     ssh -tt -o BatchMode=yes "${hosts[number]}" "$command" </dev/null &
     pids+=($!)
 done
-trap 'kill -INT "${pids[@]}" 2>/dev/null || true' INT TERM
+# It ends ssh, and with it the terminals there; jobs of a script ignore SIGINT.
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
 
 code=0
 for pid in "${pids[@]}"; do

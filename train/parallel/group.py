@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import queue
@@ -119,7 +120,7 @@ class Member(Group):
         """Returns a stream of the supervisor: errors of all, else of the first one."""
         kind = io.TextIOWrapper if self.is_first else _NoTerminal
         return kind(
-            io.BufferedWriter(io.FileIO(file, "w")),
+            io.BufferedWriter(_Output(file, "w")),
             errors="backslashreplace",
             line_buffering=True,
         )
@@ -166,6 +167,19 @@ class Member(Group):
     def wait_for_end(self) -> None:
         """Waits: if another process has ended, the supervisor ends this one."""
         time.sleep(3 * GRACE_S)
+
+
+class _Output(io.FileIO):
+    """A file or a terminal; for one that went away SIGHUP comes, but somewhat later."""
+
+    def write(self, data: Any) -> int:
+        """Returns the number of bytes written; what no terminal takes vanishes."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(data)
 
 
 class _NoTerminal(io.TextIOWrapper):

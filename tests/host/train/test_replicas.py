@@ -6,6 +6,7 @@ The devices are virtual ones of the CPU: XLA makes as many as it is told.
 import csv
 import importlib.util
 import os
+import pty
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +22,7 @@ from train.data.splits import Split
 from train.options.config import TrainConfig
 from train.options.steps import scale_to_devices
 from train.parallel.devices import require_backend
-from train.parallel.group import ALONE, Group, _difference
+from train.parallel.group import ALONE, Group, _difference, _Output
 from train.parallel.replicas import ONE, Replicas
 from train.session import _order
 
@@ -188,3 +189,20 @@ class Two(Group):
 def test_difference_raises_in_the_first_process_too():
     with pytest.raises(RunError, match="another seed"):
         Two().require_same({"seed": 1})
+
+
+def test_what_is_printed_to_a_terminal_that_went_away_vanishes():
+    terminal, its_end = pty.openpty()
+    os.close(terminal)
+    with _Output(its_end, "w") as output:
+        assert output.write(b"more") == 4
+
+
+def test_full_disk_behind_the_output_is_an_error():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with (
+        _Output("/dev/full", "w") as output,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        output.write(b"more")
