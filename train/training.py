@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from train.data.dataset import Dataset
 from train.data.workers import Workers, available_cores
 from train.distillation.training_inputs import TrainingInputs, prepare_inputs
 from train.feed import TrainingFeed
+from train.networks.run_networks import RunNetworks
 from train.optimization.head import fit_head
 from train.optimization.initialization import NETWORK, initialize, make_networks
 from train.optimization.optimizer import compile_model, devices
 from train.options.config import TrainConfig, is_own
+from train.parallel.group import Group
 from train.parallel.replicas import ONE, Replicas
 from train.quantization.record import save_trained_ranges
 from train.run import checkpoint
@@ -116,6 +119,7 @@ def _fit(
         _send_state(run, replicas)
     progress = _load_progress(run) if resume else Progress()
     networks = make_networks(config, data, run, progress, replicas)
+    _require_same(networks, replicas.group)
     model, writes_network = networks.trained, is_own(config.arch) and not config.qat
     layers = model.to_json() if writes_network else ""  # before it is compiled
     begun = replicas.begin(model, networks.saved)
@@ -178,6 +182,14 @@ def _send_state(run: RunFolder, replicas: Replicas) -> None:
         names = [each for each in known if each and (run.checkpoint / each).is_file()]
     replicas.send_files(run.checkpoint, replicas.group.share(names))
     replicas.send_files(run.path, [run.architecture.name])
+
+
+def _require_same(networks: RunNetworks, group: Group) -> None:
+    """Compares what each process has built, the user's own of its file there."""
+    if group.count > 1:
+        texts = networks.trained.to_json() + networks.validated.to_json()
+        digest = hashlib.sha256(texts.encode()).hexdigest()
+        group.require_same({"fingerprint of its network": digest})
 
 
 def _load_progress(run: RunFolder) -> Progress:

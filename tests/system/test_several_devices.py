@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -37,6 +37,14 @@ EPOCHS = 8
 FLAGS = ("--arch", "fer_small", "--epochs", f"{EPOCHS}", "--batch-size", "28")
 FLAGS += ("--learning-rate", "0.001", "--threads", "1")
 LOSS_RTOL, WEIGHTS_RTOL = 1e-4, 1e-3  # of all weights together
+OWN_NETWORK = """\
+import os
+from keras import layers
+
+def features(x):  # as if each process had a file of its own
+    x = layers.Conv2D(8, 3, activation=os.environ["ACTIVATION"])(x)
+    return layers.GlobalAveragePooling2D()(x)
+"""
 FOLDERS = ("one", "two")
 ENDS_WITHIN_S = 30
 
@@ -71,14 +79,19 @@ def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
 
 @contextlib.contextmanager
 def group(
-    folder: Path, *words: str, each: Sequence[Sequence[str]] = ((), ())
+    folder: Path,
+    *words: str,
+    each: Sequence[Sequence[str]] = ((), ()),
+    variables: Sequence[Mapping[str, str]] = ({}, {}),
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Yields two processes that train together; none outlives the body."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     place = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2")
     started = [
-        start(folder, *place, "--process", f"{number}", *words, *own)
+        start(
+            folder, *place, "--process", f"{number}", *words, *own, **variables[number]
+        )
         for number, own in enumerate(each)
     ]
     try:
@@ -242,6 +255,33 @@ def test_unlike_images_are_one_line_in_each(faces, tmp_path):
         assert code == 2
         (line,) = err.splitlines()
         assert "another fingerprint of its images than process 0" in line
+
+
+def test_unlike_networks_of_their_own_are_one_line_in_each(faces, tmp_path):
+    (tmp_path / "network.py").write_text(OWN_NETWORK)
+    words = ("--data", str(faces), *FLAGS, "--arch", "network.py:features")
+    variables = [{"ACTIVATION": each} for each in ("relu", "gelu")]
+    with group(tmp_path, *words, "--name", "x", variables=variables) as processes:
+        results = ends(processes)
+    for code, _, err in results:
+        assert code == 2
+        (line,) = err.splitlines()
+        assert "process 1 has another fingerprint of its network" in line
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_unlike_numbers_of_devices_are_one_line_in_each(faces, tmp_path):
+    words = ("--data", str(faces), *FLAGS, "--devices", "1", "--name", "x")
+    flag = "--xla_force_host_platform_device_count"
+    variables = [{"XLA_FLAGS": f"{flag}={count}"} for count in (1, 2)]
+    with group(tmp_path, *words, variables=variables) as processes:
+        results = ends(processes)
+    for code, _, err in results:
+        assert code == 2
+        (line,) = err.splitlines()
+        assert "process 1 has another number of devices" in line
+        assert "CUDA_VISIBLE_DEVICES" in line and "2, not 1" in line
+    assert not (tmp_path / "runs" / "x").exists()
 
 
 def test_error_of_one_process_is_named_in_the_other(faces, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import platform
+import socket
 import sys
 from importlib import metadata
 
@@ -77,6 +79,7 @@ def start_replicas(group: Group, devices: int | str | None) -> Replicas:
         )
     import keras
 
+    _require_address(group, jax.default_backend())
     own = [f"{each.platform}:{each.id}" for each in jax.local_devices()]
     count = len(own) if devices in (ALL, None) else int(devices)
     if count > len(own):
@@ -85,7 +88,8 @@ def start_replicas(group: Group, devices: int | str | None) -> Replicas:
             f" {', '.join(own)} here (for GPUs:  pip install --group"
             f" {DEPENDENCY_GROUP}-gpu)"
         )
-    group.require_same({"number of devices": count})
+    # Also of those that are not used: JAX has no collectives for unlike numbers.
+    group.require_same({"number of devices (CUDA_VISIBLE_DEVICES sets it)": len(own)})
     everyone = [
         f"{each.platform}:{each.id}"
         for process in range(group.count)
@@ -110,3 +114,20 @@ def _run_as_batch_job() -> None:
     if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
         with contextlib.suppress(OSError):  # a container may forbid it: only slower
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _require_address(group: Group, backend: str) -> None:
+    """Raises ConfigError where the other machines would look for this one at loopback.
+
+    Between CPUs each process tells the others what its machine's name stands for.
+    """
+    name = socket.gethostname()
+    machines = set(group.share(group.gather(name)))
+    if len(machines) == 1 or backend != "cpu":
+        return
+    address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0]
+    if ipaddress.ip_address(address).is_loopback:
+        raise ConfigError(
+            f"{name} stands for {address} on {name} itself, where no other machine"
+            " finds it: write its address in the network there, in /etc/hosts"
+        )

@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import os
 import pty
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +22,7 @@ from train.data.dataset import Dataset
 from train.data.splits import Split
 from train.options.config import TrainConfig
 from train.options.steps import scale_to_devices
-from train.parallel.devices import require_backend
+from train.parallel.devices import _require_address, require_backend
 from train.parallel.group import ALONE, Group, _difference, _Output
 from train.parallel.replicas import ONE, Replicas
 from train.session import _order
@@ -177,6 +178,32 @@ def test_order_of_images_labels_and_sets_is_compared():
             other = replace(split, **{name: value})
             orders.add(_order(replace(data, **{part: other})))
     assert len(orders) == 7
+
+
+class OnMachines(Group):
+    """This process, and one on another machine or on this one."""
+
+    def __init__(self, *others):
+        self._others = others
+
+    def gather(self, value):
+        return [value, *self._others]
+
+
+def test_machine_that_others_would_not_find_is_one_line(monkeypatch):
+    def resolve(address):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    resolve("127.0.1.1")  # as Debian writes it in /etc/hosts
+    with pytest.raises(ConfigError, match=r"here stands for 127\.0\.1\.1 .*/etc/hosts"):
+        _require_address(OnMachines("there"), "cpu")
+    _require_address(OnMachines("there"), "gpu")
+    _require_address(OnMachines("here"), "cpu")
+    _require_address(ALONE, "cpu")
+    resolve("192.168.0.7")
+    _require_address(OnMachines("there"), "cpu")
 
 
 class Two(Group):
