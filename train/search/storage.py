@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
+NOT_FOUND = "Record does not exist."  # Optuna's KeyError
 CONNECT_S = 10
 # A network that is gone is noticed after so long; a query may take as long.
 SILENCE_S = 30
@@ -108,19 +109,30 @@ class _NoUrlError(Exception):
 
 @contextmanager
 def refusals(given: str | None) -> Iterator[None]:
-    """Turns what goes wrong with a database into one line, without its password.
-
-    A journal's lines come from ``train.search.journal``.
+    """Turns what goes wrong with a storage into one line, without its password.
 
     Args:
         given: As for ``open_storage``.
 
     Raises:
-        RunError: It refuses, or is gone.
+        RunError: It refuses, or is gone, or the search was deleted from it.
     """
-    if not given or not _is_url(given):
-        yield
-        return
+    # What else goes wrong with a journal is a line already.
+    database = given if given and _is_url(given) else None
+    try:
+        with _refusals_of(database) if database else nullcontext():
+            yield
+    except KeyError as error:
+        if error.args != (NOT_FOUND,):
+            raise
+        raise RunError(
+            "the search was deleted from the storage: begin another, with another"
+            " --name"
+        ) from error
+
+
+@contextmanager
+def _refusals_of(url: str) -> Iterator[None]:
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -130,7 +142,7 @@ def refusals(given: str | None) -> Iterator[None]:
         raise _NoUrlError(str(error)) from error
     except (StorageInternalError, SQLAlchemyError) as error:
         raise RunError(
-            f"the storage {_hidden(given)} refuses: {_reason(error)}: the same command"
+            f"the storage {_hidden(url)} refuses: {_reason(error)}: the same command"
             " continues when it answers"
         ) from error
 

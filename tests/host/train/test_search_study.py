@@ -262,5 +262,12 @@ def test_a_database_that_is_lost_later_is_one_line(tmp_path):
         study.ask()
 
 
+def test_a_search_that_is_deleted_while_it_runs_is_one_line(storage, tmp_path):
+    study = open_study(storage, "faces", PLAN)
+    optuna.delete_study(study_name="faces", storage=storage)  # as its dashboard does
+    with pytest.raises(RunError, match="was deleted from the storage"), refusals(None):
+        study.ask()
+
+
 def test_the_plan_is_json():
     assert json.loads(json.dumps(PLAN.to_document())) == PLAN.to_document()
