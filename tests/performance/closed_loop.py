@@ -207,9 +207,12 @@ LEARNERS: dict[str, Any] = {"last": LastLayer, "all": AllLayers}
 class Loop:
     """Of one kind of learning: what the device chooses, and how good a model is."""
 
-    def __init__(self, task: Task, images: Parts, learner: Any) -> None:
-        """Takes what all seeds share."""
+    def __init__(
+        self, task: Task, images: Parts, learner: Any, random_frac: float
+    ) -> None:
+        """Takes what all seeds share, and the share of crops taken at random."""
         self.task, self.images, self.learner = task, images, learner
+        self.random_frac = random_frac
 
     def accuracy(self, model: Any, part: str = "test") -> float:
         """Returns the share of the test's images that a model has right."""
@@ -237,7 +240,7 @@ class Loop:
         spec: Any = SimpleNamespace(crop_margin_frac=0.0, size_px=48)
         collector = Collector(
             queue,
-            CollectLimits(every_s=SLOT_S),
+            CollectLimits(every_s=SLOT_S, random_frac=self.random_frac),
             spec=lambda: spec,
             model=dict,
             whole=True,
@@ -315,7 +318,7 @@ def record_of(
     task, none = loop.task, first["no_labels"]
     over = [each["collected"][-1] - each["random"][-1] for each in seeds]
     return {
-        "schema": "fer-edge/closed-loop/2",
+        "schema": "fer-edge/closed-loop/3",
         "learns": loop.learner.learns,
         "shift": {"brightness": task.brightness, "blur_px": task.blur_px},
         "images": {
@@ -324,6 +327,7 @@ def record_of(
             "test": len(task.test[0]),
         },
         "labels_per_round": PER_ROUND,
+        "collect_random": loop.random_frac,
         **first,
         "seeds": seeds,
         "gain_over_no_labels": interval(
@@ -343,6 +347,9 @@ def main() -> int:
     parser.add_argument("--set", choices=TASKS, default="ferplus")
     parser.add_argument("--learn", choices=LEARNERS, default="last")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--collect-random", type=float, default=CollectLimits().random_frac
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
@@ -353,7 +360,7 @@ def main() -> int:
     seeds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         learner = LEARNERS[options.learn](options.set, task, images, Path(folder))
-        loop = Loop(task, images, learner)
+        loop = Loop(task, images, learner, options.collect_random)
         first = {
             "set": options.set,
             "not_shifted": loop.accuracy(learner.first, "plain"),
