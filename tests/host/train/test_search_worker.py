@@ -24,6 +24,7 @@ from train.networks.backend import start_keras
 from train.options.config import TrainConfig
 from train.run.folder import RunFolder
 from train.search.__main__ import main
+from train.search.command import running
 from train.search.training import Ending, Training, TrainingFailedError, read_history
 
 start_keras()
@@ -151,11 +152,12 @@ def test_a_training_that_another_one_was_faster_than_starts_again(
     assert ending.get() is Ending.FINISHED
 
 
-def test_the_reason_of_a_training_is_not_that_of_an_earlier_one(faces, workplace):
-    one = training(faces, workplace, "--from", "nothing")
-    one.log.write_text("error: training diverged in epoch 1\n")
-    with pytest.raises(RunError, match="expected a run"):
-        one.run(never, threading.Event())
+def test_the_reason_of_a_command_is_not_that_of_an_earlier_one(workplace):
+    log = workplace / "trial-0000.log"
+    log.write_text("error: training diverged in epoch 1\n")
+    with running("nothing", [], log=log, environment=os.environ) as command:
+        assert command.process.wait() == 1
+    assert "No module named nothing" in command.reason()
 
 
 def test_another_proposal_in_the_same_folder_begins_anew(faces, workplace):
