@@ -125,7 +125,12 @@ def _require_address(group: Group, backend: str) -> None:
     machines = set(group.share(group.gather(name)))
     if len(machines) == 1 or backend != "cpu":
         return
-    address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0]
+    try:
+        address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0]
+    except socket.gaierror:
+        raise ConfigError(
+            f"{name} does not know its own address: write it into /etc/hosts there"
+        ) from None
     if ipaddress.ip_address(address).is_loopback:
         raise ConfigError(
             f"{name} stands for {address} on {name} itself, where no other machine"

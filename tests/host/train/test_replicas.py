@@ -205,6 +205,13 @@ def test_machine_that_others_would_not_find_is_one_line(monkeypatch):
     resolve("192.168.0.7")
     _require_address(OnMachines("there"), "cpu")
 
+    def fail(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ConfigError, match="here does not know its own address"):
+        _require_address(OnMachines("there"), "cpu")
+
 
 class Two(Group):
     """The first of two processes, of which the other one has other facts."""
