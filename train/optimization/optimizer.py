@@ -42,6 +42,8 @@ def compile_model(
         # XLA's convolutions on a CPU are slower than oneDNN's, without bfloat16.
         jit_compile=False if slower else "auto",
     )
+    # Else TensorFlow traces the first step twice: once more after its slots are made.
+    model.optimizer.build(model.trainable_variables)
 
 
 def freeze_batch_norm(model: keras.Model) -> None:

@@ -112,6 +112,23 @@ def read(run, name):
 # --- a finished run ----------------------------------------------------------------
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="counts what TensorFlow traces"
+)
+def test_a_training_step_is_traced_once(data, tmp_path, monkeypatch):
+    """A second trace would cost seconds and 200 MiB with a large network."""
+    traced = []
+    step = keras.Model.train_step
+
+    def counted(model, batch):
+        traced.append(model.name)
+        return step(model, batch)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    assert main(flags(data, tmp_path / "run", epochs=1)) == 0
+    assert len(traced) == 1
+
+
 def test_run_folder_is_complete_and_holds_nothing_else(finished):
     assert {path.name for path in finished.iterdir()} == FILES
 
