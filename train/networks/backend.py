@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from edge_runtime.errors import (
     ConfigError,
@@ -12,6 +15,9 @@ from edge_runtime.errors import (
 from edge_runtime.utils.stderr import suppress_stderr
 
 BACKENDS = ("jax", "tensorflow", "torch")
+# Keras and TensorFlow import these where they are installed, for what is not used here:
+# half of the seconds until Keras is there, and 200 MiB.
+LEFT_OUT = ("jax", "matplotlib", "pandas", "sklearn")
 
 
 def start_keras(threads: int | None = None) -> None:
@@ -41,7 +47,7 @@ def start_keras(threads: int | None = None) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        with suppress_stderr():
+        with suppress_stderr(), _hidden([n for n in LEFT_OUT if n != backend]):
             import keras
     except (AttributeError, OSError, ValueError) as error:  # what Keras makes of it
         raise ConfigError(
@@ -61,3 +67,18 @@ def start_keras(threads: int | None = None) -> None:
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy("float32")
+
+
+@contextmanager
+def _hidden(names: Sequence[str]) -> Iterator[None]:
+    """Makes imports of these modules fail in the body, as if they were not installed.
+
+    Those that were imported before stay.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

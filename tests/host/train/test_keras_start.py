@@ -48,6 +48,20 @@ def test_keras_json_changes_nothing(tmp_path):
     assert done.stdout == expected, done.stderr
 
 
+def test_keras_brings_nothing_along_that_is_not_used():
+    """What it would import besides takes as long as Keras itself, and 200 MiB."""
+    code = """
+import sys
+from train.networks.backend import start_keras
+start_keras()
+found = {"jax", "matplotlib", "pandas", "sklearn"} & set(sys.modules)
+import matplotlib.pyplot
+print(found)
+"""
+    done = run(code)
+    assert done.stdout == "set()\n", done.stderr
+
+
 @pytest.mark.parametrize("text", ['{"floatx": "float31"}', '{"epsilon": 1}', "[]"])
 def test_keras_json_that_stops_keras_is_one_line(tmp_path, text):
     (tmp_path / "keras.json").write_text(text)
