@@ -23,7 +23,7 @@ from train.run.folder import RUN_SCHEMA, RunFolder
 from train.run.plots import plot_confusion_matrices, plot_curves
 
 EVALUATION_PIXELS = 512 * 48 * 48
-BATCHES_IN_MEMORY = 16
+BATCHES_IN_MEMORY = 4
 
 
 def backend_name() -> str:
