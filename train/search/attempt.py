@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,7 +18,6 @@ from optuna.trial import Trial, TrialState
 from edge_runtime.utils.stderr import progress_counter
 from train.run.lock import is_locked
 from train.search.cost import Cost, Costs, describe
-from train.search.limits import widest
 from train.search.slots import ERROR, EXPORTS, REFUSED
 from train.search.space import Candidate
 from train.search.study import Plan
@@ -77,9 +75,7 @@ class TrialAttempt:
     def _make(self, taken: Event) -> AttemptEnding:
         self.trial.set_user_attr(WORKER, socket.gethostname())
         self.trial.set_user_attr(EXPORTS, self.config.exports)
-        candidate = self.plan.space.propose(
-            self.trial, partial(widest, self.plan, self.costs)
-        )
+        candidate = self.plan.space.propose(self.trial)
         cost = self.costs.of(candidate.network)
         if self._refuse(candidate, cost):
             return AttemptEnding.REFUSED

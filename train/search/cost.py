@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,9 +26,6 @@ from train.run.folder import MAX_JSON_BYTES
 from train.search.command import run_export
 from train.search.images import ImageSummary
 from train.search.space import Network
-
-if TYPE_CHECKING:
-    import keras
 
 BLOCKS, WARM_UP_RUNS, BLOCK_S, BLOCK_RUNS = 5, 20, 0.1, 40
 PICTURES = 16
@@ -88,7 +85,6 @@ class Costs:
         self._images, self._wanted = images, wanted
         self._log, self._environment = log, environment
         self._known: dict[Network, Cost] = {}
-        self._macs: dict[Network, int] = {}
 
     @property
     def needs_file(self) -> bool:
@@ -105,24 +101,12 @@ class Costs:
             self._known[network] = self._measure(network)
         return self._known[network]
 
-    def macs(self, network: Network) -> int:
-        """Returns the multiply-accumulates of one image.
-
-        Raises:
-            FerEdgeError: The network cannot be built.
-        """
-        from train.networks.architectures import count_macs
-
-        if network not in self._macs:
-            self._macs[network] = count_macs(self._build(network))
-        return self._macs[network]
-
-    def _build(self, network: Network) -> keras.Model:
-        from train.networks.architectures import build_model
+    def _measure(self, network: Network) -> Cost:
+        from train.networks.architectures import build_model, count_macs
         from train.networks.blocks import Scale
 
         try:
-            return build_model(
+            model = build_model(
                 network.arch,
                 size_px=network.size_px,
                 channels=CHANNELS[self._images.colour],
@@ -131,11 +115,6 @@ class Costs:
             )
         except ValueError as error:  # Keras: nothing is left of so small an input
             raise FerEdgeError(f"{network}: {error}") from error
-
-    def _measure(self, network: Network) -> Cost:
-        from train.networks.architectures import count_macs
-
-        model = self._build(network)
         cost = Cost(count_macs(model), model.count_params())
         if not self.needs_file:
             return cost

@@ -1,13 +1,9 @@
-"""What is below the limits; that nothing is, is an error at once, not after a night."""
+"""Limits that nothing meets are an error at once, not after a night."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import replace
-
 from edge_runtime.errors import FerEdgeError
 from train.search.cost import Cost, Costs, describe
-from train.search.space import Network
 from train.search.study import Plan
 
 
@@ -33,18 +29,3 @@ def check_limits(plan: Plan, costs: Costs) -> None:
         "no network of the search is below all limits at once: raise one, or search"
         " smaller ones (--arch, --width, --size)"
     )
-
-
-def widest(plan: Plan, costs: Costs, network: Network) -> float:
-    """Returns the largest width of the space at which a network is below --max-macs.
-
-    It is the smallest of all where none is. The other limits do not count here: the
-    time and the file of each width would have to be measured.
-    """
-    widths, limit = plan.space.widths, plan.limits.get("macs")
-    if limit is None:
-        return widths[-1]
-    below = bisect_right(
-        widths, limit, key=lambda width: costs.macs(replace(network, width=width))
-    )
-    return widths[max(0, below - 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,25 +120,15 @@ class Space:
     epochs: int
     images: int
 
-    def propose(
-        self, trial: BaseTrial, widest: Callable[[Network], float] | None = None
-    ) -> Candidate:
-        """Returns the trial's proposal.
-
-        Args:
-            trial: Optuna's.
-            widest: Returns the largest width that is proposed for a network, one of
-                ``widths``; None for all of them.
-        """
+    def propose(self, trial: BaseTrial) -> Candidate:
+        """Returns the trial's proposal."""
         arch = str(trial.suggest_categorical("arch", self.archs))
         size_px = int(trial.suggest_categorical("size", self.sizes_px))
         width, depth = 1.0, 1
         if arch in SCALABLE_NAMES:
-            depth = trial.suggest_int("depth", *map(int, self.depth))
-            low, high = self.width
-            if widest:
-                high = widest(Network(arch, low, depth, size_px))
-            width = round(trial.suggest_float("width", low, high, step=WIDTH_STEP), 2)
+            width = round(trial.suggest_float("width", *self.width, step=WIDTH_STEP), 2)
+            low, high = map(int, self.depth)
+            depth = trial.suggest_int("depth", low, high)
         recipe = PHOTO_RECIPE
         if arch not in PRETRAINED_SIZE_PX:
             recipe = str(trial.suggest_categorical("recipe", self.recipes))
@@ -154,13 +144,6 @@ class Space:
             float(f"{base * factor:.2g}"),
             self.epochs,
         )
-
-    @property
-    def widths(self) -> list[float]:
-        """Returns all widths, the smallest first."""
-        low, high = self.width
-        steps = math.floor((high - low) / WIDTH_STEP + 1e-6)
-        return [round(low + WIDTH_STEP * step, 2) for step in range(steps + 1)]
 
     def smallest(self) -> list[Network]:
         """Returns the smallest network of each architecture."""

@@ -1,9 +1,6 @@
 """What a search proposes, and that the flags of training say all of it."""
 
 import argparse
-from dataclasses import replace
-from functools import partial
-from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -12,7 +9,6 @@ from train.__main__ import build_config
 from train.options.arguments import build_parser as training_parser
 from train.options.config import SCALABLE_NAMES
 from train.search.arguments import amount, build_parser, milliseconds
-from train.search.limits import widest
 from train.search.space import Range, choose_space, default_sizes
 
 
@@ -24,46 +20,6 @@ def grey(**given):
 def proposals(space, count=40):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     return [space.propose(study.ask()) for _ in range(count)]
-
-
-def operations(network):
-    """Four times as many for twice the width or the side, as of convolutions."""
-    of_one = {"fer_resnet": 60e6, "mini_xception": 6e6}[network.arch]
-    return of_one * network.depth * (network.width * network.size_px / 48) ** 2
-
-
-def test_widths_end_at_the_limit_of_operations():
-    """Else a low limit leaves only networks that are small at every width."""
-    limit = 10e6
-    plan = SimpleNamespace(
-        space=grey(archs=("fer_resnet", "mini_xception")), limits={"macs": limit}
-    )
-    bound = partial(widest, plan, SimpleNamespace(macs=operations))
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=3))
-    found = []
-    for number in range(60):
-        trial = study.ask()
-        found.append(plan.space.propose(trial, bound).network)
-        study.tell(trial, number / 60)
-    assert max(map(operations, found)) <= limit
-    assert {network.arch for network in found} == {"fer_resnet", "mini_xception"}
-    wider = plan.space.widths[1] - plan.space.widths[0]
-    for network in found:
-        high = bound(network)
-        at_end, behind = (replace(network, width=w) for w in (high, high + wider))
-        assert operations(at_end) <= limit
-        assert operations(behind) > limit or high == plan.space.width.high
-
-
-def test_the_smallest_width_stays_where_all_are_above_the_limit():
-    plan = SimpleNamespace(space=grey(), limits={"macs": 1.0})
-    network = plan.space.smallest()[0]
-    assert widest(plan, SimpleNamespace(macs=operations), network) == network.width
-
-
-def test_without_a_limit_of_operations_none_is_counted():
-    plan = SimpleNamespace(space=grey(), limits={"bytes": 1.0})
-    assert widest(plan, None, plan.space.smallest()[0]) == plan.space.width.high
 
 
 def test_training_takes_every_proposal_as_it_is():
