@@ -10,6 +10,7 @@ import numpy as np
 
 from train.distillation.loss import DistillationLoss, target_accuracy
 from train.networks.blocks import leaf_layers
+from train.networks.strided import avoid_strides
 from train.options.config import TrainConfig
 from train.run.results import backend_name
 
@@ -25,6 +26,7 @@ def compile_model(
         config: The configuration.
         steps_per_epoch: Batches in an epoch.
     """
+    avoid_strides(model)
     if config.freeze_batch_norm:
         freeze_batch_norm(model)
     if config.frozen_stride:

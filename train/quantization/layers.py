@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from train.networks.strided import convolve
 from train.quantization.grid import (
     LARGEST_BIAS,
     LARGEST_WEIGHT,
@@ -141,10 +142,10 @@ def apply_kernel(operator: Int8Operator, values: Tensor, kernel: Tensor) -> Tens
         return ops.conv(values, kernel)
     if isinstance(layer, layers.Dense):
         return ops.matmul(values, kernel)
-    how = (layer.strides, layer.padding, None, layer.dilation_rate)
     if operator.part == DEPTHWISE or isinstance(layer, layers.DepthwiseConv2D):
+        how = (layer.strides, layer.padding, None, layer.dilation_rate)
         return ops.depthwise_conv(values, kernel, *how)
-    return ops.conv(values, kernel, *how)
+    return convolve(values, kernel, layer=layer)
 
 
 def kernel_of(operator: Int8Operator) -> Any:
