@@ -176,7 +176,8 @@ def restore(folder: Path, model: keras.Model, progress: Progress) -> None:
         return
     try:
         require_regular(folder / progress.weights_file)
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:  # that of float16 cannot be built twice
+            model.optimizer.build(model.trainable_variables)
         model.load_weights(folder / progress.weights_file)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"cannot resume from {folder}: {error}") from error

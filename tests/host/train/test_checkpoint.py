@@ -46,6 +46,24 @@ def test_weights_and_optimizer_state_come_back(trained, tmp_path):
         assert np.array_equal(one, other)
 
 
+def test_loss_scale_of_float16_comes_back(tmp_path):
+    """Its optimizer is built when the model is compiled, and only once."""
+    both = []
+    for _ in range(2):
+        model = network()
+        sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+        model.compile(keras.optimizers.LossScaleOptimizer(sgd), "mse")
+        model.optimizer.build(model.trainable_variables)
+        both.append(model)
+    before, fresh = both
+    before.optimizer.dynamic_scale.assign(4.0)
+    checkpoint.save(tmp_path, before, Progress(epoch=1), best=None)
+    checkpoint.restore(tmp_path, fresh, checkpoint.load_progress(tmp_path))
+    assert float(fresh.optimizer.dynamic_scale) == 4.0
+    for one, other in zip(state(before), state(fresh), strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_progress_comes_back(trained, tmp_path):
     rows = ({"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25})
     progress = Progress(epoch=2, best_epoch=1, best_accuracy=0.75, history=rows)
