@@ -15,8 +15,9 @@ from edge_runtime.errors import (
 from edge_runtime.utils.stderr import suppress_stderr
 
 BACKENDS = ("jax", "tensorflow", "torch")
-# Keras and TensorFlow import these where they are installed, for what is not used here:
-# half of the seconds until Keras is there, and 200 MiB.
+# Keras and TensorFlow import these where they are installed, for what is not used here
+# (wrappers for scikit-learn, plots, tables): half of the seconds until Keras is there,
+# and 200 MiB. Everybody else can import them afterwards.
 LEFT_OUT = ("jax", "matplotlib", "pandas", "sklearn")
 
 
