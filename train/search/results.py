@@ -21,6 +21,7 @@ from train.search.study import Plan
 from train.search.worker_config import run_name
 
 SCHEMA = "fer-edge/search/1"
+LAST_PROPOSED = "learning_rate"
 ROWS = 15  # of the table
 NAMES = {
     TrialState.COMPLETE: "finished",
@@ -74,7 +75,8 @@ def read_trials(
     """
     slots = enumerate(slots_of(study_trials))
     found = [slot for rank, slot in slots if rank < count or slot.ended]
-    return [_read(slot, plan) for slot in found if slot.last.params]
+    # A worker that was killed while it proposed has left some of the values.
+    return [_read(slot, plan) for slot in found if LAST_PROPOSED in slot.last.params]
 
 
 def _read(slot: Slot, plan: Plan) -> TrialResult:

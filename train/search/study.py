@@ -23,9 +23,11 @@ from edge_runtime.errors import RunError
 from edge_runtime.untrusted import read_json
 from edge_runtime.utils.files import write_text
 from edge_runtime.version import VERSION
+from train.search.slots import REFUSED
 from train.search.space import Space
 
 PLAN, IDENTITY = "plan", "identity"
+RANDOM_TRIALS = 10  # as TPE has by default, but of those that were trained
 STAMP = "search.json"
 PLAN_S = 10.0
 MAX_STAMP_BYTES = 4096
@@ -73,8 +75,9 @@ class Plan:
 class Proposals(BaseSampler):
     """TPE, seeded by the number of the trial: two workers never propose alike.
 
-    After Watanabe, "Tree-structured Parzen estimator" (2023), as Optuna implements it,
-    with constraints and several objectives.
+    The first ten networks within the limits are random. After Watanabe,
+    "Tree-structured Parzen estimator" (2023), as Optuna implements it, with constraints
+    and several objectives.
     """
 
     def __init__(self, seed: int) -> None:
@@ -84,7 +87,12 @@ class Proposals(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begins the random numbers of a trial."""
-        self._tpe = TPESampler(seed=(self._seed * 1_000_003 + trial.number) % 2**32)
+        trials = study.get_trials(deepcopy=False)
+        refused = sum(REFUSED in each.user_attrs for each in trials)
+        self._tpe = TPESampler(
+            n_startup_trials=RANDOM_TRIALS + refused,
+            seed=(self._seed * 1_000_003 + trial.number) % 2**32,
+        )
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(

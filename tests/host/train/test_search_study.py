@@ -11,8 +11,10 @@ from contextlib import closing
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from edge_runtime.errors import ConfigError, RunError
+from train.search.slots import REFUSED
 from train.search.space import Range, choose_space
 from train.search.storage import open_storage, refusals
 from train.search.study import (
@@ -139,6 +141,25 @@ def test_the_same_seed_proposes_the_same(tmp_path):
         storage = open_storage(str(tmp_path / name), tmp_path)
         both.append(propose(open_study(storage, "faces", PLAN), 14))
     assert both[0] == both[1]
+
+
+def test_proposals_are_random_until_ten_networks_were_trained(tmp_path):
+    """Those above a limit teach what is above it, not what is good below."""
+    study = open_study(open_storage(None, tmp_path), "faces", PLAN)
+    trained = refused = 0
+    while trained < 3 or refused < 10:
+        trial = study.ask()
+        small = SPACE.propose(trial).network.arch == "mini_xception"
+        if small and trained < 3:
+            study.tell(trial, 0.5 + trained / 100)
+            trained += 1
+        elif not small:
+            trial.set_constraint("macs", 1.0)
+            trial.set_user_attr(REFUSED, "too large")
+            study.tell(trial, state=TrialState.PRUNED)
+            refused += 1
+    proposed = Counter(SPACE.propose(study.ask()).network.arch for _ in range(40))
+    assert max(proposed.values()) <= 20  # of four; 10 each are expected
 
 
 def test_two_workers_do_not_propose_alike(storage):
