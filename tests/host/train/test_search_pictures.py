@@ -9,6 +9,7 @@ from train.search.results import (
     TrialResult,
     find_front,
     find_winner,
+    read_trials,
     results_table,
     to_document,
 )
@@ -52,6 +53,13 @@ def test_the_winner_is_the_most_accurate_and_of_equals_the_cheaper():
 def test_the_winner_is_below_the_limit():
     assert find_winner(TRIALS, plan(macs=10e6)).number == 0
     assert find_winner(TRIALS, plan(macs=5e6)) is None
+
+
+def test_a_trial_whose_worker_was_killed_while_it_proposed_is_left_out():
+    study = optuna.create_study()
+    SPACE.propose(study.ask())
+    study.ask().suggest_categorical("arch", SPACE.archs)
+    assert [each.number for each in read_trials(study.trials, plan(), 2)] == [0]
 
 
 def test_the_front_is_what_nothing_beats_in_both():
