@@ -6,6 +6,7 @@ A Keras 3 ``PyDataset``, for every backend. Batch ``i`` depends only on the seed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import keras
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import FerEdgeError
+from train.data.appearance import Appearances, Filtered
 from train.data.augment import Augmentation, Part
 from train.data.batches import BatchPlan, make_batch, needed_images
 from train.data.mixing import Batch
 from train.data.sources import draw, epoch_length
 from train.data.splits import Split
-from train.data.stored_images import batch_of
+from train.data.stored_images import Images, Rows, batch_of
 from train.data.workers import Workers
 from train.options.config import ClassWeights
 
@@ -49,6 +51,7 @@ class TrainingFeed(keras.utils.PyDataset):
         workers: Workers | None = None,
         share: tuple[int, int] = (0, 1),
         times: npt.NDArray[np.float64] | None = None,
+        appearances: Appearances | None = None,
     ) -> None:
         """Configures the feed; nothing is computed yet.
 
@@ -71,9 +74,11 @@ class TrainingFeed(keras.utils.PyDataset):
                 part of every batch, and all parts are the batch that one would make.
                 The batch size is a multiple of that number.
             times: How often each image is drawn in an epoch, float64 (N,); None: once.
+            appearances: Of the split's further sets; None changes no image.
         """
         super().__init__(workers=1, max_queue_size=8)
         self._split, self._times = split, times
+        self._appearances = appearances
         self._images = len(split) if times is None else epoch_length(times)
         self._batch_size = min(batch_size, self._images)
         self._augmentation = augmentation
@@ -146,9 +151,9 @@ class TrainingFeed(keras.utils.PyDataset):
         epoch, step = divmod(batch, self.steps_per_epoch)
         start = step * self._batch_size
         chosen = self._order(epoch)[start : start + self._batch_size]
-        images = self._split.images
+        rows = np.arange(len(chosen) if self._own is None else 0)
         plan = BatchPlan(
-            batch_of(images, chosen if self._own is None else chosen[:0]),
+            self._read(batch, chosen, rows),
             self._targets[chosen],
             self._weights[self._split.labels[chosen]],
             self._augmentation,
@@ -156,15 +161,23 @@ class TrainingFeed(keras.utils.PyDataset):
             self._cutmix,
             (self._seed, 1, batch),
         )
-        return plan if self._own is None else self._part(plan, chosen)
+        return plan if self._own is None else self._part(plan, batch, chosen)
 
-    def _part(self, plan: BatchPlan, chosen: npt.NDArray[np.int64]) -> BatchPlan:
+    def _part(self, plan: BatchPlan, batch: int, chosen: Rows) -> BatchPlan:
         """Returns the plan of this process's part of a batch."""
-        images = self._split.images
         plan = plan._replace(own=self._own)
-        rows = needed_images(plan, images.shape[1:])
+        rows = needed_images(plan, self._split.images.shape[1:])
         part = Part(rows, self._batch_size)
-        return plan._replace(images=batch_of(images, chosen[rows]), part=part)
+        return plan._replace(images=self._read(batch, chosen, rows), part=part)
+
+    def _read(self, batch: int, chosen: Rows, rows: Rows) -> Callable[[], Images]:
+        """Returns what gives the images of some rows of a batch."""
+        images = batch_of(self._split.images, chosen[rows])
+        if self._appearances is None:
+            return images
+        rng = np.random.default_rng([self._seed, 3, batch])
+        log_gains = self._appearances.draw(chosen, rng)
+        return Filtered(images, [log_gains[row] for row in rows])
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         # Two threads may both compute it: the result is the same either way.

@@ -253,7 +253,9 @@ def _train(
 ) -> FitResult:
     print(summarize(data), flush=True)
     names = [Path(path).name for path in (config.data, *config.more_data)]
-    for line in describe_sources(names, data.train, config.data_weights):
+    for line in describe_sources(
+        names, data.train, config.data_weights, config.used_match_appearance
+    ):
         print(line, flush=True)
     group = machine.group
     group.require_same({"fingerprint of its images": data.fingerprint})

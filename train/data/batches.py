@@ -1,6 +1,6 @@
 """Makes one batch of training images, in this process or another.
 
-Needs numpy and OpenCV only: see ``train.data.workers``.
+Needs numpy and OpenCV only (with several image sets SciPy): see ``train.data.workers``.
 """
 
 from __future__ import annotations

@@ -80,21 +80,31 @@ def epoch_length(times: Floats) -> int:
 
 
 def describe_sources(
-    names: Sequence[str], split: Split, weights: Sequence[float]
+    names: Sequence[str],
+    split: Split,
+    weights: Sequence[float],
+    match_appearance: float,
 ) -> list[str]:
-    """Returns a line for each of several image sets: how many, how often.
+    """Returns lines on several image sets: how many, how often, and what changes.
 
     Args:
         names: Of the sets.
         split: The training images.
         weights: As for ``times_by_source``.
+        match_appearance: How far the first set's images take on the others' appearance.
     """
     if split.sources is None:
         return []
     counts = np.bincount(split.sources, minlength=len(names))
     times = times_by_source(split, weights, len(names))
     each = zip(names, counts, times, strict=True)
-    return [
+    lines = [
         f"  from {name}: {count:,} training images, each drawn {times:.3g} times"
         for name, count, times in each
     ]
+    if match_appearance and counts[0] and counts[1:].any():
+        lines.append(
+            f"  those from {names[0]} take on light, colour cast and sharpness of the"
+            " others by random amounts (--match-appearance 0: not)"
+        )
+    return lines

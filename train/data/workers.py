@@ -37,7 +37,7 @@ class Workers:
     """Calls functions in several processes; with one, in a thread of this process.
 
     Functions and arguments are pickled. What a function's module imports, the process
-    imports: numpy and OpenCV, never TensorFlow.
+    imports: numpy, OpenCV, for several image sets SciPy, never TensorFlow.
     """
 
     def __init__(self, count: int) -> None:

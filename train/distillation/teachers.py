@@ -137,6 +137,9 @@ def _key(path: Path, config: TrainConfig, images: Split, batches: int) -> str:
     times = times_drawn(images, config.data_weights)
     if times is not None:
         parts["times"] = hashlib.sha256(times.tobytes()).hexdigest()
+    if images.sources is not None:
+        parts["sources"] = hashlib.sha256(images.sources.tobytes()).hexdigest()
+        parts["match_appearance"] = config.used_match_appearance
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from train.data.appearance import match_appearance
 from train.data.dataset import Dataset
 from train.data.sources import times_drawn
 from train.data.splits import Split
@@ -104,6 +105,7 @@ def prepare_inputs(
         seed=VIEWS_SEED if config.teachers else config.seed,
         workers=workers,
         times=times_drawn(images, config.data_weights),
+        appearances=match_appearance(images, config.used_match_appearance),
     )
     answers = None
     if config.teachers:

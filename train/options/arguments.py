@@ -98,6 +98,13 @@ def _add_run(add: Add) -> None:
         " first; for others 1 to 10, so that each fills a fifth)",
     )
     add(
+        "--match-appearance",
+        type=float,
+        metavar="X",
+        help="how far images of the first --data take on light, colour cast and"
+        " sharpness of the others at most, from 0, not at all, to 1 (1)",
+    )
+    add(
         "--name", help="run folder below runs/, or a path with a / (default: a new one)"
     )
     add(

@@ -66,6 +66,9 @@ class TrainConfig:
         more_data: Paths of further image sets.
         data_weights: How often the images of each set are drawn in an epoch; empty: see
             ``train.data.sources.times_by_source``.
+        match_appearance: How far the first set's images take on light, colour cast and
+            sharpness of the further ones at most, 0 (not at all) to 1; see
+            ``train.data.appearance``. Not with ``fit="pad"``, whose bars have no light.
         arch: One of ``train.networks.architectures.ARCHITECTURES``, or a function of
             the user's own: ``"module:function"`` or ``"path/to/file.py:function"``; see
             ``train.networks.own``.
@@ -160,6 +163,7 @@ class TrainConfig:
     data: str = "drawn"
     more_data: tuple[str, ...] = ()
     data_weights: tuple[float, ...] = ()
+    match_appearance: float = 1.0
     arch: str = "fer_resnet"
     allow_float: bool = False
     width: float = 1.0
@@ -259,6 +263,8 @@ class TrainConfig:
         _require(f"--data-weights of {sets} numbers, as many as --data", fits, weights)
         right = all(0 < weight <= 100 for weight in weights)
         _require("--data-weights above 0, at most 100", right, weights)
+        most = self.match_appearance
+        _require("--match-appearance in 0..1", 0 <= most <= 1, most)
         alone = not (self.more_data and self.labels_from)
         _require("one --data with --labels-from", alone, self.more_data)
 
@@ -300,6 +306,11 @@ class TrainConfig:
     def used_teacher_share(self) -> float:
         """The teachers' share of the loss; 0 without teachers."""
         return self.teacher_share if self.teachers else 0.0
+
+    @property
+    def used_match_appearance(self) -> float:
+        """How far images take on the appearance of others; 0 where bars pad them."""
+        return 0.0 if self.fit == "pad" else self.match_appearance
 
     @property
     def votes(self) -> VoteSource | None:
@@ -385,10 +396,12 @@ def arch_name(arch: str) -> str:
 
 
 def _without_old_names(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values of a run of version 0.1 under the names of today."""
+    """Returns the values of an older run under the names of today."""
     values = dict(values)
     if category := values.pop("drop_category", ""):
         values["drop_categories"] = [category]
+    if values.get("more_data"):
+        values.setdefault("match_appearance", 0.0)
     return values
 
 

@@ -112,6 +112,16 @@ def test_configuration_of_an_older_run_is_read(before, now):
     assert config.drop_categories == now
 
 
+def test_older_run_of_several_sets_goes_on_as_it_was():
+    assert TrainConfig.from_dict({"more_data": ["b"]}).match_appearance == 0
+    assert TrainConfig(more_data=("b",)).match_appearance == 1
+
+
+def test_padded_images_take_on_no_appearance():
+    used = [TrainConfig(fit=fit).used_match_appearance for fit in ("crop", "pad")]
+    assert used == [1, 0]
+
+
 def test_configuration_survives_being_saved():
     config = TrainConfig(labels_from="votes.csv", drop_categories=("NF", "unknown"))
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

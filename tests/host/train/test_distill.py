@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ import keras  # noqa: E402
 
 from train.distillation import distill, teachers  # noqa: E402
 from train.distillation.loss import DistillationLoss, target_accuracy  # noqa: E402
+from train.distillation.training_inputs import prepare_inputs  # noqa: E402
 from train.feed import TrainingFeed  # noqa: E402
 from train.optimization import initialization  # noqa: E402
 from train.run import results  # noqa: E402
+from train.run.checkpoint import Progress  # noqa: E402
 
 COUNT, LABELS = 12, ("cat", "dog", "owl")
 CLASSES = len(LABELS)
@@ -235,6 +238,37 @@ def test_answers_to_images_drawn_as_often_differ_by_which(data, tmp_path):
         found = teachers.teacher_answers(config, data, two, feed)
         assert np.allclose(found, expected_answers(feed, 1, 2.0), atol=2e-3)
     assert len(list(teachers.CACHE.iterdir())) == 3
+
+
+def test_answers_to_images_of_other_appearance_are_not_taken(data, tmp_path):
+    path = saved(tmp_path, network())
+    for first in (COUNT // 2, COUNT // 3):
+        sources = np.repeat([0, 1], [first, COUNT - first])
+        two = dataclasses.replace(data.train, sources=sources)
+        for most in (0.0, 1.0):
+            config = build_config(
+                path, more_data=("b",), data_weights=(1, 1), match_appearance=most
+            )
+            teachers.teacher_answers(config, data, two, feed_for(data))
+    assert len(list(teachers.CACHE.iterdir())) == 4
+
+
+def test_images_learnt_take_on_the_appearance_of_a_further_set(data):
+    dark = data.train.images // 3
+    sources = np.repeat([0, 1], len(dark))
+    images = np.concatenate([data.train.images, dark])
+    train = Split(images, np.tile(data.train.labels, 2), data.train.names * 2, sources)
+    two = dataclasses.replace(data, train=train)
+    seen = []
+    for most in (0.0, 1.0):
+        config = TrainConfig(
+            more_data=("b",), match_appearance=most, augmentation=NO_AUGMENTATION
+        )
+        inputs = prepare_inputs(
+            config, two, RunFolder(Path("none")), Progress(), None, resume=False
+        )
+        seen.append(inputs.feed[0][0].astype(float).mean())
+    assert seen[1] < 0.9 * seen[0]
 
 
 def test_damaged_cache_is_made_again(data, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DatasetError
+from train.data.appearance import Appearances
 from train.data.augment import NO_AUGMENTATION, PHOTO_AUGMENTATION, Augmentation
 from train.data.dataset import load
 from train.data.decoding import Decoder
@@ -120,8 +121,9 @@ def test_parts_of_several_processes_are_the_batch_of_one(split, channels, mixed)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (COUNT, 12, 12, channels), dtype=np.uint8)
     strong = replace(PHOTO_AUGMENTATION, camera_probability=0.7)
+    images = replace(split, images=images, sources=np.arange(COUNT) % 3)
     options = {"augmentation": strong, "class_weights": "sqrt", **mixed}
-    images = replace(split, images=images)
+    options["appearances"] = Appearances(images, 1.0)
     whole = feed_of(images, 12, **options)
     parts = [feed_of(images, 12, share=(k, 3), **options) for k in range(3)]
     for index in (0, 1, 7):
@@ -131,6 +133,22 @@ def test_parts_of_several_processes_are_the_batch_of_one(split, channels, mixed)
             zip(*made, strict=True), whole[index], strict=True
         ):
             assert np.array_equal(np.concatenate(together), expected)
+
+
+def test_each_batch_and_each_seed_draws_appearances_of_its_own(split):
+    images = np.full((COUNT, 12, 12, 1), 200, np.uint8)
+    images[COUNT // 2 :] = 50
+    sources = np.repeat([0, 1], [COUNT // 2, COUNT - COUNT // 2])
+    same = np.zeros(COUNT, np.int64)
+    two = replace(split, images=images, labels=same, sources=sources)
+    looks = Appearances(two, 1.0)
+    feed, other = (feed_of(two, 12, seed=seed, appearances=looks) for seed in (1, 2))
+    drawn = [
+        {value for value in numbers(batch) if value not in (50, 200)}
+        for batch in (feed[0], feed[1], other[0])
+    ]
+    assert all(len(values) > 2 for values in drawn)
+    assert not (drawn[0] & drawn[1] == drawn[0] or drawn[0] == drawn[2])
 
 
 def test_part_reads_its_own_images_alone_unless_they_are_mixed(split):
@@ -355,9 +373,17 @@ def test_batches_are_the_same_with_any_processes_and_cache(
 
     def feed(cache, workers):
         split = load(photo_set, size_px=32, decoder=Decoder(cache, 1)).train
+        split = replace(split, sources=np.arange(len(split)) % 2)
         targets = np.eye(2, dtype=np.float32)[split.labels]
+        looks = Appearances(split, 1.0)
         return TrainingFeed(
-            split, 8, targets=targets, seed=3, workers=workers, **options
+            split,
+            8,
+            targets=targets,
+            seed=3,
+            workers=workers,
+            appearances=looks,
+            **options,
         )
 
     expected = feed("ram", None)

@@ -113,7 +113,7 @@ def test_set_alone_is_what_it_was(sets):
     data = load(sets[0])
     assert data.train.sources is None
     assert times_drawn(data.train) is None
-    assert describe_sources(["photos"], data.train, ()) == []
+    assert describe_sources(["photos"], data.train, (), 0.5) == []
 
 
 def test_one_class_is_enough_in_a_further_set(tmp_path, sets):
@@ -169,7 +169,7 @@ def test_last_set_may_have_no_training_images(sets, tmp_path):
     write_set(tmp_path / "held" / "val", 3, seed=6)
     data = load(sets[0], more=[str(tmp_path / "held")])
     assert not np.any(data.train.sources)
-    first, last = describe_sources(["photos", "held"], data.train, ())
+    first, last = describe_sources(["photos", "held"], data.train, (), 0.5)
     assert first.endswith("each drawn 1 times")
     assert last.startswith("  from held: 0 training images")
 
@@ -202,6 +202,8 @@ def test_data_may_be_repeated():
     ("words", "message"),
     [
         (["--data", "a", "--data-weights", "1,2"], "--data-weights of 1 numbers"),
+        (["--match-appearance", "1.1"], "--match-appearance in 0..1"),
+        (["--match-appearance", "nan"], "--match-appearance in 0..1"),
         (
             ["--data", "a", "--data", "b", "--labels-from", "v.csv"],
             "expected one --data with --labels-from",
