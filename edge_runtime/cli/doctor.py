@@ -54,9 +54,19 @@ def doctor(args: argparse.Namespace) -> int:
     if failed:
         raise GateError(f"this board is not ready: {', '.join(failed)}")
     if not args.json:
-        model = f" {args.model}" if args.model else ""
-        print(f"\nnext:\n  {invocation()} run{model} --source {_source(findings)}")
+        words = f" --source {_source(findings)}"
+        if args.model:
+            words = f" {args.model}{words}{_faces(args.model)}"
+        print(f"\nnext:\n  {invocation()} run{words}")
     return 0
+
+
+def _faces(model: Path) -> str:
+    from edge_runtime.cli.next_run import faces_flag
+    from edge_runtime.inference.classifier import model_path
+    from edge_runtime.model_file.container import read_model_file
+
+    return faces_flag(read_model_file(model_path(model)))
 
 
 def _source(findings: Sequence[Finding]) -> str:

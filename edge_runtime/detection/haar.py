@@ -96,5 +96,6 @@ def load_cascade() -> Any:
             return cascade
     raise MissingDependencyError(
         f"OpenCV {cv2.__version__} has no Haar cascade: run  {YUNET_INSTALL}  (YuNet,"
-        " the better detector) or  pip install 'opencv-python-headless<5'"
+        " the better detector) or  pip install 'opencv-python-headless<5'; for"
+        " the whole picture instead of faces add  --faces none"
     )

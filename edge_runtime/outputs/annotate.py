@@ -199,9 +199,12 @@ def _panel_corner(canvas: Image, box: Box, size_wh: tuple[int, int]) -> tuple[in
 
 
 def _put_text(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:
-    thickness = max(1, round(1.4 * scale))
-    outline = thickness + max(2, round(3 * scale))
-    cv2.putText(canvas, text, at, FONT, scale, BLACK, outline, cv2.LINE_AA)
+    thickness, outline = max(1, round(1.4 * scale)), max(1, round(1.5 * scale))
+    # Not one thicker text for the outline: OpenCV 5 makes its letters wider, too.
+    steps = (-outline, 0, outline)
+    for dx, dy in ((x, y) for x in steps for y in steps if x or y):
+        place = (at[0] + dx, at[1] + dy)
+        cv2.putText(canvas, text, place, FONT, scale, BLACK, thickness, cv2.LINE_AA)
     cv2.putText(canvas, text, at, FONT, scale, WHITE, thickness, cv2.LINE_AA)
 
 

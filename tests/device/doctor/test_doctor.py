@@ -309,6 +309,18 @@ def test_next_step_has_a_camera_that_is_there(monkeypatch, capsys, found, source
     assert capsys.readouterr().out.endswith(f"run --source {source}\n")
 
 
+def test_next_step_of_a_model_of_things_is_without_faces(
+    monkeypatch, capsys, tmp_path, tiny_model_path
+):
+    monkeypatch.setattr(command, "examine", lambda model: [WELL])
+    words = {"subject": "item", "labels_are": "material"}
+    file, model = read_model_file(tiny_model_path), tmp_path / "waste.tflite"
+    model.write_bytes(attach(file.model, {**file.document, **words}, "tflite"))
+    assert main(["doctor", str(model)]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"run {model} --source fake:scene --faces none\n")
+
+
 def test_node_that_vanished_is_a_finding(board):
     root = board({"sys/class/video4linux/video0/name": "HD Webcam\n"})
     (found,) = camera_findings(root)

@@ -65,6 +65,15 @@ def test_number_of_a_face_is_drawn() -> None:
     assert (numbered != draw(frame, [decided("happy")._replace(track_id=4)])).any()
 
 
+@pytest.mark.parametrize("scale", [0.4, 0.5, 0.8, 1.2])
+def test_outline_stays_at_its_letters(scale: float) -> None:
+    canvas = np.full((60, 480, 3), 120, np.uint8)
+    annotate._put_text(canvas, "metal 43 % 30.0 fps", (10, 40), scale)
+    dark, bright = (canvas[..., 0] < 60), (canvas[..., 0] > 180)
+    last = [np.flatnonzero(each.any(axis=0))[-1] for each in (dark, bright)]
+    assert 0 < last[0] - last[1] <= 2 + 3 * scale
+
+
 def test_label_outside_ascii_is_drawn() -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
     accented = draw(frame, [result((9, 9, 90, 90), "fröhlich")])
