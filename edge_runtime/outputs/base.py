@@ -48,4 +48,4 @@ class CollectLimits(NamedTuple):
     max_megabytes: int = 200
     max_days: float = 30.0
     every_s: float = 10.0
-    random_frac: float = 0.1
+    random_frac: float = 0.5
