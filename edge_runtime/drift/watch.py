@@ -22,7 +22,7 @@ from edge_runtime.model_file.reference import (
     read_reference,
     sharpness,
 )
-from edge_runtime.preprocessing import Image, square_crop
+from edge_runtime.preprocessing import Image, square_crop, to_model_input
 from edge_runtime.results import Drift, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 
@@ -61,9 +61,8 @@ class DriftWatch:
         """Has seen nothing.
 
         Args:
-            classifier: A ``Classifier``, or an object with its ``spec`` and
-                ``prepare``; where it gets another model, what is classified and
-                answered begins anew.
+            classifier: A ``Classifier``, or an object with its ``spec``; where it gets
+                another model, what is classified and answered begins anew.
             detects: There is a face detector: faces have sizes and margins.
         """
         self._classifier, self._detects = classifier, detects
@@ -169,7 +168,10 @@ class DriftWatch:
             self._ranges["face_size"].add(max(width, height) / image.shape[0])
         else:
             crop = image[y : y + height, x : x + width]
-        grey = grey_input(self._classifier.prepare(crop))
+        # Not what the classifier prepares: a model on trial counts those as faces.
+        spec = self._spec
+        shown = to_model_input(crop, spec.size_px, spec.colour, spec.fit)
+        grey = grey_input(shown)
         self._ranges["input_brightness"].add(brightness(grey))
         self._ranges["input_sharpness"].add(sharpness(grey))
 

@@ -20,6 +20,7 @@ import pytest
 from edge_runtime.__main__ import build_parser
 from edge_runtime.cli.open_model import open_classifier
 from edge_runtime.cli.tuning_file import apply_tuning
+from edge_runtime.drift.watch import EVERY, DriftWatch
 from edge_runtime.errors import FerEdgeError, ModelError
 from edge_runtime.inference.classifier import Classifier
 from edge_runtime.model_file.container import attach, read_model_file
@@ -38,6 +39,8 @@ from edge_runtime.model_update.watch_folder import (
     consider,
     watching,
 )
+from edge_runtime.results import FaceResult, FrameResult
+from edge_runtime.sources import Frame
 from edge_runtime.utils.stderr import suppress_stderr
 from train.data.drawn_faces import drawn_faces
 
@@ -159,6 +162,28 @@ def test_shadow_records_agreement_and_latency(running, new, faces):
     assert compared["agreement"] > 0.8  # int8 and float32 of one network
     assert compared["old_ms"] > 0
     assert compared["new_ms"] > 0
+
+
+def test_drift_that_is_watched_takes_no_part_in_the_trial(tiny_model_path, new, faces):
+    frames = 2 * EVERY  # of the shadow: two of them are looked at for drift
+    policy = UpdatePolicy(frames=frames + 1, max_slowdown=1000.0)
+    running = UpdatingClassifier(Classifier.load(tiny_model_path), policy)
+    watch = DriftWatch(running, detects=False)
+    image = np.concatenate(faces[:2], axis=1)
+    shares = dict.fromkeys(running.spec.labels, 1 / 7)
+    label = running.spec.labels[0]
+    found = tuple(
+        FaceResult((x, 0, *image.shape[:1] * 2), 1.0, label, 1 / 7, shares)
+        for x in (0, faces.shape[2])
+    )
+    running.offer(new, Path("new.tflite"))
+    for number in range(1 + frames):
+        ask(running, faces[:2])
+        result = FrameResult(number, number / 30, "camera", found, 0.0, 0.0)
+        watch.update(Frame(image, number, number / 30, "camera"), result)
+    compared = running.update_state()["compared"]
+    assert (compared["frames"], compared["faces"]) == (frames, 2 * frames)
+    assert compared["agreement"] <= 1
 
 
 @pytest.mark.parametrize(
