@@ -118,7 +118,10 @@ function showPicture() {
   const crop = crops[0];
   at("crop").hidden = !isSeen(crop);
   at("empty").hidden = isSeen(crop);
-  at("empty").textContent = counts && !crop ? "nothing to label at present" : "loading";
+  const none = counts?.waiting > pending.length
+    ? "others have what is left: two minutes at most"
+    : "nothing to label at present";
+  at("empty").textContent = counts && !crop ? none : "loading";
   at("accept").disabled = !isSeen(crop) || !labels.includes(crop.label);
 }
 
