@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import shutil
@@ -26,6 +27,10 @@ FLAGS = (
 PATIENCE_S = 60.0
 
 
+class NavigatedError(Exception):
+    """The page that was asked made way for another one."""
+
+
 class Tab:
     """One page."""
 
@@ -44,7 +49,10 @@ class Tab:
             while True:
                 message = json.loads((await self._socket.receive()).data)
                 if message.get("id") == number:
-                    assert "error" not in message, message["error"]
+                    error = message.get("error", {})
+                    if "navigated" in error.get("message", ""):
+                        raise NavigatedError
+                    assert not error, error
                     return message["result"]
                 self._note(message)
 
@@ -79,14 +87,16 @@ class Tab:
         return answer["result"].get("value")
 
     async def until(self, expression: str, seconds: float = 20.0) -> Any:
-        """Waits until it is true; what it asks for may be absent while a page loads."""
+        """Waits until it is true; while a page loads, what is asked for may be absent."""
         patient = (
             f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
         )
         async with asyncio.timeout(seconds):
-            while not (value := await self.ask(patient)):
+            while True:
+                with contextlib.suppress(NavigatedError):
+                    if value := await self.ask(patient):
+                        return value
                 await asyncio.sleep(0.1)
-        return value
 
     async def screenshot(self, path: Path, *, whole: bool = False) -> None:
         answer = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
