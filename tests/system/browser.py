@@ -87,7 +87,7 @@ class Tab:
         return answer["result"].get("value")
 
     async def until(self, expression: str, seconds: float = 20.0) -> Any:
-        """Waits until it is true; while a page loads, what is asked for may be absent."""
+        """Waits until it is true; while a page loads, what it needs may be absent."""
         patient = (
             f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
         )
