@@ -357,7 +357,7 @@ class TrainConfig:
         """
         try:
             augmentation = Augmentation(**values.get("augmentation", {}))
-            values = _without_old_names(values)
+            values = _of_older_version(values)
             tuples = {
                 name: tuple(values[name])
                 for name in TUPLES
@@ -395,8 +395,8 @@ def arch_name(arch: str) -> str:
     return f"{source}:{function}" if source else function
 
 
-def _without_old_names(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values of an older run under the names of today."""
+def _of_older_version(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of an older run, as this version names and reads them."""
     values = dict(values)
     if category := values.pop("drop_category", ""):
         values["drop_categories"] = [category]
