@@ -27,7 +27,7 @@ from edge_runtime.pipeline.decisions import DecisionConfig
 from edge_runtime.pipeline.stats import Status
 from edge_runtime.pipeline.still import classify_still
 from edge_runtime.pipeline.words import words_in_run
-from edge_runtime.results import FrameResult
+from edge_runtime.results import FrameResult, words_of
 from edge_runtime.sources import CameraSettings, Frame, Source, open_source
 from edge_runtime.sources.base import KeepWaiting, wait_forever
 from edge_runtime.systemd.notify import Notifier
@@ -75,6 +75,13 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(handle_signals())
         classifier = stack.enter_context(open_classifier(args))
+        subject = words_of(classifier.spec).subject
+        if subject != "face" and args.faces != "none":
+            print(
+                f"this model looks at one {subject}, and run looks for faces: add"
+                "  --faces none  to classify whole frames",
+                file=sys.stderr,
+            )
         detector = open_run_detector(args)
         notifier = stack.enter_context(closing(Notifier()))
         source = stack.enter_context(

@@ -73,6 +73,19 @@ def test_other_than_a_word_is_refused(word: str, tiny_model_path: Path) -> None:
         ModelSpec.from_document({**document, "subject": "face"})
 
 
+def test_run_says_that_it_looks_for_faces_where_the_model_does_not(
+    bottles: Path, tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "this model looks at one bottle, and run looks for faces: add  --faces none"
+    for model, flags, expected in (
+        (bottles, (), True),
+        (bottles, ("--faces", "none"), False),
+        (tiny_model_path, (), False),
+    ):
+        run(model, "--max-frames", "2", *flags)
+        assert (said in capsys.readouterr().err) == expected
+
+
 def test_example_sums_up_what_is_no_face(
     bottles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
