@@ -141,19 +141,20 @@ def _round_layer(
         if int8_index < 0 or edited.constant(index) is None:
             continue
         tensor, data = graph.tensors[int8_index], quantized.constant(int8_index)
-        if tensor.dtype == "int8" and data is not None:
-            edited.set_constant(index, _dequantize_weights(tensor, data))
+        if len(tensor.scales) and data is not None:
+            edited.set_constant(index, _dequantize_constant(tensor, data))
     rounded = edited.round_tensor(layer.output, layer.step, layer.zero_point)
     return edited.to_bytes(), [rounded, rounded if answer == layer.output else answer]
 
 
-def _dequantize_weights(tensor: Tensor, data: npt.NDArray[np.uint8]) -> Values:
+def _dequantize_constant(tensor: Tensor, data: npt.NDArray[np.uint8]) -> Values:
+    """Returns weights (int8) or biases (int32), float32."""
     shape = tensor.shape or ()
-    integers = data.view(np.int8).reshape(shape).astype(np.float32)
+    integers = data.view(tensor.dtype).reshape(shape).astype(np.float64)
     scale_shape = [1] * len(shape)
     if len(tensor.scales) > 1:
         scale_shape[tensor.axis] = len(tensor.scales)
-    # Weights have zero point 0.
+    # Their zero point is 0.
     return np.asarray(integers * tensor.scales.reshape(scale_shape), dtype=np.float32)
 
 

@@ -78,20 +78,21 @@ def analyze_int8(
         DatasetError: The images it needs are not here.
     """
     spread = _seed_spread(inputs, model, record, log) if options.audit else None
-    max_drop, ranges = options.max_drop, record.tflite.clipped
+    max_drop = options.max_drop
     if not options.debug_layers and max_drop is None:
         return Int8Analysis(spread)
     images = _representative(inputs).images
     log("measuring the error of each layer")
     names = [layer.name for layer in inputs.trained.model.layers]
-    layers = measure_layers(model, quantize(model, ranges), images, names)
+    int8 = quantize(model, record.tflite.clipped, means=record.tflite.means)
+    layers = measure_layers(model, int8, images, names)
     if max_drop is None:
         return Int8Analysis(spread, layers)
     log(f"looking for exceptions until the drop is within {max_drop:g} points")
     split = _evaluation(inputs)
     attempts = find_exceptions(
         model,
-        ranges,
+        record.tflite,
         layers,
         images,
         measure_accuracy=lambda mixed: _accuracy(mixed, split),
@@ -118,7 +119,8 @@ def _seed_spread(
     accuracies = []
     for seed in SEEDS:
         images = select_images(data, count, seed).images
-        int8 = quantize(model, measure_ranges(reader, images).clipped)
+        measured = measure_ranges(reader, images)
+        int8 = quantize(model, measured.clipped, means=measured.means)
         accuracies.append(_accuracy(int8, split))
         log(f"audit: calibration seed {seed}, int8 accuracy {accuracies[-1]:.2%}")
     return {

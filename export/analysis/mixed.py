@@ -14,7 +14,7 @@ from export.analysis.debugger import LayerError, centre, logits_of_model, snr_db
 from export.analysis.rounding_layers import only_moves
 from export.convert.editable_model import EditableModel
 from export.convert.quantize_tflite import quantize
-from train.quantization.ranges import Ranges
+from train.quantization.ranges import MeasuredRanges
 
 MOST_FLOAT_LAYERS = 8
 LEAST_GAIN_DB = 1.0
@@ -42,7 +42,7 @@ class Attempt:
 
 def find_exceptions(
     model: bytes,
-    ranges: Ranges,
+    ranges: MeasuredRanges,
     ranking: Sequence[LayerError],
     images: npt.NDArray[np.uint8],
     *,
@@ -87,7 +87,7 @@ class _Search:
     """Chooses the operators that must run in float for a layer."""
 
     def __init__(
-        self, model: bytes, ranges: Ranges, images: npt.NDArray[np.uint8]
+        self, model: bytes, ranges: MeasuredRanges, images: npt.NDArray[np.uint8]
     ) -> None:
         self._model, self._ranges, self._images = model, ranges, images
         self._graph = read_tflite(model)
@@ -99,7 +99,12 @@ class _Search:
             ";".join(self._names[index] for index in operator.outputs)
             for operator in in_float
         ]
-        return quantize(self._model, self._ranges, in_float=scopes)
+        return quantize(
+            self._model,
+            self._ranges.clipped,
+            in_float=scopes,
+            means=self._ranges.means,
+        )
 
     def extend(self, in_float: Sequence[Operator], position: int) -> list[Operator]:
         """Returns the operators in float with one more layer, as few as help as much.

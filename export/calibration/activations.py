@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.graph.tflite import read_tflite
 from edge_runtime.utils.onnxruntime import import_onnxruntime
-from export.convert.onnx_model import INPUT, OUTPUT
+from export.convert.onnx_model import INPUT, OUTPUT, WITH_BIAS
+from export.convert.quantize_tflite import CHANNEL_AXES
 from export.suppress_output import suppress_output
 
 Image = npt.NDArray[np.uint8]
@@ -26,11 +28,15 @@ class ActivationReader:
             uint8 (S, S, C), raw pixels.
         input: Name of the input tensor.
         output: Name of the output tensor.
+        weighted: Names of the tensors that layers with weights are applied to.
+        channel_axis: The axis of a tensor that its channels run along.
     """
 
     read: Callable[[Image], Activations]
     input: str
     output: str
+    weighted: frozenset[str]
+    channel_axis: int
 
 
 def tflite_reader(model: bytes) -> ActivationReader:
@@ -66,7 +72,13 @@ def tflite_reader(model: bytes) -> ActivationReader:
                 values[name] = interpreter.get_tensor(index)
         return values
 
-    return ActivationReader(read, pixels["name"], logits["name"])
+    graph = read_tflite(model)
+    weighted = frozenset(
+        graph.tensors[operator.inputs[0]].name
+        for operator in graph.operators
+        if operator.name in CHANNEL_AXES
+    )
+    return ActivationReader(read, pixels["name"], logits["name"], weighted, -1)
 
 
 def onnx_reader(model: bytes) -> ActivationReader:
@@ -87,4 +99,7 @@ def onnx_reader(model: bytes) -> ActivationReader:
         floats = {name: array for name, array in values if array.dtype == np.float32}
         return {INPUT: pixels, **floats}
 
-    return ActivationReader(read, INPUT, OUTPUT)
+    weighted = frozenset(
+        node.input[0] for node in parsed.graph.node if node.op_type in WITH_BIAS
+    )
+    return ActivationReader(read, INPUT, OUTPUT, weighted, 1)

@@ -1,7 +1,7 @@
 """The record of a calibration: all that quantization needs, without the images.
 
-Measured once with images and kept as a few kB of JSON beside the model, so that the
-same int8 files can be made again, byte for byte, where there are no images.
+Measured once with images and kept as JSON beside the model, a few kB to a megabyte, so
+that the same int8 files can be made again, byte for byte, where there are no images.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class CalibrationRecord:
         document = {"schema": SCHEMA, **asdict(self)}
         if not self.trained:
             del document["trained"]
+        for graph in ("tflite", "onnx"):
+            if not document[graph]["means"]:
+                del document[graph]["means"]
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     @classmethod
@@ -93,7 +96,11 @@ class CalibrationRecord:
 
 
 def _measured(document: dict[str, Any]) -> MeasuredRanges:
-    return MeasuredRanges(**{key: _ranges(table) for key, table in document.items()})
+    means = document.pop("means", {})
+    ranges = {key: _ranges(table) for key, table in document.items()}
+    return MeasuredRanges(
+        **ranges, means={name: [*map(float, each)] for name, each in means.items()}
+    )
 
 
 def _ranges(table: dict[str, Any]) -> Ranges:

@@ -31,6 +31,8 @@ def with_trained_ranges(
 ) -> tuple[MeasuredRanges, list[str]]:
     """Returns ranges with those of the training for int8, and the layers without one.
 
+    Without means of channels: the network has learnt with its weights rounded.
+
     Args:
         measured: Of the exported graph.
         trained: Ranges by the names of the network's points.
@@ -54,7 +56,8 @@ def with_trained_ranges(
         if name in trained:
             clipped[tensor] = trained[name]
             found.add(name)
-    return replace(measured, clipped=clipped), sorted(trained.keys() - found)
+    lost = sorted(trained.keys() - found)
+    return replace(measured, clipped=clipped, means={}), lost
 
 
 def _nearest(

@@ -148,20 +148,26 @@ def convert(
     model = floats.get(kind_of(name))
     match name:
         case "int8":
-            int8 = quantize_tflite.quantize(model, tflite_ranges.clipped, io=io)
+            int8 = quantize_tflite.quantize(
+                model, tflite_ranges.clipped, io=io, means=tflite_ranges.means
+            )
             if not require_integers(int8, name, allow_float=allow_float):
                 return ConvertedModel(MIXED, int8, io)
             return ConvertedModel("tflite-int8", int8, io)
         case "int16x8":
-            whole = tflite_ranges.whole
-            model = quantize_tflite.quantize(model, whole, activation_bits=16)
+            model = quantize_tflite.quantize(
+                model,
+                tflite_ranges.whole,
+                activation_bits=16,
+                means=tflite_ranges.means,
+            )
             require_integers(model, name)
         case "float16":
             model = quantize_tflite.to_float16(model)
         case "dynamic-range":
             model = quantize_tflite.to_dynamic_range(model)
         case "onnx-int8":
-            model = onnx_model.quantize(model, onnx_ranges.clipped)
+            model = onnx_model.quantize(model, onnx_ranges.clipped, onnx_ranges.means)
     return ConvertedModel(name if kind_of(name) == "onnx" else f"tflite-{name}", model)
 
 

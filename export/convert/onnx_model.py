@@ -16,14 +16,16 @@ from edge_runtime.errors import (
     missing_in_checkout,
 )
 from edge_runtime.utils.onnxruntime import import_onnxruntime
+from export.convert.bias_correction import bias_shift
 from export.convert.frozen_graph import freeze
 from export.suppress_output import suppress_output
 from train.quantization.even_rounding import round_evenly
-from train.quantization.ranges import PIXEL_RANGE, Ranges
+from train.quantization.ranges import PIXEL_RANGE, ChannelMeans, Ranges
 
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"
 OPSET = 17
 MOVING = ("Transpose", "Reshape")  # to channels first
+WITH_BIAS = ("Conv", "Gemm")
 
 
 def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
@@ -98,12 +100,13 @@ def _require_known_operators(model: Any) -> None:
         )
 
 
-def quantize(model: bytes, ranges: Ranges) -> bytes:
+def quantize(model: bytes, ranges: Ranges, means: ChannelMeans | None = None) -> bytes:
     """Returns the int8 QDQ model: weights per channel, activations per tensor.
 
     Args:
         model: A float32 ONNX model.
         ranges: Activation ranges by tensor name, see ``export.calibration``.
+        means: Of channels, with which biases make up for rounded weights.
 
     Raises:
         ModelError: The ranges belong to another model.
@@ -128,7 +131,7 @@ def quantize(model: bytes, ranges: Ranges) -> bytes:
     try:
         with suppress_output():
             quantizer = qdq_quantizer.QDQQuantizer(
-                _evenly_rounded(parsed),
+                _with_corrected_biases(_evenly_rounded(parsed), means or {}),
                 per_channel=True,
                 reduce_range=False,
                 weight_qType=quantization.QuantType.QInt8,
@@ -167,10 +170,42 @@ def _evenly_rounded(model: Any) -> Any:
         rounded, shift = round_evenly(flat)
         changed = [rounded.reshape(weights.shape), *(bias + shift for bias in biases)]
         for place, values in enumerate(changed, start=1):
-            node.input[place] += "_even"  # a new tensor: others may read the old one
-            tensor = numpy_helper.from_array(values, node.input[place])
-            model.graph.initializer.append(tensor)
+            _give_constant(model.graph, node, place, values)
     return model
+
+
+def _with_corrected_biases(model: Any, means: ChannelMeans) -> Any:
+    """Returns a model whose biases make up for its weights, once rounded."""
+    from onnx import helper
+    from onnx.numpy_helper import to_array
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type not in WITH_BIAS or node.input[0] not in means:
+            continue
+        known = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        scaled = known.get("alpha", 1) != 1 or known.get("beta", 1) != 1
+        constant = all(name in tensors for name in node.input[1:])
+        if scaled or known.get("transA") or not constant:
+            continue
+        kernel, *biases = (to_array(tensors[name]) for name in node.input[1:])
+        if node.op_type == "Gemm" and not known.get("transB"):
+            kernel = kernel.T
+        bias = biases[0] if biases else np.zeros(len(kernel), np.float32)
+        if not biases:
+            node.input.append("bias")
+        by_input = kernel.reshape(*kernel.shape[:2], -1)
+        corrected = bias + bias_shift(by_input, means[node.input[0]])
+        _give_constant(model.graph, node, 2, corrected)
+    return model
+
+
+def _give_constant(graph: Any, node: Any, place: int, values: Any) -> None:
+    """Gives a node another constant; others may read the old one."""
+    from onnx import numpy_helper
+
+    node.input[place] = f"{node.input[place]}_of_{node.output[0]}"
+    graph.initializer.append(numpy_helper.from_array(values, node.input[place]))
 
 
 def _pixel_tensors(graph: Any) -> set[str]:

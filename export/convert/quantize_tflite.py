@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import ModelError, missing_in_checkout
-from edge_runtime.graph.ir import Graph
+from edge_runtime.graph.ir import Graph, Tensor
 from edge_runtime.graph.tflite import read_tflite
+from export.convert.bias_correction import bias_shift
 from export.convert.editable_model import EditableModel, with_inner_buffers
 from export.convert.integer_kernels import disguise, reveal, with_whole_splits
 from export.suppress_output import suppress_output
 from train.quantization.dead_channels import with_room_for_bias
 from train.quantization.even_rounding import round_evenly
-from train.quantization.ranges import Ranges
+from train.quantization.ranges import ChannelMeans, Ranges
 
 Io = Literal["int8", "uint8", "float32"]
 Recipe = list[dict[str, Any]]
@@ -35,6 +36,7 @@ def quantize(
     activation_bits: Literal[8, 16] = 8,
     io: Io = "int8",
     in_float: Sequence[str] = (),
+    means: ChannelMeans | None = None,
 ) -> bytes:
     """Returns the integer flatbuffer: weights per channel, activations per tensor.
 
@@ -46,6 +48,7 @@ def quantize(
             model: the others are converted at its ends.
         in_float: Operators that stay in float32, each by the names of its output
             tensors, joined by semicolons. Where they make the logits, these are float.
+        means: Of channels, with which biases make up for rounded weights.
 
     Raises:
         ModelError: The ranges belong to another model, or an operator cannot be
@@ -72,6 +75,8 @@ def quantize(
         for name, (low, high) in {**ranges, **_of_unread(graph, ranges)}.items()
     }
     rounded = _evenly_rounded(_without_dead_channels(model, ranges), in_float)
+    if means:
+        rounded = _with_corrected_biases(rounded, means, in_float)
     if activation_bits == 16:
         return _apply(rounded, recipe, calibration)
     known, disguised = disguise(rounded)
@@ -133,6 +138,31 @@ def to_dynamic_range(model: bytes) -> bytes:
     return _apply(_evenly_rounded(model), recipes.get_quantization_recipe(), None)
 
 
+class _Layer(NamedTuple):
+    """A layer with weights and a bias that are constants."""
+
+    position: int
+    kind: str
+    source: Tensor
+    weights: int
+    bias: int
+
+
+def _layers(edited: EditableModel, graph: Graph) -> Iterator[_Layer]:
+    """Yields the main graph's layers with weights and a bias that are constants."""
+    # A graph's operators are followed by those of the bodies of loops and branches.
+    main = list(zip(graph.operators, edited.graph.operators, strict=False))
+    for position, (operator, _) in enumerate(main):
+        source, *constants = operator.inputs[:3] or (-1,)
+        if (
+            operator.name in CHANNEL_AXES
+            and len(constants) == 2
+            and min(constants) >= 0
+            and all(edited.constant(index) is not None for index in constants)
+        ):
+            yield _Layer(position, operator.name, graph.tensors[source], *constants)
+
+
 def _without_dead_channels(model: bytes, ranges: Ranges) -> bytes:
     """Returns the float model with weights whose biases int32 can count.
 
@@ -140,23 +170,18 @@ def _without_dead_channels(model: bytes, ranges: Ranges) -> bytes:
     """
     edited, graph = EditableModel(model), read_tflite(model)
     changed = False
-    for operator in graph.operators:
-        if operator.name not in CHANNEL_AXES or len(operator.inputs) < 3:
+    for layer in _layers(edited, graph):
+        inputs = ranges.get(layer.source.name)
+        if inputs is None:
             continue
-        source, *constants = operator.inputs[:3]
-        inputs = ranges.get(graph.tensors[source].name)
-        if inputs is None or any(
-            index < 0 or edited.constant(index) is None for index in constants
-        ):
-            continue
-        weights, bias = (edited.floats(index) for index in constants)
-        by_channel = np.moveaxis(weights, CHANNEL_AXES[operator.name], 0)
+        weights, bias = edited.floats(layer.weights), edited.floats(layer.bias)
+        by_channel = np.moveaxis(weights, CHANNEL_AXES[layer.kind], 0)
         flat = with_room_for_bias(by_channel.reshape(len(bias), -1), bias, inputs)
         if flat is None:
             continue
         enlarged = flat.reshape(by_channel.shape)
-        enlarged = np.moveaxis(enlarged, 0, CHANNEL_AXES[operator.name])
-        edited.set_constant(constants[0], enlarged)
+        enlarged = np.moveaxis(enlarged, 0, CHANNEL_AXES[layer.kind])
+        edited.set_constant(layer.weights, enlarged)
         changed = True
     if not changed:
         return model
@@ -168,13 +193,11 @@ def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:
     """Returns the float model with the first convolution rounded evenly."""
     edited = EditableModel(model)
     names, graph = edited.names(), read_tflite(model)
-    for operator in graph.consumers.get(graph.inputs[0], []):
+    for position, operator in enumerate(graph.operators):
+        if operator.name != "CONV_2D" or operator.inputs[0] != graph.inputs[0]:
+            continue
         outputs = ";".join(names[index] for index in operator.outputs)
-        if (
-            operator.name != "CONV_2D"
-            or outputs in in_float
-            or min(operator.inputs) < 0
-        ):
+        if outputs in in_float or min(operator.inputs) < 0:
             continue
         weights, bias = (edited.floats(index) for index in operator.inputs[1:3])
         outputs_last = weights.reshape(len(weights), -1, weights.shape[-1])
@@ -182,8 +205,48 @@ def _evenly_rounded(model: bytes, in_float: Sequence[str] = ()) -> bytes:
         edited.set_constant(
             operator.inputs[1], rounded.transpose(0, 2, 1).reshape(weights.shape)
         )
-        edited.set_constant(operator.inputs[2], bias + shift)
+        _set_bias(edited, position, bias + shift)
     return edited.to_bytes()
+
+
+def _with_corrected_biases(
+    model: bytes, means: ChannelMeans, in_float: Sequence[str]
+) -> bytes:
+    """Returns the float model whose biases make up for its weights, once rounded."""
+    edited, graph = EditableModel(model), read_tflite(model)
+    names = edited.names()
+    for layer in _layers(edited, graph):
+        operator = edited.graph.operators[layer.position]
+        weights, bias = edited.floats(layer.weights), edited.floats(layer.bias)
+        kernel = np.moveaxis(weights, CHANNEL_AXES[layer.kind], 0)
+        inputs = 1 if layer.kind == "DEPTHWISE_CONV_2D" else weights.shape[-1]
+        read = means.get(layer.source.name, [])
+        if (
+            ";".join(names[index] for index in operator.outputs) in in_float
+            or not read
+            or layer.source.shape is None
+            or len(read) != layer.source.shape[-1]
+            or len(read) % inputs  # it flattens what it reads
+        ):
+            continue
+        by_input = kernel.reshape(len(bias), -1, inputs).swapaxes(1, 2)
+        shift = bias_shift(by_input, read)
+        _set_bias(edited, layer.position, bias + shift)
+    edited.empty_unused_buffers()
+    return edited.to_bytes()
+
+
+def _set_bias(
+    edited: EditableModel, position: int, values: npt.NDArray[np.float32]
+) -> None:
+    """Gives a layer another bias. Equal constants are one tensor: others keep it."""
+    operator, names = edited.graph.operators[position], edited.names()
+    bias = operator.inputs[2]
+    if sum(bias in one.inputs for one in edited.graph.operators) == 1:
+        edited.set_constant(bias, values)
+    else:
+        own = f"{names[bias]}/of/{names[operator.outputs[0]]}"
+        operator.inputs[2] = edited.add_constant(own, values)
 
 
 def _ends(io: Io, *, outputs_only: bool = False) -> Recipe:

@@ -75,7 +75,7 @@ def test_a_single_outlier_does_not_set_the_range():
 def test_logits_are_not_clipped_where_an_inner_tensor_of_the_same_values_is():
     values = np.append(np.linspace(0, 1, 100_000), 12).astype(np.float32)
     read = {"pixels": values, "inner": values, "logits": values}
-    reader = ActivationReader(lambda _: read, "pixels", "logits")
+    reader = ActivationReader(lambda _: read, "pixels", "logits", frozenset(), -1)
     measured = measure_ranges(reader, noise(1, 2))
     assert measured.clipped["inner"][1] < 12
     assert measured.clipped["logits"] == (0, 12)
