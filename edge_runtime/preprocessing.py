@@ -10,7 +10,7 @@ CLAHE.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -201,6 +201,69 @@ def _borders(
     borders = np.stack([whole, whole + 1]).astype(np.intp)
     weights = np.stack([count - remainder, remainder])
     return borders, weights.astype(np.int32 if fits_int32 else np.float64)
+
+
+class _Stored(NamedTuple):
+    """An image as its pixels lie in memory, and what makes the view of it.
+
+    Attributes:
+        image: With rows of neighbouring pixels.
+        flip: OpenCV's code of the flip that comes first; None for none.
+        transposed: Rows and columns are then exchanged.
+    """
+
+    image: Image
+    flip: int | None
+    transposed: bool
+
+    def turn(self, image: Image) -> Image:
+        """Returns another image, turned as the view is: an array of its own."""
+        if self.flip is not None:
+            image = np.asarray(cv2.flip(image, self.flip), np.uint8)
+        if self.transposed:
+            image = np.asarray(cv2.transpose(image), np.uint8)
+        return image
+
+
+def upright(image: Image) -> Image:
+    """Returns the same image, fit for OpenCV to read and to draw on.
+
+    The frames of a turned camera are views: their pixels stay as they lie in memory.
+    OpenCV would first copy them one by one. A detector needs them only in a smaller
+    size, a network only a face of them: what is needed is turned, not the frame.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W); one that is not turned is returned as it is.
+    """
+    stored = _as_stored(image)
+    return stored.turn(stored.image)
+
+
+def resize_upright(image: Image, size_wh: tuple[int, int], interpolation: int) -> Image:
+    """Returns the image in another size, fit for OpenCV: see ``upright``.
+
+    Of a network's input ``resize`` is made instead.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W), turned or not.
+        size_wh: Width and height of the result in pixels.
+        interpolation: OpenCV's, the same along both axes.
+    """
+    stored = _as_stored(image)
+    wh = size_wh[::-1] if stored.transposed else size_wh
+    resized = cv2.resize(stored.image, wh, interpolation=interpolation)
+    return stored.turn(np.asarray(resized, np.uint8))
+
+
+def _as_stored(view: Image) -> _Stored:
+    transposed = abs(view.strides[0]) < abs(view.strides[1])
+    image = view.swapaxes(0, 1) if transposed else view
+    backwards = image.strides[0] < 0, image.strides[1] < 0
+    if not any(backwards):
+        return _Stored(image, None, transposed)
+    image = image[:: -1 if backwards[0] else 1, :: -1 if backwards[1] else 1]
+    flip = -1 if all(backwards) else 0 if backwards[0] else 1
+    return _Stored(image, flip, transposed)
 
 
 def square_box(

@@ -27,10 +27,9 @@ import math
 from collections.abc import Iterable
 
 import cv2
-import numpy as np
 
 from edge_runtime.detection.base import AUTO_WIDTHS_PX, DetectWidth, Face
-from edge_runtime.preprocessing import Image
+from edge_runtime.preprocessing import Image, resize_upright, upright
 from edge_runtime.results import Box
 
 RawBox = tuple[float, float, float, float]
@@ -57,15 +56,14 @@ def shrink(frame: Image, detect_width: DetectWidth) -> tuple[Image, float]:
 
     Args:
         frame: uint8 (H, W) or (H, W, 3).
-        detect_width: Maximum width; narrower frames are returned as they are.
+        detect_width: Maximum width; narrower frames keep their size.
     """
     height, width = frame.shape[:2]
     width_px = detect_width_px(detect_width, width)
     if width <= width_px:
-        return frame, 1.0
+        return upright(frame), 1.0
     size_wh = (width_px, max(1, round(height * width_px / width)))
-    small = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8), width_px / width
+    return resize_upright(frame, size_wh, cv2.INTER_AREA), width_px / width
 
 
 def to_faces(

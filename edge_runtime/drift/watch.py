@@ -22,7 +22,13 @@ from edge_runtime.model_file.reference import (
     read_reference,
     sharpness,
 )
-from edge_runtime.preprocessing import Image, square_crop, to_model_input
+from edge_runtime.preprocessing import (
+    Image,
+    resize_upright,
+    square_crop,
+    to_model_input,
+    upright,
+)
 from edge_runtime.results import Drift, FaceResult, FrameResult
 from edge_runtime.sources import Frame
 
@@ -170,7 +176,7 @@ class DriftWatch:
             crop = image[y : y + height, x : x + width]
         # Not what the classifier prepares: a model on trial counts those as faces.
         spec = self._spec
-        shown = to_model_input(crop, spec.size_px, spec.colour, spec.fit)
+        shown = to_model_input(upright(crop), spec.size_px, spec.colour, spec.fit)
         grey = grey_input(shown)
         self._ranges["input_brightness"].add(brightness(grey))
         self._ranges["input_sharpness"].add(sharpness(grey))
@@ -221,8 +227,7 @@ def shrunk_grey(image: Image) -> Image:
     height, width = image.shape[:2]
     if width > FRAME_WIDTH_PX:
         size_wh = (FRAME_WIDTH_PX, max(1, round(FRAME_WIDTH_PX * height / width)))
-        resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
-        image = np.asarray(resized, np.uint8)
+        image = resize_upright(image, size_wh, cv2.INTER_LINEAR)
     if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     return image

@@ -12,7 +12,7 @@ import cv2
 from edge_runtime.errors import OutputError
 from edge_runtime.outputs import annotate
 from edge_runtime.outputs.blur import RecentBoxes, blur, blur_outside
-from edge_runtime.preprocessing import Image
+from edge_runtime.preprocessing import Image, upright
 from edge_runtime.results import Box, FrameResult
 from edge_runtime.sources import Frame
 
@@ -40,9 +40,9 @@ class RenderedFrame:
     @property
     def image(self) -> Image:
         """The frame without drawings, uint8, blurred where asked for."""
+        image = upright(self.frame.image)
         if self.blurred_boxes is None:
-            return self.frame.image
-        image = self.frame.image
+            return image
         if self.regions is not None:
             image = blur_outside(image, (box for _, box in self.regions))
         return blur(image, self.blurred_boxes)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_runtime.detection.base import Face
 from edge_runtime.model_file.metadata import ModelSpec
-from edge_runtime.preprocessing import Image, square_crop
+from edge_runtime.preprocessing import Image, square_crop, upright
 from edge_runtime.results import Decision, FaceResult
 from edge_runtime.sources import Frame
 
@@ -49,7 +49,7 @@ def prepare_batch(
     if not faces:
         return np.empty((0, 0, 0, 0), np.uint8)
     margin = classifier.spec.crop_margin_frac
-    crops = [classifier.prepare(crop(image, face, margin)) for face in faces]
+    crops = [classifier.prepare(upright(crop(image, face, margin))) for face in faces]
     # One is the usual number, and a view of it is free.
     return crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
 

@@ -24,7 +24,8 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255.
+        image: uint8 (H, W, 3) BGR or (H, W) grey, 0..255; of a turned source a
+            view, see ``preprocessing.upright``.
         index: Its number in the source, from 0; dropped frames are counted.
         timestamp_s: Seconds since the first frame; 0 for image files.
         name: Name of the file or camera.

@@ -6,27 +6,38 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, get_args
 
-import cv2
-import numpy as np
-
 from edge_runtime.preprocessing import Image
 from edge_runtime.sources.base import Frame, Source
 
 Rotation = Literal[0, 90, 180, 270]  # degrees, clockwise
 ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 
-_CODES = {
-    90: cv2.ROTATE_90_CLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
-}
-
 
 def orient(source: Source, rotate: Rotation, *, hflip: bool) -> Source:
-    """Returns a source with its frames rotated clockwise, and then mirrored."""
+    """Returns a source with its frames rotated clockwise, and then mirrored.
+
+    Their images are views, which costs nothing: see ``preprocessing.upright``.
+    """
     if not rotate and not hflip:
         return source
     return _Oriented(source, rotate, hflip=hflip)
+
+
+def turned(image: Image, rotate: Rotation, *, hflip: bool) -> Image:
+    """Returns a view of an image: rotated clockwise, and then mirrored.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        rotate: Degrees.
+        hflip: Mirror it.
+    """
+    if rotate in (90, 270):
+        image = image.swapaxes(0, 1)
+    if rotate in (180, 270):
+        image = image[::-1]
+    if (rotate in (90, 180)) != hflip:
+        image = image[:, ::-1]
+    return image
 
 
 class _Oriented:
@@ -63,14 +74,9 @@ class _Oriented:
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:
-            yield replace(frame, image=self._oriented(frame.image))
+            yield replace(
+                frame, image=turned(frame.image, self._rotate, hflip=self._hflip)
+            )
 
     def close(self) -> None:
         self._source.close()
-
-    def _oriented(self, image: Image) -> Image:
-        if self._rotate:
-            image = np.asarray(cv2.rotate(image, _CODES[self._rotate]), np.uint8)
-        if self._hflip:
-            image = np.asarray(cv2.flip(image, 1), np.uint8)
-        return image

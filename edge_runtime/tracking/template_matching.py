@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.detection.boxes import RawBox, clip_box
-from edge_runtime.preprocessing import Image
+from edge_runtime.preprocessing import Image, resize_upright
 from edge_runtime.results import Box
 
 PATCH_PX = 20
@@ -142,8 +142,7 @@ def _small_grey(image: Image, box: Box, scale: float) -> _Grey:
     green = image if image.ndim == 2 else image[..., 1]
     part = green[y : y + height : step, x : x + width : step]
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
+    return resize_upright(part, size_wh, cv2.INTER_AREA)
 
 
 def _grown(box: RawBox, factor: float) -> RawBox:

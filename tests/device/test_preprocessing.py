@@ -14,7 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.preprocessing import resize, square_box, square_crop, to_model_input
+from edge_runtime.preprocessing import (
+    resize,
+    resize_upright,
+    square_box,
+    square_crop,
+    to_model_input,
+    upright,
+)
 
 
 def generated(height, width, channels=3):
@@ -299,3 +306,39 @@ def test_crop_is_the_frame_at_the_square_box():
     frame = generated(80, 100)
     crop = square_crop(frame, (40, 40, 20, 10), margin_frac=0.0)
     assert np.array_equal(crop, frame[35:55, 40:60])
+
+
+TURNS = {
+    "as it is": lambda image: image,
+    "90": lambda image: np.rot90(image, -1),
+    "180": lambda image: np.rot90(image, 2),
+    "270": lambda image: np.rot90(image, 1),
+    "mirrored": lambda image: image[:, ::-1],
+    "90 mirrored": lambda image: np.rot90(image, -1)[:, ::-1],
+    "part of 270": lambda image: np.rot90(image, 1)[5:60, 7:50],
+    "column of 90": lambda image: np.rot90(image, -1)[:, 3:4],
+    "row of 90": lambda image: np.rot90(image, -1)[3:4],
+}
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+@pytest.mark.parametrize("shape", [(80, 120), (80, 120, 3)], ids=["grey", "colour"])
+def test_turned_views_become_images_that_opencv_draws_on(turn, shape):
+    view = turn(np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8))
+    image = upright(view)
+    np.testing.assert_array_equal(image, view)
+    cv2.rectangle(image, (0, 0), (3, 3), 255)  # else: an incompatible layout
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+@pytest.mark.parametrize("shape", [(80, 120), (80, 120, 3)], ids=["grey", "colour"])
+@pytest.mark.parametrize("divisor", [2, 1.37])
+def test_turned_views_are_resized_as_upright_images_are(turn, shape, divisor):
+    view = turn(np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8))
+    height, width = view.shape[:2]
+    size_wh = max(1, round(width / divisor)), max(1, round(height / divisor))
+    expected = cv2.resize(view.copy(), size_wh, interpolation=cv2.INTER_AREA)
+    resized = resize_upright(view, size_wh, cv2.INTER_AREA)
+    np.testing.assert_allclose(resized, expected, atol=1)
+    if divisor == 2:
+        np.testing.assert_array_equal(resized, expected)
