@@ -9,8 +9,9 @@ CLAHE.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -219,47 +220,48 @@ class _Stored(NamedTuple):
     def turn(self, image: Image) -> Image:
         """Returns another image, turned as the view is: an array of its own."""
         if self.flip is not None:
-            image = np.asarray(cv2.flip(image, self.flip), np.uint8)
+            image = cast(Image, cv2.flip(image, self.flip))
         if self.transposed:
-            image = np.asarray(cv2.transpose(image), np.uint8)
+            image = cast(Image, cv2.transpose(image))
         return image
 
 
 def upright(image: Image) -> Image:
-    """Returns the same image, fit for OpenCV to read and to draw on.
+    """Returns the same image; of a turned frame a copy that OpenCV can draw on.
 
     The frames of a turned camera are views: their pixels stay as they lie in memory.
     OpenCV would first copy them one by one. A detector needs them only in a smaller
     size, a network only a face of them: what is needed is turned, not the frame.
 
     Args:
-        image: uint8 (H, W, 3) or (H, W); one that is not turned is returned as it is.
+        image: (H, W, 3) or (H, W); one that is not turned is returned itself.
     """
     stored = _as_stored(image)
     return stored.turn(stored.image)
 
 
-def resize_upright(image: Image, size_wh: tuple[int, int], interpolation: int) -> Image:
-    """Returns the image in another size, fit for OpenCV: see ``upright``.
+def resize_upright(
+    image: Image, size_wh: tuple[int, int], how: Callable[[Image, tuple[int, int]], Any]
+) -> Image:
+    """Returns the image in another size, upright: see ``upright``.
 
-    Of a network's input ``resize`` is made instead.
+    A network's input is made by ``resize`` instead, the same on every processor.
 
     Args:
         image: uint8 (H, W, 3) or (H, W), turned or not.
         size_wh: Width and height of the result in pixels.
-        interpolation: OpenCV's, the same along both axes.
+        how: Returns an image in a size; treats both axes alike.
     """
     stored = _as_stored(image)
     wh = size_wh[::-1] if stored.transposed else size_wh
-    resized = cv2.resize(stored.image, wh, interpolation=interpolation)
-    return stored.turn(np.asarray(resized, np.uint8))
+    return stored.turn(cast(Image, how(stored.image, wh)))
 
 
 def _as_stored(view: Image) -> _Stored:
     transposed = abs(view.strides[0]) < abs(view.strides[1])
     image = view.swapaxes(0, 1) if transposed else view
     backwards = image.strides[0] < 0, image.strides[1] < 0
-    if not any(backwards):
+    if not image.size or not any(backwards):
         return _Stored(image, None, transposed)
     image = image[:: -1 if backwards[0] else 1, :: -1 if backwards[1] else 1]
     flip = -1 if all(backwards) else 0 if backwards[0] else 1

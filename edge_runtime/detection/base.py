@@ -41,7 +41,10 @@ class FaceDetector(Protocol):
     name: str
 
     def detect(self, frame: Image) -> list[Face]:
-        """Returns the faces in uint8 (H, W, 3) BGR or (H, W) grey, largest first."""
+        """Returns the faces in uint8 (H, W, 3) BGR or (H, W) grey, largest first.
+
+        The frame of a turned source is a view: see ``preprocessing.upright``.
+        """
 
 
 class WholeImage:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any, cast
 
 import cv2
 
@@ -33,6 +34,8 @@ from edge_runtime.preprocessing import Image, resize_upright, upright
 from edge_runtime.results import Box
 
 RawBox = tuple[float, float, float, float]
+
+_EXACT = cv2.INTER_LINEAR_EXACT
 
 # Two boxes of one detector that overlap more than this are the same face.
 DUPLICATE_IOU = 0.4
@@ -63,7 +66,21 @@ def shrink(frame: Image, detect_width: DetectWidth) -> tuple[Image, float]:
     if width <= width_px:
         return upright(frame), 1.0
     size_wh = (width_px, max(1, round(height * width_px / width)))
-    return resize_upright(frame, size_wh, cv2.INTER_AREA), width_px / width
+    return resize_upright(frame, size_wh, _halve_and_shrink), width_px / width
+
+
+def _halve_and_shrink(image: Image, size_wh: tuple[int, int]) -> Any:
+    """Returns a smaller image, the same turned or not: all of it is exact.
+
+    As good for a detector as ``INTER_AREA``, which is fast only where sides are halved.
+    """
+    width, height = size_wh
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half_wh = image.shape[1] // 2, image.shape[0] // 2
+        image = cast(Image, cv2.resize(image, half_wh, interpolation=_EXACT))
+    if image.shape[1::-1] == size_wh:
+        return image
+    return cv2.resize(image, size_wh, interpolation=_EXACT)
 
 
 def to_faces(

@@ -227,7 +227,7 @@ def shrunk_grey(image: Image) -> Image:
     height, width = image.shape[:2]
     if width > FRAME_WIDTH_PX:
         size_wh = (FRAME_WIDTH_PX, max(1, round(FRAME_WIDTH_PX * height / width)))
-        image = resize_upright(image, size_wh, cv2.INTER_LINEAR)
+        image = resize_upright(image, size_wh, cv2.resize)
     if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     return image

@@ -9,6 +9,7 @@ fraction of a millisecond.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from edge_runtime.detection.boxes import RawBox, clip_box
 from edge_runtime.preprocessing import Image, resize_upright
 from edge_runtime.results import Box
 
+_AVERAGED = partial(cv2.resize, interpolation=cv2.INTER_AREA)
 PATCH_PX = 20
 SEARCH_SIDES = 1.85  # side of the searched square over that of the face
 MIN_CORRELATION = 0.6
@@ -142,7 +144,7 @@ def _small_grey(image: Image, box: Box, scale: float) -> _Grey:
     green = image if image.ndim == 2 else image[..., 1]
     part = green[y : y + height : step, x : x + width : step]
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return resize_upright(part, size_wh, cv2.INTER_AREA)
+    return resize_upright(part, size_wh, _AVERAGED)
 
 
 def _grown(box: RawBox, factor: float) -> RawBox:

@@ -7,6 +7,7 @@ sees.
 
 import hashlib
 from fractions import Fraction
+from functools import partial
 
 import cv2
 import numpy as np
@@ -338,7 +339,21 @@ def test_turned_views_are_resized_as_upright_images_are(turn, shape, divisor):
     height, width = view.shape[:2]
     size_wh = max(1, round(width / divisor)), max(1, round(height / divisor))
     expected = cv2.resize(view.copy(), size_wh, interpolation=cv2.INTER_AREA)
-    resized = resize_upright(view, size_wh, cv2.INTER_AREA)
+    area = partial(cv2.resize, interpolation=cv2.INTER_AREA)
+    resized = resize_upright(view, size_wh, area)
     np.testing.assert_allclose(resized, expected, atol=1)
     if divisor == 2:
         np.testing.assert_array_equal(resized, expected)
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_turned_images_of_another_type_are_refused_as_upright_ones_are(turn):
+    bright = np.full((80, 120, 3), 0.9)
+    with pytest.raises(ValueError, match="uint8"):
+        to_model_input(upright(turn(bright)), 48, "grey")
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_empty_images_are_refused_turned_or_not(turn):
+    with pytest.raises(ValueError, match="expected an image"):
+        to_model_input(upright(turn(np.zeros((0, 120, 3), np.uint8))), 48, "grey")

@@ -30,6 +30,7 @@ from edge_runtime.detection.factory import YUNET_FILE, open_detector
 from edge_runtime.detection.haar import HaarDetector, remove_duplicates
 from edge_runtime.detection.yunet import YuNetDetector
 from edge_runtime.errors import MissingDependencyError, ModelError
+from edge_runtime.sources.orientation import Rotation, turned
 from tests.detectors import HAS_HAAR, needs_haar
 
 MODELS = Path(__file__).resolve().parents[4] / "shared" / "models"
@@ -333,3 +334,36 @@ def test_overlap_is_symmetric_and_at_most_whole(one: RawBox, other: RawBox) -> N
     assert iou(one, other) == iou(other, one)
     assert 0 <= iou(one, other) <= 1 + 1e-6
     assert intersection(one, other) <= min(one[2] * one[3], other[2] * other[3]) + 1e-3
+
+
+@pytest.mark.parametrize("wh", [(641, 483), (480, 640), (1296, 972), (1920, 1080)])
+def test_frames_are_shrunk_without_aliasing(wh: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).normal(127, 40, (wh[1], wh[0], 3))
+    blurred = 127 + 8 * (cv2.GaussianBlur(noise, (0, 0), 4) - 127)
+    frame = np.clip((noise + blurred) / 2, 0, 255).astype(np.uint8)
+    small, shrunk_by = shrink(frame, 240)
+    expected = cv2.resize(
+        frame, small.shape[1::-1], interpolation=cv2.INTER_AREA
+    ).astype(float)
+    assert small.shape[:2] == (round(wh[1] * 240 / wh[0]), 240)
+    assert shrunk_by == 240 / wh[0]
+    skipping = cv2.resize(frame, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    assert np.abs(small - expected).mean() < np.abs(skipping - expected).mean() / 2
+
+
+@pytest.mark.parametrize("rotate", [90, 180, 270])
+@pytest.mark.parametrize("wh", [(641, 483), (480, 640), (1296, 972), (1920, 1080)])
+def test_turned_frames_are_shrunk_as_upright_ones_are(
+    wh: tuple[int, int], rotate: Rotation
+) -> None:
+    rng = np.random.default_rng(0)
+    view = turned(
+        rng.integers(0, 256, (*wh[::-1], 3)).astype(np.uint8), rotate, hflip=False
+    )
+    np.testing.assert_array_equal(shrink(view, 320)[0], shrink(view.copy(), 320)[0])
+
+
+def test_half_a_frame_is_the_mean_of_its_pixels() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
+    expected = cv2.resize(frame, (320, 240), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(shrink(frame, 320)[0], expected)
