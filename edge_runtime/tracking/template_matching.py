@@ -9,7 +9,6 @@ fraction of a millisecond.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import cv2
@@ -17,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.detection.boxes import RawBox, clip_box
-from edge_runtime.preprocessing import Image, resize_upright
+from edge_runtime.preprocessing import Image
 from edge_runtime.results import Box
 
-_AVERAGED = partial(cv2.resize, interpolation=cv2.INTER_AREA)
 PATCH_PX = 20
 SEARCH_SIDES = 1.85  # side of the searched square over that of the face
 MIN_CORRELATION = 0.6
@@ -144,7 +142,8 @@ def _small_grey(image: Image, box: Box, scale: float) -> _Grey:
     green = image if image.ndim == 2 else image[..., 1]
     part = green[y : y + height : step, x : x + width : step]
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return resize_upright(part, size_wh, _AVERAGED)
+    small = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def _grown(box: RawBox, factor: float) -> RawBox:

@@ -256,3 +256,16 @@ def test_face_that_coasts_slows_down_and_the_detector_ends_that() -> None:
     assert 0 < track.velocity[0] < speed
     tracker.update([])
     assert (track.visible, track.coasting) == (False, False)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("side", [9.0, 17.0, 60.0])
+def test_patch_of_a_turned_frame_is_that_of_an_upright_one(
+    turns: int, side: float
+) -> None:
+    view = np.rot90(np.random.default_rng(0).integers(0, 256, (90, 120, 3)), turns)
+    view = view.astype(np.uint8, order="K")
+    box = (20.0, 15.0, side, side)
+    turned, upright = extract_patch(view, box), extract_patch(view.copy(), box)
+    assert turned is not None and upright is not None
+    np.testing.assert_array_equal(turned.grey, upright.grey)
