@@ -219,10 +219,12 @@ class _Stored(NamedTuple):
 
     def turn(self, image: Image) -> Image:
         """Returns another image, turned as the view is: an array of its own."""
-        if self.flip is not None:
-            image = cast(Image, cv2.flip(image, self.flip))
         if self.transposed:
             image = cast(Image, cv2.transpose(image))
+            if self.flip is not None:  # in place: a second array would cost more
+                cv2.flip(image, {0: 1, 1: 0, -1: -1}[self.flip], image)
+        elif self.flip is not None:
+            image = cast(Image, cv2.flip(image, self.flip))
         return image
 
 
