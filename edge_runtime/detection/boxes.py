@@ -79,7 +79,8 @@ def _halve_and_shrink(image: Image, size_wh: tuple[int, int]) -> Any:
         image = cast(Image, cv2.resize(image, half_wh, interpolation=cv2.INTER_AREA))
     if image.shape[1::-1] == size_wh:
         return image
-    little = image.shape[1] <= 1.5 * width and image.shape[0] <= 1.5 * height + 1
+    # One pixel more: sizes are rounded. Both sides alike: a turned frame has them so.
+    little = image.shape[1] <= 1.5 * width + 1 and image.shape[0] <= 1.5 * height + 1
     how = cv2.INTER_LINEAR_EXACT if little else cv2.INTER_AREA
     return cv2.resize(image, size_wh, interpolation=how)
 

@@ -365,6 +365,7 @@ def test_frames_are_shrunk_without_aliasing(wh: tuple[int, int], width: int) -> 
     ("wh", "off_by"),
     [
         ((480, 640), 0),
+        ((480, 641), 0),
         ((800, 600), 0),
         ((1296, 972), 0),
         ((1920, 1080), 0),
