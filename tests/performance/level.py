@@ -69,19 +69,22 @@ class Seen(NamedTuple):
     exact: int
 
 
-def tilted_frame(face: Image, angle_deg: float) -> Image:
+def tilted_frame(face: Image, angle_deg: float, face_px: int = FACE_PX) -> Image:
     """Returns a frame with the face in its middle, turned clockwise.
 
     Args:
         face: uint8 (S, S, 1) grey.
         angle_deg: Degrees.
+        face_px: Its side in the frame, an even number.
 
     Returns:
         uint8 (480, 640, 3) BGR; beyond the face its border goes on, blurred.
     """
     width, height = FRAME_WH
-    large = cv2.resize(face[..., 0], (FACE_PX, FACE_PX), interpolation=cv2.INTER_CUBIC)
-    beside, above = (width - FACE_PX) // 2, (height - FACE_PX) // 2
+    size = (face_px, face_px)
+    kind = cv2.INTER_CUBIC if face_px >= face.shape[0] else cv2.INTER_AREA
+    large = cv2.resize(face[..., 0], size, interpolation=kind)
+    beside, above = (width - face_px) // 2, (height - face_px) // 2
     border = cv2.BORDER_REPLICATE
     frame = cv2.copyMakeBorder(large, above, above, beside, beside, border)
     small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)

@@ -6,7 +6,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["audit", "feed", "large_set", "level", "photos", "pipeline"]
+    "name",
+    ["audit", "camera_faces", "feed", "large_set", "level", "photos", "pipeline"],
 )
 def test_benchmark_shows_its_help(name, capsys):
     module = importlib.import_module(f"tests.performance.{name}")
