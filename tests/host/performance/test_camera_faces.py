@@ -1,12 +1,14 @@
 """The measurement of faces behind a camera, on drawn faces."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.performance import camera_faces
-from tests.performance.camera_faces import Condition, camera_frame, main
+from tests.performance.camera_faces import Answers, Condition, camera_frame, main
+from tests.performance.level import tilted_frame
 from train.data.drawn_faces import drawn_faces
 
 FACE = drawn_faces(1, seed=4, size_px=48)[0][0][..., None]
@@ -30,14 +32,43 @@ def test_each_defect_changes_the_frame_as_it_says():
     )
     assert blurred < 0.6 * sharp
     assert np.abs(frame_of(Condition("coded", jpeg=15)) - plain).max() > 3
-    left, right = (frame_of(Condition("tilted", tilt_deg=15), s) for s in (-1, 1))
-    assert np.abs(left - right).mean() > 1
+    for sign in (-1, 1):
+        tilted = frame_of(Condition("tilted", tilt_deg=15), sign)
+        assert np.array_equal(tilted, tilted_frame(FACE, sign * 15))
 
 
 def test_a_small_face_is_the_image_shrunk():
     small = frame_of(Condition("small", face_px=24))
     halves = FACE[..., 0].reshape(24, 2, 24, 2).astype(float).mean(axis=(1, 3))
     assert np.abs(small[228:252, 308:332, 0] - halves).max() <= 1
+
+
+class Model:
+    """Says the probabilities that a crop's pixels hold, for two labels."""
+
+    spec = SimpleNamespace(labels=("happy", "sad"), crop_margin_frac=0.0)
+
+    def prepare(self, crop):
+        return crop[0, 0, :2] / 100
+
+    def probabilities(self, inputs):
+        return inputs
+
+
+def test_figures_count_what_the_model_knows_under_any_name():
+    answers = Answers(Model())
+    truth = ["happiness", "happiness", "sadness", "contempt"]
+    for happy, label in zip((90, 40, 30, 80), truth, strict=True):
+        crop = np.full((8, 8, 3), (happy, 100 - happy, 0), np.uint8)
+        answers.add(crop, (0, 0, 8, 8), label)
+    found = answers.figures()
+    assert found["right"] == 2
+    assert found["uncertain"] == 0
+    assert found["certain"]["right"] == 2
+    # Right with 0.9 and 0.7, wrong with 0.6; contempt is not known.
+    error = (0.1 + 0.6 + 0.3) / 3
+    assert found["expected_calibration_error"] == pytest.approx(error, abs=1e-3)
+    assert found["confidence"] == pytest.approx((0.9 + 0.6 + 0.7 + 0.8) / 4, abs=1e-3)
 
 
 def test_what_is_recorded_is_of_each_detector_and_model(tmp_path, monkeypatch):
@@ -55,6 +86,7 @@ def test_what_is_recorded_is_of_each_detector_and_model(tmp_path, monkeypatch):
     known = rows["plain", "none", 0]
     assert known["found"] == known["images"]
     assert rows["black", "haar", 320]["found"] == 0
+    assert min(rows["plain", name, 320]["found"] for name in ("yunet", "haar")) > 20
     for row in rows.values():
         for model in row["models"]:
             certain = model.get("certain")
